@@ -1,0 +1,105 @@
+# Kappa. One plain file. `make help` lists the targets.
+#
+#   make              the binary, build/release/kappa          make SAN=address,undefined   with sanitizers
+#   make check        everything the tests need, see below     make V=1                     show commands
+
+SAN     ?=
+empty   :=
+comma   := ,
+VARIANT := $(if $(SAN),$(subst $(comma),-,$(SAN)),release)
+B       := build/$(VARIANT)
+
+CC      ?= gcc
+CXX     ?= g++
+PYTHON  ?= /usr/bin/python3
+CLANG_FORMAT ?= clang-format-14
+CLANG_TIDY   ?= clang-tidy-14
+
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+  -Wold-style-definition -Wpointer-arith -Wcast-qual -Wwrite-strings -Wformat=2 -Wundef -Wvla \
+  -Wswitch-enum -Wimplicit-fallthrough -Wdouble-promotion -Walloca
+WARN_GCC := -Wduplicated-cond -Wlogical-op -Wnull-dereference
+IS_GCC   := $(shell $(CC) --version | grep -qi 'gcc\|GCC' && echo yes)
+WARNINGS := $(WARN) $(if $(IS_GCC),$(WARN_GCC)) $(if $(WERROR),-Werror)
+
+OPT     := -O2 -g -fno-omit-frame-pointer -fstack-protector-strong $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,-D_FORTIFY_SOURCE=2)
+CFLAGS  := -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) $(OPT) -pthread
+CXXFLAGS := -std=c++17 -I. -Wall -Wextra $(OPT) -pthread -fno-exceptions -fno-rtti
+LDFLAGS := $(if $(SAN),-fsanitize=$(SAN)) -pthread -rdynamic
+# Folders, lowest first: a folder may use those before it (see docs/ARCHITECTURE.md).
+FOLDERS := base log processor table replayer serve controller cli
+
+SRC_base       := $(wildcard base/*.c)
+SRC_log        := $(wildcard log/*.c)
+SRC_processor  := $(wildcard processor/*.c processor/*.cc)
+SRC_table      := $(wildcard table/*.c)
+SRC_replayer   := $(wildcard replayer/*.c)
+SRC_serve      := $(wildcard serve/*.c)
+SRC_controller := $(wildcard controller/*.c)
+SRC_cli        := $(filter-out cli/main.c,$(wildcard cli/*.c))
+
+obj = $(patsubst %,$(B)/%.o,$(1))
+define archive
+$(B)/lib$(1).a: $(call obj,$(SRC_$(1)))
+	$(Q)rm -f $$@ && ar rcs $$@ $$^
+endef
+
+# Archives and libraries for each folder's programs, dependents first.
+LIBS_EXT_base      := -ljansson -lxxhash -lm
+LIBS_EXT_log       := -lrdkafka $(LIBS_EXT_base)
+LIBS_EXT_processor := -lpg_query -lsimdjson -lstdc++ $(LIBS_EXT_base)
+LIBS_EXT_table     := -llmdb $(LIBS_EXT_base)
+LIBS_EXT_all       := -lpg_query -lsimdjson -lstdc++ -lrdkafka -llmdb -luv -lmicrohttpd -lcurl $(LIBS_EXT_base)
+A = $(foreach f,$(1),$(B)/lib$(f).a)
+LINK_base       = $(call A,base) $(LIBS_EXT_base)
+LINK_log        = $(call A,log base) $(LIBS_EXT_log)
+LINK_processor  = $(call A,processor base) $(LIBS_EXT_processor)
+LINK_table      = $(call A,table base) $(LIBS_EXT_table)
+LINK_replayer   = $(call A,replayer table processor log base) $(LIBS_EXT_all)
+LINK_serve      = $(call A,serve table processor log base) $(LIBS_EXT_all)
+LINK_controller = $(call A,controller replayer serve table processor log base) $(LIBS_EXT_all)
+LINK_cli        = $(call A,cli controller replayer serve table processor log base) $(LIBS_EXT_all)
+archives = $(filter %.a,$(1))
+
+Q := $(if $(V),,@)
+SAY = @printf '  %-7s %s\n'
+
+.PHONY: all
+all: $(B)/kappa
+$(foreach f,$(FOLDERS),$(eval $(call archive,$(f))))
+
+$(B)/kappa: $(B)/cli/main.c.o $(call archives,$(LINK_cli))
+	$(SAY) LINK $@
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(LINK_cli)
+
+$(B)/%.c.o: %.c
+	@mkdir -p $(@D)
+	$(SAY) CC $<
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/%.cc.o: %.cc
+	@mkdir -p $(@D)
+	$(SAY) CXX $<
+	$(Q)$(CXX) $(CXXFLAGS) -MMD -MP -c -o $@ $<
+
+# ---- Unit tests: tests/unit/<folder>/test_*.c, each a program that links the folder and those below it.
+UNIT_SRC := $(wildcard tests/unit/*/test_*.c)
+UNIT_BIN := $(patsubst %.c,$(B)/%,$(UNIT_SRC))
+define unit_rule
+$(B)/tests/unit/$(1)/%: $(B)/tests/unit/$(1)/%.c.o $$(call archives,$$(LINK_$(1)))
+	$$(SAY) LINK $$@
+	$$(Q)$$(CC) $$(LDFLAGS) -o $$@ $$< $$(LINK_$(1)) -lcmocka
+.PHONY: unit-$(1)
+unit-$(1): $$(filter $(B)/tests/unit/$(1)/%,$$(UNIT_BIN))
+	$$(Q)for t in $$^; do echo "  TEST    $$$$t"; timeout 300 $$$$t || exit 1; done
+endef
+$(foreach f,$(FOLDERS),$(eval $(call unit_rule,$(f))))
+.PHONY: unit
+unit: $(foreach f,$(FOLDERS),unit-$(f))
+
+.PRECIOUS: $(B)/%.c.o $(B)/%.cc.o $(B)/tests/unit/%
+.PHONY: clean
+clean:
+	rm -rf build
+
+-include $(shell find build/$(VARIANT) -name '*.d' 2>/dev/null)

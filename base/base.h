@@ -1,0 +1,157 @@
+/* The few words every file speaks: assertions, checked casts, sizes.
+ *
+ * ASSERT stays on in release builds: it marks programmer errors and ends the process with the
+ * place, the expression and a trace. What the world can do wrong is returned instead (err.h). */
+#ifndef KAPPA_BASE_BASE_H
+#define KAPPA_BASE_BASE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* 128-bit integers, for sums that cannot overflow. */
+__extension__ typedef __int128 int128;
+__extension__ typedef unsigned __int128 uint128;
+
+#define must_check                     __attribute__((warn_unused_result))
+#define printf_like(format_arg, first) __attribute__((format(printf, format_arg, first)))
+
+#define array_len(array) (sizeof(array) / sizeof((array)[0]))
+#define container_of(pointer, type, member)                                                        \
+    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+
+#define ASSERT(condition)                                                                          \
+    ((condition) ? (void)0 : assert_failed(__FILE__, __LINE__, __func__, #condition))
+
+/* Two integers of any kind compared; their values are printed when it fails. */
+#define ASSERT_CMP(a, op, b)                                                                       \
+    (((a)op(b)) ? (void)0                                                                          \
+                : assert_failed_cmp(__FILE__, __LINE__, __func__, #a " " #op " " #b,               \
+                                    (long long)(a), (long long)(b)))
+
+_Noreturn void assert_failed(const char *file, int line, const char *function, const char *text);
+_Noreturn void assert_failed_cmp(const char *file, int line, const char *function, const char *text,
+                                 long long a, long long b);
+
+/* Objects that travel through a void * begin with `uint32_t magic`. */
+#define MAGIC_ASSERT(object, value)                                                                \
+    do {                                                                                           \
+        ASSERT((object) != NULL);                                                                  \
+        ASSERT((object)->magic == (value));                                                        \
+    } while (0)
+
+/* Memory: these never return NULL; running out ends the process with a message. free() frees. */
+void *xmalloc(size_t size) __attribute__((malloc, returns_nonnull));
+void *xcalloc(size_t count, size_t size) __attribute__((malloc, returns_nonnull));
+void *xrealloc(void *old, size_t size) __attribute__((returns_nonnull));
+char *xstrdup(const char *text) __attribute__((malloc, returns_nonnull, nonnull));
+char *xstrndup(const char *text, size_t len) __attribute__((malloc, returns_nonnull, nonnull));
+char *xasprintf(const char *format, ...) __attribute__((malloc, returns_nonnull)) printf_like(1, 2);
+
+/* Checked narrowing: assert that the value fits. */
+static inline uint32_t u32_from(size_t value)
+{
+    ASSERT(value <= UINT32_MAX);
+    return (uint32_t)value;
+}
+
+static inline uint16_t u16_from(size_t value)
+{
+    ASSERT(value <= UINT16_MAX);
+    return (uint16_t)value;
+}
+
+static inline int int_from(size_t value)
+{
+    ASSERT(value <= INT32_MAX);
+    return (int)value;
+}
+
+static inline size_t size_from_i64(int64_t value)
+{
+    ASSERT(value >= 0);
+    return (size_t)value;
+}
+
+static inline uint64_t u64_from_i64(int64_t value)
+{
+    ASSERT(value >= 0);
+    return (uint64_t)value;
+}
+
+static inline int64_t i64_from(size_t value)
+{
+    ASSERT(value <= INT64_MAX);
+    return (int64_t)value;
+}
+
+static inline int64_t i64_min(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline int64_t i64_max(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Fixed-width bytes, little-endian for formats on disk, big-endian for sortable keys. */
+static inline uint32_t load_u32_le(const uint8_t *p)
+{
+    uint32_t v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline uint64_t load_u64_le(const uint8_t *p)
+{
+    uint64_t v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline void store_u32_le(uint8_t *p, uint32_t v)
+{
+    __builtin_memcpy(p, &v, sizeof v);
+}
+
+static inline void store_u64_le(uint8_t *p, uint64_t v)
+{
+    __builtin_memcpy(p, &v, sizeof v);
+}
+
+static inline uint64_t load_u64_be(const uint8_t *p)
+{
+    return __builtin_bswap64(load_u64_le(p));
+}
+
+static inline void store_u64_be(uint8_t *p, uint64_t v)
+{
+    store_u64_le(p, __builtin_bswap64(v));
+}
+
+static inline uint16_t load_u16_be(const uint8_t *p)
+{
+    return (uint16_t)((uint16_t)(p[0] << 8) | p[1]);
+}
+
+static inline void store_u16_be(uint8_t *p, uint16_t v)
+{
+    p[0] = (uint8_t)(v >> 8);
+    p[1] = (uint8_t)v;
+}
+
+/* Signed 64 bits <-> 8 bytes that compare as the numbers do. */
+static inline void store_i64_sortable(uint8_t *p, int64_t v)
+{
+    store_u64_be(p, (uint64_t)v ^ (UINT64_C(1) << 63));
+}
+
+static inline int64_t load_i64_sortable(const uint8_t *p)
+{
+    return (int64_t)(load_u64_be(p) ^ (UINT64_C(1) << 63));
+}
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "formats on disk are little-endian");
+
+#endif

@@ -1,0 +1,31 @@
+/* jansson, and the few helpers that every caller would write again. This is the one header that
+ * includes it; jansson serves definitions, control messages and API bodies, never the hot path. */
+#ifndef KAPPA_BASE_JSON_H
+#define KAPPA_BASE_JSON_H
+
+#include "base/buf.h"
+#include "base/err.h"
+
+#include <jansson.h>
+
+/* Parses len bytes (at most LIMIT_JSON_DEPTH deep, duplicates: last wins). NULL and err otherwise.
+ */
+json_t *json_parse(const char *text, size_t len, struct err *err);
+/* Typed members; the fallback is returned when the member is missing or of another type. Text is
+ * borrowed from the object. */
+const char *json_text(const json_t *object, const char *name, const char *fallback);
+int64_t json_int(const json_t *object, const char *name, int64_t fallback);
+bool json_bool(const json_t *object, const char *name, bool fallback);
+double json_number(const json_t *object, const char *name, double fallback);
+/* One line, keys in the order they were set. Appended to buf. */
+void json_write(struct buf *buf, const json_t *value);
+/* As a malloc'd string for the caller to free. */
+char *json_print(const json_t *value);
+/* {"error":{"code","message","hint"}} */
+json_t *json_from_err(const struct err *err);
+/* The other way; false if the value is not an error object. */
+bool json_to_err(const json_t *value, struct err *err);
+/* Text that need not be UTF-8: invalid bytes become U+FFFD. A new reference. */
+json_t *json_text_lossy(const void *bytes, size_t len);
+
+#endif

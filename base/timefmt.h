@@ -1,0 +1,22 @@
+/* RFC 3339 and durations, as people write them. All times UTC, microseconds since 1970. */
+#ifndef KAPPA_BASE_TIMEFMT_H
+#define KAPPA_BASE_TIMEFMT_H
+
+#include "base/base.h"
+
+#define TIME_TEXT_LEN 40
+
+/* "2026-01-31T12:00:00Z", with .123 or .123456 only when not zero. Years beyond 0000-9999 are
+ * printed as the integer. text has TIME_TEXT_LEN bytes. */
+void time_format(int64_t us, char *text);
+/* RFC 3339 with 'T', 't' or a space, any fraction (cut to microseconds), Z or an offset; strict:
+ * ranges checked, leap second 60 accepted as the next minute. A date alone is midnight UTC; no
+ * offset is UTC. */
+bool time_parse(const char *text, size_t len, int64_t *us);
+/* "5 s", "90 seconds", "1h30m", "10m", "250 ms", "1 day", "2 weeks": a sum of number-unit pairs,
+ * non-negative. */
+bool duration_parse(const char *text, size_t len, int64_t *us);
+/* Short: "850 ms", "12.3 s", "4 min 05 s", "2 h 10 min". text has TIME_TEXT_LEN bytes. */
+void duration_format(int64_t us, char *text);
+
+#endif

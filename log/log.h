@@ -1,0 +1,136 @@
+/* SOURCE: an ordered, replayable log of records per topic and partition.
+ *
+ * Three logs stand behind one set of operations: the embedded log (segment files), Kafka, and one
+ * in memory for tests and the simulator. Offsets, times, keys, headers and errors mean the same in
+ * all.
+ *
+ *     log_open_*  ->  metadata calls (any thread)  ->  log_close
+ *     log_reader_open -> add (once per source) -> next, next, ... -> close      (one thread)
+ *     log_writer_open -> append... -> flush -> close                            (one thread)
+ *
+ * Rules that hold for every log:
+ *  1. Offsets ascend within a partition; there may be holes. Any offset within a hole is a valid
+ * position and reads on with the next record.
+ *  2. start <= position <= end. A position below start is RANGE_LOST, above end TOPIC_CHANGED; both
+ * are reported by next() for that reader, never repaired.
+ *  3. end is the first offset a reader may not see yet (Kafka: the last stable offset).
+ *  4. offset_at_time(t): the first offset whose record time is >= t ms; -1 when there is none. t >=
+ * 0.
+ *  5. A record whose bytes fail their checksum below the end is CORRUPT, and nothing behind it is
+ * read.
+ */
+#ifndef KAPPA_LOG_LOG_H
+#define KAPPA_LOG_LOG_H
+
+#include "base/err.h"
+#include "base/json.h"
+#include "include/kappa/record.h"
+
+/* What one call of next() brought: records of ONE source, in offset order. The records belong to
+ * the reader and live until its next call of next() or close(). */
+struct log_batch {
+    uint32_t source; /* the number given to add() */
+    uint32_t count;  /* of records; may be 0 when only the position moved or nothing came */
+    const struct kappa_record *records;
+    int64_t
+        next_offset;    /* the position behind this batch: > last record's offset, may skip holes */
+    int64_t end_offset; /* the partition's end as known now, >= next_offset, or -1 if unknown */
+    bool none;          /* timeout: no source had anything; the other fields are not set */
+    bool at_end;        /* next_offset reached the end when this batch was made */
+};
+
+struct log_topic_options {
+    uint32_t partitions;   /* > 0 */
+    int64_t retain_ms;     /* by record time; -1: for ever */
+    int64_t retain_bytes;  /* per partition; -1: no bound */
+    int64_t segment_bytes; /* embedded log only; 0: default 64 MiB */
+};
+
+struct log;
+struct log_reader;
+struct log_writer;
+
+struct log_ops {
+    void (*close)(struct log *log);
+    int (*topic_create)(struct log *log, const char *topic, const struct log_topic_options *options,
+                        struct err *err);
+    /* *out: new array of {"name","partitions"} sorted by name; internal topics left out. */
+    int (*topic_list)(struct log *log, json_t **out, struct err *err);
+    /* NOT_FOUND with the near names as hint when there is no such topic. */
+    int (*topic_partitions)(struct log *log, const char *topic, uint32_t *count, struct err *err);
+    /* A value that changes when the topic is deleted and made again, where the log can tell, else
+     * 0. */
+    int (*topic_identity)(struct log *log, const char *topic, uint64_t *identity, struct err *err);
+    int (*offsets)(struct log *log, const char *topic, uint32_t partition, int64_t *start,
+                   int64_t *end, struct err *err);
+    int (*offset_at_time)(struct log *log, const char *topic, uint32_t partition, int64_t time_ms,
+                          int64_t *offset, struct err *err);
+    /* Removes whole segments that retention allows; embedded log only, others do nothing. */
+    int (*expire)(struct log *log, int64_t now_ms, struct err *err);
+    /* group: a name for the reader that operators see (Kafka group id). */
+    int (*reader_open)(struct log *log, const char *group, struct log_reader **out,
+                       struct err *err);
+    int (*writer_open)(struct log *log, const char *topic, struct log_writer **out,
+                       struct err *err);
+};
+
+struct log_reader_ops {
+    void (*close)(struct log_reader *reader);
+    /* Adds a partition from this offset; `source` comes back in batches. All adds come before the
+     * first next(). */
+    int (*add)(struct log_reader *reader, uint32_t source, const char *topic, uint32_t partition,
+               int64_t offset, struct err *err);
+    /* Waits up to timeout_ms for something to read. Takes the sources in turn, so that none
+     * starves. At most max_records and about LIMIT_BATCH_BYTES. Errors RANGE_LOST, TOPIC_CHANGED,
+     * CORRUPT are for good; BROKER and AGAIN pass (the caller goes on calling). On error
+     * batch->source is set when the error belongs to one source, else UINT32_MAX. */
+    int (*next)(struct log_reader *reader, int timeout_ms, uint32_t max_records,
+                struct log_batch *batch, struct err *err);
+    /* Start and end as known without asking anybody: never blocks. -1 where unknown. Any thread. */
+    void (*progress)(struct log_reader *reader, uint32_t source, int64_t *start, int64_t *end);
+    /* Makes a next() that waits in another thread return early with batch->none. Any thread. */
+    void (*wake)(struct log_reader *reader);
+};
+
+struct log_writer_ops {
+    void (*close)(struct log_writer *writer); /* flush first to learn of errors */
+    /* partition: number, or -1: by key (murmur2 as Kafka's Java client, so both agree), or round
+     * robin when the key is null. record->offset is ignored; time_ms KAPPA_NO_TIME means now.
+     * Copies. */
+    int (*append)(struct log_writer *writer, int32_t partition, const struct kappa_record *record,
+                  struct err *err);
+    /* Everything appended is readable by others when this returns 0. sync: also survives an OS
+     * crash (Kafka: acknowledged by all replicas, always). */
+    int (*flush)(struct log_writer *writer, bool sync, struct err *err);
+};
+
+struct log {
+    const struct log_ops *ops;
+    const char *kind; /* "embedded", "kafka", "memory" */
+};
+
+struct log_reader {
+    const struct log_reader_ops *ops;
+};
+
+struct log_writer {
+    const struct log_writer_ops *ops;
+};
+
+/* dir: DATA/log, made when missing. Opening takes no lock: writers lock the partition they append
+ * to. */
+int log_open_embedded(const char *dir, struct log **out, struct err *err) must_check;
+/* brokers: "host:port,..."; properties: object of librdkafka property -> text, may be NULL.
+ * Properties that Kappa owns (enable.auto.commit, auto.offset.reset, group.id, ...) are refused by
+ * name. Does not wait for the broker. */
+int log_open_kafka(const char *brokers, const json_t *properties, struct log **out,
+                   struct err *err) must_check;
+int log_open_memory(struct log **out, struct err *err) must_check;
+/* From {"kind":"embedded","dir"} or {"kind":"kafka","brokers","properties"}: how the controller
+ * tells a worker. */
+int log_open_config(const json_t *config, struct log **out, struct err *err) must_check;
+
+/* Partition of a key as Kafka's Java client chooses it: murmur2, sign bit cleared, modulo. */
+uint32_t log_partition_of_key(const void *key, size_t len, uint32_t partitions);
+
+#endif

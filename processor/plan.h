@@ -1,0 +1,129 @@
+/* A compiled definition: read-only, shared by all threads; state lives apart (processor.c).
+ *
+ * For each view a record passes: decode (only columns the plan reads) -> row program (WHERE, group
+ * keys, aggregate arguments and filters) -> group -> aggregate states. When a row is read, the
+ * states of all sources are merged, finished to values, and the final program makes HAVING and the
+ * output columns.
+ */
+#ifndef KAPPA_PROCESSOR_PLAN_H
+#define KAPPA_PROCESSOR_PLAN_H
+
+#include "base/digest.h"
+#include "base/err.h"
+#include "processor/expr.h"
+
+#define PLAN_NONE UINT32_MAX
+
+struct plan_column {
+    const char *name;
+    enum kappa_type type;
+    bool used; /* read by some view, or the event time: only these are decoded */
+};
+
+/* A topic to read: CREATE TABLE ... WITH (topic=...). */
+struct plan_input {
+    const char *name;
+    const char *topic;
+    const char *format; /* "json" */
+    const struct plan_column *columns;
+    uint32_t column_count;
+    uint32_t event_time;           /* column, or PLAN_NONE */
+    int64_t watermark_us;          /* bound on disorder, >= 0 */
+    int64_t timestamp_unit_us_num; /* a JSON number n in a timestamptz column is n * num / den us */
+    int64_t timestamp_unit_us_den;
+};
+
+enum plan_aggregate_kind {
+    PLAN_COUNT_ROWS,     /* count(*) -> bigint */
+    PLAN_COUNT,          /* count(x): x not null -> bigint */
+    PLAN_COUNT_DISTINCT, /* -> bigint; exact */
+    PLAN_SUM, /* integer, bigint -> bigint (error state when out of range); double -> double */
+    PLAN_AVG, /* -> double */
+    PLAN_MIN, /* type of the argument */
+    PLAN_MAX
+};
+
+struct plan_aggregate {
+    enum plan_aggregate_kind kind;
+    enum kappa_type argument_type; /* KAPPA_TYPE_NULL for count(*) */
+    enum kappa_type result_type;
+    uint32_t argument; /* register of the row program, or PLAN_NONE */
+    uint32_t filter;   /* boolean register of the row program, or PLAN_NONE */
+};
+
+struct plan_output {
+    const char *name;
+    enum kappa_type type;
+    uint32_t reg; /* register of the final program */
+};
+
+enum plan_view_kind {
+    PLAN_APPEND, /* no GROUP BY: a row per record, keyed by (source, offset) */
+    PLAN_GROUP   /* GROUP BY, perhaps with a window; a query with aggregates and no GROUP BY has no
+                    keys */
+};
+
+enum plan_key_role {
+    PLAN_KEY_COLUMN,       /* a group expression: encoded in the key */
+    PLAN_KEY_WINDOW_START, /* derived from the window end in the key */
+    PLAN_KEY_WINDOW_END
+};
+
+/* One expression of GROUP BY, in the order written. */
+struct plan_key {
+    enum plan_key_role role;
+    const char *name; /* output name if it is selected plainly, else its text */
+    enum kappa_type type;
+    uint32_t reg; /* register of the row program; PLAN_NONE for the window roles */
+};
+
+/* A table to make: CREATE MATERIALIZED VIEW. */
+struct plan_view {
+    struct kappa_table_shape
+        shape; /* name; windowed when GROUP BY holds window_start or window_end */
+    enum plan_view_kind kind;
+    uint32_t input;
+    int64_t window_us;        /* tumble size, or 0 when FROM is the plain input */
+    int64_t window_offset_us; /* windows start at k * size + offset */
+    int64_t retain_us;        /* rows go when watermark >= window end + retain; INT64_MAX: never */
+
+    /* Row program. Inputs: register c = column c of the input (unused ones stay unset), then
+     * window_start, window_end (timestamptz) when window_us > 0. */
+    struct expr_program row;
+    uint32_t where; /* boolean register, or PLAN_NONE */
+    const struct plan_key *keys;
+    uint32_t key_count;
+    const struct plan_aggregate *aggregates;
+    uint32_t aggregate_count;
+
+    /* Final program. Inputs for PLAN_GROUP: one register per key, in order, then one per aggregate.
+     * For PLAN_APPEND: the row program computes the output columns (append_regs), which are stored,
+     * and the inputs are those columns. */
+    struct expr_program final;
+    uint32_t having; /* boolean register of the final program, or PLAN_NONE */
+    const struct plan_output *outputs;
+    uint32_t output_count;
+    const uint32_t *append_regs; /* PLAN_APPEND: register of the row program per stored column */
+    uint32_t append_count;
+};
+
+struct plan {
+    struct arena memory; /* everything below */
+    const char *text;    /* the definition as given */
+    struct digest hash; /* of the parse tree without places: blanks and comments do not change it */
+    const struct plan_input *inputs;
+    uint32_t input_count;
+    const struct plan_view *views;
+    uint32_t view_count;
+};
+
+/* Compiles a definition. file: for messages. SQL errors come as
+ *     features.sql:3:17: column "user_idd" does not exist
+ *       SELECT user_idd, count(*)
+ *              ^
+ * with did-you-mean as the hint. */
+int plan_compile(const char *file, const char *text, size_t len, struct plan **out,
+                 struct err *err) must_check;
+void plan_free(struct plan *plan);
+
+#endif

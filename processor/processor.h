@@ -1,0 +1,96 @@
+/* COMPUTE: one shard's state of one plan. Pure: no clock, no files, no threads, no randomness.
+ *
+ *     processor_open
+ *     processor_source_restore      once per source of the shard (a new source: all zero,
+ * KAPPA_NO_TIME) loop: processor_apply ...       records of one source, in offset order
+ *         processor_flush           changes since the last commit, sorted, into a sink; may be
+ * repeated processor_committed       the sink's transaction is durable: dirty rows are clean now
+ *     processor_close
+ *
+ * Invariants:
+ *  1. What flush has emitted up to a position is a function of the plan and the records before it,
+ * not of how they were cut into apply calls or commits.
+ *  2. A record changes all of a view's aggregates or, when it is bad, none: then it is in `dead`.
+ *  3. The cache holds every dirty row; clean rows may be evicted when over budget, and are loaded
+ * again.
+ */
+#ifndef KAPPA_PROCESSOR_PROCESSOR_H
+#define KAPPA_PROCESSOR_PROCESSOR_H
+
+#include "include/kappa/record.h"
+#include "include/kappa/row.h"
+#include "processor/plan.h"
+
+struct processor;
+
+/* Reads a stored row back: 1 found, 0 not found, negative error. *value is valid until the next
+ * call. */
+typedef int (*processor_load_fn)(void *ctx, uint32_t table, const uint8_t *key, size_t key_len,
+                                 const uint8_t **value, size_t *value_len, struct err *err);
+
+struct processor_options {
+    const struct plan *plan;
+    processor_load_fn load;
+    void *load_ctx;
+    size_t cache_bytes; /* budget of the aggregate cache; small budgets (1) work, slowly */
+    bool rows_stored; /* false: the tables are known to be empty (a new version): no loads needed */
+};
+
+struct processor_stats {
+    size_t cache_bytes; /* used now */
+    uint64_t cache_rows;
+    uint64_t dirty_rows; /* to be written by the next flush */
+    size_t dirty_bytes;  /* about, with pending append rows and dead records */
+    uint64_t loads;      /* rows read back */
+    uint64_t evictions;
+};
+
+int processor_open(const struct processor_options *options, struct processor **out,
+                   struct err *err) must_check;
+void processor_close(struct processor *processor);
+
+/* input: which input of the plan the source belongs to. Before any apply of that source. */
+void processor_source_restore(struct processor *processor, uint32_t source, uint32_t input,
+                              const struct kappa_source_state *state);
+/* The state after everything applied; next_offset is set by the caller of apply. */
+void processor_source_state(const struct processor *processor, uint32_t source,
+                            struct kappa_source_state *state);
+/* Applies records [0, count) and moves the source's position to next_offset (>= last offset + 1).
+ * count may be 0: only the position moves. An error means that a load failed: the processor must be
+ * closed. */
+int processor_apply(struct processor *processor, uint32_t source,
+                    const struct kappa_record *records, uint32_t count, int64_t next_offset,
+                    struct err *err) must_check;
+int processor_flush(struct processor *processor, const struct kappa_change_sink *sink,
+                    struct err *err) must_check;
+void processor_committed(struct processor *processor);
+void processor_stats(const struct processor *processor, struct processor_stats *stats);
+
+/* ---- Reading rows: merges partials and finishes them. One thread's scratch; independent of a
+ * processor. */
+
+struct row_finisher;
+
+struct row_finisher *row_finisher_new(const struct plan *plan, uint32_t view);
+void row_finisher_free(struct row_finisher *finisher);
+/* Starts a row. window_end: of the row's window, ignored for tables without. key: the encoded key
+ * columns (behind source and window end), borrowed until finish. */
+void row_finisher_begin(struct row_finisher *finisher, int64_t window_end, const uint8_t *key,
+                        size_t key_len);
+/* Merges the partial of the next source; call in ascending source order. CORRUPT if it does not
+ * decode. */
+int row_finisher_add(struct row_finisher *finisher, const uint8_t *value, size_t value_len,
+                     struct err *err) must_check;
+/* Makes the output row: 1 a row, 0 HAVING refuses it, negative: a value is in an error state (sum
+ * out of range...). values[output_count] is borrowed until the next begin. */
+int row_finisher_finish(struct row_finisher *finisher, const struct kappa_value **values,
+                        struct err *err) must_check;
+
+/* Encodes key columns given as text (one per PLAN_KEY_COLUMN key, in order) into key bytes behind
+ * the source and window prefix, or for an append view: source is the first text, offset the second,
+ * and *source is set (else UINT32_MAX). INVALID with a sentence when a text is not a value of the
+ * type. */
+int plan_key_from_text(const struct plan_view *view, const char *const *texts, uint32_t count,
+                       uint8_t *key, size_t *key_len, uint32_t *source, struct err *err) must_check;
+
+#endif

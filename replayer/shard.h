@@ -1,0 +1,105 @@
+/* MOTION: one shard: pulls its partitions from the log, feeds the processor, commits to the store.
+ * Live is a replay that never ends: there is one pump.
+ *
+ *     shard_open -> shard_step, shard_step, ... (with commands in between) -> shard_close
+ *
+ * A shard has one thread, which calls everything here except shard_wake. It has no loop of its own:
+ * the worker's thread, or the simulator, steps it. Commands take effect between steps.
+ *
+ * Modes:   running -- hold --> held -- run_to(C) --> running to C, committed there -> at_cut
+ *          held, at_cut -- release --> running;    running -- pause --> paused -- resume -->
+ * running
+ *
+ * Commits: at the end of a step when something was applied and
+ *     serving: nothing more is readable now, or 4 ms have passed since the first unwritten record;
+ *     else:    the end was reached, or 2 s have passed, or the processor's dirty bytes reach half
+ * its budget; always:  before held / at_cut / paused is reported, at shard_close with `drain`.
+ * Batches: 64 records when caught up, doubling to LIMIT_BATCH_RECORDS while each next() comes back
+ * full.
+ */
+#ifndef KAPPA_REPLAYER_SHARD_H
+#define KAPPA_REPLAYER_SHARD_H
+
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/err.h"
+#include "log/log.h"
+#include "processor/processor.h"
+#include "table/store.h"
+
+/* An input partition of the version; its index in the version's list is the "source". */
+struct shard_source {
+    uint32_t source;
+    uint32_t input;    /* of the plan */
+    const char *topic; /* borrowed while the shard is open */
+    uint32_t partition;
+    int64_t start; /* where the version began; used when the store holds no position */
+};
+
+struct shard_options {
+    const struct plan *plan;
+    struct log *log;
+    const char *group;
+    const char *dir;                    /* the environment */
+    const struct shard_source *sources; /* of this shard only; copied */
+    uint32_t source_count;
+    bool building;
+    size_t cache_bytes;
+    uint32_t batch_records; /* upper bound; 0: LIMIT_BATCH_RECORDS */
+    const struct clock_ops *clock;
+    int (*fail_point)(void *ctx, const char *step); /* as in store.h */
+    void *fail_ctx;
+};
+
+enum shard_mode { SHARD_RUNNING, SHARD_PAUSED, SHARD_HELD, SHARD_TO_CUT, SHARD_AT_CUT };
+
+struct shard_position {
+    int64_t next;            /* committed or not: the next offset to apply */
+    int64_t committed;       /* cut of the last commit */
+    int64_t start, end;      /* of the log as known; -1 unknown */
+    bool at_end;             /* next reached end when last looked */
+    int64_t record_time_max; /* ms, or KAPPA_NO_TIME */
+};
+
+struct shard_status {
+    enum shard_mode mode;
+    bool sealed;
+    uint64_t records, dead, late; /* sums over sources */
+    uint64_t commits;
+    uint64_t commit_us; /* spent in commits */
+    int64_t commit_us_max;
+    uint64_t duplicates; /* records below the position that the log delivered again: dropped */
+    struct processor_stats processor;
+    uint64_t file_bytes, used_bytes;
+    struct err trouble; /* passing trouble (broker away): code 0 when none */
+};
+
+struct shard;
+
+int shard_open(const struct shard_options *options, struct shard **out, struct err *err) must_check;
+/* One round: at most one batch, at most one commit. Waits for records up to timeout_ms (0 in the
+ * simulator). Errors are for good: close the shard. */
+int shard_step(struct shard *shard, int timeout_ms, struct err *err) must_check;
+/* Ends a step's wait early. Any thread. */
+void shard_wake(struct shard *shard);
+/* drain: commit what is applied first. */
+int shard_close(struct shard *shard, bool drain, struct err *err);
+
+/* Commits and stops applying. */
+int shard_hold(struct shard *shard, struct err *err) must_check;
+/* cut: per source of the version (all of them; this shard looks at its own). Every cut is >= the
+ * position. */
+void shard_run_to(struct shard *shard, const int64_t *cut);
+void shard_release(struct shard *shard);
+int shard_pause(struct shard *shard, struct err *err) must_check;
+void shard_resume(struct shard *shard);
+void shard_serving(struct shard *shard, bool on);
+int shard_seal(struct shard *shard, struct err *err) must_check;
+
+void shard_status(struct shard *shard, struct shard_status *out);
+/* index: of options.sources. */
+void shard_position(struct shard *shard, uint32_t index, struct shard_position *out);
+/* Digests per table of one source at its last commit. */
+void shard_source_digests(struct shard *shard, uint32_t index, struct store_source *out);
+
+#endif

@@ -1,0 +1,63 @@
+/* READING: rows of tables, from the serving version or a named one, each request from exactly one
+ * version.
+ *
+ * Serving reads: take the pointer, open the version, begin a snapshot, then look at the pointer
+ * again. When the epoch moved, the snapshot may be newer than the cut of the swap: it is dropped
+ * and the read starts over. So no read mixes versions and none goes back.
+ *
+ * Thread-safe. Plans and environments are opened once and kept; versions that no longer exist are
+ * closed.
+ */
+#ifndef KAPPA_SERVE_READER_H
+#define KAPPA_SERVE_READER_H
+
+#include "base/err.h"
+#include "base/json.h"
+#include "processor/plan.h"
+
+struct reader;
+
+/* Where an answer comes from. */
+struct reader_stamp {
+    char processor[129];
+    uint32_t version;
+    uint64_t epoch; /* of the processor when read; also for named versions */
+    json_t *cut;    /* {"topic": [next offset per partition]}; the caller's reference */
+};
+
+/* Reads DATA/catalog and DATA/versions directly. NOT_FOUND when there is no catalog. */
+int reader_open(const char *data_dir, struct reader **out, struct err *err) must_check;
+void reader_close(struct reader *reader);
+
+/* {"table","version","epoch","cut","row":{column: value}}: a new reference. version 0: the serving
+ * one. keys: one text per group column without the window columns (append views: partition,
+ * offset). at_us: the window that holds that time, or KAPPA_NO_TIME: the key's newest window;
+ * INVALID on tables without windows. NOT_FOUND: no such table, version or row (the text says
+ * which). */
+int reader_get(struct reader *reader, const char *table, uint32_t version, const char *const *keys,
+               uint32_t key_count, int64_t at_us, json_t **out, struct err *err) must_check;
+
+/* Rows in key order at one snapshot. row is called with the output columns; it returns false to
+ * stop. limit < 0: all. stamp may be NULL. */
+int reader_scan(struct reader *reader, const char *table, uint32_t version, int64_t limit,
+                bool (*row)(void *ctx, const struct plan_view *view,
+                            const struct kappa_value *values),
+                void *ctx, struct reader_stamp *stamp, struct err *err) must_check;
+
+/* One output row as a JSON object: timestamptz as RFC 3339, doubles shortest, NaN and infinities as
+ * text, bigint as an integer. A new reference. */
+json_t *reader_row_json(const struct plan_view *view, const struct kappa_value *values);
+
+/* Dead records of a version: array of
+ * {"topic","partition","offset","table"|null,"reason","value","base64"?}, at most limit, by topic,
+ * partition, offset. "value" is text; bytes that are not UTF-8 come as base64:true. */
+int reader_dead(struct reader *reader, const char *processor, uint32_t version, int64_t limit,
+                json_t **out, struct err *err) must_check;
+
+/* Cut and digests of a version as committed:
+ * {"cut":{topic:[..]},"sources":[{"topic","partition","next", "digest"}],"tables":{name:
+ * digest},"digest"}. */
+int reader_version_digest(struct reader *reader, const char *processor, uint32_t version,
+                          json_t **out, struct err *err) must_check;
+
+#endif

@@ -1,0 +1,79 @@
+/* STATE: the LMDB environment of one version and shard, as its one writer sees it. (Readers: see
+ * view.h.)
+ *
+ *     store_open -> [store_load...] -> store_begin -> sink calls -> store_commit -> ... ->
+ * store_close
+ *
+ * One commit changes rows, newest-window index, dead records, source states and digests in ONE
+ * transaction. When the map is full, the sink or commit returns AGAIN: the transaction is gone, the
+ * map has grown, and the caller begins again and repeats the flush.
+ *
+ * Databases of an environment:
+ *     meta     "format" u32; "seq" u64, +1 per commit; "sealed"; "source/<u16 BE>" -> struct
+ * store_source r<N>     rows of table N, key as in include/kappa/row.h n<N>     newest window of a
+ * key (window tables): source u16 BE + key columns -> window end dead     source u16 BE, offset i64
+ * sortable, view u32 BE -> reason, bytes
+ */
+#ifndef KAPPA_TABLE_STORE_H
+#define KAPPA_TABLE_STORE_H
+
+#include "base/digest.h"
+#include "base/err.h"
+#include "include/kappa/record.h"
+#include "include/kappa/row.h"
+
+#define STORE_DIGESTS 32 /* LIMIT_VIEWS */
+
+struct store;
+
+/* What one commit keeps for one source. */
+struct store_source {
+    struct kappa_source_state state;
+    struct digest digests[STORE_DIGESTS]; /* per table, of this source's rows */
+};
+
+struct store_options {
+    const char *dir;                        /* made when missing */
+    const struct kappa_table_shape *tables; /* copied */
+    uint32_t table_count;
+    bool building;    /* NOSYNC until store_seal; the version is deleted if the OS dies meanwhile */
+    size_t map_bytes; /* first map size; 0: default (64 MiB) */
+    /* Called before ("flush", "commit") and after ("committed") the steps of a commit, for crash
+     * tests; non-zero makes the step fail with that code as if the process had died there. May be
+     * NULL. */
+    int (*fail_point)(void *ctx, const char *step);
+    void *fail_ctx;
+};
+
+/* Opens for writing. BUSY when another process writes it. */
+int store_open(const struct store_options *options, struct store **out, struct err *err) must_check;
+/* Drops an open transaction. */
+void store_close(struct store *store);
+
+/* False and zeros (KAPPA_NO_TIME) when the source was never committed. */
+bool store_source_get(struct store *store, uint32_t source, struct store_source *out);
+/* Any row committed yet? */
+bool store_has_rows(const struct store *store);
+bool store_sealed(const struct store *store);
+
+/* processor_load_fn over this store: reads the last commit. */
+int store_load(void *store, uint32_t table, const uint8_t *key, size_t key_len,
+               const uint8_t **value, size_t *value_len, struct err *err);
+
+int store_begin(struct store *store, struct err *err) must_check;
+/* The sink of the open transaction. */
+const struct kappa_change_sink *store_sink(struct store *store);
+/* Sets the state of a source as of this commit. */
+int store_source_put(struct store *store, uint32_t source, const struct kappa_source_state *state,
+                     struct err *err) must_check;
+int store_commit(struct store *store, struct err *err) must_check;
+void store_abort(struct store *store);
+/* Syncs everything to disk, marks the environment sealed, and from now on every commit syncs. */
+int store_seal(struct store *store, struct err *err) must_check;
+/* Sizes for status: bytes of the file, and of pages in use. */
+void store_sizes(const struct store *store, uint64_t *file_bytes, uint64_t *used_bytes);
+
+/* Adds up the digest of a source over its tables into one (for receipts), order of tables fixed. */
+struct digest store_digest_sum(const struct store_source *source, uint32_t table_count);
+
+#endif

@@ -1,0 +1,62 @@
+/* A version's environments as a reader sees them: read-only, from any process and thread.
+ *
+ *     view_open -> view_snapshot_begin -> get, cursor... -> view_snapshot_end -> view_close
+ *
+ * A process opens an environment once and shares it (registry inside); map growth by the writer is
+ * followed. Pointers into a snapshot are valid until it ends.
+ */
+#ifndef KAPPA_TABLE_VIEW_H
+#define KAPPA_TABLE_VIEW_H
+
+#include "base/err.h"
+#include "table/store.h"
+
+struct view;          /* all shards of one version */
+struct view_snapshot; /* one read transaction per shard */
+struct view_cursor;
+
+/* dir: DATA/versions/PROCESSOR/N. NOT_FOUND when it is gone. */
+int view_open(const char *dir, uint32_t shards, const struct kappa_table_shape *tables,
+              uint32_t table_count, struct view **out, struct err *err) must_check;
+void view_close(struct view *view);
+
+int view_snapshot_begin(struct view *view, struct view_snapshot **out, struct err *err) must_check;
+void view_snapshot_end(struct view_snapshot *snapshot);
+
+/* 1 found, 0 not, negative error. Source s lives in shard s mod shards. */
+int view_get(struct view_snapshot *snapshot, uint32_t table, uint32_t source, const uint8_t *key,
+             size_t key_len, const uint8_t **value, size_t *value_len, struct err *err) must_check;
+/* Window end of the newest window of these key columns in this source: 1, 0, negative. */
+int view_newest(struct view_snapshot *snapshot, uint32_t table, uint32_t source,
+                const uint8_t *key_columns, size_t len, int64_t *window_end,
+                struct err *err) must_check;
+bool view_source(struct view_snapshot *snapshot, uint32_t source, struct store_source *out);
+
+/* A merged scan over all sources in the order of the key behind the source (window end, key
+ * columns): each call of next gives one (source, key, value); equal keys come in ascending source
+ * order. */
+int view_cursor_open(struct view_snapshot *snapshot, uint32_t table, uint32_t source_count,
+                     struct view_cursor **out, struct err *err) must_check;
+/* 1 a row, 0 the end. key: behind the source prefix. */
+int view_cursor_next(struct view_cursor *cursor, uint32_t *source, const uint8_t **key,
+                     size_t *key_len, const uint8_t **value, size_t *value_len,
+                     struct err *err) must_check;
+void view_cursor_close(struct view_cursor *cursor);
+
+/* One dead record. Text and bytes are borrowed until the next call. */
+struct view_dead {
+    uint32_t source;
+    int64_t offset;
+    uint32_t view; /* table, or UINT32_MAX for the whole record */
+    const char *reason;
+    uint32_t reason_len;
+    const uint8_t *bytes;
+    uint32_t bytes_len;
+};
+
+/* Calls fn for every dead record, by source and offset; fn returns false to stop. */
+int view_dead_each(struct view_snapshot *snapshot, uint32_t source_count,
+                   bool (*fn)(void *ctx, const struct view_dead *dead), void *ctx,
+                   struct err *err) must_check;
+
+#endif

@@ -10,14 +10,12 @@
  *
  * Rules that hold for every log:
  *  1. Offsets ascend within a partition; there may be holes. Any offset within a hole is a valid
- * position and reads on with the next record.
+ *     position and reads on with the next record.
  *  2. start <= position <= end. A position below start is RANGE_LOST, above end TOPIC_CHANGED; both
- * are reported by next() for that reader, never repaired.
+ *     are reported by next() for that reader, never repaired.
  *  3. end is the first offset a reader may not see yet (Kafka: the last stable offset).
- *  4. offset_at_time(t): the first offset whose record time is >= t ms; -1 when there is none. t >=
- * 0.
- *  5. A record whose bytes fail their checksum below the end is CORRUPT, and nothing behind it is
- * read.
+ *  4. offset_at_time(t), t >= 0: the first offset whose record time is >= t ms; -1: there is none.
+ *  5. A record whose bytes fail their checksum below the end is CORRUPT; nothing behind it is read.
  */
 #ifndef KAPPA_LOG_LOG_H
 #define KAPPA_LOG_LOG_H

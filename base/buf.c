@@ -1,0 +1,129 @@
+/* Growing byte buffer. Own header: buf.h. Invariant: data == NULL, or cap > len and data[len] == 0. */
+#include "base/buf.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void buf_init(struct buf *buf)
+{
+    memset(buf, 0, sizeof *buf);
+}
+
+void buf_reserve(struct buf *buf, size_t extra)
+{
+    ASSERT_CMP(extra, <, SIZE_MAX / 4);
+    size_t need = buf->len + extra + 1;
+    if (need <= buf->cap) {
+        return;
+    }
+    size_t cap = buf->cap < 64 ? 64 : buf->cap;
+    while (cap < need) {
+        cap *= 2;
+    }
+    buf->data = xrealloc(buf->data, cap);
+    buf->cap = cap;
+}
+
+void buf_append(struct buf *buf, const void *data, size_t len)
+{
+    buf_reserve(buf, len);
+    if (len > 0) {
+        memcpy(buf->data + buf->len, data, len);
+    }
+    buf->len += len;
+    buf->data[buf->len] = 0;
+}
+
+void buf_append_text(struct buf *buf, const char *text)
+{
+    buf_append(buf, text, strlen(text));
+}
+
+void buf_append_u8(struct buf *buf, uint8_t value)
+{
+    buf_append(buf, &value, sizeof value);
+}
+
+void buf_append_u32_le(struct buf *buf, uint32_t value)
+{
+    uint8_t bytes[sizeof value];
+    store_u32_le(bytes, value);
+    buf_append(buf, bytes, sizeof bytes);
+}
+
+void buf_append_u64_le(struct buf *buf, uint64_t value)
+{
+    uint8_t bytes[sizeof value];
+    store_u64_le(bytes, value);
+    buf_append(buf, bytes, sizeof bytes);
+}
+
+void buf_append_varint(struct buf *buf, uint64_t value)
+{
+    uint8_t bytes[10];
+    size_t len = 0;
+    while (value >= 0x80) {
+        bytes[len++] = (uint8_t)(value | 0x80);
+        value >>= 7;
+    }
+    bytes[len++] = (uint8_t)value;
+    buf_append(buf, bytes, len);
+}
+
+void buf_printf(struct buf *buf, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    va_list again;
+    va_copy(again, args);
+    int len = vsnprintf(NULL, 0, format, args);
+    va_end(args);
+    ASSERT_CMP(len, >=, 0);
+    buf_reserve(buf, (size_t)len);
+    (void)vsnprintf((char *)buf->data + buf->len, (size_t)len + 1, format, again);
+    va_end(again);
+    buf->len += (size_t)len;
+}
+
+const char *buf_text(const struct buf *buf)
+{
+    return buf->data == NULL ? "" : (const char *)buf->data;
+}
+
+void buf_reset(struct buf *buf)
+{
+    buf->len = 0;
+    if (buf->data != NULL) {
+        buf->data[0] = 0;
+    }
+}
+
+void buf_free(struct buf *buf)
+{
+    free(buf->data);
+    buf_init(buf);
+}
+
+bool varint_read(const uint8_t *data, size_t len, size_t *pos, uint64_t *value)
+{
+    uint64_t result = 0;
+    size_t at = *pos;
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+        if (at >= len) {
+            return false;
+        }
+        uint8_t byte = data[at++];
+        if (shift == 63 && byte > 1) {
+            return false;
+        }
+        result |= (uint64_t)(byte & 0x7f) << shift;
+        if ((byte & 0x80) == 0) {
+            *pos = at;
+            *value = result;
+            return true;
+        }
+    }
+    return false;
+}

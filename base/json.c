@@ -1,0 +1,164 @@
+/* Helpers over jansson. Own header: json.h. */
+#include "base/json.h"
+
+#include "base/limits.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Nesting as brackets outside strings; jansson's own bound (2048) is not adjustable. */
+static bool depth_within(const char *text, size_t len, unsigned max)
+{
+    unsigned depth = 0;
+    bool in_string = false;
+    for (size_t i = 0; i < len; i++) {
+        char c = text[i];
+        if (in_string) {
+            if (c == '\\') {
+                i++;
+            } else if (c == '"') {
+                in_string = false;
+            }
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '{' || c == '[') {
+            if (++depth > max) {
+                return false;
+            }
+        } else if ((c == '}' || c == ']') && depth > 0) {
+            depth--;
+        }
+    }
+    return true;
+}
+
+json_t *json_parse(const char *text, size_t len, struct err *err)
+{
+    if (!depth_within(text, len, LIMIT_JSON_DEPTH)) {
+        (void)err_set(err, KE_INVALID, "JSON nested deeper than %d levels", LIMIT_JSON_DEPTH);
+        return NULL;
+    }
+    json_error_t error;
+    json_t *value = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+    if (value == NULL) {
+        (void)err_set(err, KE_INVALID, "not JSON: %s (line %d, column %d)", error.text, error.line,
+                      error.column);
+    }
+    return value;
+}
+
+const char *json_text(const json_t *object, const char *name, const char *fallback)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+    return text == NULL ? fallback : text;
+}
+
+int64_t json_int(const json_t *object, const char *name, int64_t fallback)
+{
+    const json_t *value = json_object_get(object, name);
+    return json_is_integer(value) ? (int64_t)json_integer_value(value) : fallback;
+}
+
+bool json_bool(const json_t *object, const char *name, bool fallback)
+{
+    const json_t *value = json_object_get(object, name);
+    return json_is_boolean(value) ? json_is_true(value) : fallback;
+}
+
+double json_number(const json_t *object, const char *name, double fallback)
+{
+    const json_t *value = json_object_get(object, name);
+    return json_is_number(value) ? json_number_value(value) : fallback;
+}
+
+static int append_chunk(const char *data, size_t len, void *ctx)
+{
+    buf_append(ctx, data, len);
+    return 0;
+}
+
+void json_write(struct buf *buf, const json_t *value)
+{
+    int rc = json_dump_callback(value, append_chunk, buf, JSON_COMPACT | JSON_ENCODE_ANY);
+    ASSERT(rc == 0);
+}
+
+char *json_print(const json_t *value)
+{
+    struct buf buf = {0};
+    json_write(&buf, value);
+    return (char *)buf.data;
+}
+
+json_t *json_from_err(const struct err *err)
+{
+    json_t *body = json_pack("{s:s, s:o}", "code", err_word(err->code), "message",
+                             json_text_lossy(err->text, strlen(err->text)));
+    ASSERT(body != NULL);
+    if (err->hint[0] != '\0') {
+        int rc = json_object_set_new(body, "hint", json_text_lossy(err->hint, strlen(err->hint)));
+        ASSERT(rc == 0);
+    }
+    json_t *outer = json_pack("{s:o}", "error", body);
+    ASSERT(outer != NULL);
+    return outer;
+}
+
+bool json_to_err(const json_t *value, struct err *err)
+{
+    const json_t *body = json_object_get(value, "error");
+    if (!json_is_object(body)) {
+        return false;
+    }
+    (void)err_set(err, err_from_word(json_text(body, "code", "internal")), "%s",
+                  json_text(body, "message", "unknown error"));
+    err_hint(err, "%s", json_text(body, "hint", ""));
+    return true;
+}
+
+/* Length of the UTF-8 sequence at bytes, or 0 if it is not one (RFC 3629: no surrogates, no overlong). */
+static size_t utf8_sequence(const uint8_t *bytes, size_t left)
+{
+    uint8_t first = bytes[0];
+    if (first < 0x80) {
+        return 1;
+    }
+    size_t len = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
+    if (first < 0xC2 || first > 0xF4 || left < len) {
+        return 0;
+    }
+    for (size_t i = 1; i < len; i++) {
+        if ((bytes[i] & 0xC0) != 0x80) {
+            return 0;
+        }
+    }
+    bool low = (first == 0xE0 && bytes[1] < 0xA0) || (first == 0xF0 && bytes[1] < 0x90);
+    bool high = (first == 0xED && bytes[1] > 0x9F) || (first == 0xF4 && bytes[1] > 0x8F);
+    return low || high ? 0 : len;
+}
+
+json_t *json_text_lossy(const void *bytes, size_t len)
+{
+    json_t *plain = json_stringn(bytes, len);
+    if (plain != NULL) {
+        return plain;
+    }
+    struct buf clean = {0};
+    const uint8_t *at = bytes;
+    size_t left = len;
+    while (left > 0) {
+        size_t step = utf8_sequence(at, left);
+        if (step == 0) {
+            buf_append_text(&clean, "\xEF\xBF\xBD");
+            step = 1;
+        } else {
+            buf_append(&clean, at, step);
+        }
+        at += step;
+        left -= step;
+    }
+    json_t *text = json_stringn(buf_text(&clean), clean.len);
+    ASSERT(text != NULL);
+    buf_free(&clean);
+    return text;
+}

@@ -275,7 +275,7 @@ bool duration_parse(const char *text, size_t len, int64_t *us)
 void duration_format(int64_t us, char *text)
 {
     int64_t seconds = us / US_SECOND;
-    if (us < 10 * 1000) {
+    if (us < 10000) {
         (void)snprintf(text, TIME_TEXT_LEN, "%.2f ms", (double)us / 1e3);
     } else if (us < US_SECOND) {
         (void)snprintf(text, TIME_TEXT_LEN, "%lld ms", (long long)(us / 1000));

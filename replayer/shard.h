@@ -6,16 +6,36 @@
  * A shard has one thread, which calls everything here except shard_wake. It has no loop of its own:
  * the worker's thread, or the simulator, steps it. Commands take effect between steps.
  *
- * Modes:   running -- hold --> held -- run_to(C) --> running to C, committed there -> at_cut
- *          held, at_cut -- release --> running;    running -- pause --> paused -- resume -->
- * running
+ * Modes:
  *
- * Commits: at the end of a step when something was applied and
- *     serving: nothing more is readable now, or 4 ms have passed since the first unwritten record;
- *     else:    the end was reached, or 2 s have passed, or the processor's dirty bytes reach half
- * its budget; always:  before held / at_cut / paused is reported, at shard_close with `drain`.
+ *     running -- hold --> held -- run_to(C) --> to_cut -- all sources at C, committed --> at_cut
+ *        ^                 |                                                                |
+ *        +---- release ----+------------------------- release ------------------------------+
+ *
+ *     running -- pause --> paused -- resume --> running
+ *
+ * A paused shard may be held and run to a cut; released, it is paused again. A new run_to from
+ * to_cut or at_cut is allowed, as long as no cut lies below a position.
+ *
+ * Commits come at the end of a step when something was applied (records, or a position moved over
+ * a hole) and
+ *     serving:  nothing more is readable now, or 4 ms have passed since the first unwritten record
+ *               (or three times the last commit, when that is longer: a slow disk must not eat the
+ *               whole thread);
+ *     else:     nothing more is readable now; or the end was reached and 100 ms have passed since
+ *               the last commit; or 2 s have passed since the first unwritten record;
+ *     always:   the processor's dirty bytes reach half its budget; before held, at_cut and paused
+ *               are reported; before an error of the log is returned; at shard_close with `drain`.
+ *
  * Batches: 64 records when caught up, doubling to LIMIT_BATCH_RECORDS while each next() comes back
  * full.
+ *
+ * Invariants:
+ *  1. Records of a source are applied in offset order, each at most once, none skipped: a record
+ *     below the position is dropped and counted, one at or above the cut is kept for later.
+ *  2. The store's position of a source is the one its rows were made from (one transaction).
+ *  3. Every source has a committed position from shard_open on, if only where it started.
+ *  4. While held, paused or at the cut, the log is not read and nothing is applied.
  */
 #ifndef KAPPA_REPLAYER_SHARD_H
 #define KAPPA_REPLAYER_SHARD_H
@@ -72,23 +92,26 @@ struct shard_status {
     struct processor_stats processor;
     uint64_t file_bytes, used_bytes;
     struct err trouble; /* passing trouble (broker away): code 0 when none */
+    uint32_t failed_source; /* of the version: whose records ended the shard, or UINT32_MAX */
 };
 
 struct shard;
 
 int shard_open(const struct shard_options *options, struct shard **out, struct err *err) must_check;
 /* One round: at most one batch, at most one commit. Waits for records up to timeout_ms (0 in the
- * simulator). Errors are for good: close the shard. */
+ * simulator). Errors are for good: look at the status, then close the shard without drain. What
+ * was applied before an error of the log has been committed. */
 int shard_step(struct shard *shard, int timeout_ms, struct err *err) must_check;
 /* Ends a step's wait early. Any thread. */
 void shard_wake(struct shard *shard);
-/* drain: commit what is applied first. */
+/* drain: commit what is applied first (not after an error). Always frees; the code is the commit's.
+ * The log and the plan outlive the shard. */
 int shard_close(struct shard *shard, bool drain, struct err *err);
 
 /* Commits and stops applying. */
 int shard_hold(struct shard *shard, struct err *err) must_check;
-/* cut: per source of the version (all of them; this shard looks at its own). Every cut is >= the
- * position. */
+/* From held, to_cut or at_cut. cut: per source of the version (all of them; this shard looks at its
+ * own); copied. Every cut is >= the position. */
 void shard_run_to(struct shard *shard, const int64_t *cut);
 void shard_release(struct shard *shard);
 int shard_pause(struct shard *shard, struct err *err) must_check;

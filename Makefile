@@ -97,6 +97,66 @@ $(foreach f,$(FOLDERS),$(eval $(call unit_rule,$(f))))
 .PHONY: unit
 unit: $(foreach f,$(FOLDERS),unit-$(f))
 
+# ---- Tools that are not the product: generators, oracles, micro benchmarks. bench/X.c -> build/.../bench/X
+BENCH_BIN := $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
+$(B)/bench/%: $(B)/bench/%.c.o $(call archives,$(LINK_controller))
+	$(SAY) LINK $@
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(LINK_controller)
+
+# ---- Simulator: the platform in one thread. make sim SEED=1 RUNS=1000
+SEED ?= 1
+RUNS ?= 200
+$(B)/tests/sim/sim: $(call obj,$(wildcard tests/sim/*.c)) $(call archives,$(LINK_controller))
+	$(SAY) LINK $@
+	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LINK_controller)
+.PHONY: sim
+sim: $(B)/tests/sim/sim
+	$(Q)$< --seed $(SEED) --runs $(RUNS)
+
+# ---- The source checked
+TRACKED_C = $(shell git ls-files '*.c' '*.h' '*.cc')
+$(B)/tests/tidy: tests/tidy.c base/base.c
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -o $@ $^
+.PHONY: tidy fmt fmt-check lint docs docs-check
+tidy: $(B)/tests/tidy $(B)/libprocessor.a
+	$(Q)$< $(TRACKED_C)
+	$(Q)sh tests/purity.sh $(B)/processor
+fmt:
+	$(Q)$(CLANG_FORMAT) -i $(TRACKED_C)
+fmt-check:
+	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(TRACKED_C)
+lint:
+	$(Q)for f in $$(git ls-files '*.c' | grep -v '^tests/\|^bench/'); do echo $$f; done | \
+	  xargs -P 2 -n 4 sh -c '$(CLANG_TIDY) --quiet "$$@" -- -std=c11 -D_GNU_SOURCE -I. 2>/dev/null || exit 255' sh
+docs: $(B)/kappa
+	$(Q)$< help --markdown > docs/COMMANDS.md
+docs-check: $(B)/kappa
+	$(Q)$< help --markdown | diff -u docs/COMMANDS.md - || \
+	  { echo 'docs/COMMANDS.md is older than the commands: run make docs'; exit 1; }
+
+# ---- Tests. System tests drive the real binary; on the embedded log, and on a real Kafka that they start.
+PYTEST = $(PYTHON) -m pytest -q -p no:cacheprovider $(PYTEST_ARGS)
+.PHONY: system system-san check test bench demo install help
+system: $(B)/kappa $(B)/bench/events
+	$(Q)KAPPA_BIN=$(abspath $(B)/kappa) KAPPA_EVENTS=$(abspath $(B)/bench/events) $(PYTEST) tests/system
+check: tidy fmt-check docs-check
+test:
+	+$(Q)sh tests/all.sh
+
+bench: $(B)/kappa $(BENCH_BIN)
+	$(Q)KAPPA_BIN=$(abspath $(B)/kappa) BENCH_DIR=$(abspath $(B)/bench) $(PYTHON) bench/run.py $(BENCH_ARGS)
+demo: $(B)/kappa $(B)/bench/events
+	$(Q)KAPPA_BIN=$(abspath $(B)/kappa) KAPPA_EVENTS=$(abspath $(B)/bench/events) \
+	  $(PYTHON) examples/replay-fix/demo.py $(if $(KAFKA),--kafka $(KAFKA)) $(DEMO_ARGS)
+
+PREFIX ?= /usr/local
+install: $(B)/kappa
+	install -D -m 755 $(B)/kappa $(DESTDIR)$(PREFIX)/bin/kappa
+help:
+	@sed -n '3,6s/^# \{0,1\}//p' Makefile
+	@echo 'all unit-FOLDER unit sim system check test bench demo fmt lint tidy docs install clean'
+
 .PRECIOUS: $(B)/%.c.o $(B)/%.cc.o $(B)/tests/unit/%
 .PHONY: clean
 clean:

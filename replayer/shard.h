@@ -66,6 +66,7 @@ struct shard_options {
     bool building;
     size_t cache_bytes;
     uint32_t batch_records; /* upper bound; 0: LIMIT_BATCH_RECORDS */
+    size_t keep_bytes;      /* of batches kept behind a cut (pump.c); 0: 32 MiB */
     const struct clock_ops *clock;
     int (*fail_point)(void *ctx, const char *step); /* as in store.h */
     void *fail_ctx;
@@ -91,7 +92,7 @@ struct shard_status {
     uint64_t duplicates; /* records below the position that the log delivered again: dropped */
     struct processor_stats processor;
     uint64_t file_bytes, used_bytes;
-    struct err trouble; /* passing trouble (broker away): code 0 when none */
+    struct err trouble;     /* passing trouble (broker away): code 0 when none */
     uint32_t failed_source; /* of the version: whose records ended the shard, or UINT32_MAX */
 };
 

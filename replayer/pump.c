@@ -1,0 +1,445 @@
+/* The pump: read a batch, apply it, commit when due. One step does each at most once.
+ *
+ * Running to a cut: a batch is applied up to the cut and the rest waits in shard->pending, as do
+ * batches of sources that stand at their cut while others still read. That is the quick way, which
+ * a swap takes: a few batches. When more than keep_bytes wait there (a long run to a cut with
+ * uneven sources), the reader is closed, the queue forgotten, and a reader opened that delivers
+ * only the unfinished sources; the log is the truth and gives the rest again after the release. */
+#include <inttypes.h>
+#include <time.h>
+
+#include "base/limits.h"
+#include "base/trace.h"
+#include "replayer/shard_inside.h"
+
+#define SERVING_COMMIT_US    4000
+#define END_COMMIT_US        100000
+#define BEHIND_COMMIT_US     2000000
+#define RETRY_WAIT_US_MIN    50000
+#define RETRY_WAIT_US_MAX    2000000
+#define TROUBLE_FORGOTTEN_US 5000000 /* a log that is quiet and does not complain is well again */
+#define COMMIT_ATTEMPTS      48      /* the map doubles at each: more would exceed 64 bits */
+
+static int64_t now_us(const struct shard *shard)
+{
+    return clock_mono_us(shard->clock);
+}
+
+/* ---- The reader */
+
+static bool wanted(const struct shard *shard, const struct shard_input *input)
+{
+    return shard->hold != HOLD_TO_CUT || input->next < input->cut;
+}
+
+void pump_reader_close(struct shard *shard)
+{
+    pthread_mutex_lock(&shard->lock);
+    struct log_reader *reader = shard->reader;
+    shard->reader = NULL;
+    pthread_mutex_unlock(&shard->lock);
+    pending_clear(&shard->pending);
+    for (uint32_t i = 0; i < shard->input_count; i++) {
+        shard->inputs[i].reading = false;
+        shard->inputs[i].at_end = false;
+    }
+    if (reader) {
+        reader->ops->close(reader);
+    }
+}
+
+static int reader_open(struct shard *shard, struct err *err)
+{
+    struct log_reader *reader = NULL;
+    int rc = shard->log->ops->reader_open(shard->log, shard->group, &reader, err);
+    for (uint32_t i = 0; rc == 0 && i < shard->input_count; i++) {
+        struct shard_input *input = &shard->inputs[i];
+        input->reading = wanted(shard, input);
+        if (input->reading) {
+            rc = reader->ops->add(reader, i, input->spec.topic, input->spec.partition, input->next,
+                                  err);
+        }
+    }
+    if (rc != 0) {
+        if (reader) {
+            reader->ops->close(reader);
+        }
+        return rc;
+    }
+    pthread_mutex_lock(&shard->lock);
+    shard->reader = reader;
+    pthread_mutex_unlock(&shard->lock);
+    return 0;
+}
+
+/* Makes a reader that delivers every wanted source, and may be called. */
+static int reader_ready(struct shard *shard, struct err *err)
+{
+    pending_keep(&shard->pending);
+    bool fits = shard->pending.bytes <= shard->keep_bytes;
+    for (uint32_t i = 0; i < shard->input_count; i++) {
+        fits &= shard->inputs[i].reading || !wanted(shard, &shard->inputs[i]);
+    }
+    if (shard->reader && !fits) {
+        pump_reader_close(shard);
+    }
+    return shard->reader ? 0 : reader_open(shard, err);
+}
+
+/* ---- Waiting */
+
+void pump_wait(struct shard *shard, int timeout_ms)
+{
+    pthread_mutex_lock(&shard->lock);
+    if (!shard->woken && timeout_ms > 0) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_sec += timeout_ms / 1000;
+        until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
+        if (until.tv_nsec >= 1000000000) {
+            until.tv_sec++;
+            until.tv_nsec -= 1000000000;
+        }
+        while (!shard->woken && pthread_cond_timedwait(&shard->wake, &shard->lock, &until) == 0) {
+        }
+    }
+    shard->woken = false;
+    pthread_mutex_unlock(&shard->lock);
+}
+
+/* Whether a wake came since the last wait; takes it. */
+static bool take_woken(struct shard *shard)
+{
+    pthread_mutex_lock(&shard->lock);
+    bool woken = shard->woken;
+    shard->woken = false;
+    pthread_mutex_unlock(&shard->lock);
+    return woken;
+}
+
+/* Commits must not wait for records that may not come. */
+static int read_timeout(struct shard *shard, int timeout_ms)
+{
+    if (take_woken(shard) || (shard->dirty && shard->serving)) {
+        return 0;
+    }
+    if (!shard->dirty) {
+        return timeout_ms;
+    }
+    int64_t due = i64_min(shard->dirty_us + BEHIND_COMMIT_US,
+                          i64_max(shard->commit_last_us + END_COMMIT_US, shard->dirty_us));
+    int64_t left_ms = (i64_max(due - now_us(shard), 0) + 999) / 1000;
+    return (int)i64_min(timeout_ms, left_ms);
+}
+
+/* ---- Reading */
+
+static bool passes(int code)
+{
+    return code == -KE_BROKER || code == -KE_AGAIN;
+}
+
+static void trouble_met(struct shard *shard, const struct err *trouble)
+{
+    if (shard->trouble.code == 0) {
+        trace(TRACE_WARN, "%s", trouble->text);
+        shard->retry_wait_us = RETRY_WAIT_US_MIN;
+    }
+    shard->trouble = *trouble;
+    shard->trouble_us = now_us(shard);
+    shard->retry_us = shard->trouble_us + shard->retry_wait_us;
+    shard->retry_wait_us = i64_min(2 * shard->retry_wait_us, RETRY_WAIT_US_MAX);
+}
+
+static void trouble_over(struct shard *shard)
+{
+    if (shard->trouble.code != 0) {
+        trace(TRACE_INFO, "the log answers again");
+        shard->trouble = (struct err){.code = 0};
+    }
+    shard->retry_wait_us = RETRY_WAIT_US_MIN;
+    shard->retry_us = 0;
+}
+
+/* An error for good: what was applied is kept, then it is passed on. */
+static int read_failed(struct shard *shard, uint32_t index, const struct err *cause,
+                       struct err *err)
+{
+    int rc = pump_commit(shard, err);
+    if (rc != 0) {
+        return rc;
+    }
+    shard->failed = true;
+    if (err) {
+        *err = *cause;
+    }
+    if (index < shard->input_count) {
+        shard->failed_source = shard->inputs[index].spec.source;
+    }
+    return cause->code;
+}
+
+/* Has every source reached the end that its newest batch showed? */
+static bool all_at_end(const struct shard *shard)
+{
+    for (uint32_t i = 0; i < shard->input_count; i++) {
+        if (!shard->inputs[i].at_end) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void batch_adapt(struct shard *shard, const struct log_batch *batch)
+{
+    if (batch->none || all_at_end(shard)) {
+        shard->batch_now = SHARD_BATCH_RECORDS_MIN;
+    } else if (batch->count >= shard->batch_now) {
+        shard->batch_now *= 2;
+    }
+    if (shard->batch_now > shard->batch_max) {
+        shard->batch_now = shard->batch_max;
+    }
+}
+
+static void batch_arrived(struct shard *shard, const struct log_batch *batch)
+{
+    ASSERT_CMP(batch->source, <, shard->input_count);
+    struct shard_input *input = &shard->inputs[batch->source];
+    ASSERT(input->reading);
+    input->at_end = batch->at_end;
+    if (batch->end_offset >= 0) {
+        input->log_end = batch->end_offset;
+    }
+    trouble_over(shard);
+    pending_push(&shard->pending, batch);
+}
+
+/* Asks the reader for one batch. *idle: there was nothing to read. */
+static int read_batch(struct shard *shard, int timeout_ms, bool *idle, struct err *err)
+{
+    struct err cause = {.code = 0};
+    struct log_batch batch = {.source = UINT32_MAX};
+    int64_t now = now_us(shard);
+    *idle = false;
+    if (now < shard->retry_us) {
+        *idle = true;
+        pump_wait(shard, (int)i64_min(timeout_ms, (shard->retry_us - now + 999) / 1000));
+        return 0;
+    }
+    int rc = reader_ready(shard, &cause);
+    if (rc == 0) {
+        rc = shard->reader->ops->next(shard->reader, read_timeout(shard, timeout_ms),
+                                      shard->batch_now, &batch, &cause);
+    }
+    if (rc != 0) {
+        ASSERT_CMP(rc, <, 0);
+        cause.code = rc;
+        if (!passes(rc)) {
+            return read_failed(shard, batch.source, &cause, err);
+        }
+        trouble_met(shard, &cause);
+        *idle = true;
+        return 0;
+    }
+    *idle = batch.none;
+    if (!batch.none) {
+        batch_arrived(shard, &batch);
+    } else if (shard->trouble.code != 0 && now - shard->trouble_us > TROUBLE_FORGOTTEN_US) {
+        trouble_over(shard);
+    }
+    batch_adapt(shard, &batch);
+    return 0;
+}
+
+/* ---- Applying */
+
+/* The first waiting batch that may be applied now. */
+static struct pending_batch *next_usable(const struct shard *shard)
+{
+    struct pending_batch *batch = shard->pending.first;
+    while (batch && !wanted(shard, &shard->inputs[batch->index])) {
+        batch = batch->next;
+    }
+    return batch;
+}
+
+/* First record in [from, count) at or above the limit: by halves, since offsets ascend. */
+static uint32_t find_limit(const struct pending_batch *batch, uint32_t from, int64_t limit)
+{
+    uint32_t low = from;
+    uint32_t high = batch->count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (batch->records[middle].offset < limit) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* Applies a batch up to the cut, and drops it when nothing of it is left. */
+static int apply_batch(struct shard *shard, struct pending_batch *batch, struct err *err)
+{
+    struct shard_input *input = &shard->inputs[batch->index];
+    int64_t limit = shard->hold == HOLD_TO_CUT ? input->cut : INT64_MAX;
+    uint32_t from = find_limit(batch, batch->taken, input->next);
+    uint32_t to = find_limit(batch, from, limit);
+    int64_t next = to < batch->count ? limit : i64_min(batch->next_offset, limit);
+    next = i64_max(next, input->next);
+    shard->duplicates += from - batch->taken;
+    if (from < to || next > input->next) {
+        int rc = processor_apply(shard->processor, input->spec.source, batch->records + from,
+                                 to - from, next, err);
+        if (rc != 0) {
+            shard->failed = true;
+            return rc;
+        }
+        if (!shard->dirty) {
+            shard->dirty = true;
+            shard->dirty_us = now_us(shard);
+        }
+        input->next = next;
+    }
+    batch->taken = to;
+    if (to == batch->count && batch->next_offset <= next) {
+        pending_drop(&shard->pending, batch);
+    }
+    return 0;
+}
+
+/* ---- Committing */
+
+static int commit_once(struct shard *shard, struct err *err)
+{
+    int rc = store_begin(shard->store, err);
+    if (rc == 0) {
+        rc = processor_flush(shard->processor, store_sink(shard->store), err);
+    }
+    for (uint32_t i = 0; rc == 0 && i < shard->input_count; i++) {
+        const struct shard_input *input = &shard->inputs[i];
+        struct kappa_source_state state;
+        if (input->next == input->committed) {
+            continue;
+        }
+        processor_source_state(shard->processor, input->spec.source, &state);
+        ASSERT_CMP(state.next_offset, ==, input->next);
+        rc = store_source_put(shard->store, input->spec.source, &state, err);
+    }
+    return rc == 0 ? store_commit(shard->store, err) : rc;
+}
+
+static void commit_done(struct shard *shard, int64_t started)
+{
+    processor_committed(shard->processor);
+    for (uint32_t i = 0; i < shard->input_count; i++) {
+        struct shard_input *input = &shard->inputs[i];
+        if (input->next != input->committed) {
+            bool found = store_source_get(shard->store, input->spec.source, &input->kept);
+            ASSERT(found);
+            ASSERT_CMP(input->kept.state.next_offset, ==, input->next);
+            input->committed = input->next;
+        }
+    }
+    store_sizes(shard->store, &shard->file_bytes, &shard->used_bytes);
+    shard->dirty = false;
+    shard->commit_last_us = now_us(shard);
+    shard->commit_spent_us = shard->commit_last_us - started;
+    shard->commit_us += u64_from_i64(i64_max(shard->commit_spent_us, 0));
+    shard->commit_us_max = i64_max(shard->commit_us_max, shard->commit_spent_us);
+    shard->commits++;
+}
+
+int pump_commit(struct shard *shard, struct err *err)
+{
+    ASSERT(!shard->failed);
+    if (!shard->dirty) {
+        return 0;
+    }
+    int64_t started = now_us(shard);
+    int rc = -KE_AGAIN;
+    for (int attempt = 0; rc == -KE_AGAIN && attempt < COMMIT_ATTEMPTS; attempt++) {
+        rc = commit_once(shard, err);
+    }
+    if (rc != 0) {
+        shard->failed = true;
+        return rc;
+    }
+    commit_done(shard, started);
+    return 0;
+}
+
+/* The cadence of shard.h. */
+static bool commit_due(const struct shard *shard, bool idle)
+{
+    if (!shard->dirty) {
+        return false;
+    }
+    if (idle) {
+        return true;
+    }
+    int64_t now = now_us(shard);
+    int64_t unwritten_us = now - shard->dirty_us;
+    if (shard->serving) {
+        int64_t bound = i64_max(SERVING_COMMIT_US, 3 * shard->commit_spent_us);
+        if (unwritten_us >= i64_min(bound, BEHIND_COMMIT_US)) {
+            return true;
+        }
+    } else if (unwritten_us >= BEHIND_COMMIT_US || (now - shard->commit_last_us >= END_COMMIT_US &&
+                                                    !shard->pending.first && all_at_end(shard))) {
+        return true;
+    }
+    struct processor_stats stats;
+    processor_stats(shard->processor, &stats);
+    return stats.dirty_bytes >= shard->cache_bytes / 2;
+}
+
+/* ---- The step */
+
+static bool cut_reached(const struct shard *shard)
+{
+    for (uint32_t i = 0; i < shard->input_count; i++) {
+        if (shard->inputs[i].next < shard->inputs[i].cut) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int stand_at_cut(struct shard *shard, struct err *err)
+{
+    int rc = pump_commit(shard, err);
+    if (rc == 0) {
+        shard->hold = HOLD_AT_CUT;
+    }
+    return rc;
+}
+
+int pump_step(struct shard *shard, int timeout_ms, struct err *err)
+{
+    bool to_cut = shard->hold == HOLD_TO_CUT;
+    bool idle = false;
+    if (to_cut && cut_reached(shard)) {
+        return stand_at_cut(shard, err);
+    }
+    struct pending_batch *batch = next_usable(shard);
+    if (!batch) {
+        int rc = read_batch(shard, timeout_ms, &idle, err);
+        if (rc != 0) {
+            return rc;
+        }
+        batch = next_usable(shard);
+    }
+    if (batch) {
+        int rc = apply_batch(shard, batch, err);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    if (to_cut && cut_reached(shard)) {
+        return stand_at_cut(shard, err);
+    }
+    return commit_due(shard, idle) ? pump_commit(shard, err) : 0;
+}

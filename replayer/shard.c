@@ -1,0 +1,276 @@
+/* Life and commands of a shard. What it does with records is in pump.c. */
+#include "replayer/shard.h"
+
+#include <stdlib.h>
+
+#include "base/limits.h"
+#include "replayer/shard_inside.h"
+
+#define KEEP_BYTES_DEFAULT ((size_t)32 << 20)
+
+/* ---- Opening and closing */
+
+static int open_store(struct shard *shard, const struct shard_options *options, struct err *err)
+{
+    struct kappa_table_shape shapes[LIMIT_VIEWS];
+    ASSERT_CMP(options->plan->view_count, <=, LIMIT_VIEWS);
+    for (uint32_t i = 0; i < options->plan->view_count; i++) {
+        shapes[i] = options->plan->views[i].shape;
+    }
+    struct store_options store = {.dir = options->dir,
+                                  .tables = shapes,
+                                  .table_count = options->plan->view_count,
+                                  .building = options->building,
+                                  .fail_point = options->fail_point,
+                                  .fail_ctx = options->fail_ctx};
+    return store_open(&store, &shard->store, err);
+}
+
+static int open_processor(struct shard *shard, const struct shard_options *options, struct err *err)
+{
+    struct processor_options processor = {.plan = options->plan,
+                                          .load = store_load,
+                                          .load_ctx = shard->store,
+                                          .cache_bytes = options->cache_bytes,
+                                          .rows_stored = store_has_rows(shard->store)};
+    return processor_open(&processor, &shard->processor, err);
+}
+
+/* Where the store stands; a source that it does not know begins at its start. */
+static void restore_input(struct shard *shard, struct shard_input *input)
+{
+    if (store_source_get(shard->store, input->spec.source, &input->kept)) {
+        input->committed = input->kept.state.next_offset;
+    } else {
+        input->kept.state = (struct kappa_source_state){.next_offset = input->spec.start,
+                                                        .event_time_max = KAPPA_NO_TIME,
+                                                        .record_time_max = KAPPA_NO_TIME};
+        input->committed = -1;
+        shard->dirty = true;
+    }
+    input->next = input->kept.state.next_offset;
+    ASSERT_CMP(input->next, >=, 0);
+    processor_source_restore(shard->processor, input->spec.source, input->spec.input,
+                             &input->kept.state);
+}
+
+static struct shard *shard_new(const struct shard_options *options)
+{
+    struct shard *shard = xcalloc(1, sizeof *shard);
+    pthread_condattr_t attributes;
+    shard->plan = options->plan;
+    shard->log = options->log;
+    shard->clock = options->clock;
+    shard->group = xstrdup(options->group ? options->group : "kappa");
+    shard->batch_max = options->batch_records ? options->batch_records : LIMIT_BATCH_RECORDS;
+    shard->batch_now =
+        shard->batch_max < SHARD_BATCH_RECORDS_MIN ? shard->batch_max : SHARD_BATCH_RECORDS_MIN;
+    shard->cache_bytes = options->cache_bytes;
+    shard->keep_bytes = options->keep_bytes ? options->keep_bytes : KEEP_BYTES_DEFAULT;
+    shard->failed_source = UINT32_MAX;
+    shard->input_count = options->source_count;
+    shard->inputs = xcalloc(options->source_count + 1, sizeof *shard->inputs);
+    for (uint32_t i = 0; i < options->source_count; i++) {
+        struct shard_input *input = &shard->inputs[i];
+        input->spec = options->sources[i];
+        input->log_start = -1;
+        input->log_end = -1;
+    }
+    pending_init(&shard->pending);
+    pthread_mutex_init(&shard->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&shard->wake, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return shard;
+}
+
+static void shard_free(struct shard *shard)
+{
+    pump_reader_close(shard);
+    if (shard->processor) {
+        processor_close(shard->processor);
+    }
+    if (shard->store) {
+        store_close(shard->store);
+    }
+    pthread_cond_destroy(&shard->wake);
+    pthread_mutex_destroy(&shard->lock);
+    free(shard->inputs);
+    free(shard->group);
+    free(shard);
+}
+
+int shard_open(const struct shard_options *options, struct shard **out, struct err *err)
+{
+    ASSERT_CMP(options->source_count, >, 0);
+    struct shard *shard = shard_new(options);
+    int rc = open_store(shard, options, err);
+    if (rc == 0) {
+        rc = open_processor(shard, options, err);
+    }
+    if (rc == 0) {
+        for (uint32_t i = 0; i < shard->input_count; i++) {
+            restore_input(shard, &shard->inputs[i]);
+        }
+        store_sizes(shard->store, &shard->file_bytes, &shard->used_bytes);
+        rc = pump_commit(shard, err);
+    }
+    if (rc != 0) {
+        shard_free(shard);
+        return rc;
+    }
+    *out = shard;
+    return 0;
+}
+
+int shard_close(struct shard *shard, bool drain, struct err *err)
+{
+    int rc = drain && !shard->failed ? pump_commit(shard, err) : 0;
+    shard_free(shard);
+    return rc;
+}
+
+/* ---- Moving */
+
+int shard_step(struct shard *shard, int timeout_ms, struct err *err)
+{
+    ASSERT(!shard->failed);
+    bool reads = shard->hold == HOLD_TO_CUT || (shard->hold == HOLD_NONE && !shard->paused);
+    if (!reads) {
+        pump_wait(shard, timeout_ms);
+        return 0;
+    }
+    return pump_step(shard, timeout_ms, err);
+}
+
+void shard_wake(struct shard *shard)
+{
+    pthread_mutex_lock(&shard->lock);
+    shard->woken = true;
+    pthread_cond_signal(&shard->wake);
+    if (shard->reader) {
+        shard->reader->ops->wake(shard->reader);
+    }
+    pthread_mutex_unlock(&shard->lock);
+}
+
+int shard_hold(struct shard *shard, struct err *err)
+{
+    int rc = pump_commit(shard, err);
+    if (rc == 0) {
+        shard->hold = HOLD_HELD;
+    }
+    return rc;
+}
+
+void shard_run_to(struct shard *shard, const int64_t *cut)
+{
+    ASSERT(shard->hold != HOLD_NONE);
+    for (uint32_t i = 0; i < shard->input_count; i++) {
+        struct shard_input *input = &shard->inputs[i];
+        input->cut = cut[input->spec.source];
+        ASSERT_CMP(input->cut, >=, input->next);
+    }
+    shard->hold = HOLD_TO_CUT;
+}
+
+void shard_release(struct shard *shard)
+{
+    shard->hold = HOLD_NONE;
+}
+
+int shard_pause(struct shard *shard, struct err *err)
+{
+    int rc = pump_commit(shard, err);
+    if (rc == 0) {
+        shard->paused = true;
+    }
+    return rc;
+}
+
+void shard_resume(struct shard *shard)
+{
+    shard->paused = false;
+}
+
+void shard_serving(struct shard *shard, bool on)
+{
+    shard->serving = on;
+}
+
+int shard_seal(struct shard *shard, struct err *err)
+{
+    int rc = pump_commit(shard, err);
+    if (rc == 0) {
+        rc = store_seal(shard->store, err);
+        shard->failed = rc != 0;
+    }
+    return rc;
+}
+
+/* ---- Looking */
+
+static enum shard_mode mode_of(const struct shard *shard)
+{
+    switch (shard->hold) {
+    case HOLD_HELD:
+        return SHARD_HELD;
+    case HOLD_TO_CUT:
+        return SHARD_TO_CUT;
+    case HOLD_AT_CUT:
+        return SHARD_AT_CUT;
+    case HOLD_NONE:
+        break;
+    }
+    return shard->paused ? SHARD_PAUSED : SHARD_RUNNING;
+}
+
+void shard_status(struct shard *shard, struct shard_status *out)
+{
+    *out = (struct shard_status){.mode = mode_of(shard),
+                                 .sealed = store_sealed(shard->store),
+                                 .commits = shard->commits,
+                                 .commit_us = shard->commit_us,
+                                 .commit_us_max = shard->commit_us_max,
+                                 .duplicates = shard->duplicates,
+                                 .file_bytes = shard->file_bytes,
+                                 .used_bytes = shard->used_bytes,
+                                 .trouble = shard->trouble,
+                                 .failed_source = shard->failed_source};
+    for (uint32_t i = 0; i < shard->input_count; i++) {
+        struct kappa_source_state state;
+        processor_source_state(shard->processor, shard->inputs[i].spec.source, &state);
+        out->records += state.records;
+        out->dead += state.dead;
+        out->late += state.late;
+    }
+    processor_stats(shard->processor, &out->processor);
+}
+
+void shard_position(struct shard *shard, uint32_t index, struct shard_position *out)
+{
+    ASSERT_CMP(index, <, shard->input_count);
+    struct shard_input *input = &shard->inputs[index];
+    struct kappa_source_state state;
+    if (shard->reader && input->reading) {
+        int64_t start = -1;
+        int64_t end = -1;
+        shard->reader->ops->progress(shard->reader, index, &start, &end);
+        input->log_start = i64_max(input->log_start, start);
+        input->log_end = i64_max(input->log_end, end);
+    }
+    processor_source_state(shard->processor, input->spec.source, &state);
+    *out = (struct shard_position){.next = input->next,
+                                   .committed = input->committed,
+                                   .start = input->log_start,
+                                   .end = input->log_end,
+                                   .at_end = input->log_end >= 0 && input->next >= input->log_end,
+                                   .record_time_max = state.record_time_max};
+}
+
+void shard_source_digests(struct shard *shard, uint32_t index, struct store_source *out)
+{
+    ASSERT_CMP(index, <, shard->input_count);
+    *out = shard->inputs[index].kept;
+}

@@ -1,0 +1,80 @@
+/* The inside of a shard, for shard.c (life and commands) and pump.c (read, apply, commit). */
+#ifndef KAPPA_REPLAYER_SHARD_INSIDE_H
+#define KAPPA_REPLAYER_SHARD_INSIDE_H
+
+#include <pthread.h>
+
+#include "replayer/pending.h"
+#include "replayer/shard.h"
+
+#define SHARD_BATCH_RECORDS_MIN 64 /* when caught up: more would only wait */
+
+/* One source of this shard. */
+struct shard_input {
+    struct shard_source spec; /* topic borrowed */
+    int64_t next;             /* next offset to apply; the processor stands here */
+    int64_t committed;        /* next as of the last commit; -1: never committed */
+    int64_t cut;              /* while to_cut or at_cut: do not go beyond */
+    int64_t log_start;        /* as last seen, or -1 */
+    int64_t log_end;          /* as last seen, or -1 */
+    bool at_end;              /* its newest batch ended at the end */
+    bool reading;             /* the open reader delivers it */
+    struct store_source kept; /* as of the last commit */
+};
+
+/* Between commands. `paused` is kept beside it: a paused shard may be held. */
+enum shard_hold { HOLD_NONE, HOLD_HELD, HOLD_TO_CUT, HOLD_AT_CUT };
+
+struct shard {
+    const struct plan *plan; /* borrowed */
+    struct log *log;         /* borrowed */
+    const struct clock_ops *clock;
+    char *group;
+    struct store *store;
+    struct processor *processor;
+    struct shard_input *inputs;
+    uint32_t input_count;
+    struct pending pending;
+
+    enum shard_hold hold;
+    bool paused;
+    bool serving;
+    bool failed;            /* an error was returned: nothing may be committed any more */
+    uint32_t failed_source; /* of the version, or UINT32_MAX */
+
+    uint32_t batch_max; /* bound of batch_now */
+    uint32_t batch_now; /* records to ask for */
+    size_t cache_bytes;
+    size_t keep_bytes;
+
+    bool dirty;              /* something was applied since the last commit */
+    int64_t dirty_us;        /* when it first was */
+    int64_t commit_last_us;  /* when the last commit ended */
+    int64_t commit_spent_us; /* how long it took */
+    uint64_t commits;
+    uint64_t commit_us;
+    int64_t commit_us_max;
+    uint64_t duplicates;
+    uint64_t file_bytes, used_bytes; /* of the environment after the last commit */
+
+    struct err trouble;    /* passing; code 0: none */
+    int64_t trouble_us;    /* when it was last met */
+    int64_t retry_us;      /* the reader is left alone until then */
+    int64_t retry_wait_us; /* the wait that led there; doubles */
+
+    pthread_mutex_t lock;      /* guards `reader` (the pointer) and `woken` against shard_wake */
+    pthread_cond_t wake;       /* ends a wait that is not the reader's */
+    struct log_reader *reader; /* NULL: to be opened by the next read */
+    bool woken;
+};
+
+/* One step while records are wanted (running or to_cut). */
+int pump_step(struct shard *shard, int timeout_ms, struct err *err) must_check;
+/* Writes what was applied, if anything was. */
+int pump_commit(struct shard *shard, struct err *err) must_check;
+/* Closes the reader and forgets what it delivered and nobody applied. */
+void pump_reader_close(struct shard *shard);
+/* Sleeps until shard_wake, at most timeout_ms. */
+void pump_wait(struct shard *shard, int timeout_ms);
+
+#endif

@@ -1,0 +1,90 @@
+"""Fixtures of the system tests.
+
+`platform` runs on both logs: each test that takes it runs once on the embedded log and once on a real Kafka,
+which this file starts (one for all parallel workers). Where Kafka cannot be had, its tests are skipped with a
+loud count, and with KAPPA_NO_SKIPS=1 the run fails.
+"""
+
+import os
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+
+import kafka_broker  # noqa: E402
+import support  # noqa: E402
+
+broker = None
+
+
+def pytest_addoption(parser):
+    parser.addoption("--no-kafka", action="store_true", help="leave the tests on a real Kafka out")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "sanitized: a short selection that also runs with sanitizers")
+    config.addinivalue_line("markers", "slow: takes long under sanitizers")
+    if hasattr(config, "workerinput") or config.getoption("--no-kafka") or "KAPPA_TEST_KAFKA" in os.environ:
+        return
+    global broker
+    try:
+        broker = kafka_broker.KafkaBroker()
+        broker.start()
+        os.environ["KAPPA_TEST_KAFKA"] = broker.address
+    except kafka_broker.KafkaUnavailable as error:
+        os.environ["KAPPA_KAFKA_ABSENT"] = str(error)
+
+
+def pytest_unconfigure(config):
+    if broker is not None and not hasattr(config, "workerinput"):
+        broker.stop()
+
+
+def pytest_terminal_summary(terminalreporter):
+    skipped = len(terminalreporter.stats.get("skipped", []))
+    if skipped:
+        terminalreporter.write_sep("!", f"{skipped} TESTS WERE SKIPPED: "
+                                   + os.environ.get("KAPPA_KAFKA_ABSENT", "see above"), red=True)
+
+
+def pytest_sessionfinish(session, exitstatus):
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("KAPPA_NO_SKIPS") and reporter and reporter.stats.get("skipped") and exitstatus == 0:
+        session.exitstatus = 1
+
+
+def need_kafka():
+    address = os.environ.get("KAPPA_TEST_KAFKA")
+    if not address:
+        pytest.skip("no Kafka: " + os.environ.get("KAPPA_KAFKA_ABSENT", "left out by --no-kafka"))
+    return address
+
+
+@pytest.fixture
+def kafka():
+    """host:port of the shared real broker."""
+    return need_kafka()
+
+
+@pytest.fixture(params=["embedded", "kafka"])
+def platform(request, tmp_path):
+    """A running platform on each log."""
+    address = need_kafka() if request.param == "kafka" else None
+    with support.Platform(str(tmp_path), kafka=address) as running:
+        running.up()
+        yield running
+
+
+@pytest.fixture
+def embedded(tmp_path):
+    """A running platform on the embedded log."""
+    with support.Platform(str(tmp_path)) as running:
+        running.up()
+        yield running
+
+
+@pytest.fixture
+def topic(request, tmp_path):
+    """A topic name that no other test uses (tests share the broker)."""
+    return support.normal_name(f"{tmp_path.name}-{os.getpid()}")

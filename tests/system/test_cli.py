@@ -1,0 +1,169 @@
+"""The command line as a contract: names, exit codes, shapes of the JSON, words to people."""
+
+import json
+import subprocess
+
+import support
+from support import eventually
+
+COUNT_SQL = ("CREATE TABLE e (k text, n integer) WITH (topic='%s');"
+             "CREATE MATERIALIZED VIEW %s AS SELECT k, count(*) AS c FROM e GROUP BY k;")
+
+
+def kappa(*args, **kwargs):
+    return subprocess.run([support.BIN, *args], capture_output=True, text=True, timeout=60, **kwargs)
+
+
+def test_usage():
+    assert kappa("--version").returncode == 0
+    assert kappa("help").returncode == 0
+    for command in ["up", "deploy", "status", "get", "produce"]:
+        result = kappa(command, "--help")
+        assert result.returncode == 0 and "usage" in result.stdout.lower(), command
+    result = kappa("deplyo", "x.sql")
+    assert result.returncode == 2 and "deploy" in result.stderr
+    assert kappa("deploy").returncode == 2
+    assert kappa("status", "--wach").returncode == 2
+    assert kappa().returncode == 2
+
+
+def test_no_server(tmp_path):
+    result = kappa("status", "--data", str(tmp_path / "none"))
+    assert result.returncode == 5 and "kappa up" in result.stderr
+    result = kappa("status", "--server", "127.0.0.1:1", "-o", "json")
+    assert result.returncode == 5
+    assert json.loads(result.stderr)["error"]["code"] == "unreachable"
+
+
+def test_topics_and_records(platform, topic):
+    platform.topic(topic, 3)
+    names = {t["name"]: t["partitions"] for t in platform.json("topic", "list")["topics"]}
+    assert names[topic] == 3
+    platform.run("topic", "create", topic, "--partitions", 3, code=1)
+    platform.produce(topic, [{"id": i, "at": 1_700_000_000_000 + i} for i in range(20)], "--key", "id", "--time", "at")
+    records = platform.cat(topic)
+    assert sorted(r["value"]["id"] for r in records) == list(range(20))
+    by_key = {r["key"]: r for r in records}
+    assert by_key["7"]["time"] == "2023-11-14T22:13:20.007Z"
+    assert len({r["partition"] for r in records}) > 1
+    plain = platform.run("cat", topic, "-e").stdout.splitlines()
+    assert sorted(json.loads(line)["id"] for line in plain) == list(range(20))
+    tail = platform.run("cat", topic, "-e", "--from", "-1").stdout.splitlines()
+    assert len(tail) == len({r["partition"] for r in records})
+
+
+def test_partition_of_key_is_kafkas(platform, topic):
+    """Both logs put a key where Kafka's Java client does: (murmur2 & 0x7fffffffffffffff) % partitions."""
+    platform.topic(topic, 5)
+    keys = ["21", "foobar", "a-little-bit-long-string", "abc", "u1", "u2", ""]
+    platform.produce(topic, [{"k": k} for k in keys], "--key", "k")
+
+    def murmur2(data):
+        mask, m, length = 0xffffffff, 0x5bd1e995, len(data)
+        h = (0x9747b28c ^ length) & mask
+        for i in range(0, length - 3, 4):
+            k = int.from_bytes(data[i:i + 4], "little") * m & mask
+            k = (k ^ k >> 24) * m & mask
+            h = (h * m & mask) ^ k
+        tail = data[length - length % 4:]
+        if tail:
+            h = (h ^ int.from_bytes(tail, "little")) * m & mask
+        h = (h ^ h >> 13) * m & mask
+        return h ^ h >> 15
+
+    for record in platform.cat(topic):
+        key = record["value"]["k"]
+        assert record["partition"] == (murmur2(key.encode()) & 0x7fffffff) % 5, key
+
+
+def test_life_cycle_commands(embedded, topic):
+    embedded.topic(topic, 2)
+    embedded.produce(topic, [{"k": "a", "n": 1}, {"k": "b", "n": 2}])
+    embedded.deploy("counts", COUNT_SQL % (topic, "counts"), "--wait")
+    again = embedded.deploy("counts", COUNT_SQL % (topic, "counts"))
+    assert "unchanged" in (again.stdout + again.stderr).lower() or "same" in (again.stdout + again.stderr).lower()
+    assert len(embedded.status("counts")["versions"]) == 1
+    embedded.run("drop", "counts", 1, code=4)
+    embedded.run("rollback", "counts", code=4)
+    embedded.run("replay", "counts", code=0)
+    embedded.wait("counts", 2)
+    embedded.deploy("counts", COUNT_SQL.replace("count(*)", "sum(n)") % (topic, "counts"), "--swap", "manual",
+                    "--wait")
+    assert embedded.version("counts", 3)["state"] == "ready"
+    embedded.run("pause", "counts", 3)
+    assert embedded.version("counts", 3)["state"] == "paused"
+    embedded.run("resume", "counts", 3)
+    embedded.wait("counts", 3, "caught-up")
+    embedded.run("abort", "counts", 3)
+    eventually(lambda: embedded.version("counts", 3)["state"] == "aborted", 10, "aborted")
+    embedded.run("swap", "counts", 3, code=4)
+    embedded.run("drop", "counts", 3)
+    assert [v["version"] for v in embedded.status("counts")["versions"]] == [1, 2] or \
+           [v["version"] for v in embedded.status("counts")["versions"]] == [2, 1]
+    embedded.run("rollback", "counts")
+    assert embedded.status("counts")["serving"] == 1
+    assert len(embedded.json("history", "counts")["receipts"]) == 3
+    text = embedded.run("status").stdout
+    assert "counts" in text and "serving" in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+    embedded.run("status", "nobody", code=3)
+    embedded.run("history", "nobody", code=3)
+    embedded.run("wait", "counts", 9, "--for", "serving", "--timeout", "1s", code=3)
+    embedded.deploy("other", COUNT_SQL % (topic, "counts"), code=None)
+    assert all(p["name"] != "other" for p in embedded.json("status")["processors"]), "a table has one owner"
+
+
+def test_status_shape(platform, topic):
+    platform.topic(topic, 2)
+    platform.produce(topic, [{"k": "a", "n": 1}] * 10)
+    platform.deploy("counts", COUNT_SQL % (topic, "counts"), "--wait")
+    status = platform.json("status")
+    processor = status["processors"][0]
+    assert processor["name"] == "counts" and processor["serving"] == 1 and processor["epoch"] == 1
+    version = processor["versions"][0]
+    assert version["version"] == 1 and version["state"] == "serving"
+    assert {s["partition"] for s in version["sources"]} == {0, 1}
+    for source in version["sources"]:
+        assert source["topic"] == topic and source["next"] <= source["end"] and source["lag"] >= 0
+    body = platform.json("get", "counts", "a")
+    assert set(body) == {"table", "version", "epoch", "cut", "row"}
+    assert body["row"] == {"k": "a", "c": 10} and body["table"] == "counts"
+    assert sum(body["cut"][topic]) == 10
+
+
+def test_composite_keys_and_append_rows(platform, topic):
+    platform.topic(topic, 1)
+    platform.produce(topic, [{"a": "x", "b": 1}, {"a": "x", "b": 2}, {"a": "y/z", "b": 1}, {"a": "x", "b": 1}])
+    platform.deploy("two", f"""CREATE TABLE e (a text, b bigint) WITH (topic='{topic}');
+        CREATE MATERIALIZED VIEW two AS SELECT a, b, count(*) AS n FROM e GROUP BY a, b;
+        CREATE MATERIALIZED VIEW each AS SELECT a, b * 2 AS twice FROM e WHERE b = 1;""", "--wait")
+    assert platform.json("get", "two", "x", "1")["row"] == {"a": "x", "b": 1, "n": 2}
+    assert platform.http("GET", "/v1/tables/two/rows/y%2Fz/1")[1]["row"]["n"] == 1
+    platform.run("get", "two", "x", code=2)
+    platform.run("get", "two", "x", "notanumber", code=2)
+    assert platform.json("get", "each", "0", "2")["row"] == {"a": "y/z", "twice": 2}
+    assert platform.scan("each", "--limit", "2") == [{"a": "x", "twice": 2}, {"a": "y/z", "twice": 2}]
+
+
+def test_http_surface(embedded, topic):
+    embedded.topic(topic, 1)
+    embedded.produce(topic, [{"k": "a", "n": 1}])
+    embedded.deploy("counts", COUNT_SQL % (topic, "counts"), "--wait")
+    assert embedded.http("GET", "/healthz")[0] == 200
+    assert embedded.http("GET", "/readyz")[0] == 200
+    status, metrics, _ = embedded.http("GET", "/metrics")
+    assert status == 200
+    for name in ["kappa_build_info", "kappa_partition_lag_offsets", "kappa_version_info", "kappa_serving_version"]:
+        assert name in metrics, name
+    assert 'state="serving"' in metrics
+    assert embedded.http("GET", "/v1/status")[1]["processors"][0]["name"] == "counts"
+    assert embedded.http("GET", "/v1/nothing")[0] == 404
+    assert embedded.http("GET", "/v1/processors/none")[0] == 404
+    assert embedded.http("POST", "/v1/processors", "{", None)[0] == 400
+    assert embedded.http("GET", "/v1/status", headers={"Host": "evil.example"})[0] in (400, 403)
+    status, body, _ = embedded.http("POST", "/v1/processors", {
+        "name": "again", "file": "again.sql", "sql": COUNT_SQL % (topic, "again"), "from": "beginning", "swap": "auto"})
+    assert status == 201 and body["version"] == 1
+    embedded.wait("again", 1)
+    status, body, _ = embedded.http("POST", "/v1/processors/again/swap", {"version": 7})
+    assert status == 404 and body["error"]["code"] == "not_found"

@@ -1,0 +1,74 @@
+/* The words between controller and worker as structs (docs/ARCHITECTURE.md, "Worker protocol").
+ * Parsing checks everything that comes from outside; nothing here does anything. */
+#ifndef KAPPA_REPLAYER_WORKER_PROTOCOL_H
+#define KAPPA_REPLAYER_WORKER_PROTOCOL_H
+
+#include "base/err.h"
+#include "base/json.h"
+
+enum worker_do {
+    WORKER_OPEN,
+    WORKER_HOLD,
+    WORKER_RUN_TO,
+    WORKER_RELEASE,
+    WORKER_PAUSE,
+    WORKER_RESUME,
+    WORKER_SEAL,
+    WORKER_SERVING,
+    WORKER_STOP
+};
+
+struct worker_source {
+    const char *topic; /* borrowed from the message */
+    uint32_t partition;
+    uint32_t input; /* of the plan */
+    int64_t start;
+};
+
+struct worker_topic {
+    const char *topic; /* borrowed from the message */
+    uint32_t partitions;
+    uint64_t identity; /* 0: the log cannot tell */
+};
+
+/* {"do":"open"}: texts are borrowed from `message`. */
+struct worker_open {
+    json_t *message; /* owned */
+    const char *processor;
+    uint32_t version;
+    const char *definition;
+    const char *file;
+    const char *dir;
+    const json_t *log;
+    const char *group;
+    uint32_t shards;
+    size_t cache_bytes; /* of the whole worker */
+    uint32_t batch_records;
+    bool serving;
+    int64_t *until;                /* owned: a cut, or NULL */
+    struct worker_source *sources; /* owned */
+    uint32_t source_count;
+    struct worker_topic *topics; /* owned */
+    uint32_t topic_count;
+};
+
+struct worker_command {
+    enum worker_do what;
+    uint64_t id;  /* of hold and run_to */
+    bool on;      /* of serving */
+    int64_t *cut; /* of run_to: owned, one per source */
+};
+
+/* The word of a line's "do", parsed; *message is the caller's reference. INVALID with the line's
+ * beginning in the text. */
+int worker_message_parse(const char *line, size_t len, json_t **message, enum worker_do *what,
+                         struct err *err) must_check;
+/* Takes the message in every case. */
+int worker_open_parse(json_t *message, struct worker_open *out, struct err *err) must_check;
+void worker_open_free(struct worker_open *open);
+/* Borrows the message. source_count: the length that a cut must have. */
+int worker_command_parse(const json_t *message, enum worker_do what, uint32_t source_count,
+                         struct worker_command *out, struct err *err) must_check;
+void worker_command_free(struct worker_command *command);
+
+#endif

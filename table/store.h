@@ -1,18 +1,22 @@
 /* STATE: the LMDB environment of one version and shard, as its one writer sees it. (Readers: see
  * view.h.)
  *
- *     store_open -> [store_load...] -> store_begin -> sink calls -> store_commit -> ... ->
- * store_close
+ *     store_open -> [store_load...] -> store_begin -> sink calls -> store_commit -> ...
+ *                -> store_seal (once) -> ... -> store_close
  *
  * One commit changes rows, newest-window index, dead records, source states and digests in ONE
  * transaction. When the map is full, the sink or commit returns AGAIN: the transaction is gone, the
- * map has grown, and the caller begins again and repeats the flush.
+ * map has grown, and the caller begins again and repeats the flush. After any other error of a sink
+ * call or of store_commit the transaction is gone as well, and the last commit stands; after
+ * DISK_FULL the caller may begin again when there is room.
  *
- * Databases of an environment:
- *     meta     "format" u32; "seq" u64, +1 per commit; "sealed"; "source/<u16 BE>" -> struct
- * store_source r<N>     rows of table N, key as in include/kappa/row.h n<N>     newest window of a
- * key (window tables): source u16 BE + key columns -> window end dead     source u16 BE, offset i64
- * sortable, view u32 BE -> reason, bytes
+ * Databases of an environment (bytes: format.h):
+ *
+ *     meta    "format", "shape", "seq" (+1 per commit), "sealed",
+ *             "source/" u16 BE     state and digests of a source: struct store_source
+ *     r<N>    rows of table N, key as in include/kappa/row.h
+ *     n<N>    newest window of a key (window tables): source u16 BE, key columns -> window end
+ *     dead    source u16 BE, offset i64 sortable, view u32 BE -> reason, bytes
  */
 #ifndef KAPPA_TABLE_STORE_H
 #define KAPPA_TABLE_STORE_H
@@ -38,9 +42,9 @@ struct store_options {
     uint32_t table_count;
     bool building;    /* NOSYNC until store_seal; the version is deleted if the OS dies meanwhile */
     size_t map_bytes; /* first map size; 0: default (64 MiB) */
-    /* Called before ("flush", "commit") and after ("committed") the steps of a commit, for crash
-     * tests; non-zero makes the step fail with that code as if the process had died there. May be
-     * NULL. */
+    /* For crash tests; may be NULL. Called at store_begin ("flush"), before LMDB commits ("commit")
+     * and after ("committed": the commit stands). A negative code makes the step fail with it: close
+     * the store then, as if the process had died there. */
     int (*fail_point)(void *ctx, const char *step);
     void *fail_ctx;
 };

@@ -1,0 +1,648 @@
+/* Environments of LMDB: the registry, transactions, the size of the map, and what its codes mean.
+ * Own header: env.h.
+ *
+ * The gate (mutex `gate`, count `readers`) lets the map move: a read transaction is counted from
+ * before it begins until after it ended; env_remap waits until none is counted and moves the map
+ * with the mutex held, so none can begin meanwhile. Readers that come while one waits are let in: a
+ * thread may hold one snapshot and begin another, and must not wait for somebody who waits for it.
+ *
+ * fork: the child gets a new generation number and an empty registry. Environments of an older
+ * generation are never touched again, not even closed: closing would drop locks of the parent's
+ * lock file that the child may have taken by opening it anew.
+ */
+#include "table/env.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+
+#define ENV_MAGIC 0x766e654bU /* "Kenv" */
+
+struct env {
+    uint32_t magic;
+    uint32_t refs;           /* registry_mutex */
+    struct env *next;        /* registry_mutex */
+    dev_t device;            /* of data.mdb, with inode: who it is */
+    ino_t inode;             /* stays ours while LMDB holds the file open */
+    unsigned generation;     /* of the process that opened it */
+    bool read_only;          /* the file may not be written by this process */
+    char *dir;               /* for messages */
+    MDB_env *mdb;            /* never NULL */
+    pthread_mutex_t gate;    /* guards the fields below */
+    pthread_cond_t idle;     /* readers became 0 */
+    uint32_t readers;        /* read transactions begun or beginning */
+    uint32_t remaps;         /* times the map moved */
+    uint32_t pool_count;     /* of pool */
+    MDB_txn *pool[ENV_POOL]; /* reset, ready to be renewed */
+    pthread_mutex_t handles; /* see env_handles_lock */
+};
+
+static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
+static struct env *registry;         /* registry_mutex */
+static unsigned registry_generation; /* changes only in a forked child, while it has one thread */
+static pthread_once_t registry_once = PTHREAD_ONCE_INIT;
+
+/* ---- fork */
+
+static void fork_prepare(void)
+{
+    (void)pthread_mutex_lock(&registry_mutex);
+}
+
+static void fork_parent(void)
+{
+    (void)pthread_mutex_unlock(&registry_mutex);
+}
+
+static void fork_child(void)
+{
+    registry = NULL;
+    registry_generation++;
+    (void)pthread_mutex_unlock(&registry_mutex);
+}
+
+static void registry_start(void)
+{
+    ASSERT(pthread_atfork(fork_prepare, fork_parent, fork_child) == 0);
+}
+
+static bool env_is_of_this_process(const struct env *env)
+{
+    MAGIC_ASSERT(env, ENV_MAGIC);
+    return env->generation == registry_generation;
+}
+
+static int env_check(const struct env *env, struct err *err)
+{
+    if (env_is_of_this_process(env)) {
+        return 0;
+    }
+    return err_set(err, KE_CLOSED,
+                   "%s was opened before this process was forked and cannot be used here; "
+                   "open it again",
+                   env->dir);
+}
+
+/* ---- codes */
+
+static int disk_full(struct env *env, int rc, const char *what, struct err *err)
+{
+    struct statfs fs;
+    if (statfs(env->dir, &fs) != 0) {
+        return err_set(err, KE_DISK_FULL, "%s: %s: %s", env->dir, what, strerror(rc));
+    }
+    double unit = (double)fs.f_bsize / (1024.0 * 1024.0);
+    int code = err_set(err, KE_DISK_FULL,
+                       "%s: %s: %s; its file system has %.1f MiB of %.1f MiB free", env->dir, what,
+                       strerror(rc), (double)fs.f_bavail * unit, (double)fs.f_blocks * unit);
+    /* LMDB turns a short write into EIO, so a full disk shows as either. */
+    err_hint(err, "free some space there; the last commit is intact, and work goes on from it");
+    return code;
+}
+
+int env_error(struct env *env, int rc, const char *what, struct err *err)
+{
+    ASSERT(rc != 0);
+    const char *dir = env->dir;
+    switch (rc) {
+    case ENOSPC:
+    case EDQUOT:
+    case EIO:
+        return disk_full(env, rc, what, err);
+    case EAGAIN:
+        (void)err_set(err, KE_BUSY, "%s: %s: another process with the same process id reads it",
+                      dir, what);
+        err_hint(err, "two containers with process namespaces of their own share this directory: "
+                      "give them one namespace (docker: --pid=container:NAME), or read over HTTP");
+        return -KE_BUSY;
+    case MDB_READERS_FULL:
+        return err_set(err, KE_LIMIT, "%s: %s: %d read transactions are open, no more fit", dir,
+                       what, ENV_READERS);
+    case MDB_MAP_FULL:
+        return err_set(err, KE_LIMIT, "%s: %s: its map is full", dir, what);
+    case MDB_TXN_FULL:
+        return err_set(err, KE_LIMIT, "%s: %s: the transaction has too many changed pages", dir,
+                       what);
+    case MDB_MAP_RESIZED:
+        return err_set(err, KE_AGAIN, "%s: %s: another process made its map larger", dir, what);
+    case MDB_CORRUPTED:
+    case MDB_PAGE_NOTFOUND:
+    case MDB_INVALID:
+    case MDB_BAD_DBI:
+    case MDB_INCOMPATIBLE:
+        (void)err_set(err, KE_CORRUPT, "%s: %s: %s", dir, what, mdb_strerror(rc));
+        err_hint(err, "drop this version and replay it: the log is the truth");
+        return -KE_CORRUPT;
+    case MDB_VERSION_MISMATCH:
+        return err_set(err, KE_CORRUPT, "%s: %s: made by another version of LMDB", dir, what);
+    case MDB_PANIC:
+        (void)err_set(err, KE_IO, "%s: %s: an earlier write of its root page failed", dir, what);
+        err_hint(err, "look for disk errors, then start the process again");
+        return -KE_IO;
+    case MDB_NOTFOUND:
+        return err_set(err, KE_NOT_FOUND, "%s: %s: not there", dir, what);
+    default:
+        if (rc > 0) {
+            return err_errno(err, rc, "%s: %s", dir, what);
+        }
+        return err_set(err, KE_INTERNAL, "%s: %s: %s", dir, what, mdb_strerror(rc));
+    }
+}
+
+/* ---- opening */
+
+static int refuse_network(const char *dir, struct err *err)
+{
+    static const struct {
+        uint32_t type;
+        const char *name;
+    } network[] = {
+        {0x6969U, "NFS"}, {0xFF534D42U, "CIFS"}, {0xFE534D42U, "CIFS"},
+        {0x517BU, "SMB"}, {0x01021997U, "9p"},
+    };
+    struct statfs fs;
+    const char *any = getenv("KAPPA_ANY_FS");
+    if ((any != NULL && strcmp(any, "1") == 0) || statfs(dir, &fs) != 0) {
+        return 0;
+    }
+    for (size_t i = 0; i < array_len(network); i++) {
+        if ((uint32_t)fs.f_type == network[i].type) {
+            (void)err_set(err, KE_REFUSED,
+                          "%s is on %s: file locks and shared memory do not work on network file "
+                          "systems, tables would be damaged",
+                          dir, network[i].name);
+            err_hint(err, "use a local disk (ext4, xfs), or set KAPPA_ANY_FS=1 at your own risk");
+            return -KE_REFUSED;
+        }
+    }
+    return 0;
+}
+
+/* 1 and *st: there is a data file with something in it; 0: there is none, or it is empty because its
+ * maker is still at it or died there. */
+static int data_file_stat(const char *dir, struct stat *st, struct err *err)
+{
+    char *path = xasprintf("%s/data.mdb", dir);
+    int answer = 0;
+    if (stat(path, st) == 0) {
+        answer = st->st_size > 0 ? 1 : 0;
+    } else if (errno != ENOENT && errno != ENOTDIR) {
+        answer = err_errno(err, errno, "cannot look at %s", path);
+    }
+    free(path);
+    return answer;
+}
+
+/* A reader maps more than the writer has, so that it must follow a growing map only now and then:
+ * following waits until all of the process's reads have ended. */
+static size_t map_bytes_for_reading(uint64_t file_bytes)
+{
+    size_t room = file_bytes * 8;
+    size_t least = (size_t)1 << 30;
+    return room < least ? least : room;
+}
+
+static int lmdb_open_once(struct env *env, size_t map_bytes)
+{
+    int rc = mdb_env_create(&env->mdb);
+    if (rc != 0) {
+        return rc;
+    }
+    ASSERT(mdb_env_set_maxdbs(env->mdb, ENV_DBS) == 0);
+    ASSERT(mdb_env_set_maxreaders(env->mdb, ENV_READERS) == 0);
+    if (map_bytes > 0) {
+        ASSERT(mdb_env_set_mapsize(env->mdb, map_bytes) == 0);
+    }
+    unsigned flags = MDB_NOTLS | (env->read_only ? MDB_RDONLY : 0U);
+    rc = mdb_env_open(env->mdb, env->dir, flags, 0640);
+    if (rc != 0) {
+        mdb_env_close(env->mdb);
+        env->mdb = NULL;
+    }
+    return rc;
+}
+
+/* Opened for writing where that is allowed, although most only read: a process that reads may come
+ * to write later, and could not open it twice. */
+static int lmdb_open(struct env *env, bool create, size_t map_bytes)
+{
+    int rc = lmdb_open_once(env, map_bytes);
+    if ((rc == EACCES || rc == EROFS || rc == EPERM) && !create) {
+        env->read_only = true;
+        rc = lmdb_open_once(env, map_bytes);
+    }
+    return rc;
+}
+
+static void env_free(struct env *env)
+{
+    (void)pthread_mutex_destroy(&env->gate);
+    (void)pthread_mutex_destroy(&env->handles);
+    (void)pthread_cond_destroy(&env->idle);
+    env->magic = 0;
+    free(env->dir);
+    free(env);
+}
+
+static struct env *env_new(const char *dir)
+{
+    struct env *env = xcalloc(1, sizeof *env);
+    env->magic = ENV_MAGIC;
+    env->refs = 1;
+    env->generation = registry_generation;
+    env->dir = xstrdup(dir);
+    pthread_condattr_t attr;
+    ASSERT(pthread_condattr_init(&attr) == 0);
+    ASSERT(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
+    ASSERT(pthread_cond_init(&env->idle, &attr) == 0);
+    (void)pthread_condattr_destroy(&attr);
+    ASSERT(pthread_mutex_init(&env->gate, NULL) == 0);
+    ASSERT(pthread_mutex_init(&env->handles, NULL) == 0);
+    return env;
+}
+
+static int env_make(const char *dir, bool create, size_t map_bytes, struct env **out,
+                    struct err *err)
+{
+    struct env *env = env_new(dir);
+    int rc = lmdb_open(env, create, map_bytes);
+    if (rc != 0) {
+        rc = env_error(env, rc, "cannot open the environment", err);
+        env_free(env);
+        return rc;
+    }
+    struct stat st;
+    rc = data_file_stat(dir, &st, err);
+    if (rc <= 0) {
+        mdb_env_close(env->mdb);
+        env_free(env);
+        return rc < 0 ? rc : err_set(err, KE_NOT_FOUND, "%s was removed", dir);
+    }
+    env->device = st.st_dev;
+    env->inode = st.st_ino;
+    int dead = 0;
+    (void)mdb_reader_check(env->mdb, &dead); /* slots of readers that were killed pin pages */
+    env->next = registry;
+    registry = env;
+    *out = env;
+    return 0;
+}
+
+static struct env *registry_find(const struct stat *st)
+{
+    for (struct env *env = registry; env != NULL; env = env->next) {
+        if (env->device == st->st_dev && env->inode == st->st_ino) {
+            return env;
+        }
+    }
+    return NULL;
+}
+
+static int open_locked(const char *dir, bool create, size_t map_bytes, struct env **out,
+                       struct err *err)
+{
+    struct stat st = {0};
+    int there = data_file_stat(dir, &st, err);
+    if (there < 0) {
+        return there;
+    }
+    if (there == 0 && !create) {
+        return err_set(err, KE_NOT_FOUND, "%s holds no environment", dir);
+    }
+    struct env *env = there == 1 ? registry_find(&st) : NULL;
+    if (env != NULL) {
+        if (create && env->read_only) {
+            return err_set(err, KE_IO, "%s may not be written by this process", dir);
+        }
+        env->refs++;
+        *out = env;
+        return 0;
+    }
+    if (there == 0 || create) {
+        /* An existing file remembers its map size; a smaller first size must not shrink it. */
+        return env_make(dir, create, there == 0 ? map_bytes : 0, out, err);
+    }
+    if (map_bytes == 0) {
+        map_bytes = map_bytes_for_reading(u64_from_i64(st.st_size));
+    }
+    return env_make(dir, create, map_bytes, out, err);
+}
+
+int env_open(const char *dir, bool create, size_t map_bytes, struct env **out, struct err *err)
+{
+    ASSERT(pthread_once(&registry_once, registry_start) == 0);
+    if (create && mkdir(dir, 0750) != 0 && errno != EEXIST) {
+        return err_errno(err, errno, "cannot make the directory %s", dir);
+    }
+    int rc = refuse_network(dir, err);
+    if (rc != 0) {
+        return rc;
+    }
+    (void)pthread_mutex_lock(&registry_mutex);
+    rc = open_locked(dir, create, map_bytes, out, err);
+    (void)pthread_mutex_unlock(&registry_mutex);
+    return rc;
+}
+
+void env_close(struct env *env)
+{
+    if (env == NULL || !env_is_of_this_process(env)) {
+        return;
+    }
+    (void)pthread_mutex_lock(&registry_mutex);
+    ASSERT_CMP(env->refs, >, 0);
+    env->refs--;
+    if (env->refs == 0) {
+        struct env **at = &registry;
+        while (*at != env) {
+            at = &(*at)->next;
+        }
+        *at = env->next;
+        ASSERT_CMP(env->readers, ==, 0);
+        for (uint32_t i = 0; i < env->pool_count; i++) {
+            mdb_txn_abort(env->pool[i]);
+        }
+        mdb_env_close(env->mdb); /* under the mutex: nobody may open it in between */
+        env_free(env);
+    }
+    (void)pthread_mutex_unlock(&registry_mutex);
+}
+
+MDB_env *env_mdb(struct env *env)
+{
+    return env->mdb;
+}
+
+const char *env_dir(const struct env *env)
+{
+    return env->dir;
+}
+
+void env_handles_lock(struct env *env)
+{
+    (void)pthread_mutex_lock(&env->handles);
+}
+
+void env_handles_unlock(struct env *env)
+{
+    (void)pthread_mutex_unlock(&env->handles);
+}
+
+/* ---- the map */
+
+static size_t map_bytes_now(struct env *env)
+{
+    MDB_envinfo info;
+    ASSERT(mdb_env_info(env->mdb, &info) == 0);
+    return info.me_mapsize;
+}
+
+/* Moves the map to this size (0: the one in the file, with room), unless it moved since `seen`. */
+static int env_remap(struct env *env, size_t bytes, uint32_t seen, struct err *err)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ENV_REMAP_WAIT;
+    int rc = 0;
+    (void)pthread_mutex_lock(&env->gate);
+    while (env->readers > 0 && rc == 0 && env->remaps == seen) {
+        rc = pthread_cond_timedwait(&env->idle, &env->gate, &until);
+    }
+    if (env->remaps != seen) {
+        rc = 0;
+    } else if (rc != 0) {
+        rc = err_set(err, KE_BUSY,
+                     "%s: the map must grow, but %u reads of this process have not ended for %d s",
+                     env->dir, env->readers, ENV_REMAP_WAIT);
+    } else {
+        size_t size = bytes > 0 ? bytes : map_bytes_for_reading(env_file_bytes(env));
+        rc = mdb_env_set_mapsize(env->mdb, size);
+        env->remaps++;
+        rc = rc == 0 ? 0 : env_error(env, rc, "cannot move the map", err);
+    }
+    (void)pthread_mutex_unlock(&env->gate);
+    return rc;
+}
+
+int env_grow(struct env *env, struct err *err)
+{
+    size_t now = map_bytes_now(env);
+    if (now >= ENV_MAP_MAX) {
+        return err_set(err, KE_LIMIT, "%s: its map has reached %zu bytes, the largest there may be",
+                       env->dir, now);
+    }
+    (void)pthread_mutex_lock(&env->gate);
+    uint32_t seen = env->remaps;
+    (void)pthread_mutex_unlock(&env->gate);
+    return env_remap(env, now * 2, seen, err);
+}
+
+/* ---- reading */
+
+/* A counted transaction, or a code of LMDB. */
+static int read_try(struct env *env, MDB_txn **out, uint32_t *seen)
+{
+    MDB_txn *txn = NULL;
+    (void)pthread_mutex_lock(&env->gate);
+    env->readers++;
+    *seen = env->remaps;
+    if (env->pool_count > 0) {
+        txn = env->pool[--env->pool_count];
+    }
+    (void)pthread_mutex_unlock(&env->gate);
+    int rc;
+    if (txn != NULL) {
+        rc = mdb_txn_renew(txn);
+        if (rc != 0) {
+            mdb_txn_abort(txn);
+        }
+    } else {
+        rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn);
+    }
+    if (rc == 0) {
+        *out = txn;
+    }
+    return rc;
+}
+
+/* txn: a reset one to keep, or NULL. */
+static void read_leave(struct env *env, MDB_txn *txn)
+{
+    (void)pthread_mutex_lock(&env->gate);
+    if (txn != NULL && env->pool_count < ENV_POOL) {
+        env->pool[env->pool_count++] = txn;
+        txn = NULL;
+    }
+    ASSERT_CMP(env->readers, >, 0);
+    env->readers--;
+    if (env->readers == 0) {
+        (void)pthread_cond_broadcast(&env->idle);
+    }
+    (void)pthread_mutex_unlock(&env->gate);
+    if (txn != NULL) {
+        mdb_txn_abort(txn); /* reset: it touches its slot in the lock file, not the map */
+    }
+}
+
+int env_read_begin(struct env *env, MDB_txn **out, struct err *err)
+{
+    int rc = env_check(env, err);
+    if (rc != 0) {
+        return rc;
+    }
+    for (int round = 0; round < 8; round++) {
+        uint32_t seen = 0;
+        rc = read_try(env, out, &seen);
+        if (rc == 0) {
+            return 0;
+        }
+        read_leave(env, NULL);
+        int dead = 0;
+        if (rc == MDB_MAP_RESIZED) {
+            int code = env_remap(env, 0, seen, err);
+            if (code != 0) {
+                return code;
+            }
+        } else if (rc != MDB_READERS_FULL || mdb_reader_check(env->mdb, &dead) != 0 || dead == 0) {
+            break;
+        }
+    }
+    return env_error(env, rc, "cannot begin to read", err);
+}
+
+void env_read_end(struct env *env, MDB_txn *txn)
+{
+    if (!env_is_of_this_process(env)) {
+        return;
+    }
+    mdb_txn_reset(txn);
+    read_leave(env, txn);
+}
+
+int env_read_commit(struct env *env, MDB_txn *txn, struct err *err)
+{
+    int rc = mdb_txn_commit(txn);
+    read_leave(env, NULL);
+    return rc == 0 ? 0 : env_error(env, rc, "cannot end a read", err);
+}
+
+/* ---- writing */
+
+int env_write_begin(struct env *env, MDB_txn **out, struct err *err)
+{
+    int rc = env_check(env, err);
+    if (rc != 0) {
+        return rc;
+    }
+    if (env->read_only) {
+        return err_set(err, KE_IO, "%s may not be written by this process", env->dir);
+    }
+    for (int round = 0; round < 8; round++) {
+        rc = mdb_txn_begin(env->mdb, NULL, 0, out);
+        if (rc != MDB_MAP_RESIZED) {
+            break;
+        }
+        (void)pthread_mutex_lock(&env->gate);
+        uint32_t seen = env->remaps;
+        (void)pthread_mutex_unlock(&env->gate);
+        int code = env_remap(env, 0, seen, err);
+        if (code != 0) {
+            return code;
+        }
+    }
+    return rc == 0 ? 0 : env_error(env, rc, "cannot begin to write", err);
+}
+
+void env_write_abort(struct env *env, MDB_txn *txn)
+{
+    if (env_is_of_this_process(env)) {
+        mdb_txn_abort(txn);
+    }
+}
+
+/* The write transaction is gone. */
+static int after_failure(struct env *env, int rc, const char *what, struct err *err)
+{
+    if (rc != MDB_MAP_FULL) {
+        return env_error(env, rc, what, err);
+    }
+    /* Pages that a killed reader held back may be room enough. */
+    int dead = 0;
+    if (mdb_reader_check(env->mdb, &dead) != 0 || dead == 0) {
+        int code = env_grow(env, err);
+        if (code != 0) {
+            return code;
+        }
+    }
+    return err_set(err, KE_AGAIN, "%s: the map was full and has grown: begin again", env->dir);
+}
+
+int env_write_failed(struct env *env, MDB_txn *txn, int rc, const char *what, struct err *err)
+{
+    env_write_abort(env, txn);
+    return after_failure(env, rc, what, err);
+}
+
+int env_write_commit(struct env *env, MDB_txn *txn, const char *what, struct err *err)
+{
+    int rc = env_check(env, err);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = mdb_txn_commit(txn);
+    return rc == 0 ? 0 : after_failure(env, rc, what, err);
+}
+
+void env_set_nosync(struct env *env, bool on)
+{
+    ASSERT(mdb_env_set_flags(env->mdb, MDB_NOSYNC, on ? 1 : 0) == 0);
+}
+
+int env_sync(struct env *env, struct err *err)
+{
+    int rc = env_check(env, err);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = mdb_env_sync(env->mdb, 1);
+    return rc == 0 ? 0 : env_error(env, rc, "cannot sync", err);
+}
+
+static int sync_path(const char *path, struct err *err)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = fd < 0 ? -1 : fsync(fd);
+    int error = errno;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return rc == 0 ? 0 : err_errno(err, error, "cannot sync the directory %s", path);
+}
+
+int env_sync_dir(struct env *env, struct err *err)
+{
+    int rc = sync_path(env->dir, err);
+    if (rc == 0) {
+        char *parent = xasprintf("%s/..", env->dir);
+        rc = sync_path(parent, err);
+        free(parent);
+    }
+    return rc;
+}
+
+uint64_t env_file_bytes(struct env *env)
+{
+    int fd = -1;
+    struct stat st;
+    if (mdb_env_get_fd(env->mdb, &fd) != 0 || fstat(fd, &st) != 0) {
+        return 0;
+    }
+    return u64_from_i64(st.st_size);
+}

@@ -1,0 +1,78 @@
+/* Bytes of a version's environment, shared by its writer (store.c) and its readers (view.c).
+ * Private to table/. What the databases are for is said in store.h.
+ *
+ * All numbers little-endian but where a key must sort. Database "meta":
+ *
+ *     "format"         u32        FORMAT_VERSION
+ *     "shape"          text       per table: 'w' (window table) or 'p' (plain), name, newline
+ *     "seq"            u64        commits so far
+ *     "sealed"         u8         1
+ *     "source/" u16BE  48 bytes   next_offset i64 | event_time_max i64 | record_time_max i64
+ *                                 | records u64 | dead u64 | late u64
+ *                      16 x N     per table in order: digest low u64 | high u64
+ *
+ * "r<N>", rows of table N: the key of include/kappa/row.h -> the row's bytes, not looked into.
+ *
+ * "n<N>", newest window per key (window tables): source u16 BE | key columns -> window end, the 8
+ * bytes as in the row's key.
+ *
+ * "dead": source u16 BE | offset i64 sortable | view u32 BE
+ *         -> reason length u32 | value length u32 (UINT32_MAX: null) | reason | value
+ */
+#ifndef KAPPA_TABLE_FORMAT_H
+#define KAPPA_TABLE_FORMAT_H
+
+#include "base/buf.h"
+#include "table/env.h"
+#include "table/store.h"
+#include "table/view.h"
+
+#define FORMAT_VERSION      1
+#define FORMAT_STATE_BYTES  48
+#define FORMAT_SOURCE_BYTES (FORMAT_STATE_BYTES + 16 * STORE_DIGESTS)
+#define FORMAT_SOURCE_KEY   9 /* "source/" and two bytes */
+#define FORMAT_DEAD_KEY     14
+#define FORMAT_DEAD_HEAD    8
+
+/* Handles of one environment's databases. */
+struct format_dbs {
+    MDB_dbi meta;
+    MDB_dbi dead;
+    MDB_dbi rows[STORE_DIGESTS];
+    MDB_dbi newest[STORE_DIGESTS]; /* ENV_NO_HANDLE for tables without windows */
+};
+
+static inline MDB_val val_of(const void *data, size_t len)
+{
+    /* LMDB does not write through the pointers it is given; its type just cannot say so. */
+    return (MDB_val){len, (void *)(uintptr_t)data};
+}
+
+/* Opens the handles in txn, making the databases when `create`. A code of LMDB. The caller holds
+ * env_handles_lock until the transaction has ended. */
+int format_dbs_open(MDB_txn *txn, const struct kappa_table_shape *tables, uint32_t table_count,
+                    bool create, struct format_dbs *out);
+
+/* Opens the handles of an environment that is there, and checks format and shape: NOT_FOUND when
+ * nothing was ever committed, REFUSED for another format version, CORRUPT for other tables. */
+int format_open(struct env *env, const struct kappa_table_shape *tables, uint32_t table_count,
+                struct format_dbs *out, struct err *err) must_check;
+
+/* The text under "shape". */
+void format_shape(const struct kappa_table_shape *tables, uint32_t table_count, struct buf *text);
+
+void format_source_key(uint8_t *key, uint32_t source);
+/* Returns the length written: FORMAT_STATE_BYTES + 16 * table_count. */
+size_t format_source_encode(uint8_t *bytes, const struct store_source *source,
+                            uint32_t table_count);
+/* False when the length is wrong. */
+bool format_source_decode(const uint8_t *bytes, size_t len, uint32_t table_count,
+                          struct store_source *out);
+/* As if nothing had been read: zeros and KAPPA_NO_TIME. */
+void format_source_zero(struct store_source *out);
+
+void format_dead_key(uint8_t *key, uint32_t source, int64_t offset, uint32_t view);
+/* False when it does not add up. */
+bool format_dead_decode(const MDB_val *key, const MDB_val *value, struct view_dead *out);
+
+#endif

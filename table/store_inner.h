@@ -1,0 +1,75 @@
+/* The inside of a store, shared by store.c, store_rows.c and store_meta.c. Private to table/.
+ *
+ * Invariants between calls:
+ *  1. txn == NULL: every source slot's `next` is stale, no cursor is open, `now` is what the disk
+ *     holds.
+ *  2. txn != NULL: slots in `touched` have a valid `next`; the others are unchanged.
+ *  3. `now` and seq change only after LMDB said that the commit succeeded.
+ */
+#ifndef KAPPA_TABLE_STORE_INNER_H
+#define KAPPA_TABLE_STORE_INNER_H
+
+#include "base/limits.h"
+#include "table/format.h"
+
+#define STORE_MAGIC 0x6f74734bU /* "Ksto" */
+
+/* One source: what the last commit says, and what the open transaction will. */
+struct store_slot {
+    bool committed; /* `now` stands on disk */
+    bool touched;   /* `next` is valid, and the slot is in store->touched */
+    uint32_t source;
+    struct store_source now;
+    struct store_source next;
+};
+
+/* One table within the open transaction. */
+struct store_table {
+    struct kappa_table_shape shape; /* name is owned */
+    MDB_cursor *rows;               /* of txn, or NULL */
+    MDB_cursor *newest;             /* of txn, or NULL */
+    bool last_known;                /* last holds the database's greatest key; */
+    bool empty;                     /* ... unless there is none */
+    size_t last_len;
+    uint8_t last[LIMIT_TABLE_KEY_LEN];
+};
+
+struct store {
+    uint32_t magic;
+    int lock_fd; /* flock on the directory: one writer; -1 when not held */
+    struct env *env;
+    struct format_dbs dbs;
+    uint32_t table_count;
+    struct store_table tables[STORE_DIGESTS];
+    bool sealed;
+    bool has_rows;
+    uint64_t seq;        /* of the last commit */
+    uint64_t used_bytes; /* pages in use as of the last commit */
+    MDB_txn *txn;        /* the open write transaction, or NULL */
+    MDB_txn *load_txn;   /* a read transaction at the last commit, or NULL */
+    int (*fail_point)(void *ctx, const char *step);
+    void *fail_ctx;
+    struct kappa_change_sink sink;
+    struct store_slot *slots[LIMIT_SOURCES]; /* by source; NULL: never seen */
+    uint32_t touched_count;
+    struct store_slot *touched[LIMIT_SOURCES];
+};
+
+/* The open transaction failed with a code of LMDB: drops it and says why. AGAIN after a full map. */
+int store_fail(struct store *store, int rc, const char *what, struct err *err) must_check;
+
+/* store_meta.c */
+int store_meta_load(struct store *store, struct err *err) must_check;
+struct store_slot *store_slot_touch(struct store *store, uint32_t source);
+void store_slots_drop(struct store *store); /* forgets what the open transaction changed */
+void store_slots_adopt(struct store *store);
+void store_slots_free(struct store *store);
+/* Codes of LMDB. */
+int store_slots_write(struct store *store);
+int store_meta_seq(MDB_txn *txn, const struct format_dbs *dbs, uint64_t *seq);
+int store_meta_put(struct store *store, const char *key, const void *value, size_t len);
+
+/* store_rows.c */
+void store_rows_sink(struct store *store);
+
+#endif

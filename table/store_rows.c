@@ -1,0 +1,279 @@
+/* The sink of a commit: rows, the newest-window index, dead records, and the digests that follow
+ * each byte replaced and written. Own header: store_inner.h.
+ *
+ * Keys come in ascending order, so a cursor per table finds most of them on the page it stands on.
+ * Keys above the database's last one are appended, which skips the search and fills pages; that is
+ * the rule for closed windows and for append tables.
+ *
+ * The digest follows without a second look: an inserted row adds its hash; a replaced one takes the
+ * old hash away first; an expired one takes its hash away. Any failure drops the transaction and
+ * with it all of this.
+ */
+#include "table/store_inner.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define WINDOW_AT  KAPPA_KEY_SOURCE_BYTES /* of the window end in a key */
+#define COLUMNS_AT (KAPPA_KEY_SOURCE_BYTES + KAPPA_KEY_WINDOW_BYTES) /* of a window row's columns */
+
+static int rows_fail(struct store *store, int rc, uint32_t table, const char *what, struct err *err)
+{
+    char text[LIMIT_NAME_LEN + 64];
+    (void)snprintf(text, sizeof text, "cannot %s table %s", what, store->tables[table].shape.name);
+    return store_fail(store, rc, text, err);
+}
+
+/* Opens the cursor and learns the last key, once per table and transaction. */
+static int table_ready(struct store *store, uint32_t table)
+{
+    struct store_table *t = &store->tables[table];
+    if (t->last_known) {
+        return 0;
+    }
+    int rc = mdb_cursor_open(store->txn, store->dbs.rows[table], &t->rows);
+    if (rc == 0 && t->shape.windowed) {
+        rc = mdb_cursor_open(store->txn, store->dbs.newest[table], &t->newest);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    MDB_val key;
+    MDB_val value;
+    rc = mdb_cursor_get(t->rows, &key, &value, MDB_LAST);
+    if (rc != 0 && rc != MDB_NOTFOUND) {
+        return rc;
+    }
+    t->empty = rc == MDB_NOTFOUND;
+    t->last_len = 0;
+    if (!t->empty) {
+        ASSERT_CMP(key.mv_size, <=, sizeof t->last);
+        memcpy(t->last, key.mv_data, key.mv_size);
+        t->last_len = key.mv_size;
+    }
+    t->last_known = true;
+    return 0;
+}
+
+/* Rows deleted since make `last` too large, never too small: then a key is not appended although it
+ * might be, which is only slower. */
+static bool above_last(const struct store_table *t, const uint8_t *key, size_t key_len)
+{
+    if (t->empty) {
+        return true;
+    }
+    size_t common = key_len < t->last_len ? key_len : t->last_len;
+    int order = memcmp(key, t->last, common);
+    return order > 0 || (order == 0 && key_len > t->last_len);
+}
+
+/* Overwrites or inserts; takes the old row's hash away. */
+static int replace(struct store_table *t, uint32_t table, MDB_val *key, MDB_val *value,
+                   struct digest *sum, bool *inserted)
+{
+    MDB_val old;
+    int rc = mdb_cursor_get(t->rows, key, &old, MDB_SET);
+    if (rc == 0) {
+        *inserted = false;
+        digest_remove(sum, digest_row(table, key->mv_data, key->mv_size, old.mv_data, old.mv_size));
+        return mdb_cursor_put(t->rows, key, value, MDB_CURRENT);
+    }
+    return rc == MDB_NOTFOUND ? mdb_cursor_put(t->rows, key, value, 0) : rc;
+}
+
+/* The key of the newest-window index for a row's key. */
+static MDB_val newest_key(uint8_t *bytes, const uint8_t *key, size_t key_len)
+{
+    memcpy(bytes, key, KAPPA_KEY_SOURCE_BYTES);
+    memcpy(bytes + KAPPA_KEY_SOURCE_BYTES, key + COLUMNS_AT, key_len - COLUMNS_AT);
+    return val_of(bytes, key_len - KAPPA_KEY_WINDOW_BYTES);
+}
+
+/* A row was inserted: its window may be the newest of its key. */
+static int newest_raise(struct store_table *t, const uint8_t *key, size_t key_len)
+{
+    uint8_t bytes[LIMIT_TABLE_KEY_LEN];
+    MDB_val k = newest_key(bytes, key, key_len);
+    MDB_val old;
+    MDB_val end = val_of(key + WINDOW_AT, KAPPA_KEY_WINDOW_BYTES);
+    int rc = mdb_cursor_get(t->newest, &k, &old, MDB_SET);
+    if (rc == MDB_NOTFOUND) {
+        return mdb_cursor_put(t->newest, &k, &end, 0);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    if (old.mv_size != KAPPA_KEY_WINDOW_BYTES) {
+        return MDB_CORRUPTED;
+    }
+    if (memcmp(old.mv_data, key + WINDOW_AT, KAPPA_KEY_WINDOW_BYTES) >= 0) {
+        return 0;
+    }
+    return mdb_cursor_put(t->newest, &k, &end, MDB_CURRENT);
+}
+
+static int check_sizes(struct store *store, uint32_t table, size_t key_len, size_t value_len,
+                       struct err *err)
+{
+    if (key_len <= LIMIT_TABLE_KEY_LEN && value_len <= LIMIT_ROW_BYTES) {
+        return 0;
+    }
+    store_abort(store);
+    return err_set(err, KE_LIMIT,
+                   "a row of table %s has a key of %zu and a value of %zu bytes; "
+                   "%d and %d are the limits",
+                   store->tables[table].shape.name, key_len, value_len, LIMIT_TABLE_KEY_LEN,
+                   LIMIT_ROW_BYTES);
+}
+
+static int rows_put(void *ctx, uint32_t table, const uint8_t *key, size_t key_len,
+                    const uint8_t *value, size_t value_len, bool is_new, struct err *err)
+{
+    struct store *store = ctx;
+    MAGIC_ASSERT(store, STORE_MAGIC);
+    ASSERT(store->txn != NULL);
+    ASSERT_CMP(table, <, store->table_count);
+    struct store_table *t = &store->tables[table];
+    ASSERT_CMP(key_len, >=, t->shape.windowed ? COLUMNS_AT : WINDOW_AT);
+    int rc = check_sizes(store, table, key_len, value_len, err);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = table_ready(store, table);
+    if (rc != 0) {
+        return rows_fail(store, rc, table, "open", err);
+    }
+    struct digest *sum = &store_slot_touch(store, load_u16_be(key))->next.digests[table];
+    MDB_val k = val_of(key, key_len);
+    MDB_val v = val_of(value, value_len);
+    bool inserted = true;
+    if (above_last(t, key, key_len)) {
+        rc = mdb_cursor_put(t->rows, &k, &v, MDB_APPEND);
+        memcpy(t->last, key, key_len);
+        t->last_len = key_len;
+        t->empty = false;
+    } else if (is_new) {
+        rc = mdb_cursor_put(t->rows, &k, &v, MDB_NOOVERWRITE);
+        ASSERT_CMP(rc, !=, MDB_KEYEXIST); /* the processor said that there is no such row */
+    } else {
+        rc = replace(t, table, &k, &v, sum, &inserted);
+    }
+    if (rc == 0) {
+        digest_add(sum, digest_row(table, key, key_len, value, value_len));
+        if (inserted && t->shape.windowed) {
+            rc = newest_raise(t, key, key_len);
+        }
+    }
+    return rc == 0 ? 0 : rows_fail(store, rc, table, "write to", err);
+}
+
+/* ---- expiry */
+
+/* The row of this key is gone. If the index says that its window was the key's newest, all older
+ * ones went before it: rows expire oldest first. */
+static int newest_forget(struct store_table *t, const uint8_t *key, size_t key_len)
+{
+    uint8_t bytes[LIMIT_TABLE_KEY_LEN];
+    MDB_val k = newest_key(bytes, key, key_len);
+    MDB_val old;
+    int rc = mdb_cursor_get(t->newest, &k, &old, MDB_SET);
+    if (rc != 0) {
+        return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc; /* every key with a row has an entry */
+    }
+    if (old.mv_size != KAPPA_KEY_WINDOW_BYTES) {
+        return MDB_CORRUPTED;
+    }
+    if (memcmp(old.mv_data, key + WINDOW_AT, KAPPA_KEY_WINDOW_BYTES) != 0) {
+        return 0;
+    }
+    return mdb_cursor_del(t->newest, 0);
+}
+
+static int expire_rows(struct store_table *t, uint32_t table, uint32_t source,
+                       const uint8_t *window_last, struct digest *sum)
+{
+    uint8_t first[KAPPA_KEY_SOURCE_BYTES];
+    store_u16_be(first, u16_from(source));
+    MDB_val key = val_of(first, sizeof first);
+    MDB_val value;
+    int rc = mdb_cursor_get(t->rows, &key, &value, MDB_SET_RANGE);
+    while (rc == 0) {
+        uint8_t copy[LIMIT_TABLE_KEY_LEN];
+        size_t len = key.mv_size;
+        if (len < COLUMNS_AT || len > sizeof copy) {
+            return MDB_CORRUPTED;
+        }
+        memcpy(copy, key.mv_data, len); /* deleting moves what key points to */
+        if (load_u16_be(copy) != source ||
+            memcmp(copy + WINDOW_AT, window_last, KAPPA_KEY_WINDOW_BYTES) > 0) {
+            return 0;
+        }
+        digest_remove(sum, digest_row(table, copy, len, value.mv_data, value.mv_size));
+        rc = mdb_cursor_del(t->rows, 0);
+        if (rc == 0) {
+            rc = newest_forget(t, copy, len);
+        }
+        if (rc == 0) {
+            rc = mdb_cursor_get(t->rows, &key, &value, MDB_NEXT); /* the one behind the deleted */
+        }
+    }
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+static int rows_expire(void *ctx, uint32_t table, uint32_t source, int64_t window_end,
+                       struct err *err)
+{
+    struct store *store = ctx;
+    MAGIC_ASSERT(store, STORE_MAGIC);
+    ASSERT(store->txn != NULL);
+    ASSERT_CMP(table, <, store->table_count);
+    struct store_table *t = &store->tables[table];
+    ASSERT(t->shape.windowed);
+    int rc = table_ready(store, table);
+    if (rc == 0) {
+        uint8_t window_last[KAPPA_KEY_WINDOW_BYTES];
+        store_i64_sortable(window_last, window_end);
+        struct digest *sum = &store_slot_touch(store, source)->next.digests[table];
+        rc = expire_rows(t, table, source, window_last, sum);
+    }
+    return rc == 0 ? 0 : rows_fail(store, rc, table, "expire rows of", err);
+}
+
+/* ---- dead records */
+
+static int rows_dead(void *ctx, uint32_t source, int64_t offset, uint32_t view, const char *reason,
+                     const uint8_t *value, uint32_t value_len, struct err *err)
+{
+    struct store *store = ctx;
+    MAGIC_ASSERT(store, STORE_MAGIC);
+    ASSERT(store->txn != NULL);
+    ASSERT_CMP(source, <, LIMIT_SOURCES);
+    uint32_t reason_len = u32_from(strlen(reason));
+    size_t bytes_len = value_len == KAPPA_NULL_LEN ? 0 : value_len;
+    uint8_t key[FORMAT_DEAD_KEY];
+    format_dead_key(key, source, offset, view);
+    MDB_val k = val_of(key, sizeof key);
+    MDB_val room = {FORMAT_DEAD_HEAD + (size_t)reason_len + bytes_len, NULL};
+    int rc = mdb_put(store->txn, store->dbs.dead, &k, &room, MDB_RESERVE);
+    if (rc != 0) {
+        return store_fail(store, rc, "cannot keep a dead record", err);
+    }
+    uint8_t *at = room.mv_data;
+    store_u32_le(at, reason_len);
+    store_u32_le(at + 4, value_len);
+    memcpy(at + FORMAT_DEAD_HEAD, reason, reason_len); /* NOLINT: bytes with their length */
+    if (bytes_len > 0) {
+        memcpy(at + FORMAT_DEAD_HEAD + reason_len, value, bytes_len);
+    }
+    return 0;
+}
+
+void store_rows_sink(struct store *store)
+{
+    store->sink = (struct kappa_change_sink){
+        .ctx = store,
+        .put = rows_put,
+        .expire = rows_expire,
+        .dead = rows_dead,
+    };
+}

@@ -31,14 +31,14 @@ def pytest_configure(config):
     try:
         broker = kafka_broker.KafkaBroker()
         broker.start()
-        os.environ["KAPPA_TEST_KAFKA"] = broker.address
+        os.environ["KAPPA_TEST_KAFKA"] = broker.brokers
     except kafka_broker.KafkaUnavailable as error:
         os.environ["KAPPA_KAFKA_ABSENT"] = str(error)
 
 
 def pytest_unconfigure(config):
     if broker is not None and not hasattr(config, "workerinput"):
-        broker.stop()
+        broker.close()
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -65,6 +65,14 @@ def need_kafka():
 def kafka():
     """host:port of the shared real broker."""
     return need_kafka()
+
+
+@pytest.fixture
+def own_broker():
+    """A real broker of this test alone, to be stopped and cut as it likes."""
+    need_kafka()
+    with kafka_broker.KafkaBroker() as running:
+        yield running
 
 
 @pytest.fixture(params=["embedded", "kafka"])

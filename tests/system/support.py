@@ -1,6 +1,7 @@
 """What the system tests share: a running platform, its command line, and independent oracles.
 
 Nothing here knows how Kappa works inside: it starts the real binary, calls its commands and recounts the log.
+Standard library only, since the demo uses it too.
 """
 
 import contextlib

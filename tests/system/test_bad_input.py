@@ -172,9 +172,8 @@ def test_range_lost_on_the_embedded_log(embedded, topic):
     assert "start" in result.stderr
 
 
-def test_range_lost_on_kafka(kafka, tmp_path, topic):
-    import kafka_broker
-    with support.Platform(str(tmp_path), kafka=kafka) as platform:
+def test_range_lost_on_kafka(own_broker, tmp_path, topic):
+    with support.Platform(str(tmp_path), kafka=own_broker.brokers) as platform:
         platform.up()
         platform.topic(topic, 1)
         lines = support.events_lines(2000, users=100)
@@ -182,7 +181,7 @@ def test_range_lost_on_kafka(kafka, tmp_path, topic):
         platform.deploy("features", features_sql(topic), "--swap", "manual", "--wait")
         platform.run("pause", "features", 1)
         platform.run("produce", topic, stdin="\n".join(lines[1000:]) + "\n")
-        kafka_broker.attach(kafka).delete_records(topic, 0, 1500)
+        own_broker.delete_records(topic, 0, 1500)
         platform.run("resume", "features", 1)
         version = eventually(lambda: (v := platform.version("features", 1))["state"] == "failed" and v, 60, "it fails")
         assert version["error"]["code"] == "range_lost"

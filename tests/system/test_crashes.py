@@ -90,3 +90,22 @@ def test_sigterm_drains_and_commits(platform, topic):
     assert platform.status("features")["serving"] == 1
     eventually(lambda: platform.version("features", 1)["lag"] == 0, 20, "lag 0 after the restart")
     assert platform.scan("user_features") == before
+
+
+def test_broker_restarts_under_a_live_version(own_broker, tmp_path, topic):
+    """The broker goes away and comes back: the trouble is shown, reads go on, nothing is lost or doubled."""
+    with support.Platform(str(tmp_path), kafka=own_broker.brokers) as platform:
+        platform.up()
+        platform.topic(topic, 2)
+        lines = support.events_lines(4000, users=40)
+        platform.run("produce", topic, "--key", "user_id", stdin="\n".join(lines[:2000]) + "\n")
+        platform.deploy("features", features_sql(topic), "--wait")
+        own_broker.stop(kill=True)
+        eventually(lambda: platform.version("features", 1).get("trouble"), 60, "status shows that the broker is away")
+        assert platform.json("get", "user_features", "u1")["version"] == 1
+        own_broker.start()
+        platform.run("produce", topic, "--key", "user_id", stdin="\n".join(lines[2000:]) + "\n")
+        support.applied_everything(platform, "features", 1, topic)
+        eventually(lambda: not platform.version("features", 1).get("trouble"), 60, "the trouble goes away")
+        model, _, _ = features_model(platform.cat(topic), [1 << 60] * 2)
+        assert_features_equal(platform.scan("user_features"), model)

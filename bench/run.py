@@ -1,0 +1,231 @@
+#!/usr/bin/env python3
+"""The main benchmark: one JSON line a figure, ratios within one run. `make bench`, or parts by name:
+
+    make bench BENCH_ARGS="--events 2000000 embedded live swap"
+
+    embedded   replay of the main scenario from the embedded log
+    kafka      the same from a real Kafka (started here), against plain librdkafka on the same topic
+    streams    the same by a Kafka Streams program, when --streams DIR names one (mvn compiled, see --help)
+    live       produce to readable, at --rate events/s
+    swap       swaps and rollbacks under four readers: hold, failed reads, reads that went back
+
+Figures depend on the machine and on what else runs on it; the ratios are what counts.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "tests", "system"))
+
+import support  # noqa: E402
+
+BENCH = os.environ.get("BENCH_DIR", os.path.join(HERE, "..", "build", "release", "bench"))
+USERS = 100_000
+
+
+def out(**figures):
+    print(json.dumps(figures), flush=True)
+
+
+def quantiles(values):
+    values = sorted(values)
+    return {"p50": round(statistics.median(values), 2), "p99": round(values[int(len(values) * 0.99)], 2),
+            "max": round(values[-1], 2), "samples": len(values)}
+
+
+def fill(platform, topic, options):
+    """Puts the events of the main scenario into the topic; seconds it took."""
+    platform.topic(topic, 4)
+    begin = time.monotonic()
+    make = subprocess.Popen([support.EVENTS, "--count", str(options.events), "--users", str(USERS), "--step-us", "100",
+                             "--disorder-ms", "2000"], stdout=subprocess.PIPE)
+    subprocess.run([support.BIN, "produce", topic, "--key", "user_id"], stdin=make.stdout, env=platform.env, check=True,
+                   stderr=subprocess.DEVNULL)
+    return time.monotonic() - begin
+
+
+def replay(platform, topic, name, options):
+    """Deploys the main scenario and waits until everything is applied: (events/s, figures)."""
+    path = os.path.join(platform.directory, name + ".sql")
+    with open(path, "w") as file:
+        file.write(support.features_sql(topic, table=name))
+    begin = time.monotonic()
+    platform.run("deploy", path, "--swap", "manual")
+    deployed = time.monotonic()
+    first = None
+    rss = 0
+    while True:
+        version = platform.version(name, 1)
+        rss = max(rss, (version.get("worker") or {}).get("rss_bytes") or 0)
+        if first is None and version["records"] > 0:
+            first = time.monotonic()
+        if version["records"] >= options.events:
+            break
+        if version["state"] in ("failed", "aborted"):
+            raise SystemExit(f"{name}: {version}")
+        time.sleep(0.02)
+    end = time.monotonic()
+    platform.wait(name, 1, "caught-up", "300s")
+    sealed = time.monotonic()
+    return options.events / (end - begin), {
+        "seconds": round(end - begin, 2), "deploy_seconds": round(deployed - begin, 3),
+        "to_ready_seconds": round(sealed - begin, 2), "rss_mb": round(rss / 1e6)}
+
+
+def bench_embedded(options, results):
+    with support.Platform(options.dir) as platform:
+        platform.up()
+        seconds = fill(platform, "events", options)
+        out(bench="embedded_produce", events_per_s=round(options.events / seconds))
+        for run in range(options.runs):
+            rate, figures = replay(platform, "events", f"run{run}", options)
+            results.setdefault("embedded", []).append(rate)
+            out(bench="embedded_replay", events_per_s=round(rate), **figures)
+            platform.run("abort", f"run{run}", 1, code=None)
+
+
+def plain_kafka(brokers, topic, options):
+    """events/s of plain librdkafka with one client, by bench/kafka_read."""
+    text = subprocess.run([os.path.join(BENCH, "kafka_read"), brokers, topic, str(options.events)], check=True,
+                          capture_output=True, text=True).stdout
+    figures = json.loads(text.splitlines()[-1])
+    return figures["records_per_s"]
+
+
+def streams(brokers, topic, options):
+    """events/s of the Kafka Streams program in --streams (its main class Features prints `... M/s`)."""
+    text = subprocess.run(["java", "-Xmx4g", "-cp", "target/classes:target/lib/*", "Features", brokers, topic,
+                           str(options.events), "2", "memory"], cwd=options.streams, check=True, capture_output=True,
+                          text=True).stdout
+    return float(re.search(r"([0-9.]+) M/s", text).group(1)) * 1e6
+
+
+def bench_kafka(options, results):
+    import kafka_broker
+    with kafka_broker.KafkaBroker(heap_mb=1024) as broker:
+        with support.Platform(os.path.join(options.dir, "kafka"), kafka=broker.brokers) as platform:
+            os.makedirs(platform.directory, exist_ok=True)
+            platform.up()
+            fill(platform, "events", options)
+            for run in range(options.runs):
+                plain = plain_kafka(broker.brokers, "events", options)
+                rate, figures = replay(platform, "events", f"run{run}", options)
+                results.setdefault("kafka_ratio", []).append(rate / plain)
+                out(bench="kafka_replay", events_per_s=round(rate), plain_client_events_per_s=round(plain),
+                    ratio=round(rate / plain, 3), **figures)
+                platform.run("abort", f"run{run}", 1, code=None)
+            if options.streams:
+                rate = streams(broker.brokers, "events", options)
+                out(bench="kafka_streams_peer", events_per_s=round(rate))
+                results["streams"] = [rate]
+
+
+def bench_live(options, _):
+    """Latency from the event time of a live event (the generator's clock) to its row being readable."""
+    with support.Platform(os.path.join(options.dir, "live")) as platform:
+        os.makedirs(platform.directory, exist_ok=True)
+        platform.up()
+        platform.topic("events", 4)
+        platform.deploy("features", support.features_sql("events"), "--wait")
+        make = subprocess.Popen([support.EVENTS, "--now", "--rate", str(options.rate), "--count", "0", "--users", "1000"],
+                                stdout=subprocess.PIPE)
+        produce = subprocess.Popen([support.BIN, "produce", "events", "--key", "user_id"], stdin=make.stdout,
+                                   env=platform.env)
+        time.sleep(1)
+        latencies = watch_latency(platform, options.seconds)
+        make.terminate()
+        make.wait()
+        produce.wait()
+        rate = platform.version("features", 1)["records"]
+        out(bench="live_produce_to_readable_ms", rate=options.rate, records=rate, **quantiles(latencies))
+
+
+def watch_latency(platform, seconds):
+    """Polls one user's row; each new last_update is one sample: now - event time, ms (an upper bound: the poll's
+    own time is in it)."""
+    import datetime
+    import http.client
+    connection = http.client.HTTPConnection(platform.server()["http"], timeout=10)
+    seen, samples, polls = {}, [], 0
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        user = f"u{polls % 8}"
+        polls += 1
+        connection.request("GET", f"/v1/tables/user_features/rows/{user}")
+        answer = connection.getresponse()
+        body = json.loads(answer.read())
+        now = time.time() * 1000
+        if answer.status != 200:
+            continue
+        last = body["row"]["last_update"]
+        if user in seen and last != seen[user]:
+            at = datetime.datetime.fromisoformat(last.replace("Z", "+00:00")).timestamp() * 1000
+            samples.append(now - at)
+        seen[user] = last
+    return samples
+
+
+def bench_swap(options, _):
+    sys.path.insert(0, os.path.join(HERE, "..", "tests", "system"))
+    import test_main_job
+    with support.Platform(os.path.join(options.dir, "swap")) as platform:
+        os.makedirs(platform.directory, exist_ok=True)
+        platform.up()
+        platform.topic("events", 4)
+        producer = support.Producer(platform, "events", rate=options.rate, users=1000, step_us=100)
+        platform.deploy("features", support.features_sql("events", right=False), "--wait")
+        platform.deploy("features", support.features_sql("events"), "--wait")
+        readers = test_main_job.Readers(platform, "user_features", 1000)
+        holds = []
+        for n in range(options.swaps):
+            receipt = platform.json("rollback", "features") if n % 2 == 0 else platform.json("swap", "features", 2)
+            holds.append(receipt["hold_ms"])
+        reads, _ = readers.stop()  # fails when a read failed or went back
+        producer.stop()
+        out(bench="swap_hold_ms", rate=options.rate, reads=reads, failed_reads=0, backward_reads=0, **quantiles(holds))
+
+
+PARTS = {"embedded": bench_embedded, "kafka": bench_kafka, "live": bench_live, "swap": bench_swap}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all unless given")
+    parser.add_argument("--events", type=int, default=10_000_000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--rate", type=int, default=10_000)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--swaps", type=int, default=40)
+    parser.add_argument("--streams", help="folder of a compiled Kafka Streams program to compare with "
+                                          "(target/classes and target/lib; class Features BROKERS TOPIC EVENTS THREADS STORE)")
+    options = parser.parse_args()
+    unknown = [p for p in options.parts if p not in PARTS]
+    if unknown:
+        parser.error(f"no such part: {', '.join(unknown)}")
+    results = {}
+    base = tempfile.mkdtemp(prefix="kappa-bench-")
+    try:
+        for name in options.parts or PARTS:
+            options.dir = os.path.join(base, name)
+            os.makedirs(options.dir)
+            PARTS[name](options, results)
+            shutil.rmtree(options.dir, ignore_errors=True)
+    finally:
+        shutil.rmtree(base, ignore_errors=True)
+    if "embedded" in results and "streams" in results:
+        out(bench="embedded_vs_streams", ratio=round(statistics.median(results["embedded"]) / results["streams"][0], 1))
+
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method("fork")
+    main()

@@ -1,0 +1,10 @@
+-- Views per URL, successful requests only. The group key is not the message key: one URL is counted in every
+-- partition, and the parts are added when the row is read.
+CREATE TABLE page_views_log (ts timestamptz, "user" text, url text, status integer)
+WITH (topic = 'page-views', event_time = 'ts');
+
+CREATE MATERIALIZED VIEW page_views AS
+SELECT url, count(*) AS views, count(DISTINCT "user") AS users, max(ts) AS last_view
+FROM page_views_log
+WHERE status = 200
+GROUP BY url;

@@ -1,0 +1,94 @@
+/* The server around libmicrohttpd: threads, limits, start and stop. Requests are in http_request.c,
+ * what they mean in routes.c. Own header: http.h. */
+#include "serve/http.h"
+
+#include "base/trace.h"
+#include "serve/http_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define THREADS          2
+#define CONNECTIONS_MAX  512
+#define IDLE_SECONDS_MAX 60 /* of a connection that does not sleep in a call */
+
+/* Paths and parameters are split before their escapes are undone: a key may hold a '/'. */
+static size_t keep_escapes(void *ctx, struct MHD_Connection *connection, char *text)
+{
+    (void)ctx;
+    (void)connection;
+    return strlen(text);
+}
+
+static struct MHD_Daemon *daemon_start(struct http_server *server)
+{
+    return MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
+        http_request_handle, server, MHD_OPTION_LISTEN_SOCKET, server->listening.fd,
+        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS_MAX,
+        MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_NOTIFY_COMPLETED,
+        http_request_completed, server, MHD_OPTION_END);
+}
+
+int http_server_start(const struct http_options *options, struct http_server **out, struct err *err)
+{
+    ASSERT(options->call != NULL);
+    struct http_listen listening;
+    int rc = http_listen(options->address, &listening, err);
+    if (rc < 0) {
+        return rc;
+    }
+    struct http_server *server = xcalloc(1, sizeof *server);
+    server->magic = HTTP_SERVER_MAGIC;
+    server->listening = listening;
+    server->options = *options;
+    server->context = (struct route_context){.reader = options->reader, .log = options->log};
+    rc = pthread_cond_init(&server->finished, NULL);
+    ASSERT_CMP(rc, ==, 0);
+    server->daemon = daemon_start(server);
+    if (server->daemon == NULL) {
+        rc = err_errno(err, errno, "cannot start the HTTP server on %s", options->address);
+        (void)close(listening.fd);
+        (void)pthread_cond_destroy(&server->finished);
+        free(server);
+        return rc;
+    }
+    if (!listening.loopback) {
+        trace(TRACE_WARN,
+              "HTTP listens on %s without authentication: whoever reaches it may "
+              "deploy and swap",
+              options->address);
+    }
+    *out = server;
+    return 0;
+}
+
+uint16_t http_server_port(const struct http_server *server)
+{
+    MAGIC_ASSERT(server, HTTP_SERVER_MAGIC);
+    return server->listening.port;
+}
+
+const char *http_server_address(const struct http_server *server)
+{
+    MAGIC_ASSERT(server, HTTP_SERVER_MAGIC);
+    return server->listening.address;
+}
+
+void http_server_stop(struct http_server *server)
+{
+    MAGIC_ASSERT(server, HTTP_SERVER_MAGIC);
+    int fd = MHD_quiesce_daemon(server->daemon);
+    http_requests_close(server);
+    MHD_stop_daemon(server->daemon);
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    ASSERT(server->sleeping == NULL);
+    (void)pthread_cond_destroy(&server->finished);
+    server->magic = 0;
+    free(server);
+}

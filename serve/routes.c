@@ -1,0 +1,377 @@
+/* Finding the route of a request, and the parts of answers. Own header: routes.h. */
+#include "serve/routes.h"
+
+#include "base/limits.h"
+#include "serve/metrics.h"
+#include "serve/routes_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int answer_alive(const struct route_context *context, const struct route_request *request,
+                        struct route_answer *answer, struct err *err)
+{
+    (void)context;
+    (void)request;
+    (void)err;
+    answer->type = "text/plain; charset=utf-8";
+    buf_append_text(&answer->body, "alive\n");
+    return 0;
+}
+
+/* The controller has answered, so its loop turns and its catalog is readable. */
+static void render_ready(json_t *body, const struct route_counters *counters,
+                         struct route_answer *answer)
+{
+    (void)body;
+    (void)counters;
+    answer->type = "text/plain; charset=utf-8";
+    buf_append_text(&answer->body, "ready\n");
+}
+
+static void render_metrics(json_t *body, const struct route_counters *counters,
+                           struct route_answer *answer)
+{
+    answer->type = "text/plain; version=0.0.4; charset=utf-8";
+    metrics_render(body, counters, &answer->body);
+}
+
+#define P "/v1/processors"
+#define T "/v1/tables/*/rows"
+
+/* clang-format off */
+static const struct route routes[] = {
+    {"GET",  "/healthz",                "", 200, answer_alive, 0, NULL, false},
+    {"GET",  "/readyz",                 "", 200, NULL, HTTP_VERB_STATUS, render_ready, false},
+    {"GET",  "/metrics",                "", 200, NULL, HTTP_VERB_STATUS, render_metrics, false},
+    {"GET",  "/v1/status",              "", 200, NULL, HTTP_VERB_STATUS, NULL, false},
+    {"GET",  P,                         "", 200, NULL, HTTP_VERB_STATUS, NULL, false},
+    {"GET",  P "/*",                    "", 200, NULL, HTTP_VERB_STATUS, NULL, false},
+    {"POST", P,                         "", 201, NULL, HTTP_VERB_DEPLOY, NULL, false},
+    {"POST", P "/*/replay",             "", 201, NULL, HTTP_VERB_REPLAY, NULL, false},
+    {"POST", P "/*/swap",               "", 200, NULL, HTTP_VERB_SWAP, NULL, false},
+    {"POST", P "/*/rollback",           "", 200, NULL, HTTP_VERB_ROLLBACK, NULL, false},
+    {"POST", P "/*/versions/*/abort",   "", 200, NULL, HTTP_VERB_ABORT, NULL, false},
+    {"POST", P "/*/versions/*/pause",   "", 200, NULL, HTTP_VERB_PAUSE, NULL, false},
+    {"POST", P "/*/versions/*/resume",  "", 200, NULL, HTTP_VERB_RESUME, NULL, false},
+    {"POST", P "/*/versions/*/drop",    "", 200, NULL, HTTP_VERB_DROP, NULL, false},
+    {"POST", P "/*/versions/*/verify",  "", 200, NULL, HTTP_VERB_VERIFY, NULL, false},
+    {"GET",  P "/*/history",            "", 200, NULL, HTTP_VERB_HISTORY, NULL, false},
+    {"GET",  P "/*/versions/*/dead",    "limit", 200, route_dead, 0, NULL, false},
+    {"GET",  "/v1/topics",              "", 200, route_topic_list, 0, NULL, false},
+    {"POST", "/v1/topics",              "", 201, route_topic_create, 0, NULL, false},
+    {"GET",  "/v1/topics/*/records",    "from,limit,partition", 200, route_topic_read, 0, NULL, false},
+    {"POST", "/v1/topics/*/records",    "key,time,partition", 200, route_topic_produce, 0, NULL, true},
+    {"GET",  T,                         "limit,version", 200, route_rows, 0, NULL, false},
+    {"GET",  T "/**",                   "at,version", 200, route_row, 0, NULL, false},
+};
+/* clang-format on */
+
+#undef P
+#undef T
+
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    if (c >= 'a' && c <= 'f') {
+        return c - 'a' + 10;
+    }
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+static bool is_utf8(const char *text)
+{
+    json_t *probe = json_string(text);
+    json_decref(probe);
+    return probe != NULL;
+}
+
+int route_unescape(char *text, struct err *err)
+{
+    char *to = text;
+    for (const char *from = text; *from != '\0'; from++) {
+        if (*from != '%') {
+            *to++ = *from;
+            continue;
+        }
+        int high = hex_digit(from[1]);
+        int low = high < 0 ? -1 : hex_digit(from[2]);
+        if (low < 0 || high * 16 + low == 0) {
+            return err_set(err, KE_INVALID,
+                           "the address has a %% that is not followed by the two "
+                           "hexadecimal digits of a character (00 is refused)");
+        }
+        *to++ = (char)(high * 16 + low);
+        from += 2;
+    }
+    *to = '\0';
+    if (!is_utf8(text)) {
+        return err_set(err, KE_INVALID, "the address is not UTF-8 once its %% escapes are undone");
+    }
+    return 0;
+}
+
+int route_split(char *path, struct route_request *request, struct err *err)
+{
+    request->segment_count = 0;
+    char *rest = path[0] == '/' ? path + 1 : path;
+    while (rest != NULL) {
+        char *slash = strchr(rest, '/');
+        if (slash != NULL) {
+            *slash = '\0';
+        }
+        if (request->segment_count == ROUTE_SEGMENTS_MAX) {
+            return err_set(err, KE_LIMIT, "the path has more than %d segments", ROUTE_SEGMENTS_MAX);
+        }
+        int rc = route_unescape(rest, err);
+        if (rc < 0) {
+            return rc;
+        }
+        request->segments[request->segment_count++] = rest;
+        rest = slash == NULL ? NULL : slash + 1;
+    }
+    return 0;
+}
+
+static bool path_matches(const char *pattern, const struct route_request *request)
+{
+    uint32_t i = 0;
+    for (const char *at = pattern; *at == '/'; i++) {
+        at++;
+        size_t len = strcspn(at, "/");
+        if (i >= request->segment_count) {
+            return false;
+        }
+        if (len == 2 && memcmp(at, "**", 2) == 0) {
+            return true;
+        }
+        const char *segment = request->segments[i];
+        bool any = len == 1 && *at == '*';
+        if (!any && (strlen(segment) != len || memcmp(segment, at, len) != 0)) {
+            return false;
+        }
+        at += len;
+    }
+    return i == request->segment_count;
+}
+
+static bool list_has(const char *list, const char *name)
+{
+    size_t len = strlen(name);
+    for (const char *at = list; *at != '\0';) {
+        size_t item = strcspn(at, ",");
+        if (item == len && memcmp(at, name, len) == 0) {
+            return true;
+        }
+        at += item + (at[item] == ',');
+    }
+    return false;
+}
+
+static int query_check(const struct route *route, const struct route_request *request,
+                       struct err *err)
+{
+    for (uint32_t i = 0; i < request->query_count; i++) {
+        if (list_has(route->query, request->query[i].name)) {
+            continue;
+        }
+        int rc = err_set(err, KE_INVALID, "unknown parameter \"%s\"", request->query[i].name);
+        if (route->query[0] == '\0') {
+            err_hint(err, "this address takes none");
+        } else {
+            err_hint(err, "it may be one of: %s", route->query);
+        }
+        return rc;
+    }
+    return 0;
+}
+
+int route_find(const struct route_request *request, const struct route **out, const char **allow,
+               struct err *err)
+{
+    const struct route *other = NULL;
+    bool both = false;
+    for (size_t i = 0; i < array_len(routes); i++) {
+        if (!path_matches(routes[i].path, request)) {
+            continue;
+        }
+        if (strcmp(routes[i].method, request->method) == 0) {
+            *out = &routes[i];
+            *allow = NULL;
+            return query_check(&routes[i], request, err);
+        }
+        both = other != NULL && other->method[0] != routes[i].method[0];
+        other = &routes[i];
+    }
+    if (other == NULL) {
+        *allow = NULL;
+        int rc = err_set(err, KE_NOT_FOUND, "there is nothing at this address");
+        err_hint(err, "the addresses are listed in docs/ARCHITECTURE.md under HTTP; tables are at "
+                      "/v1/tables/NAME/rows/KEY");
+        return rc;
+    }
+    *allow = both ? "GET, HEAD, POST" : other->method[0] == 'G' ? "GET, HEAD" : "POST";
+    return err_set(err, KE_INVALID, "method %s is not for this address, which takes %s",
+                   request->method, *allow);
+}
+
+int route_body_object(const struct route_request *request, json_t **out, struct err *err)
+{
+    json_t *body = request->body_len == 0
+                       ? json_object()
+                       : json_parse((const char *)request->body, request->body_len, err);
+    if (body == NULL) {
+        err_prefix(err, "the body of the request");
+        return -KE_INVALID;
+    }
+    if (!json_is_object(body)) {
+        json_decref(body);
+        return err_set(err, KE_INVALID, "the body of the request must be a JSON object");
+    }
+    *out = body;
+    return 0;
+}
+
+static bool name_valid(const char *name)
+{
+    size_t len = strlen(name);
+    return len > 0 && len <= LIMIT_NAME_LEN && name[0] != '.' &&
+           strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-.") == len;
+}
+
+static int version_parse(const char *text, uint32_t *version, struct err *err)
+{
+    char *end = NULL;
+    errno = 0;
+    unsigned long value = strtoul(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value == 0 ||
+        value > INT32_MAX) {
+        return err_set(err, KE_INVALID, "\"%s\" is not the number of a version", text);
+    }
+    *version = (uint32_t)value;
+    return 0;
+}
+
+/* The processor and version that the path names, or for a deploy and a swap the body. */
+static int call_target(const struct route *route, const struct route_request *request,
+                       const json_t *body, const char **processor, uint32_t *version,
+                       struct err *err)
+{
+    const char *name = request->segment_count > 2 ? request->segments[2] : NULL;
+    if (route->verb == HTTP_VERB_DEPLOY) {
+        name = json_text(body, "name", "");
+        if (json_text(body, "sql", NULL) == NULL) {
+            return err_set(err, KE_INVALID, "a deploy needs \"name\" and \"sql\", both text");
+        }
+    }
+    if (name != NULL && !name_valid(name)) {
+        return err_set(err, KE_INVALID,
+                       "\"%s\" is not the name of a processor: letters, digits, '_', '-' and '.', "
+                       "at most %d of them",
+                       name, LIMIT_NAME_LEN);
+    }
+    *processor = name;
+    if (request->segment_count > 4) {
+        return version_parse(request->segments[4], version, err);
+    }
+    const json_t *asked = json_object_get(body, "version");
+    if (asked == NULL || json_is_null(asked)) {
+        *version = 0;
+        return 0;
+    }
+    if (!json_is_integer(asked) || json_integer_value(asked) < 1 ||
+        json_integer_value(asked) > INT32_MAX) {
+        return err_set(err, KE_INVALID, "\"version\" must be the number of a version");
+    }
+    *version = (uint32_t)json_integer_value(asked);
+    return 0;
+}
+
+int route_call(const struct route *route, const struct route_request *request,
+               const char **processor, uint32_t *version, json_t **body, struct err *err)
+{
+    ASSERT(route->answer == NULL);
+    json_t *object = NULL;
+    if (route->method[0] == 'P') {
+        int rc = route_body_object(request, &object, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    int rc = call_target(route, request, object, processor, version, err);
+    if (rc < 0) {
+        json_decref(object);
+        return rc;
+    }
+    *body = object;
+    return 0;
+}
+
+void route_answer_init(struct route_answer *answer, int status)
+{
+    *answer = (struct route_answer){.status = status, .type = "application/json"};
+}
+
+void route_answer_free(struct route_answer *answer)
+{
+    for (uint32_t i = 0; i < answer->header_count; i++) {
+        free(answer->headers[i].value);
+    }
+    answer->header_count = 0;
+    buf_free(&answer->body);
+}
+
+void route_answer_header(struct route_answer *answer, const char *name, const char *value)
+{
+    ASSERT(answer->header_count < ROUTE_HEADERS_MAX);
+    answer->headers[answer->header_count].name = name;
+    answer->headers[answer->header_count].value = xstrdup(value);
+    answer->header_count++;
+}
+
+void route_answer_json(struct route_answer *answer, const json_t *body)
+{
+    json_write(&answer->body, body);
+    buf_append_u8(&answer->body, '\n');
+}
+
+void route_answer_err(struct route_answer *answer, const struct err *err)
+{
+    route_answer_free(answer);
+    route_answer_init(answer, err_http_status(err->code));
+    json_t *body = json_from_err(err);
+    route_answer_json(answer, body);
+    json_decref(body);
+}
+
+const char *route_query(const struct route_request *request, const char *name)
+{
+    for (uint32_t i = 0; i < request->query_count; i++) {
+        if (strcmp(request->query[i].name, name) == 0) {
+            return request->query[i].value;
+        }
+    }
+    return NULL;
+}
+
+int route_query_int(const struct route_request *request, const char *name, int64_t least,
+                    int64_t most, int64_t fallback, int64_t *out, struct err *err)
+{
+    const char *text = route_query(request, name);
+    if (text == NULL) {
+        *out = fallback;
+        return 0;
+    }
+    char *end = NULL;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (end == text || *end != '\0' || errno != 0 || value < least || value > most) {
+        return err_set(err, KE_INVALID, "%s=%s is not a whole number from %lld to %lld", name, text,
+                       (long long)least, (long long)most);
+    }
+    *out = value;
+    return 0;
+}

@@ -1,0 +1,104 @@
+/* The routes of the HTTP API, free of any HTTP library: a decoded request in, an answer out, or a
+ * call for the controller.
+ *
+ *     route_find -> route->answer(...)                        answered at once
+ *                -> route_call(...) -> route->render(...)     asked of the controller
+ *
+ * Every error is {"error":{"code","message","hint"}} with the status of base/errors.def. */
+#ifndef KAPPA_SERVE_ROUTES_H
+#define KAPPA_SERVE_ROUTES_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "serve/http.h"
+
+#define ROUTE_SEGMENTS_MAX 32 /* of a path: four fixed words and the key columns */
+#define ROUTE_QUERY_MAX    8  /* parameters */
+#define ROUTE_HEADERS_MAX  6  /* extra headers of an answer */
+
+/* A request, decoded. Everything is borrowed. */
+struct route_request {
+    const char *method; /* "GET" also for HEAD */
+    const char *segments[ROUTE_SEGMENTS_MAX];
+    uint32_t segment_count;
+
+    struct {
+        const char *name;
+        const char *value;
+    } query[ROUTE_QUERY_MAX];
+
+    uint32_t query_count;
+    const uint8_t *body; /* a NUL and KAPPA_RECORD_TAIL readable bytes follow; NULL when empty */
+    size_t body_len;
+};
+
+struct route_answer {
+    int status;
+    const char *type; /* content type, static */
+    struct buf body;
+
+    struct {
+        const char *name; /* static */
+        char *value;      /* owned */
+    } headers[ROUTE_HEADERS_MAX];
+
+    uint32_t header_count;
+};
+
+/* What the server has done so far; counted by http.c. */
+struct route_counters {
+    uint64_t answers[6]; /* by first digit of the status; [0] unused */
+};
+
+struct route_context {
+    struct reader *reader; /* or NULL */
+    struct log *log;       /* or NULL */
+};
+
+struct route {
+    const char *method;
+    const char *path;  /* '*' is one segment, a last "**" one or more */
+    const char *query; /* names of the parameters allowed, with commas */
+    int status;        /* when all is well */
+    /* Answers at once: 0 or a negative code, then the answer is thrown away. NULL: a control call
+     * of this verb, whose body is rendered by render (NULL: as it is). */
+    int (*answer)(const struct route_context *context, const struct route_request *request,
+                  struct route_answer *answer, struct err *err);
+    enum http_verb verb;
+    void (*render)(json_t *body, const struct route_counters *counters,
+                   struct route_answer *answer);
+    bool body_lines; /* the body is NDJSON (or a JSON object) rather than one JSON object */
+};
+
+/* Splits a path into decoded segments, in place. INVALID: too many, bad escapes, NUL, not UTF-8. */
+int route_split(char *path, struct route_request *request, struct err *err) must_check;
+/* Undoes %XX in place. Same errors. */
+int route_unescape(char *text, struct err *err) must_check;
+
+/* The route of a request. NOT_FOUND; or INVALID with *allow naming the methods that the path has;
+ * or INVALID for a parameter that the route does not know. */
+int route_find(const struct route_request *request, const struct route **out, const char **allow,
+               struct err *err) must_check;
+
+/* What a control route asks. *body is a new reference or NULL. */
+int route_call(const struct route *route, const struct route_request *request,
+               const char **processor, uint32_t *version, json_t **body,
+               struct err *err) must_check;
+
+void route_answer_init(struct route_answer *answer, int status);
+void route_answer_free(struct route_answer *answer);
+void route_answer_header(struct route_answer *answer, const char *name, const char *value);
+/* One JSON text and a line end. */
+void route_answer_json(struct route_answer *answer, const json_t *body);
+void route_answer_err(struct route_answer *answer, const struct err *err);
+
+/* A parameter of the query, or NULL. */
+const char *route_query(const struct route_request *request, const char *name);
+/* A whole number within bounds; the fallback when it is not given. */
+int route_query_int(const struct route_request *request, const char *name, int64_t least,
+                    int64_t most, int64_t fallback, int64_t *out, struct err *err) must_check;
+
+/* A time as people write it: RFC 3339 or ms since 1970, a '@' in front is tolerated. */
+int route_time(const char *text, int64_t *us, struct err *err) must_check;
+
+#endif

@@ -1,0 +1,35 @@
+/* The handlers behind the route table: routes.c names them, routes_*.c hold them. */
+#ifndef KAPPA_SERVE_ROUTES_PRIVATE_H
+#define KAPPA_SERVE_ROUTES_PRIVATE_H
+
+#include "serve/routes.h"
+
+/* Largest NDJSON answer: it is built in memory. */
+#define ROUTE_ANSWER_BYTES_MAX (64U << 20)
+/* Records of one GET on a topic: what is asked when limit is not given, and the most. */
+#define ROUTE_RECORDS_DEFAULT  1000
+#define ROUTE_RECORDS_MAX      100000
+
+/* routes_tables.c */
+int route_row(const struct route_context *context, const struct route_request *request,
+              struct route_answer *answer, struct err *err);
+int route_rows(const struct route_context *context, const struct route_request *request,
+               struct route_answer *answer, struct err *err);
+int route_dead(const struct route_context *context, const struct route_request *request,
+               struct route_answer *answer, struct err *err);
+
+/* routes_topics.c */
+int route_topic_list(const struct route_context *context, const struct route_request *request,
+                     struct route_answer *answer, struct err *err);
+int route_topic_create(const struct route_context *context, const struct route_request *request,
+                       struct route_answer *answer, struct err *err);
+int route_topic_produce(const struct route_context *context, const struct route_request *request,
+                        struct route_answer *answer, struct err *err);
+int route_topic_read(const struct route_context *context, const struct route_request *request,
+                     struct route_answer *answer, struct err *err);
+
+/* The body as a JSON object; an empty body is {}. A new reference. */
+int route_body_object(const struct route_request *request, json_t **out,
+                      struct err *err) must_check;
+
+#endif

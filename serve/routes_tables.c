@@ -1,0 +1,186 @@
+/* Handlers of rows and dead records: straight from the reader. Own header: routes_private.h. */
+#include "serve/routes_private.h"
+
+#include "base/timefmt.h"
+#include "include/kappa/record.h"
+#include "serve/reader.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SCAN_ROWS_MAX     INT64_MAX
+#define DEAD_LIMIT        100
+#define DEAD_LIMIT_MAX    10000
+#define CUT_HEADER_LEN    4096 /* a longer cut would not fit the memory of a connection */
+#define SEGMENT_TABLE     2    /* of /v1/tables/TABLE/rows/KEY... */
+#define SEGMENT_KEYS      4
+#define SEGMENT_PROCESSOR 2 /* of /v1/processors/P/versions/N/dead */
+#define SEGMENT_VERSION   4
+
+static int reader_needed(const struct route_context *context, struct err *err)
+{
+    if (context->reader != NULL) {
+        return 0;
+    }
+    return err_set(err, KE_CLOSED, "tables cannot be read here: the server has no data directory");
+}
+
+static int version_asked(const struct route_request *request, uint32_t *version, struct err *err)
+{
+    int64_t value;
+    int rc = route_query_int(request, "version", 1, INT32_MAX, 0, &value, err);
+    if (rc == 0) {
+        *version = (uint32_t)value;
+    }
+    return rc;
+}
+
+int route_time(const char *text, int64_t *us, struct err *err)
+{
+    const char *from = text[0] == '@' ? text + 1 : text;
+    char *end = NULL;
+    errno = 0;
+    long long ms = strtoll(from, &end, 10);
+    if (end != from && *end == '\0' && errno == 0 && ms < INT64_MAX / 1000 &&
+        ms > INT64_MIN / 1000) {
+        *us = ms * 1000;
+        return 0;
+    }
+    if (time_parse(from, strlen(from), us)) {
+        return 0;
+    }
+    int rc = err_set(err, KE_INVALID, "\"%s\" is not a time", text);
+    err_hint(err, "write 2026-01-31T12:00:00Z, or milliseconds since 1970");
+    return rc;
+}
+
+static void stamp_headers(struct route_answer *answer, uint32_t version, uint64_t epoch,
+                          const json_t *cut)
+{
+    char text[24];
+    (void)snprintf(text, sizeof text, "%" PRIu32, version);
+    route_answer_header(answer, "X-Kappa-Version", text);
+    (void)snprintf(text, sizeof text, "%" PRIu64, epoch);
+    route_answer_header(answer, "X-Kappa-Epoch", text);
+    char *cut_text = json_print(cut);
+    if (strlen(cut_text) < CUT_HEADER_LEN) {
+        route_answer_header(answer, "X-Kappa-Cut", cut_text);
+    }
+    free(cut_text);
+}
+
+int route_row(const struct route_context *context, const struct route_request *request,
+              struct route_answer *answer, struct err *err)
+{
+    uint32_t version = 0;
+    int rc = reader_needed(context, err);
+    if (rc == 0) {
+        rc = version_asked(request, &version, err);
+    }
+    int64_t at_us = KAPPA_NO_TIME;
+    const char *at = route_query(request, "at");
+    if (rc == 0 && at != NULL) {
+        rc = route_time(at, &at_us, err);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    json_t *row;
+    rc = reader_get(context->reader, request->segments[SEGMENT_TABLE], version,
+                    &request->segments[SEGMENT_KEYS], request->segment_count - SEGMENT_KEYS, at_us,
+                    &row, err);
+    if (rc < 0) {
+        return rc;
+    }
+    stamp_headers(answer, (uint32_t)json_int(row, "version", 0),
+                  (uint64_t)json_int(row, "epoch", 0), json_object_get(row, "cut"));
+    route_answer_json(answer, row);
+    json_decref(row);
+    return 0;
+}
+
+struct scan {
+    struct route_answer *answer;
+    bool full; /* the answer has reached its bound */
+};
+
+static bool scan_row(void *ctx, const struct plan_view *view, const struct kappa_value *values)
+{
+    struct scan *scan = ctx;
+    if (scan->answer->body.len > ROUTE_ANSWER_BYTES_MAX) {
+        scan->full = true;
+        return false;
+    }
+    json_t *row = reader_row_json(view, values);
+    route_answer_json(scan->answer, row);
+    json_decref(row);
+    return true;
+}
+
+int route_rows(const struct route_context *context, const struct route_request *request,
+               struct route_answer *answer, struct err *err)
+{
+    uint32_t version = 0;
+    int64_t limit = -1;
+    int rc = reader_needed(context, err);
+    if (rc == 0) {
+        rc = version_asked(request, &version, err);
+    }
+    if (rc == 0) {
+        rc = route_query_int(request, "limit", 0, SCAN_ROWS_MAX, -1, &limit, err);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    struct scan scan = {.answer = answer};
+    struct reader_stamp stamp = {0};
+    rc = reader_scan(context->reader, request->segments[SEGMENT_TABLE], version, limit, scan_row,
+                     &scan, &stamp, err);
+    if (rc < 0) {
+        return rc;
+    }
+    answer->type = "application/x-ndjson";
+    stamp_headers(answer, stamp.version, stamp.epoch, stamp.cut);
+    json_decref(stamp.cut);
+    if (scan.full) {
+        rc = err_set(err, KE_LIMIT, "the rows are more than %u MiB of JSON",
+                     ROUTE_ANSWER_BYTES_MAX >> 20);
+        err_hint(err, "ask for fewer with limit=, or run `kappa scan --data DIR` on the server's "
+                      "machine, which has no bound");
+    }
+    return rc;
+}
+
+int route_dead(const struct route_context *context, const struct route_request *request,
+               struct route_answer *answer, struct err *err)
+{
+    int64_t limit = -1;
+    int64_t version = 0;
+    struct route_request named = *request;
+    named.query[0].name = "version";
+    named.query[0].value = request->segments[SEGMENT_VERSION];
+    named.query_count = 1;
+    int rc = reader_needed(context, err);
+    if (rc == 0) {
+        rc = route_query_int(request, "limit", 0, DEAD_LIMIT_MAX, DEAD_LIMIT, &limit, err);
+    }
+    if (rc == 0) {
+        rc = route_query_int(&named, "version", 1, INT32_MAX, 0, &version, err);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    json_t *dead;
+    rc = reader_dead(context->reader, request->segments[SEGMENT_PROCESSOR], (uint32_t)version,
+                     limit, &dead, err);
+    if (rc < 0) {
+        return rc;
+    }
+    json_t *body = json_pack("{s:o}", "dead", dead);
+    route_answer_json(answer, body);
+    json_decref(body);
+    return 0;
+}

@@ -1,0 +1,76 @@
+/* Topics for people: producing JSON lines and reading records back. Shared by the HTTP routes and
+ * by the command line; the log itself is log/log.h.
+ *
+ *     topic_cursor_open -> next, next, ... (done? position?) -> close
+ *     topic_sink_open -> line, line, ... -> flush -> close
+ *
+ * Where to begin, of each partition: `beginning`, `end`, `@TIME` (RFC 3339 or ms since 1970),
+ * `-N` (the last N offsets), or `P:OFFSET,...` (other partitions are not read). */
+#ifndef KAPPA_SERVE_TOPICS_H
+#define KAPPA_SERVE_TOPICS_H
+
+#include "base/buf.h"
+#include "log/log.h"
+
+/* ---- Reading ---- */
+
+struct topic_cursor {
+    struct log_reader *reader; /* NULL when there is nothing to read */
+    uint32_t partitions;
+    int64_t *next; /* per partition: where it stands, or -1: not read */
+    int64_t *end;  /* per partition: the end when it was opened */
+};
+
+/* partition: only this one, or -1. */
+int topic_cursor_open(struct log *log, const char *topic, const char *from, int64_t partition,
+                      struct topic_cursor *out, struct err *err) must_check;
+/* As next() of a log reader; batch->source is the partition. */
+int topic_cursor_next(struct topic_cursor *cursor, int timeout_ms, uint32_t max_records,
+                      struct log_batch *batch, struct err *err) must_check;
+/* The records up to offset are used; the rest of the batch will be read again by whoever goes on
+ * from topic_cursor_position. */
+void topic_cursor_stopped(struct topic_cursor *cursor, uint32_t partition, int64_t next_offset);
+/* Everything that was there at the open has been read. */
+bool topic_cursor_done(const struct topic_cursor *cursor);
+/* Where it stands, as a `P:OFFSET,...` to begin at. Appended. */
+void topic_cursor_position(const struct topic_cursor *cursor, struct buf *out);
+void topic_cursor_close(struct topic_cursor *cursor);
+
+/* {"topic","partition","offset","time","key","value"} and a line end. Key and value are text or
+ * null; bytes that are not UTF-8 come as base64, and the member "base64" names them. */
+void topic_record_json(const char *topic, uint32_t partition, const struct kappa_record *record,
+                       struct buf *out);
+
+/* ---- Producing ---- */
+
+struct topic_sink {
+    struct log_writer *writer;
+    const char *key_field;  /* or NULL */
+    const char *time_field; /* or NULL */
+    int32_t partition;      /* or -1 */
+    struct buf key;         /* of the line at hand */
+    uint64_t lines;         /* lines seen, also empty ones */
+    uint64_t records;       /* appended */
+};
+
+/* key_field, time_field: names of top-level members, or NULL: borrowed. INVALID: no such
+ * partition. */
+int topic_sink_open(struct log *log, const char *topic, const char *key_field,
+                    const char *time_field, int32_t partition, struct topic_sink *out,
+                    struct err *err) must_check;
+/* One line without its end; a blank one is skipped. text[len] and KAPPA_RECORD_TAIL bytes behind
+ * must be readable. INVALID with the number of the line when its key or time cannot be had. */
+int topic_sink_line(struct topic_sink *sink, const char *text, size_t len,
+                    struct err *err) must_check;
+/* All whole lines of a block; *used: the bytes taken. At the end of input the block's last line may
+ * lack its end. */
+int topic_sink_block(struct topic_sink *sink, const char *block, size_t len, bool at_end,
+                     size_t *used, struct err *err) must_check;
+int topic_sink_flush(struct topic_sink *sink, struct err *err) must_check;
+void topic_sink_close(struct topic_sink *sink);
+
+/* Text of a body or option that must be a partition of the topic. */
+int topic_partition_check(struct log *log, const char *topic, int64_t partition,
+                          struct err *err) must_check;
+
+#endif

@@ -1,0 +1,282 @@
+/* Reading a topic for people. Own header: topics.h. */
+#include "serve/topics.h"
+
+#include "base/timefmt.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NOT_READ (-1)
+
+static int from_invalid(const char *from, struct err *err)
+{
+    int rc = err_set(err, KE_INVALID, "\"%s\" is not a place to begin at", from);
+    err_hint(err, "write beginning, end, @2026-01-31T12:00:00Z, -N for the last N, or "
+                  "PARTITION:OFFSET,...");
+    return rc;
+}
+
+static bool number_read(const char **text, int64_t *value)
+{
+    char *end = NULL;
+    if (**text < '0' || **text > '9') {
+        return false;
+    }
+    errno = 0;
+    *value = strtoll(*text, &end, 10);
+    *text = end;
+    return errno == 0;
+}
+
+/* P:OFFSET,... ; or one offset for a topic of one partition. */
+static int starts_from_list(const char *from, uint32_t partitions, int64_t *starts, struct err *err)
+{
+    const char *at = from;
+    for (uint32_t p = 0; p < partitions; p++) {
+        starts[p] = NOT_READ;
+    }
+    do {
+        int64_t partition = 0;
+        int64_t offset;
+        if (!number_read(&at, &offset)) {
+            return from_invalid(from, err);
+        }
+        if (*at == ':') {
+            at++;
+            partition = offset;
+            if (!number_read(&at, &offset)) {
+                return from_invalid(from, err);
+            }
+        } else if (partitions != 1) {
+            return from_invalid(from, err);
+        }
+        if (partition >= partitions) {
+            return err_set(err, KE_NOT_FOUND,
+                           "there is no partition %" PRId64 ": the topic has %" PRIu32, partition,
+                           partitions);
+        }
+        starts[partition] = offset;
+    } while (*at++ == ',');
+    return at[-1] == '\0' ? 0 : from_invalid(from, err);
+}
+
+static int time_read(const char *text, int64_t *ms)
+{
+    const char *at = text;
+    if (number_read(&at, ms) && *at == '\0') {
+        return 0;
+    }
+    int64_t us;
+    if (!time_parse(text, strlen(text), &us) || us < 0) {
+        return -KE_INVALID;
+    }
+    *ms = us / 1000;
+    return 0;
+}
+
+/* Of one partition, for the forms that mean all of them. */
+static int start_find(struct log *log, const char *topic, uint32_t p, const char *from,
+                      int64_t *start, struct err *err)
+{
+    int64_t first;
+    int64_t end;
+    int rc = log->ops->offsets(log, topic, p, &first, &end, err);
+    if (rc < 0) {
+        return rc;
+    }
+    int64_t number;
+    const char *digits = from + 1;
+    if (strcmp(from, "beginning") == 0) {
+        *start = first;
+    } else if (strcmp(from, "end") == 0) {
+        *start = end;
+    } else if (from[0] == '-' && number_read(&digits, &number) && *digits == '\0') {
+        *start = end - number > first ? end - number : first;
+    } else if (from[0] == '@' && time_read(from + 1, &number) == 0) {
+        rc = log->ops->offset_at_time(log, topic, p, number, start, err);
+        *start = rc == 0 && *start < 0 ? end : *start;
+    } else {
+        rc = from_invalid(from, err);
+    }
+    return rc;
+}
+
+static int starts_find(struct log *log, const char *topic, const char *from, uint32_t partitions,
+                       int64_t *starts, struct err *err)
+{
+    if (from[0] >= '0' && from[0] <= '9') {
+        return starts_from_list(from, partitions, starts, err);
+    }
+    for (uint32_t p = 0; p < partitions; p++) {
+        int rc = start_find(log, topic, p, from, &starts[p], err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+static int sources_add(struct log *log, const char *topic, struct topic_cursor *cursor,
+                       struct err *err)
+{
+    int rc = log->ops->reader_open(log, "kappa.cat", &cursor->reader, err);
+    for (uint32_t p = 0; rc == 0 && p < cursor->partitions; p++) {
+        int64_t first;
+        rc = log->ops->offsets(log, topic, p, &first, &cursor->end[p], err);
+        if (rc == 0 && cursor->next[p] != NOT_READ) {
+            rc = cursor->reader->ops->add(cursor->reader, p, topic, p, cursor->next[p], err);
+        }
+    }
+    return rc;
+}
+
+int topic_partition_check(struct log *log, const char *topic, int64_t partition, struct err *err)
+{
+    uint32_t count;
+    int rc = log->ops->topic_partitions(log, topic, &count, err);
+    if (rc == 0 && partition >= count) {
+        rc = err_set(err, KE_NOT_FOUND,
+                     "topic \"%s\" has no partition %" PRId64 ": its partitions are 0 to %" PRIu32,
+                     topic, partition, count - 1);
+    }
+    return rc;
+}
+
+int topic_cursor_open(struct log *log, const char *topic, const char *from, int64_t partition,
+                      struct topic_cursor *out, struct err *err)
+{
+    struct topic_cursor cursor = {0};
+    int rc = log->ops->topic_partitions(log, topic, &cursor.partitions, err);
+    if (rc == 0 && partition >= 0) {
+        rc = topic_partition_check(log, topic, partition, err);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    cursor.next = xcalloc(cursor.partitions, sizeof *cursor.next);
+    cursor.end = xcalloc(cursor.partitions, sizeof *cursor.end);
+    rc = starts_find(log, topic, from, cursor.partitions, cursor.next, err);
+    for (uint32_t p = 0; p < cursor.partitions; p++) {
+        if (partition >= 0 && p != partition) {
+            cursor.next[p] = NOT_READ;
+        }
+    }
+    if (rc == 0) {
+        rc = sources_add(log, topic, &cursor, err);
+    }
+    if (rc < 0) {
+        topic_cursor_close(&cursor);
+        return rc;
+    }
+    *out = cursor;
+    return 0;
+}
+
+int topic_cursor_next(struct topic_cursor *cursor, int timeout_ms, uint32_t max_records,
+                      struct log_batch *batch, struct err *err)
+{
+    int rc = cursor->reader->ops->next(cursor->reader, timeout_ms, max_records, batch, err);
+    if (rc == 0 && !batch->none) {
+        ASSERT_CMP(batch->source, <, cursor->partitions);
+        cursor->next[batch->source] = batch->next_offset;
+    }
+    return rc;
+}
+
+void topic_cursor_stopped(struct topic_cursor *cursor, uint32_t partition, int64_t next_offset)
+{
+    ASSERT_CMP(partition, <, cursor->partitions);
+    ASSERT_CMP(next_offset, <=, cursor->next[partition]);
+    cursor->next[partition] = next_offset;
+}
+
+bool topic_cursor_done(const struct topic_cursor *cursor)
+{
+    for (uint32_t p = 0; p < cursor->partitions; p++) {
+        if (cursor->next[p] != NOT_READ && cursor->next[p] < cursor->end[p]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void topic_cursor_position(const struct topic_cursor *cursor, struct buf *out)
+{
+    const char *comma = "";
+    for (uint32_t p = 0; p < cursor->partitions; p++) {
+        if (cursor->next[p] != NOT_READ) {
+            buf_printf(out, "%s%" PRIu32 ":%" PRId64, comma, p, cursor->next[p]);
+            comma = ",";
+        }
+    }
+}
+
+void topic_cursor_close(struct topic_cursor *cursor)
+{
+    if (cursor->reader != NULL) {
+        cursor->reader->ops->close(cursor->reader);
+    }
+    free(cursor->next);
+    free(cursor->end);
+    *cursor = (struct topic_cursor){0};
+}
+
+/* ---- Records as JSON ---- */
+
+static json_t *base64(const uint8_t *bytes, size_t len)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    struct buf text = {0};
+    for (size_t i = 0; i < len; i += 3) {
+        uint32_t word = (uint32_t)bytes[i] << 16;
+        word |= i + 1 < len ? (uint32_t)bytes[i + 1] << 8 : 0;
+        word |= i + 2 < len ? (uint32_t)bytes[i + 2] : 0;
+        buf_append_u8(&text, (uint8_t)digits[word >> 18]);
+        buf_append_u8(&text, (uint8_t)digits[word >> 12 & 63]);
+        buf_append_u8(&text, (uint8_t)(i + 1 < len ? digits[word >> 6 & 63] : '='));
+        buf_append_u8(&text, (uint8_t)(i + 2 < len ? digits[word & 63] : '='));
+    }
+    json_t *value = json_stringn(buf_text(&text), text.len);
+    buf_free(&text);
+    return value;
+}
+
+/* Text, or base64 and then the name is added to `encoded`. */
+static json_t *bytes_json(const uint8_t *bytes, uint32_t len, const char *name, json_t *encoded)
+{
+    if (len == KAPPA_NULL_LEN) {
+        return json_null();
+    }
+    json_t *text = json_stringn(len == 0 ? "" : (const char *)bytes, len);
+    if (text == NULL) {
+        text = base64(bytes, len);
+        (void)json_array_append_new(encoded, json_string(name));
+    }
+    return text;
+}
+
+void topic_record_json(const char *topic, uint32_t partition, const struct kappa_record *record,
+                       struct buf *out)
+{
+    char time[TIME_TEXT_LEN];
+    json_t *encoded = json_array();
+    json_t *key = bytes_json(record->key, record->key_len, "key", encoded);
+    json_t *value = bytes_json(record->value, record->value_len, "value", encoded);
+    json_t *time_text = json_null();
+    if (record->time_ms != KAPPA_NO_TIME) {
+        time_format(record->time_ms * 1000, time);
+        time_text = json_string(time);
+    }
+    json_t *object = json_pack("{s:s,s:i,s:I,s:o,s:o,s:o}", "topic", topic, "partition",
+                               (int)partition, "offset", (json_int_t)record->offset, "time",
+                               time_text, "key", key, "value", value);
+    if (json_array_size(encoded) > 0) {
+        (void)json_object_set(object, "base64", encoded);
+    }
+    json_decref(encoded);
+    json_write(out, object);
+    buf_append_u8(out, '\n');
+    json_decref(object);
+}

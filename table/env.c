@@ -33,6 +33,7 @@ struct env {
     ino_t inode;             /* stays ours while LMDB holds the file open */
     unsigned generation;     /* of the process that opened it */
     bool read_only;          /* the file may not be written by this process */
+    bool fixed_map;          /* a full map is an error */
     char *dir;               /* for messages */
     MDB_env *mdb;            /* never NULL */
     pthread_mutex_t gate;    /* guards the fields below */
@@ -444,6 +445,11 @@ int env_grow(struct env *env, struct err *err)
     return env_remap(env, now * 2, seen, err);
 }
 
+void env_fix_map(struct env *env)
+{
+    env->fixed_map = true;
+}
+
 /* ---- reading */
 
 /* A counted transaction, or a code of LMDB. */
@@ -570,7 +576,7 @@ void env_write_abort(struct env *env, MDB_txn *txn)
 /* The write transaction is gone. */
 static int after_failure(struct env *env, int rc, const char *what, struct err *err)
 {
-    if (rc != MDB_MAP_FULL) {
+    if (rc != MDB_MAP_FULL || env->fixed_map) {
         return env_error(env, rc, what, err);
     }
     /* Pages that a killed reader held back may be room enough. */

@@ -63,6 +63,9 @@ int env_write_failed(struct env *env, MDB_txn *txn, int rc, const char *what,
 /* Doubles the map once no read transaction of this process is active; BUSY after ENV_REMAP_WAIT. */
 int env_grow(struct env *env, struct err *err) must_check;
 
+/* From now on the map keeps its size: when it is full, writing fails with LIMIT. */
+void env_fix_map(struct env *env);
+
 /* on: commits do not sync (a version under construction). */
 void env_set_nosync(struct env *env, bool on);
 int env_sync(struct env *env, struct err *err) must_check;

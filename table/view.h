@@ -23,13 +23,15 @@ void view_close(struct view *view);
 int view_snapshot_begin(struct view *view, struct view_snapshot **out, struct err *err) must_check;
 void view_snapshot_end(struct view_snapshot *snapshot);
 
-/* 1 found, 0 not, negative error. Source s lives in shard s mod shards. */
+/* 1 found, 0 not, negative error. key: behind the source prefix (window end, key columns). Source s
+ * lives in shard s mod shards. */
 int view_get(struct view_snapshot *snapshot, uint32_t table, uint32_t source, const uint8_t *key,
              size_t key_len, const uint8_t **value, size_t *value_len, struct err *err) must_check;
 /* Window end of the newest window of these key columns in this source: 1, 0, negative. */
 int view_newest(struct view_snapshot *snapshot, uint32_t table, uint32_t source,
                 const uint8_t *key_columns, size_t len, int64_t *window_end,
                 struct err *err) must_check;
+/* State and digests of a source as of the snapshot; false and zeros when it was never committed. */
 bool view_source(struct view_snapshot *snapshot, uint32_t source, struct store_source *out);
 
 /* A merged scan over all sources in the order of the key behind the source (window end, key

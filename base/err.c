@@ -76,6 +76,37 @@ void err_prefix(struct err *err, const char *format, ...)
     err->text[used + 2 + text_len] = '\0';
 }
 
+static enum err_code code_of_errno(int errnum)
+{
+    switch (errnum) {
+    case ENOENT:
+        return KE_NOT_FOUND;
+    case ENOSPC:
+    case EDQUOT:
+        return KE_DISK_FULL;
+    default:
+        return KE_IO;
+    }
+}
+
+int err_errno(struct err *err, int errnum, const char *format, ...)
+{
+    enum err_code code = code_of_errno(errnum);
+    if (err != NULL) {
+        va_list args;
+        va_start(args, format);
+        (void)vsnprintf(err->text, sizeof err->text, format, args);
+        va_end(args);
+        size_t len = strlen(err->text);
+        char reason[128];
+        (void)snprintf(err->text + len, sizeof err->text - len, ": %s",
+                       strerror_r(errnum, reason, sizeof reason));
+        err->hint[0] = '\0';
+        err->code = -(int)code;
+    }
+    return -(int)code;
+}
+
 const char *err_word(int code)
 {
     return err_row(code)->word;

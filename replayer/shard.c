@@ -103,7 +103,7 @@ static void shard_free(struct shard *shard)
 
 int shard_open(const struct shard_options *options, struct shard **out, struct err *err)
 {
-    ASSERT_CMP(options->source_count, >, 0);
+    ASSERT(options->clock);
     struct shard *shard = shard_new(options);
     int rc = open_store(shard, options, err);
     if (rc == 0) {
@@ -136,7 +136,8 @@ int shard_close(struct shard *shard, bool drain, struct err *err)
 int shard_step(struct shard *shard, int timeout_ms, struct err *err)
 {
     ASSERT(!shard->failed);
-    bool reads = shard->hold == HOLD_TO_CUT || (shard->hold == HOLD_NONE && !shard->paused);
+    bool free = shard->hold == HOLD_NONE && !shard->paused && shard->input_count > 0;
+    bool reads = free || shard->hold == HOLD_TO_CUT;
     if (!reads) {
         pump_wait(shard, timeout_ms);
         return 0;

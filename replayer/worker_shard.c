@@ -234,8 +234,8 @@ void worker_shard_start(struct worker_shard *ws, const struct shard_options *opt
 {
     *ws = (struct worker_shard){.options = *options, .event_fd = event_fd};
     ws->orders_last = &ws->orders;
-    ws->report.positions = xcalloc(options->source_count, sizeof *ws->report.positions);
-    ws->report.kept = xcalloc(options->source_count, sizeof *ws->report.kept);
+    ws->report.positions = xcalloc(options->source_count + 1, sizeof *ws->report.positions);
+    ws->report.kept = xcalloc(options->source_count + 1, sizeof *ws->report.kept);
     ws->report.status.failed_source = UINT32_MAX;
     pthread_mutex_init(&ws->lock, NULL);
     int rc = pthread_create(&ws->thread, NULL, thread_main, ws);

@@ -1,0 +1,100 @@
+/* The inside of the worker's main thread, for worker.c (commands and answers), worker_setup.c
+ * (opening and closing) and worker_events.c (what is said). */
+#ifndef KAPPA_REPLAYER_WORKER_INSIDE_H
+#define KAPPA_REPLAYER_WORKER_INSIDE_H
+
+#include "base/buf.h"
+#include "replayer/version_dir.h"
+#include "replayer/worker_monitor.h"
+#include "replayer/worker_shard.h"
+
+#define WORKER_REQUESTS_MAX 64 /* unanswered commands; a controller has one or two */
+#define WORKER_RATE_SAMPLES 11 /* ten steps of 100 ms make the last second */
+
+/* A command that an event will answer. */
+struct worker_request {
+    enum worker_do what;
+    uint64_t id;
+    uint64_t seq; /* of the orders that carry it out */
+};
+
+/* How the version stands: the shards' reports brought together, one entry per source. */
+struct worker_snapshot {
+    int64_t *next, *committed, *start, *end, *record_time_ms;
+    bool *at_end;
+    enum shard_mode mode;
+    bool sealed; /* all shards */
+    uint64_t records, dead, late, duplicates, commits, commit_us;
+    int64_t commit_us_max;
+    uint64_t cache_bytes, cache_rows, evictions, file_bytes, used_bytes;
+    struct err trouble; /* of the first shard that has some */
+};
+
+/* What progress was last told: it is told again when this changes. */
+struct worker_told {
+    int64_t next_sum, committed_sum, end_sum;
+    uint64_t commits;
+    enum shard_mode mode;
+    int trouble;
+};
+
+struct worker {
+    int in_fd, out_fd;
+    int event_fd; /* shards and monitor write it */
+    struct buf in;
+    struct buf out;
+    size_t out_at;   /* bytes of `out` already written */
+    bool out_closed; /* nobody reads the events any more */
+    bool input_ended;
+
+    struct worker_open open; /* message NULL before the open command */
+    struct plan *plan;
+    struct log *log;
+    struct version_dir *dir;
+    struct worker_monitor *monitor;
+    struct shard_source *sources; /* of all shards, grouped by shard */
+    char **shard_dirs;
+    struct worker_shard *shards;
+    uint32_t shard_count;    /* started */
+    bool opened;             /* said so */
+    bool stopping;           /* shards were ordered to stop */
+    struct err failure;      /* the first; code 0: none */
+    uint32_t failure_source; /* or UINT32_MAX */
+
+    uint64_t seq; /* of the newest order */
+    struct worker_request requests[WORKER_REQUESTS_MAX];
+    uint32_t request_count;
+
+    struct worker_snapshot snapshot;
+    struct worker_told told;
+    int64_t progress_us; /* when progress was last told */
+    int64_t rate_us[WORKER_RATE_SAMPLES];
+    uint64_t rate_records[WORKER_RATE_SAMPLES];
+    uint32_t rate_count; /* samples taken */
+};
+
+/* ---- worker_setup.c */
+
+/* Everything from the open message to running threads. On error the caller fails the worker. */
+int worker_setup(struct worker *w, json_t *message, struct err *err) must_check;
+/* After all shards have closed: joins and frees everything. */
+void worker_teardown(struct worker *w);
+
+/* ---- worker_events.c */
+
+void worker_snapshot_take(struct worker *w);
+void worker_say_opened(struct worker *w);
+void worker_say_held(struct worker *w, uint64_t id);
+void worker_say_at_cut(struct worker *w, uint64_t id);
+/* "sealed", "paused", "resumed", "stopped" */
+void worker_say(struct worker *w, const char *what);
+void worker_say_failed(struct worker *w);
+/* Tells progress when it is due and the pipe is not behind. Returns ms until it should be called
+ * again. */
+int worker_progress(struct worker *w);
+/* Writes what the pipe takes. */
+void worker_out_flush(struct worker *w);
+/* Is something left to write? */
+bool worker_out_waiting(const struct worker *w);
+
+#endif

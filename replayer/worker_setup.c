@@ -1,0 +1,178 @@
+/* Opening and closing a worker: plan, directory, log, shards, monitor. */
+#include <inttypes.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/trace.h"
+#include "replayer/worker_inside.h"
+
+/* ---- KAPPA_FAIL=STEP:COUNT */
+
+static struct {
+    char step[16];
+    long count;       /* 0: never */
+    atomic_long seen; /* by all shards */
+} fail;
+
+static void fail_setup(void)
+{
+    const char *text = getenv("KAPPA_FAIL");
+    const char *colon = text ? strchr(text, ':') : NULL;
+    fail.count = 0;
+    atomic_store(&fail.seen, 0);
+    if (colon && (size_t)(colon - text) < sizeof fail.step) {
+        memcpy(fail.step, text, (size_t)(colon - text));
+        fail.step[colon - text] = '\0';
+        fail.count = strtol(colon + 1, NULL, 10);
+    }
+}
+
+static int fail_here(void *ctx, const char *step)
+{
+    (void)ctx;
+    if (fail.count > 0 && strcmp(step, fail.step) == 0 &&
+        atomic_fetch_add(&fail.seen, 1) + 1 == fail.count) {
+        (void)raise(SIGKILL);
+    }
+    return 0;
+}
+
+/* ---- Checks of the open message against the plan */
+
+static int check_sources(const struct worker *w, struct err *err)
+{
+    for (uint32_t i = 0; i < w->open.source_count; i++) {
+        const struct worker_source *source = &w->open.sources[i];
+        if (source->input >= w->plan->input_count) {
+            return err_set(err, KE_INVALID,
+                           "open: source %" PRIu32 " belongs to input %" PRIu32
+                           ", the definition has %" PRIu32,
+                           i, source->input, w->plan->input_count);
+        }
+        const char *topic = w->plan->inputs[source->input].topic;
+        if (strcmp(topic, source->topic) != 0) {
+            return err_set(err, KE_INVALID,
+                           "open: source %" PRIu32 " is of topic '%s', its input reads '%s'", i,
+                           source->topic, topic);
+        }
+    }
+    return 0;
+}
+
+/* ---- Shards */
+
+static void snapshot_init(struct worker_snapshot *s, uint32_t count)
+{
+    s->next = xcalloc(count, sizeof(int64_t));
+    s->committed = xcalloc(count, sizeof(int64_t));
+    s->start = xcalloc(count, sizeof(int64_t));
+    s->end = xcalloc(count, sizeof(int64_t));
+    s->record_time_ms = xcalloc(count, sizeof(int64_t));
+    s->at_end = xcalloc(count, sizeof(bool));
+}
+
+/* Source s lives in shard s mod shards (table/view.h relies on it). A shard without sources still
+ * has its environment. */
+static void start_shard(struct worker *w, uint32_t index, struct shard_source *sources)
+{
+    uint32_t count = 0;
+    for (uint32_t s = index; s < w->open.source_count; s += w->open.shards) {
+        const struct worker_source *given = &w->open.sources[s];
+        sources[count++] = (struct shard_source){.source = s,
+                                                 .input = given->input,
+                                                 .topic = given->topic,
+                                                 .partition = given->partition,
+                                                 .start = given->start};
+    }
+    w->shard_dirs[index] = version_dir_shard(w->dir, index);
+    struct shard_options options = {.plan = w->plan,
+                                    .log = w->log,
+                                    .group = w->open.group,
+                                    .dir = w->shard_dirs[index],
+                                    .sources = sources,
+                                    .source_count = count,
+                                    .building = version_dir_building(w->dir),
+                                    .cache_bytes = w->open.cache_bytes / w->open.shards,
+                                    .batch_records = w->open.batch_records,
+                                    .clock = clock_real(),
+                                    .fail_point = fail_here};
+    worker_shard_start(&w->shards[index], &options, w->event_fd);
+    w->shard_count++;
+}
+
+static void start_shards(struct worker *w)
+{
+    uint32_t shards = w->open.shards;
+    uint32_t most = (w->open.source_count + shards - 1) / shards;
+    snapshot_init(&w->snapshot, w->open.source_count);
+    w->shards = xcalloc(shards, sizeof *w->shards);
+    w->shard_dirs = xcalloc(shards, sizeof *w->shard_dirs);
+    w->sources = xcalloc((size_t)shards * most, sizeof *w->sources);
+    for (uint32_t i = 0; i < shards; i++) {
+        start_shard(w, i, w->sources + (size_t)i * most);
+    }
+}
+
+int worker_setup(struct worker *w, json_t *message, struct err *err)
+{
+    int rc = worker_open_parse(message, &w->open, err);
+    if (rc != 0) {
+        return rc;
+    }
+    char *area = xasprintf("worker %s v%" PRIu32, w->open.processor, w->open.version);
+    trace_set_area(area);
+    free(area);
+    fail_setup();
+    rc = plan_compile(w->open.file, w->open.definition, strlen(w->open.definition), &w->plan, err);
+    if (rc == 0) {
+        rc = check_sources(w, err);
+    }
+    if (rc == 0) {
+        rc = version_dir_open(w->open.dir, NULL, &w->dir, err);
+    }
+    if (rc == 0) {
+        rc = log_open_config(w->open.log, &w->log, err);
+    }
+    if (rc == 0) {
+        start_shards(w);
+        w->monitor = worker_monitor_start(&w->open, w->log, w->event_fd);
+    }
+    return rc;
+}
+
+void worker_teardown(struct worker *w)
+{
+    bool log_free = w->monitor ? worker_monitor_stop(w->monitor) : true;
+    for (uint32_t i = 0; i < w->shard_count; i++) {
+        worker_shard_join(&w->shards[i]);
+        free(w->shard_dirs[i]);
+    }
+    free(w->shards);
+    free(w->shard_dirs);
+    free(w->sources);
+    free(w->snapshot.next);
+    free(w->snapshot.committed);
+    free(w->snapshot.start);
+    free(w->snapshot.end);
+    free(w->snapshot.record_time_ms);
+    free(w->snapshot.at_end);
+    if (w->dir) {
+        version_dir_close(w->dir);
+    }
+    if (w->plan) {
+        plan_free(w->plan);
+    }
+    /* A monitor that is stuck in the log still uses it and the message: the process ends soon. */
+    if (log_free) {
+        if (w->log) {
+            w->log->ops->close(w->log);
+        }
+        if (w->open.message) {
+            worker_open_free(&w->open);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+/* kappa help: from the entries, for terminals and as docs/COMMANDS.md. */
+#include "cli/cmd.h"
+#include "cli/options.h"
+#include "cli/output.h"
+#include "include/kappa/version.h"
+#include "serve/metrics.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static int help_run(struct cli *cli, struct err *err);
+
+static const struct cmd_option options[] = {
+    {"markdown", '\0', NULL, "all commands as Markdown: docs/COMMANDS.md"},
+    {"metrics", '\0', NULL, "all metrics as Markdown: docs/METRICS.md"},
+    {NULL, '\0', NULL, NULL},
+};
+
+const struct cmd_entry cmd_help = {
+    .name = "help",
+    .args = "[COMMAND]",
+    .args_max = 2,
+    .summary = "show help for a command",
+    .help = "Without a command: the list of all.",
+    .examples = "kappa help deploy\n",
+    .options = options,
+    .run = help_run,
+};
+
+static const char exit_codes[] = "0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused by a "
+                                 "safety check,\n5 cannot reach the server or broker, 6 not "
+                                 "authorized, 7 a wait ran out";
+
+static void options_text(struct buf *out, const struct cmd_option *list)
+{
+    struct out_table table;
+    out_table_begin(&table, 2, 0);
+    table.indent = 2;
+    for (; list->name != NULL; list++) {
+        char letter[8] = "    ";
+        if (list->letter != '\0') {
+            (void)snprintf(letter, sizeof letter, "-%c, ", list->letter);
+        }
+        out_table_cellf(&table, "%s--%s%s%s", letter, list->name, list->value == NULL ? "" : " ",
+                        list->value == NULL ? "" : list->value);
+        out_table_cell(&table, list->help);
+    }
+    out_table_end(&table, false, out);
+}
+
+static void each_line(struct buf *out, const char *text, const char *before)
+{
+    while (*text != '\0') {
+        size_t len = strcspn(text, "\n");
+        buf_append_text(out, before);
+        buf_append(out, text, len);
+        buf_append_u8(out, '\n');
+        text += len + (text[len] == '\n');
+    }
+}
+
+static void overview(const struct cli *cli, struct buf *out)
+{
+    buf_append_text(out, "kappa: tables from a log; new versions are replayed beside the old and "
+                         "swapped in exactly\n\nusage: kappa COMMAND [ARGUMENTS] [OPTIONS]\n\n");
+    struct out_table table;
+    out_table_begin(&table, 2, 0);
+    table.indent = 2;
+    for (size_t i = 0; cmd_entries[i] != NULL; i++) {
+        const struct cmd_entry *entry = cmd_entries[i];
+        if (!entry->hidden) {
+            out_table_cellf(&table, "%s %s", entry->name, entry->args);
+            out_table_cell(&table, entry->summary);
+        }
+    }
+    out_table_end(&table, false, out);
+    buf_append_text(out, "\n");
+    out_styled(out, cli->colour, OUT_BOLD, "options of all commands");
+    buf_append_text(out, "\n");
+    options_text(out, options_common);
+    buf_append_text(out, "\n");
+    out_styled(out, cli->colour, OUT_BOLD, "a first tour");
+    buf_append_text(out, "\n"
+                         "  kappa up --data d &                         start the platform\n"
+                         "  kappa topic create events --data d          a topic in its own log\n"
+                         "  kappa produce events --key user_id --data d < events.jsonl\n"
+                         "  kappa deploy features.sql --wait --data d   make a table of it\n"
+                         "  kappa get user_features alice --data d      read a row\n\n");
+    out_styled(out, cli->colour, OUT_BOLD, "exit codes");
+    buf_append_text(out, "\n");
+    each_line(out, exit_codes, "  ");
+    buf_append_text(out, "\n`kappa help COMMAND` says more.\n");
+}
+
+static void one(const struct cli *cli, const struct cmd_entry *entry, struct buf *out)
+{
+    buf_printf(out, "usage: kappa %s%s%s [OPTIONS]\n\n", entry->name,
+               entry->args[0] == '\0' ? "" : " ", entry->args);
+    each_line(out, entry->help, "");
+    if (entry->examples[0] != '\0') {
+        buf_append_text(out, "\n");
+        out_styled(out, cli->colour, OUT_BOLD, "examples");
+        buf_append_text(out, "\n");
+        each_line(out, entry->examples, "  ");
+    }
+    if (entry->options[0].name != NULL) {
+        buf_append_text(out, "\n");
+        out_styled(out, cli->colour, OUT_BOLD, "options");
+        buf_append_text(out, "\n");
+        options_text(out, entry->options);
+    }
+    buf_append_text(out, "\n");
+    out_styled(out, cli->colour, OUT_BOLD, "options of all commands");
+    buf_append_text(out, "\n");
+    options_text(out, options_common);
+}
+
+static void options_markdown(struct buf *out, const struct cmd_option *list)
+{
+    for (; list->name != NULL; list++) {
+        buf_append_text(out, "- `");
+        if (list->letter != '\0') {
+            buf_printf(out, "-%c`, `", list->letter);
+        }
+        buf_printf(out, "--%s%s%s`: %s\n", list->name, list->value == NULL ? "" : " ",
+                   list->value == NULL ? "" : list->value, list->help);
+    }
+}
+
+static void markdown(struct buf *out)
+{
+    buf_append_text(out, "# Commands\n\nMade from the command table by `kappa help --markdown`.\n\n"
+                         "Data goes to standard output, messages to standard error. Options may "
+                         "stand anywhere; `--` ends them.\n\nExit codes: ");
+    for (const char *at = exit_codes; *at != '\0'; at++) {
+        buf_append_u8(out, *at == '\n' ? ' ' : (uint8_t)*at);
+    }
+    buf_append_text(out, ". With `-o json` an error is one object on standard error: "
+                         "`{\"error\":{\"code\",\"message\",\"hint\"}}`.\n\n"
+                         "Options of all commands:\n\n");
+    options_markdown(out, options_common);
+    for (size_t i = 0; cmd_entries[i] != NULL; i++) {
+        const struct cmd_entry *entry = cmd_entries[i];
+        if (entry->hidden) {
+            continue;
+        }
+        buf_printf(out, "\n## kappa %s\n\n    kappa %s%s%s\n\n", entry->name, entry->name,
+                   entry->args[0] == '\0' ? "" : " ", entry->args);
+        each_line(out, entry->help, "");
+        if (entry->options[0].name != NULL) {
+            buf_append_text(out, "\n");
+            options_markdown(out, entry->options);
+        }
+        if (entry->examples[0] != '\0') {
+            buf_append_text(out, "\nExamples:\n\n");
+            each_line(out, entry->examples, "    ");
+        }
+    }
+}
+
+/* The entry that is asked for; or the first of a group such as `topic`, and *group is set. */
+static int entry_find(const struct cli *cli, const struct cmd_entry **out, struct err *err)
+{
+    int words;
+    const struct cmd_entry *entry = options_find(cli->args[0], cli->args[1], &words);
+    if (entry != NULL) {
+        *out = entry;
+        return 0;
+    }
+    int rc = err_set(err, KE_INVALID, "there is no command \"%s\"", cli->args[0]);
+    err_hint(err, "`kappa help` lists all commands");
+    return rc;
+}
+
+/* `kappa help topic`: every command whose first word it is. */
+static bool group(const struct cli *cli, struct buf *out)
+{
+    size_t len = strlen(cli->args[0]);
+    bool any = false;
+    for (size_t i = 0; cli->arg_count == 1 && cmd_entries[i] != NULL; i++) {
+        const char *name = cmd_entries[i]->name;
+        if (strncmp(name, cli->args[0], len) == 0 && name[len] == ' ') {
+            buf_append_text(out, any ? "\n" : "");
+            one(cli, cmd_entries[i], out);
+            any = true;
+        }
+    }
+    return any;
+}
+
+static int help_run(struct cli *cli, struct err *err)
+{
+    struct buf out = {0};
+    const struct cmd_entry *entry = NULL;
+    int rc = 0;
+    if (cli_option(cli, "markdown") != NULL) {
+        markdown(&out);
+    } else if (cli_option(cli, "metrics") != NULL) {
+        metrics_markdown(&out);
+    } else if (cli->arg_count == 0) {
+        overview(cli, &out);
+    } else if (!group(cli, &out)) {
+        rc = entry_find(cli, &entry, err);
+        if (rc == 0) {
+            one(cli, entry, &out);
+        }
+    }
+    if (rc == 0) {
+        rc = out_write(&out, err);
+    }
+    buf_free(&out);
+    return rc;
+}

@@ -1,0 +1,38 @@
+/* The table of commands. Own header: cmd.h. */
+#include "cli/cmd.h"
+
+#define COMMANDS(X)                                                                                \
+    X(up)                                                                                          \
+    X(topic_create)                                                                                \
+    X(topic_list)                                                                                  \
+    X(produce)                                                                                     \
+    X(cat)                                                                                         \
+    X(deploy)                                                                                      \
+    X(replay)                                                                                      \
+    X(status)                                                                                      \
+    X(wait)                                                                                        \
+    X(swap)                                                                                        \
+    X(rollback)                                                                                    \
+    X(abort)                                                                                       \
+    X(pause)                                                                                       \
+    X(resume)                                                                                      \
+    X(drop)                                                                                        \
+    X(history)                                                                                     \
+    X(get)                                                                                         \
+    X(scan)                                                                                        \
+    X(dead)                                                                                        \
+    X(verify)                                                                                      \
+    X(worker)                                                                                      \
+    X(version)                                                                                     \
+    X(help)
+
+#define X(name) extern const struct cmd_entry cmd_##name;
+COMMANDS(X)
+#undef X
+
+const struct cmd_entry *const cmd_entries[] = {
+#define X(name) &cmd_##name,
+    COMMANDS(X)
+#undef X
+        NULL,
+};

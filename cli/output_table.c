@@ -1,0 +1,110 @@
+/* Aligned columns. Own header: output.h. */
+#include "cli/output.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <wchar.h>
+
+#define GAP 2 /* blanks between columns */
+
+size_t out_width(const char *text)
+{
+    size_t width = 0;
+    mbstate_t state = {0};
+    size_t left = strlen(text);
+    while (left > 0) {
+        wchar_t wide;
+        size_t len = mbrtowc(&wide, text, left, &state);
+        if (len == 0 || len > left) { /* not of this locale's encoding: a column a byte */
+            memset(&state, 0, sizeof state);
+            len = 1;
+            width++;
+        } else {
+            int columns = wcwidth(wide);
+            width += columns > 0 ? (size_t)columns : 0;
+        }
+        text += len;
+        left -= len;
+    }
+    return width;
+}
+
+void out_table_begin(struct out_table *table, uint32_t columns, uint64_t right)
+{
+    ASSERT_CMP(columns, >, 0);
+    *table = (struct out_table){.columns = columns, .right = right};
+}
+
+static void cell_take(struct out_table *table, char *text)
+{
+    if (table->cell_count == table->cell_cap) {
+        table->cell_cap = table->cell_cap == 0 ? 64 : 2 * table->cell_cap;
+        table->cells = xrealloc(table->cells, table->cell_cap * sizeof *table->cells);
+    }
+    table->cells[table->cell_count++] = text;
+}
+
+void out_table_cell(struct out_table *table, const char *text)
+{
+    cell_take(table, xstrdup(text == NULL ? "-" : text));
+}
+
+void out_table_cellf(struct out_table *table, const char *format, ...)
+{
+    char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    int len = vasprintf(&text, format, args);
+    va_end(args);
+    ASSERT(len >= 0);
+    cell_take(table, text);
+}
+
+static void pad(struct buf *out, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        buf_append_u8(out, ' ');
+    }
+}
+
+static void row_write(const struct out_table *table, const size_t *widths, size_t row, bool bold,
+                      struct buf *out)
+{
+    size_t start = out->len;
+    pad(out, table->indent);
+    for (uint32_t c = 0; c < table->columns; c++) {
+        const char *text = table->cells[row * table->columns + c];
+        bool right = c < 64 && (table->right >> c & 1) != 0;
+        size_t blanks = widths[c] - out_width(text);
+        pad(out, right ? blanks : 0);
+        out_styled(out, bold && row == 0, OUT_BOLD, text);
+        bool last = c + 1 == table->columns;
+        pad(out, (right ? 0 : blanks) + (last ? 0 : GAP));
+    }
+    while (out->len > start && out->data[out->len - 1] == ' ') {
+        out->len--;
+    }
+    buf_append_u8(out, '\n');
+}
+
+void out_table_end(struct out_table *table, bool bold, struct buf *out)
+{
+    ASSERT_CMP(table->cell_count % table->columns, ==, 0);
+    size_t *widths = xcalloc(table->columns, sizeof *widths);
+    for (size_t i = 0; i < table->cell_count; i++) {
+        size_t width = out_width(table->cells[i]);
+        size_t *widest = &widths[i % table->columns];
+        *widest = width > *widest ? width : *widest;
+    }
+    for (size_t row = 0; row < table->cell_count / table->columns; row++) {
+        row_write(table, widths, row, bold, out);
+    }
+    for (size_t i = 0; i < table->cell_count; i++) {
+        free(table->cells[i]);
+    }
+    free(widths);
+    free(table->cells);
+    *table = (struct out_table){0};
+}

@@ -1,0 +1,159 @@
+/* Finding the server and the log. Own header: place.h. */
+#include "cli/place.h"
+
+#include "cli/client.h"
+#include "log/log.h"
+#include "serve/reader.h"
+#include "table/catalog.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define DATA_DEFAULT "kappa-data"
+
+static const char *environment(const char *name)
+{
+    const char *value = getenv(name);
+    return value != NULL && value[0] != '\0' ? value : NULL;
+}
+
+const char *place_data(const struct cli *cli)
+{
+    const char *data = cli_option(cli, "data");
+    data = data != NULL ? data : environment("KAPPA_DATA");
+    return data != NULL ? data : DATA_DEFAULT;
+}
+
+const char *place_server(const struct cli *cli)
+{
+    const char *server = cli_option(cli, "server");
+    if (server != NULL || cli_option(cli, "data") != NULL) {
+        return server;
+    }
+    return environment("KAPPA_SERVER");
+}
+
+static bool is_dir(const char *path)
+{
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+/* DATA/server.json, or NULL when there is none that can be read. */
+static json_t *server_file(const char *data)
+{
+    char *path = xasprintf("%s/server.json", data);
+    json_t *object = json_load_file(path, 0, NULL);
+    free(path);
+    return object;
+}
+
+static bool alive(int64_t pid)
+{
+    return pid > 0 && pid <= INT32_MAX && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
+}
+
+static int not_running(const char *data, struct err *err)
+{
+    int rc = err_set(err, KE_UNREACHABLE, "kappa up is not running on %s", data);
+    err_hint(err, "start it with: kappa up --data %s%s", data,
+             is_dir(data)
+                 ? ""
+                 : " (there is no such directory yet; --data or KAPPA_DATA names another)");
+    return rc;
+}
+
+int place_client(const struct cli *cli, struct client **out, struct err *err)
+{
+    const char *server = place_server(cli);
+    if (server != NULL) {
+        return client_open(server, out, err);
+    }
+    const char *data = place_data(cli);
+    json_t *file = server_file(data);
+    const char *http = json_text(file, "http", NULL);
+    int rc = http == NULL || !alive(json_int(file, "pid", 0)) ? not_running(data, err)
+                                                              : client_open(http, out, err);
+    json_decref(file);
+    return rc;
+}
+
+int place_reader(const struct cli *cli, struct reader **out, struct err *err)
+{
+    const char *data = place_data(cli);
+    if (!is_dir(data)) {
+        int rc = err_set(err, KE_NOT_FOUND, "there is no data directory %s", data);
+        err_hint(err, "--data DIR or KAPPA_DATA names it; `kappa up --data DIR` makes one");
+        return rc;
+    }
+    return reader_open(data, out, err);
+}
+
+int place_kafka(const struct cli *cli, json_t **out, struct err *err)
+{
+    const char *brokers = cli_option(cli, "kafka");
+    json_t *properties = json_object();
+    const char *pair;
+    for (uint32_t i = 0; (pair = cli_option_at(cli, "property", i)) != NULL; i++) {
+        const char *equals = strchr(pair, '=');
+        if (equals == NULL || equals == pair) {
+            json_decref(properties);
+            return err_set(err, KE_INVALID, "-X %s: write NAME=VALUE", pair);
+        }
+        (void)json_object_setn_new(properties, pair, (size_t)(equals - pair),
+                                   json_string(equals + 1));
+    }
+    if (brokers == NULL && json_object_size(properties) > 0) {
+        json_decref(properties);
+        return err_set(err, KE_INVALID, "-X is for Kafka: --kafka HOST:PORT is missing");
+    }
+    *out = brokers == NULL ? NULL
+                           : json_pack("{s:s,s:s,s:O}", "kind", "kafka", "brokers", brokers,
+                                       "properties", properties);
+    json_decref(properties);
+    return 0;
+}
+
+/* The Kafka that the data directory was last used with, or NULL: a new reference. */
+static json_t *known_kafka(const char *data)
+{
+    json_t *file = server_file(data);
+    json_t *log = json_incref(json_object_get(file, "log"));
+    json_decref(file);
+    if (log != NULL && strcmp(json_text(log, "kind", ""), "kafka") == 0) {
+        return log;
+    }
+    json_decref(log);
+    return NULL;
+}
+
+int place_log(const struct cli *cli, bool make, struct log **out, struct err *err)
+{
+    json_t *kafka = NULL;
+    int rc = place_kafka(cli, &kafka, err);
+    if (rc < 0) {
+        return rc;
+    }
+    const char *data = place_data(cli);
+    if (kafka == NULL) {
+        kafka = known_kafka(data);
+    }
+    if (kafka != NULL) {
+        rc = log_open_config(kafka, out, err);
+        json_decref(kafka);
+        return rc;
+    }
+    if (!is_dir(data) && (!make || mkdir(data, 0777) != 0)) {
+        rc = err_set(err, KE_NOT_FOUND, "there is no data directory %s", data);
+        err_hint(err, "--data DIR or KAPPA_DATA names it; `kappa up --data DIR` makes one");
+        return rc;
+    }
+    char *dir = xasprintf("%s/log", data);
+    rc = log_open_embedded(dir, out, err);
+    free(dir);
+    return rc;
+}

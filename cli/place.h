@@ -1,0 +1,38 @@
+/* Where a command acts: which data directory, which server, which log.
+ *
+ * --server wins over --data, options win over the environment, and ./kappa-data is the last resort.
+ * A server that is not named is found by DATA/server.json. */
+#ifndef KAPPA_CLI_PLACE_H
+#define KAPPA_CLI_PLACE_H
+
+#include "base/json.h"
+#include "cli/cmd.h"
+
+struct client;
+struct log;
+struct reader;
+
+/* The data directory; borrowed from the options or the environment. */
+const char *place_data(const struct cli *cli);
+/* The server that was named, or NULL: then the data directory counts. */
+const char *place_server(const struct cli *cli);
+
+/* A client for the server. UNREACHABLE when none runs on the data directory. */
+int place_client(const struct cli *cli, struct client **out, struct err *err) must_check;
+/* A reader on the data directory. NOT_FOUND when there is none. */
+int place_reader(const struct cli *cli, struct reader **out, struct err *err) must_check;
+
+/* The log to act on directly: --kafka, else the one of the data directory. make: the directory may
+ * be made. */
+int place_log(const struct cli *cli, bool make, struct log **out, struct err *err) must_check;
+/* {"kind",...} for log_open_config, of --kafka and -X; NULL in *out when --kafka was not given. */
+int place_kafka(const struct cli *cli, json_t **out, struct err *err) must_check;
+
+#define PLACE_KAFKA_OPTIONS                                                                        \
+    {"kafka", '\0', "HOST:PORT,...",                                                               \
+     "act on this Kafka instead of the log of the data directory"},                                \
+    {                                                                                              \
+        "property", 'X', "NAME=VALUE", "a property of librdkafka, with --kafka; may be repeated"   \
+    }
+
+#endif

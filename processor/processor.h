@@ -1,18 +1,20 @@
 /* COMPUTE: one shard's state of one plan. Pure: no clock, no files, no threads, no randomness.
  *
  *     processor_open
- *     processor_source_restore      once per source of the shard (a new source: all zero,
- * KAPPA_NO_TIME) loop: processor_apply ...       records of one source, in offset order
- *         processor_flush           changes since the last commit, sorted, into a sink; may be
- * repeated processor_committed       the sink's transaction is durable: dirty rows are clean now
+ *     processor_source_restore      once per source of the shard (a new one: all zero, KAPPA_NO_TIME)
+ *     loop:
+ *         processor_apply ...       records of one source, in offset order
+ *         processor_flush           changes since the last commit, sorted, into a sink; may be repeated
+ *         processor_committed       the sink's transaction is durable: dirty rows are clean now
  *     processor_close
  *
  * Invariants:
- *  1. What flush has emitted up to a position is a function of the plan and the records before it,
- * not of how they were cut into apply calls or commits.
+ *  1. What flush has emitted up to a position is a function of the plan and the records before it, not
+ *     of how they were cut into apply calls or commits.
  *  2. A record changes all of a view's aggregates or, when it is bad, none: then it is in `dead`.
  *  3. The cache holds every dirty row; clean rows may be evicted when over budget, and are loaded
- * again.
+ *     again.
+ *  4. Nothing is applied between a flush and its processor_committed.
  */
 #ifndef KAPPA_PROCESSOR_PROCESSOR_H
 #define KAPPA_PROCESSOR_PROCESSOR_H
@@ -30,7 +32,7 @@ typedef int (*processor_load_fn)(void *ctx, uint32_t table, const uint8_t *key, 
 
 struct processor_options {
     const struct plan *plan;
-    processor_load_fn load;
+    processor_load_fn load; /* NULL: nothing is ever evicted (tests) */
     void *load_ctx;
     size_t cache_bytes; /* budget of the aggregate cache; small budgets (1) work, slowly */
     bool rows_stored; /* false: the tables are known to be empty (a new version): no loads needed */
@@ -88,8 +90,8 @@ int row_finisher_finish(struct row_finisher *finisher, const struct kappa_value 
 
 /* Encodes key columns given as text (one per PLAN_KEY_COLUMN key, in order) into key bytes behind
  * the source and window prefix, or for an append view: source is the first text, offset the second,
- * and *source is set (else UINT32_MAX). INVALID with a sentence when a text is not a value of the
- * type. */
+ * and *source is set (else UINT32_MAX). timestamptz: RFC 3339 or milliseconds. key has room for
+ * LIMIT_GROUP_KEY_LEN bytes. INVALID with a sentence when a text is not a value of the type. */
 int plan_key_from_text(const struct plan_view *view, const char *const *texts, uint32_t count,
                        uint8_t *key, size_t *key_len, uint32_t *source, struct err *err) must_check;
 

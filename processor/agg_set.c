@@ -1,0 +1,178 @@
+/* A set of byte strings in first-seen order. Own header: agg_set.h. */
+#include "processor/agg_set.h"
+
+#include "base/digest.h"
+
+#include <string.h>
+
+#define AGG_SET_LINEAR 16 /* values found without an index */
+
+struct agg_set {
+    uint32_t count;
+    uint32_t capacity;   /* values; a power of two */
+    uint32_t index_size; /* 0, or 2 * capacity */
+    uint32_t bytes_used;
+    uint32_t bytes_capacity;
+    uint32_t words[]; /* hash, end, index; then the bytes */
+};
+
+struct agg_set agg_set_full_mark;
+
+static size_t block_size(uint32_t capacity, uint32_t index_size, uint32_t bytes)
+{
+    return sizeof(struct agg_set) + (2 * (size_t)capacity + index_size) * sizeof(uint32_t) + bytes;
+}
+
+static inline uint32_t *hashes(struct agg_set *set)
+{
+    return set->words;
+}
+
+static inline uint32_t *ends(struct agg_set *set)
+{
+    return set->words + set->capacity;
+}
+
+static inline uint32_t *index_of(struct agg_set *set)
+{
+    return set->words + 2 * (size_t)set->capacity;
+}
+
+static inline uint8_t *bytes_of(struct agg_set *set)
+{
+    return (uint8_t *)(set->words + 2 * (size_t)set->capacity + set->index_size);
+}
+
+static inline bool value_is(struct agg_set *set, uint32_t i, const void *bytes, uint32_t len)
+{
+    uint32_t start = i == 0 ? 0 : ends(set)[i - 1];
+    return ends(set)[i] - start == len && memcmp(bytes_of(set) + start, bytes, len) == 0;
+}
+
+static bool set_holds(struct agg_set *set, uint32_t hash, const void *bytes, uint32_t len)
+{
+    if (set->index_size == 0) {
+        const uint32_t *all = hashes(set);
+        for (uint32_t i = 0; i < set->count; i++) {
+            if (all[i] == hash && value_is(set, i, bytes, len)) {
+                return true;
+            }
+        }
+        return false;
+    }
+    const uint32_t *index = index_of(set);
+    uint32_t mask = set->index_size - 1;
+    for (uint32_t at = hash & mask; index[at] != 0; at = (at + 1) & mask) {
+        uint32_t i = index[at] - 1;
+        if (hashes(set)[i] == hash && value_is(set, i, bytes, len)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void index_put(struct agg_set *set, uint32_t i)
+{
+    uint32_t *index = index_of(set);
+    uint32_t mask = set->index_size - 1;
+    uint32_t at = hashes(set)[i] & mask;
+    while (index[at] != 0) {
+        at = (at + 1) & mask;
+    }
+    index[at] = i + 1;
+}
+
+/* A block with room for one more value of len bytes. */
+static struct agg_set *set_grow(struct agg_set *old, struct pool *pool, uint32_t len)
+{
+    uint32_t used = old == NULL ? 0 : old->bytes_used;
+    uint32_t count = old == NULL ? 0 : old->count;
+    uint32_t capacity = old == NULL ? 2 : old->capacity;
+    capacity = count == capacity ? capacity * 2 : capacity;
+    uint32_t index_size = capacity > AGG_SET_LINEAR ? capacity * 2 : 0;
+    /* As many bytes per free value as the values so far, and then what the block holds anyway. */
+    uint32_t each = (used + len) / (count + 1);
+    uint32_t bytes = used + len + each * (capacity - count - 1);
+    size_t size = block_size(capacity, index_size, bytes);
+    size_t block = pool_block_size(size);
+    bytes += (uint32_t)(block - size);
+    struct agg_set *set = pool_alloc(pool, block);
+    *set = (struct agg_set){.count = count,
+                            .capacity = capacity,
+                            .index_size = index_size,
+                            .bytes_used = used,
+                            .bytes_capacity = bytes};
+    memset(index_of(set), 0, index_size * sizeof(uint32_t));
+    if (old != NULL) {
+        memcpy(hashes(set), hashes(old), count * sizeof(uint32_t));
+        memcpy(ends(set), ends(old), count * sizeof(uint32_t));
+        memcpy(bytes_of(set), bytes_of(old), used);
+        agg_set_free(old, pool);
+    }
+    for (uint32_t i = 0; i < count && index_size > 0; i++) {
+        index_put(set, i);
+    }
+    return set;
+}
+
+struct agg_set *agg_set_add(struct agg_set *set, struct pool *pool, const void *bytes, uint32_t len,
+                            size_t limit)
+{
+    if (set == AGG_SET_FULL) {
+        return set;
+    }
+    uint32_t hash = (uint32_t)hash_bytes(bytes, len);
+    if (set != NULL && set_holds(set, hash, bytes, len)) {
+        return set;
+    }
+    if ((set == NULL ? 0 : set->bytes_used) + (size_t)len > limit) {
+        agg_set_free(set, pool);
+        return AGG_SET_FULL;
+    }
+    if (set == NULL || set->count == set->capacity || set->bytes_capacity - set->bytes_used < len) {
+        set = set_grow(set, pool, len);
+    }
+    uint32_t i = set->count++;
+    memcpy(bytes_of(set) + set->bytes_used, bytes, len);
+    set->bytes_used += len;
+    hashes(set)[i] = hash;
+    ends(set)[i] = set->bytes_used;
+    if (set->index_size > 0) {
+        index_put(set, i);
+    }
+    return set;
+}
+
+void agg_set_free(struct agg_set *set, struct pool *pool)
+{
+    if (set != NULL && set != AGG_SET_FULL) {
+        pool_free(pool, set, block_size(set->capacity, set->index_size, set->bytes_capacity));
+    }
+}
+
+uint32_t agg_set_count(const struct agg_set *set)
+{
+    return set == NULL ? 0 : set->count;
+}
+
+const uint8_t *agg_set_value(const struct agg_set *set, uint32_t i, uint32_t *len)
+{
+    ASSERT_CMP(i, <, set->count);
+    const uint32_t *end = set->words + set->capacity;
+    uint32_t start = i == 0 ? 0 : end[i - 1];
+    *len = end[i] - start;
+    return (const uint8_t *)(set->words + 2 * (size_t)set->capacity + set->index_size) + start;
+}
+
+size_t agg_set_bytes(const struct agg_set *set)
+{
+    return set == NULL || set == AGG_SET_FULL
+               ? 0
+               : block_size(set->capacity, set->index_size, set->bytes_capacity);
+}
+
+void agg_set_prefetch(const struct agg_set *set)
+{
+    __builtin_prefetch(set);
+    __builtin_prefetch((const uint8_t *)set + 64);
+}

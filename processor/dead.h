@@ -1,0 +1,27 @@
+/* Records that could not be processed, copied and kept until they are committed. */
+#ifndef KAPPA_PROCESSOR_DEAD_H
+#define KAPPA_PROCESSOR_DEAD_H
+
+#include "base/arena.h"
+#include "include/kappa/record.h"
+#include "include/kappa/row.h"
+
+struct dead_record;
+
+struct dead_list {
+    struct arena memory;
+    struct dead_record *records;
+    size_t count;
+    size_t capacity;
+    size_t bytes; /* of everything kept */
+};
+
+void dead_open(struct dead_list *list);
+void dead_close(struct dead_list *list);
+/* view: index, or UINT32_MAX for all. Reason and bytes are copied. */
+void dead_add(struct dead_list *list, uint32_t source, uint32_t view,
+              const struct kappa_record *record, const char *reason);
+int dead_flush(const struct dead_list *list, const struct kappa_change_sink *sink, struct err *err);
+void dead_clear(struct dead_list *list);
+
+#endif

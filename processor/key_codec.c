@@ -1,0 +1,339 @@
+/* Bytes of keys that compare as their columns do. Own header: key_codec.h.
+ * Also plan_key_from_text of processor.h: a person's key as these bytes. */
+#include "processor/key_codec.h"
+
+#include "base/limits.h"
+#include "base/timefmt.h"
+#include "include/kappa/record.h"
+#include "processor/decode_json.h"
+#include "processor/json_token.h"
+#include "processor/processor.h"
+
+#include <string.h>
+
+#define TAG_VALUE    0x01
+#define TAG_NULL     0x02
+#define TEXT_ESCAPED 0xFF /* 0x00 in a text is 0x00 0xFF; a text ends with 0x00 0x00 */
+#define SIGN_BIT     (UINT64_C(1) << 63)
+
+_Static_assert(KEY_PREFIX_MAX + LIMIT_GROUP_KEY_LEN <= LIMIT_TABLE_KEY_LEN, "a key fits the table");
+
+uint8_t *key_put_prefix(uint8_t *at, uint32_t source, bool windowed, int64_t window_end)
+{
+    ASSERT_CMP(source, <, LIMIT_SOURCES);
+    store_u16_be(at, (uint16_t)source);
+    at += KAPPA_KEY_SOURCE_BYTES;
+    if (windowed) {
+        store_i64_sortable(at, window_end);
+        at += KAPPA_KEY_WINDOW_BYTES;
+    }
+    return at;
+}
+
+static uint8_t *put_text(uint8_t *at, const uint8_t *end, struct kappa_text text)
+{
+    const uint8_t *bytes = (const uint8_t *)text.bytes;
+    if ((size_t)(end - at) < (size_t)text.len + 3) {
+        return NULL;
+    }
+    *at++ = TAG_VALUE;
+    if (text.len > 0 && memchr(bytes, 0, text.len) != NULL) {
+        for (uint32_t i = 0; i < text.len; i++) {
+            if (end - at < 4) {
+                return NULL;
+            }
+            *at++ = bytes[i];
+            if (bytes[i] == 0) {
+                *at++ = TEXT_ESCAPED;
+            }
+        }
+    } else {
+        memcpy(at, bytes, text.len);
+        at += text.len;
+    }
+    *at++ = 0;
+    *at++ = 0;
+    return at;
+}
+
+static uint8_t *put_double(uint8_t *at, double d)
+{
+    uint64_t bits = 0;
+    d = key_double(d);
+    memcpy(&bits, &d, sizeof bits);
+    /* Negative numbers ascend as their bits descend. */
+    store_u64_be(at, (bits & SIGN_BIT) != 0 ? ~bits : bits | SIGN_BIT);
+    return at + sizeof bits;
+}
+
+static double take_double(const uint8_t *at)
+{
+    uint64_t bits = load_u64_be(at);
+    double d = 0;
+    bits = (bits & SIGN_BIT) != 0 ? bits & ~SIGN_BIT : ~bits;
+    memcpy(&d, &bits, sizeof d);
+    return d;
+}
+
+uint8_t *key_put_value(uint8_t *at, const uint8_t *end, const struct kappa_value *value)
+{
+    if (value->type == KAPPA_TYPE_TEXT && !value->is_null) {
+        return put_text(at, end, value->s);
+    }
+    if ((size_t)(end - at) < 1 + sizeof value->i) {
+        return NULL; /* a null or boolean would need less, but the bound need not be that exact */
+    }
+    if (value->is_null || value->type == KAPPA_TYPE_NULL) {
+        *at++ = TAG_NULL;
+        return at;
+    }
+    *at++ = TAG_VALUE;
+    if (value->type == KAPPA_TYPE_BOOLEAN) {
+        *at++ = value->i != 0;
+        return at;
+    }
+    if (value->type == KAPPA_TYPE_DOUBLE) {
+        return put_double(at, value->d);
+    }
+    store_i64_sortable(at, value->i);
+    return at + sizeof value->i;
+}
+
+uint8_t *key_put(uint8_t *at, const uint8_t *end, const struct expr_vec *vec, uint32_t row)
+{
+    ASSERT(vec->state[row] <= EXPR_NULL);
+    struct kappa_value value = {.type = vec->type, .is_null = vec->state[row] == EXPR_NULL};
+    if (value.is_null) {
+        return key_put_value(at, end, &value);
+    }
+    if (vec->type == KAPPA_TYPE_TEXT) {
+        return put_text(at, end, vec->s[row]);
+    }
+    if (vec->type == KAPPA_TYPE_DOUBLE) {
+        value.d = vec->d[row];
+    } else {
+        value.i = vec->i[row];
+    }
+    return key_put_value(at, end, &value);
+}
+
+static int corrupt(struct err *err)
+{
+    return err_set(err, KE_CORRUPT, "a row's key does not decode");
+}
+
+/* The text at *pos, behind its tag. */
+static int take_text(const uint8_t *key, size_t len, size_t *pos, struct arena *arena,
+                     struct kappa_text *text, struct err *err)
+{
+    size_t start = *pos;
+    size_t zeros = 0;
+    size_t i = start;
+    for (; i + 1 < len && !(key[i] == 0 && key[i + 1] == 0); i++) {
+        if (key[i] == 0) {
+            if (key[i + 1] != TEXT_ESCAPED) {
+                return corrupt(err);
+            }
+            zeros++;
+            i++;
+        }
+    }
+    if (i + 1 >= len) {
+        return corrupt(err);
+    }
+    *pos = i + 2;
+    text->bytes = (const char *)key + start;
+    text->len = u32_from(i - start - zeros);
+    if (zeros > 0) {
+        char *plain = arena_alloc(arena, text->len);
+        for (size_t from = start, to = 0; from < i; from++, to++) {
+            plain[to] = (char)key[from];
+            from += key[from] == 0 ? 1 : 0;
+        }
+        text->bytes = plain;
+    }
+    return 0;
+}
+
+int key_take(const uint8_t *key, size_t len, size_t *pos, enum kappa_type type, struct arena *arena,
+             struct kappa_value *value, struct err *err)
+{
+    *value = (struct kappa_value){.type = type};
+    if (*pos >= len || (key[*pos] != TAG_VALUE && key[*pos] != TAG_NULL)) {
+        return corrupt(err);
+    }
+    if (key[(*pos)++] == TAG_NULL) {
+        value->is_null = true;
+        return 0;
+    }
+    if (type == KAPPA_TYPE_TEXT) {
+        return take_text(key, len, pos, arena, &value->s, err);
+    }
+    size_t bytes = type == KAPPA_TYPE_BOOLEAN ? 1 : sizeof value->i;
+    if (type == KAPPA_TYPE_NULL || len - *pos < bytes) {
+        return corrupt(err);
+    }
+    if (type == KAPPA_TYPE_BOOLEAN) {
+        value->i = key[*pos] != 0;
+    } else if (type == KAPPA_TYPE_DOUBLE) {
+        value->d = take_double(key + *pos);
+    } else {
+        value->i = load_i64_sortable(key + *pos);
+    }
+    *pos += bytes;
+    return 0;
+}
+
+/* ---- Keys that people write. */
+
+/* Room for a number as people write it, and the bytes behind it that a scan may look at. */
+#define NUMBER_LEN_MAX 64
+#define NUMBER_BUFFER  (NUMBER_LEN_MAX + 16)
+
+/* A number as JSON writes it, with nothing around it. It points into the buffer. */
+static bool scan_number(const char *text, uint8_t *buffer, struct json_number *number)
+{
+    size_t len = strlen(text);
+    if (len == 0 || len > NUMBER_LEN_MAX) {
+        return false;
+    }
+    memset(buffer, 0, NUMBER_BUFFER);
+    memcpy(buffer, text, len);
+    buffer[len] = ',';
+    return json_number_scan(buffer, number) && number->end == buffer + len;
+}
+
+static bool parse_double(const char *text, double *out)
+{
+    uint8_t buffer[NUMBER_BUFFER];
+    struct json_number number;
+    bool negative = text[0] == '-';
+    if (strcmp(text, "NaN") == 0) {
+        *out = __builtin_nan("");
+        return true;
+    }
+    if (strcmp(text + (negative ? 1 : 0), "Infinity") == 0) {
+        *out = negative ? -__builtin_inf() : __builtin_inf();
+        return true;
+    }
+    return scan_number(text, buffer, &number) && json_number_double(&number, out);
+}
+
+static bool parse_boolean(const char *text, int64_t *out)
+{
+    bool truth = strcmp(text, "true") == 0 || strcmp(text, "t") == 0;
+    *out = truth;
+    return truth || strcmp(text, "false") == 0 || strcmp(text, "f") == 0;
+}
+
+/* A timestamptz: RFC 3339, or milliseconds since 1970. */
+static bool parse_time(const char *text, int64_t *us)
+{
+    uint8_t buffer[NUMBER_BUFFER];
+    struct json_number number;
+    if (scan_number(text, buffer, &number) && number.integral) {
+        return json_number_scaled(&number, 1000, 1, us);
+    }
+    return time_parse(text, strlen(text), us);
+}
+
+static bool parse_integer(const char *text, enum kappa_type type, int64_t *out)
+{
+    uint8_t buffer[NUMBER_BUFFER];
+    struct json_number number;
+    return scan_number(text, buffer, &number) && json_number_int(&number, out) &&
+           (type != KAPPA_TYPE_INTEGER || (*out >= INT32_MIN && *out <= INT32_MAX));
+}
+
+static bool value_from_text(const char *text, struct kappa_value *value)
+{
+    switch (value->type) {
+    case KAPPA_TYPE_BOOLEAN:
+        return parse_boolean(text, &value->i);
+    case KAPPA_TYPE_INTEGER:
+    case KAPPA_TYPE_BIGINT:
+        return parse_integer(text, value->type, &value->i);
+    case KAPPA_TYPE_DOUBLE:
+        return parse_double(text, &value->d);
+    case KAPPA_TYPE_TIMESTAMPTZ:
+        return parse_time(text, &value->i);
+    case KAPPA_TYPE_TEXT:
+        value->s = (struct kappa_text){text, u32_from(strlen(text))};
+        return true;
+    case KAPPA_TYPE_NULL:
+    case KAPPA_TYPE_INTERVAL:
+    case KAPPA_TYPE_COUNT:
+        break;
+    }
+    return false;
+}
+
+static int append_key_from_text(const struct plan_view *view, const char *const *texts,
+                                uint32_t count, uint8_t *key, size_t *key_len, uint32_t *source,
+                                struct err *err)
+{
+    int64_t from = 0;
+    int64_t offset = 0;
+    if (count != 2 || !parse_integer(texts[0], KAPPA_TYPE_BIGINT, &from) ||
+        !parse_integer(texts[1], KAPPA_TYPE_BIGINT, &offset) || from < 0 || from >= LIMIT_SOURCES ||
+        offset < 0) {
+        return err_set(
+            err, KE_INVALID,
+            "rows of %s have no group key: give the partition and the offset of a record",
+            view->shape.name);
+    }
+    *source = (uint32_t)from;
+    store_i64_sortable(key, offset);
+    *key_len = sizeof offset;
+    return 0;
+}
+
+static int key_count_error(const struct plan_view *view, uint32_t count, struct err *err)
+{
+    uint32_t want = 0;
+    for (uint32_t i = 0; i < view->key_count; i++) {
+        want += view->keys[i].role == PLAN_KEY_COLUMN ? 1 : 0;
+    }
+    err_set(err, KE_INVALID, "the key of %s has %u column%s, got %u value%s", view->shape.name,
+            want, want == 1 ? "" : "s", count, count == 1 ? "" : "s");
+    for (uint32_t i = 0; i < view->key_count && want == 1; i++) {
+        if (view->keys[i].role == PLAN_KEY_COLUMN) {
+            err_hint(err, "give a value for \"%s\"", view->keys[i].name);
+        }
+    }
+    return -KE_INVALID;
+}
+
+int plan_key_from_text(const struct plan_view *view, const char *const *texts, uint32_t count,
+                       uint8_t *key, size_t *key_len, uint32_t *source, struct err *err)
+{
+    *source = UINT32_MAX;
+    if (view->kind == PLAN_APPEND) {
+        return append_key_from_text(view, texts, count, key, key_len, source, err);
+    }
+    uint8_t *at = key;
+    uint32_t used = 0;
+    for (uint32_t i = 0; i < view->key_count; i++) {
+        if (view->keys[i].role != PLAN_KEY_COLUMN) {
+            continue;
+        }
+        if (used == count) {
+            return key_count_error(view, count, err);
+        }
+        const char *text = texts[used++];
+        struct kappa_value value = {.type = view->keys[i].type};
+        if (!value_from_text(text, &value)) {
+            return err_set(err, KE_INVALID, "\"%.100s\" is not a value of \"%s\", which is %s",
+                           text, view->keys[i].name, decoder_type_name(value.type));
+        }
+        at = key_put_value(at, key + LIMIT_GROUP_KEY_LEN, &value);
+        if (at == NULL) {
+            return err_set(err, KE_INVALID, "the key is longer than %d bytes", LIMIT_GROUP_KEY_LEN);
+        }
+    }
+    if (used != count) {
+        return key_count_error(view, count, err);
+    }
+    *key_len = (size_t)(at - key);
+    return 0;
+}

@@ -1,0 +1,141 @@
+/* What the operators (node_*.c) share: a chunk of decoded rows on its way through one view.
+ *
+ *     for each chunk of a source:          decode, event time (processor.c)
+ *         for each view of its input:
+ *             node_window_apply            windows of rows; late rows leave the selection
+ *             expr_run                     all expressions of the view's row program
+ *             node_filter_apply            WHERE
+ *             node_filter_errors           rows with an error that matters leave as dead records
+ *             node_aggregate_apply  or  node_append_apply
+ *
+ * A chunk has NODE_CHUNK rows at most, so that its columns stay in the L2 cache; `selected` holds the
+ * numbers of the rows that are still on their way, ascending.
+ *
+ * Everything here belongs to one processor and one thread. */
+#ifndef KAPPA_PROCESSOR_NODE_H
+#define KAPPA_PROCESSOR_NODE_H
+
+#include "include/kappa/record.h"
+#include "processor/agg_cache.h"
+#include "processor/dead.h"
+#include "processor/decode_json.h"
+#include "processor/processor.h"
+
+#define NODE_CHUNK 1024
+
+/* Rows of an append view that wait for the commit, of one source: ascending offsets. */
+struct node_pending {
+    struct buf bytes; /* encoded rows, one behind the other */
+    int64_t *offsets;
+    size_t *ends; /* in bytes */
+    size_t count;
+    size_t capacity;
+};
+
+/* What a view knows of one source. */
+struct node_part {
+    /* Window ends up to here may have rows in the store that are not in the cache; KAPPA_NO_TIME:
+     * none may. Tables without windows have one window, whose end is 0. */
+    int64_t maybe_stored;
+    int64_t closed;  /* window ends up to here were let go at the last commit */
+    int64_t expired; /* window ends up to here are gone from the store, as of the last commit */
+    struct node_pending pending;
+};
+
+struct node_source {
+    bool open;
+    uint32_t input;
+    struct kappa_source_state state;
+    struct node_part *parts; /* per view of the plan; those of other inputs are unused */
+};
+
+/* A register that must hold no error where its filter is true. */
+struct node_check {
+    uint32_t reg;
+    uint32_t filter; /* PLAN_NONE: always */
+};
+
+struct node_view {
+    const struct plan_view *plan;
+    uint32_t index;
+    struct expr_machine machine; /* its column registers are the decoder's */
+    struct node_check *checks;
+    uint32_t check_count;
+    /* PLAN_GROUP */
+    struct agg_layout layout;
+    struct agg_cache cache;
+};
+
+struct node_chunk {
+    uint32_t source_index;
+    struct node_source *source;
+    uint32_t n;
+    const struct kappa_record *records[NODE_CHUNK]; /* per row */
+    int64_t watermark[NODE_CHUNK]; /* behind the row, if the input has event time */
+    const int64_t *event_time;     /* per row, or NULL */
+    uint32_t selected[NODE_CHUNK];
+    uint32_t count; /* selected */
+};
+
+/* Scratch of node_aggregate: keys and entries of the selected rows. */
+struct node_keys {
+    uint8_t *bytes; /* NODE_CHUNK keys of at most LIMIT_TABLE_KEY_LEN bytes */
+    uint32_t start[NODE_CHUNK + 1];
+    uint64_t hash[NODE_CHUNK];
+    int64_t window_end[NODE_CHUNK];
+    struct agg_entry *entry[NODE_CHUNK];
+    uint8_t *state[NODE_CHUNK];
+};
+
+struct processor {
+    uint32_t magic;
+    struct processor_options options;
+    struct arena memory;       /* lives as long as the processor */
+    struct decoder **decoders; /* per input of the plan */
+    struct node_view *views;   /* per view of the plan */
+    struct node_source *sources;
+    uint32_t source_count; /* size of the array; unused numbers are not open */
+    struct pool pool;      /* rows of all views */
+    struct dead_list dead;
+    struct node_chunk chunk;
+    struct node_keys keys;
+    struct buf row;       /* the row being encoded */
+    size_t pending_bytes; /* of append rows */
+    uint64_t loads;
+    uint64_t evictions;
+    bool unflushed; /* applied something since the last flush */
+};
+
+/* A row of the chunk becomes a dead record of this view. */
+void node_refuse(struct processor *p, const struct node_view *view, uint32_t row,
+                 const char *reason);
+
+void node_filter_open(struct processor *p, struct node_view *view);
+/* WHERE: keeps the rows where it is true; an error makes a dead record. */
+void node_filter_apply(struct processor *p, const struct node_view *view);
+/* Drops rows that have an error in a key, an argument or a filter. */
+void node_filter_errors(struct processor *p, const struct node_view *view);
+
+/* Fills the window registers; late rows are dropped and counted. */
+void node_window_apply(struct processor *p, struct node_view *view);
+
+void node_aggregate_open(struct processor *p, struct node_view *view);
+void node_aggregate_close(struct node_view *view);
+/* A source begins (again) here. */
+void node_aggregate_restore(const struct processor *p, const struct node_view *view,
+                            struct node_source *source);
+int node_aggregate_apply(struct processor *p, struct node_view *view, struct err *err);
+int node_aggregate_flush(struct processor *p, const struct node_view *view,
+                         const struct kappa_change_sink *sink, struct err *err);
+/* The flush is stored: lets go of closed windows. */
+void node_aggregate_committed(struct processor *p, struct node_view *view);
+/* Evicts until the pool has at most `budget` bytes, or the view has nothing more to give. */
+void node_aggregate_evict(struct processor *p, struct node_view *view, size_t budget);
+
+void node_append_apply(struct processor *p, const struct node_view *view);
+int node_append_flush(struct processor *p, const struct node_view *view,
+                      const struct kappa_change_sink *sink, struct err *err);
+void node_append_committed(struct processor *p, const struct node_view *view);
+void node_append_close(struct node_part *part);
+
+#endif

@@ -1,0 +1,330 @@
+/* GROUP BY: keys, rows in the cache, aggregate states. Own header: node.h.
+ *
+ * Rows travel in passes over the whole chunk, so that the memory of many groups is fetched at once
+ * instead of one wait after the other: encode and hash all keys, fetch table slots, fetch the entries
+ * they name, compare keys (and create what is missing), then one loop per aggregate. */
+#include "base/digest.h"
+#include "base/limits.h"
+#include "processor/event_time.h"
+#include "processor/key_codec.h"
+#include "processor/node.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void node_aggregate_open(struct processor *p, struct node_view *view)
+{
+    agg_layout_init(&view->layout, &p->memory, view->plan->aggregates, view->plan->aggregate_count);
+    agg_cache_open(&view->cache, &view->layout, &p->pool);
+}
+
+void node_aggregate_close(struct node_view *view)
+{
+    agg_cache_close(&view->cache);
+}
+
+static int64_t watermark_of(const struct processor *p, const struct node_source *source)
+{
+    return event_time_watermark(source->state.event_time_max,
+                                p->options.plan->inputs[source->input].watermark_us);
+}
+
+void node_aggregate_restore(const struct processor *p, const struct node_view *view,
+                            struct node_source *source)
+{
+    const struct plan_view *plan = view->plan;
+    struct node_part *part = &source->parts[view->index];
+    int64_t latest = source->state.event_time_max;
+    part->maybe_stored = KAPPA_NO_TIME;
+    part->closed = KAPPA_NO_TIME;
+    part->expired = KAPPA_NO_TIME;
+    if (plan->shape.windowed) {
+        int64_t watermark = watermark_of(p, source);
+        part->expired = event_time_expired(plan, watermark);
+        if (latest != KAPPA_NO_TIME) {
+            /* No row can stand in a window behind that of the latest event. */
+            part->maybe_stored = event_time_window_end(plan, latest);
+        }
+    } else if (source->state.records > 0) {
+        part->maybe_stored = 0;
+    }
+    if (!p->options.rows_stored) {
+        part->maybe_stored = KAPPA_NO_TIME;
+    }
+}
+
+/* ---- Applying. */
+
+static const struct expr_vec *window_ends(const struct processor *p, const struct node_view *view)
+{
+    uint32_t columns = p->options.plan->inputs[view->plan->input].column_count;
+    return &view->machine.registers[columns + 1];
+}
+
+static uint8_t *put_columns(const struct node_view *view, uint8_t *at, uint32_t row)
+{
+    const uint8_t *limit = at + LIMIT_GROUP_KEY_LEN;
+    for (uint32_t k = 0; k < view->plan->key_count && at != NULL; k++) {
+        const struct plan_key *key = &view->plan->keys[k];
+        if (key->role == PLAN_KEY_COLUMN) {
+            at = key_put(at, limit, &view->machine.registers[key->reg], row);
+        }
+    }
+    return at;
+}
+
+/* Keys and hashes of the selected rows; rows whose key is too long leave. */
+static void make_keys(struct processor *p, const struct node_view *view)
+{
+    struct node_chunk *chunk = &p->chunk;
+    struct node_keys *keys = &p->keys;
+    bool windowed = view->plan->shape.windowed;
+    const struct expr_vec *ends = windowed ? window_ends(p, view) : NULL;
+    uint8_t *at = keys->bytes;
+    uint32_t kept = 0;
+    for (uint32_t s = 0; s < chunk->count; s++) {
+        uint32_t row = chunk->selected[s];
+        int64_t end = windowed ? ends->i[row] : 0;
+        uint8_t *behind = key_put_prefix(at, chunk->source_index, windowed, end);
+        behind = put_columns(view, behind, row);
+        if (behind == NULL) {
+            node_refuse(p, view, row, "the group key is longer than 480 bytes");
+            continue;
+        }
+        keys->start[kept] = (uint32_t)(at - keys->bytes);
+        keys->hash[kept] = hash_bytes(at, (size_t)(behind - at));
+        keys->window_end[kept] = end;
+        chunk->selected[kept++] = row;
+        at = behind;
+    }
+    keys->start[kept] = (uint32_t)(at - keys->bytes);
+    chunk->count = kept;
+}
+
+_Static_assert(LIMIT_GROUP_KEY_LEN == 480, "the sentence above");
+
+/* Reads the row's stored state, if the store may hold it. */
+static int load_state(struct processor *p, struct node_view *view, struct agg_entry *entry,
+                      struct err *err)
+{
+    const uint8_t *value = NULL;
+    size_t value_len = 0;
+    p->loads++;
+    int rc = p->options.load(p->options.load_ctx, view->index, agg_entry_key(&view->cache, entry),
+                             entry->key_len, &value, &value_len, err);
+    if (rc <= 0) {
+        return rc;
+    }
+    entry->flags |= AGG_ENTRY_STORED;
+    rc = agg_decode(&view->layout, entry->state, &p->pool, value, value_len, err);
+    if (rc < 0) {
+        err_prefix(err, "table %s", view->plan->shape.name);
+    }
+    return rc;
+}
+
+/* The entry of key s, made if it was not there. */
+static int resolve(struct processor *p, struct node_view *view, uint32_t s, struct err *err)
+{
+    struct node_keys *keys = &p->keys;
+    const uint8_t *key = keys->bytes + keys->start[s];
+    size_t len = keys->start[s + 1] - keys->start[s];
+    struct agg_entry *entry = agg_cache_find(&view->cache, keys->hash[s], key, len);
+    if (entry == NULL) {
+        entry = agg_cache_create(&view->cache, keys->hash[s], key, len, p->chunk.source_index,
+                                 keys->window_end[s]);
+        if (keys->window_end[s] <= p->chunk.source->parts[view->index].maybe_stored) {
+            int rc = load_state(p, view, entry, err);
+            if (rc < 0) {
+                return rc;
+            }
+        }
+    }
+    keys->entry[s] = entry;
+    return 0;
+}
+
+static int find_entries(struct processor *p, struct node_view *view, struct err *err)
+{
+    struct node_keys *keys = &p->keys;
+    uint32_t count = p->chunk.count;
+    uint32_t state_bytes = view->layout.bytes;
+    for (uint32_t s = 0; s < count; s++) {
+        agg_cache_prefetch(&view->cache, keys->hash[s]);
+    }
+    for (uint32_t s = 0; s < count; s++) {
+        const struct agg_entry *entry = agg_cache_peek(&view->cache, keys->hash[s]);
+        __builtin_prefetch(entry);
+        for (uint32_t at = 64; entry != NULL && at < sizeof *entry + state_bytes + 64; at += 64) {
+            __builtin_prefetch((const uint8_t *)entry + at);
+        }
+    }
+    for (uint32_t s = 0; s < count; s++) {
+        int rc = resolve(p, view, s, err);
+        if (rc < 0) {
+            return rc;
+        }
+        agg_cache_touch(&view->cache, keys->entry[s]);
+        keys->state[s] = keys->entry[s]->state;
+    }
+    return 0;
+}
+
+int node_aggregate_apply(struct processor *p, struct node_view *view, struct err *err)
+{
+    make_keys(p, view);
+    if (p->chunk.count == 0) {
+        return 0;
+    }
+    int rc = find_entries(p, view, err);
+    if (rc < 0) {
+        return rc;
+    }
+    struct agg_rows rows = {.states = p->keys.state,
+                            .rows = p->chunk.selected,
+                            .count = p->chunk.count,
+                            .pool = &p->pool};
+    const struct expr_vec *registers = view->machine.registers;
+    size_t before = p->pool.used_bytes;
+    for (uint32_t a = 0; a < view->plan->aggregate_count; a++) {
+        const struct plan_aggregate *plan = &view->plan->aggregates[a];
+        agg_update(&view->layout.slots[a], &rows,
+                   plan->argument == PLAN_NONE ? NULL : &registers[plan->argument],
+                   plan->filter == PLAN_NONE ? NULL : &registers[plan->filter]);
+    }
+    /* A set that fills up gives memory back. */
+    view->cache.dirty_bytes += p->pool.used_bytes > before ? p->pool.used_bytes - before : 0;
+    return 0;
+}
+
+/* ---- Commits. */
+
+static int flush_expired(struct processor *p, const struct node_view *view,
+                         const struct kappa_change_sink *sink, struct err *err)
+{
+    for (uint32_t s = 0; s < p->source_count; s++) {
+        const struct node_source *source = &p->sources[s];
+        if (!source->open || source->input != view->plan->input) {
+            continue;
+        }
+        int64_t limit = event_time_expired(view->plan, watermark_of(p, source));
+        if (limit > source->parts[view->index].expired) {
+            int rc = sink->expire(sink->ctx, view->index, s, limit, err);
+            if (rc < 0) {
+                return rc;
+            }
+        }
+    }
+    return 0;
+}
+
+static int flush_row(struct processor *p, const struct node_view *view,
+                     const struct agg_entry *entry, const struct kappa_change_sink *sink,
+                     struct err *err)
+{
+    buf_reset(&p->row);
+    agg_encode(&view->layout, entry->state, &p->row);
+    if (p->row.len > LIMIT_ROW_BYTES) {
+        err_set(err, KE_LIMIT, "a row of table %s has %zu bytes, a row may have %d",
+                view->plan->shape.name, p->row.len, LIMIT_ROW_BYTES);
+        err_hint(err, "count(DISTINCT) keeps every value: group by more columns, or use fewer");
+        return -KE_LIMIT;
+    }
+    return sink->put(sink->ctx, view->index, agg_entry_key(&view->cache, entry), entry->key_len,
+                     p->row.data, p->row.len, (entry->flags & AGG_ENTRY_STORED) == 0, err);
+}
+
+static int flush_rows(struct processor *p, const struct node_view *view,
+                      const struct agg_sorted *rows, size_t count,
+                      const struct kappa_change_sink *sink, struct err *err)
+{
+    enum { AHEAD = 8 };
+
+    int64_t expired = KAPPA_NO_TIME;
+    uint32_t source = UINT32_MAX;
+    for (size_t i = 0; i < count; i++) {
+        const struct agg_entry *entry = rows[i].entry;
+        if (i + AHEAD < count) {
+            __builtin_prefetch(rows[i + AHEAD].entry);
+            __builtin_prefetch((const uint8_t *)rows[i + AHEAD].entry + 64);
+        }
+        if (entry->source != source) {
+            source = entry->source;
+            expired = view->plan->shape.windowed
+                          ? event_time_expired(view->plan, watermark_of(p, &p->sources[source]))
+                          : KAPPA_NO_TIME;
+        }
+        if (view->plan->shape.windowed && entry->window_end <= expired) {
+            continue; /* born and expired between two commits */
+        }
+        int rc = flush_row(p, view, entry, sink, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+int node_aggregate_flush(struct processor *p, const struct node_view *view,
+                         const struct kappa_change_sink *sink, struct err *err)
+{
+    if (view->plan->shape.windowed) {
+        int rc = flush_expired(p, view, sink, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    struct agg_sorted *rows = agg_cache_sorted(&view->cache);
+    int rc = flush_rows(p, view, rows, view->cache.dirty_count, sink, err);
+    free(rows);
+    return rc;
+}
+
+struct gone {
+    const struct processor *p;
+    const struct node_view *view;
+};
+
+static bool is_closed(void *ctx, const struct agg_entry *entry)
+{
+    const struct gone *gone = ctx;
+    return entry->window_end <= gone->p->sources[entry->source].parts[gone->view->index].closed;
+}
+
+void node_aggregate_committed(struct processor *p, struct node_view *view)
+{
+    agg_cache_committed(&view->cache);
+    if (!view->plan->shape.windowed) {
+        return;
+    }
+    bool moved = false;
+    for (uint32_t s = 0; s < p->source_count; s++) {
+        struct node_source *source = &p->sources[s];
+        if (!source->open || source->input != view->plan->input) {
+            continue;
+        }
+        struct node_part *part = &source->parts[view->index];
+        int64_t watermark = watermark_of(p, source);
+        int64_t limit = event_time_expired(view->plan, watermark);
+        part->expired = i64_max(part->expired, limit);
+        int64_t closed = watermark < -DECODE_TIME_MAX ? KAPPA_NO_TIME
+                                                      : event_time_last_end(view->plan, watermark);
+        moved = moved || closed > part->closed;
+        part->closed = closed;
+    }
+    if (moved) {
+        agg_cache_drop_if(&view->cache, is_closed, &(struct gone){p, view});
+    }
+}
+
+static void note_evicted(void *ctx, const struct agg_entry *entry)
+{
+    const struct gone *gone = ctx;
+    struct node_part *part = &gone->p->sources[entry->source].parts[gone->view->index];
+    part->maybe_stored = i64_max(part->maybe_stored, entry->window_end);
+}
+
+void node_aggregate_evict(struct processor *p, struct node_view *view, size_t budget)
+{
+    p->evictions += agg_cache_evict(&view->cache, budget, note_evicted, &(struct gone){p, view});
+}

@@ -1,0 +1,290 @@
+/* One shard's state of one plan. Own header: processor.h. Operators: node.h.
+ *
+ * processor_apply cuts records into chunks, decodes each record once for all views of its input, and
+ * takes event time and watermark record by record; then each view runs over the chunk as a whole. */
+#include "processor/processor.h"
+
+#include "base/limits.h"
+#include "processor/event_time.h"
+#include "processor/node.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define PROCESSOR_MAGIC 0x50524F43U
+
+/* ---- Opening and closing. */
+
+/* Column registers are the decoder's vectors: a record is decoded once, whatever reads it. */
+static void open_machine(struct processor *p, struct node_view *view)
+{
+    const struct plan_view *plan = view->plan;
+    uint32_t columns = p->options.plan->inputs[plan->input].column_count;
+    expr_machine_open(&view->machine, &plan->row, NODE_CHUNK);
+    ASSERT_CMP(plan->row.input_count, ==, columns + (plan->window_us > 0 ? 2 : 0));
+    const struct expr_vec *decoded = decoder_columns(p->decoders[plan->input]);
+    for (uint32_t c = 0; c < columns; c++) {
+        ASSERT(view->machine.registers[c].type == decoded[c].type);
+        view->machine.registers[c] = decoded[c];
+    }
+}
+
+int processor_open(const struct processor_options *options, struct processor **out, struct err *err)
+{
+    const struct plan *plan = options->plan;
+    if (options->rows_stored && options->load == NULL) {
+        return err_set(err, KE_INVALID, "stored rows need a way to load them");
+    }
+    struct processor *p = xcalloc(1, sizeof *p);
+    p->magic = PROCESSOR_MAGIC;
+    p->options = *options;
+    arena_init(&p->memory);
+    pool_init(&p->pool);
+    dead_open(&p->dead);
+    p->keys.bytes = arena_alloc(&p->memory, (size_t)NODE_CHUNK * LIMIT_TABLE_KEY_LEN);
+    p->decoders = arena_calloc(&p->memory, (plan->input_count + 1) * sizeof(struct decoder *));
+    for (uint32_t i = 0; i < plan->input_count; i++) {
+        p->decoders[i] = decoder_new(&plan->inputs[i], NODE_CHUNK);
+    }
+    p->views = arena_calloc(&p->memory, (plan->view_count + 1) * sizeof *p->views);
+    for (uint32_t v = 0; v < plan->view_count; v++) {
+        struct node_view *view = &p->views[v];
+        view->plan = &plan->views[v];
+        view->index = v;
+        ASSERT(view->plan->window_us == 0 ||
+               plan->inputs[view->plan->input].event_time != PLAN_NONE);
+        open_machine(p, view);
+        node_filter_open(p, view);
+        if (view->plan->kind == PLAN_GROUP) {
+            node_aggregate_open(p, view);
+        }
+    }
+    *out = p;
+    return 0;
+}
+
+void processor_close(struct processor *p)
+{
+    if (p == NULL) {
+        return;
+    }
+    MAGIC_ASSERT(p, PROCESSOR_MAGIC);
+    for (uint32_t v = 0; v < p->options.plan->view_count; v++) {
+        if (p->views[v].plan->kind == PLAN_GROUP) {
+            node_aggregate_close(&p->views[v]);
+        }
+        expr_machine_close(&p->views[v].machine);
+    }
+    for (uint32_t s = 0; s < p->source_count; s++) {
+        for (uint32_t v = 0; p->sources[s].open && v < p->options.plan->view_count; v++) {
+            node_append_close(&p->sources[s].parts[v]);
+        }
+    }
+    for (uint32_t i = 0; i < p->options.plan->input_count; i++) {
+        decoder_free(p->decoders[i]);
+    }
+    free(p->sources);
+    buf_free(&p->row);
+    dead_close(&p->dead);
+    pool_close(&p->pool);
+    arena_free(&p->memory);
+    p->magic = 0;
+    free(p);
+}
+
+/* ---- Sources. */
+
+void processor_source_restore(struct processor *p, uint32_t source, uint32_t input,
+                              const struct kappa_source_state *state)
+{
+    MAGIC_ASSERT(p, PROCESSOR_MAGIC);
+    ASSERT_CMP(source, <, LIMIT_SOURCES);
+    ASSERT_CMP(input, <, p->options.plan->input_count);
+    if (source >= p->source_count) {
+        p->sources = xrealloc(p->sources, (source + 1) * sizeof *p->sources);
+        memset(p->sources + p->source_count, 0,
+               (source + 1 - p->source_count) * sizeof *p->sources);
+        p->source_count = source + 1;
+    }
+    struct node_source *to = &p->sources[source];
+    ASSERT(!to->open);
+    to->open = true;
+    to->input = input;
+    to->state = *state;
+    uint32_t views = p->options.plan->view_count;
+    to->parts = arena_calloc(&p->memory, (views + 1) * sizeof *to->parts);
+    for (uint32_t v = 0; v < views; v++) {
+        if (p->views[v].plan->kind == PLAN_GROUP && p->views[v].plan->input == input) {
+            node_aggregate_restore(p, &p->views[v], to);
+        }
+    }
+}
+
+void processor_source_state(const struct processor *p, uint32_t source,
+                            struct kappa_source_state *state)
+{
+    MAGIC_ASSERT(p, PROCESSOR_MAGIC);
+    ASSERT_CMP(source, <, p->source_count);
+    ASSERT(p->sources[source].open);
+    *state = p->sources[source].state;
+}
+
+/* ---- Applying. */
+
+static void refuse_record(struct processor *p, const struct kappa_record *record,
+                          const char *reason)
+{
+    dead_add(&p->dead, p->chunk.source_index, UINT32_MAX, record, reason);
+    p->chunk.source->state.dead++;
+}
+
+/* Takes the row's event time into the watermark. False: it has none, and needs one. */
+static bool take_event_time(struct processor *p, const struct plan_input *input,
+                            const struct expr_vec *times, const struct kappa_record *record)
+{
+    struct node_chunk *chunk = &p->chunk;
+    struct kappa_source_state *state = &chunk->source->state;
+    uint32_t row = chunk->n;
+    if (times->state[row] != EXPR_OK) {
+        buf_reset(&p->row);
+        buf_printf(&p->row, "no event time: column \"%s\" is missing or null",
+                   input->columns[input->event_time].name);
+        refuse_record(p, record, buf_text(&p->row));
+        return false;
+    }
+    state->event_time_max = i64_max(state->event_time_max, times->i[row]);
+    chunk->watermark[row] = event_time_watermark(state->event_time_max, input->watermark_us);
+    return true;
+}
+
+/* Decodes records into the chunk until it is full; returns how many were taken. */
+static uint32_t fill_chunk(struct processor *p, const struct kappa_record *records, uint32_t count)
+{
+    struct node_chunk *chunk = &p->chunk;
+    struct kappa_source_state *state = &chunk->source->state;
+    const struct plan_input *input = &p->options.plan->inputs[chunk->source->input];
+    struct decoder *decoder = p->decoders[chunk->source->input];
+    const struct expr_vec *times =
+        input->event_time == PLAN_NONE ? NULL : &decoder_columns(decoder)[input->event_time];
+    decoder_reset(decoder);
+    chunk->n = 0;
+    chunk->event_time = times == NULL ? NULL : times->i;
+    uint32_t taken = 0;
+    for (; taken < count && chunk->n < NODE_CHUNK; taken++) {
+        const struct kappa_record *record = &records[taken];
+        ASSERT(record->offset >= state->next_offset);
+        state->next_offset = record->offset + 1;
+        state->records++;
+        state->record_time_max = i64_max(state->record_time_max, record->time_ms);
+        if (!decoder_take(decoder, record, chunk->n)) {
+            refuse_record(p, record, decoder_reason(decoder));
+        } else if (times == NULL || take_event_time(p, input, times, record)) {
+            chunk->records[chunk->n++] = record;
+        }
+    }
+    return taken;
+}
+
+static int apply_view(struct processor *p, struct node_view *view, struct err *err)
+{
+    struct node_chunk *chunk = &p->chunk;
+    chunk->count = chunk->n;
+    for (uint32_t row = 0; row < chunk->n; row++) {
+        chunk->selected[row] = row;
+    }
+    node_window_apply(p, view);
+    expr_run(&view->machine, chunk->n);
+    node_filter_apply(p, view);
+    node_filter_errors(p, view);
+    if (view->plan->kind == PLAN_GROUP) {
+        return node_aggregate_apply(p, view, err);
+    }
+    node_append_apply(p, view);
+    return 0;
+}
+
+int processor_apply(struct processor *p, uint32_t source, const struct kappa_record *records,
+                    uint32_t count, int64_t next_offset, struct err *err)
+{
+    MAGIC_ASSERT(p, PROCESSOR_MAGIC);
+    ASSERT_CMP(source, <, p->source_count);
+    struct node_source *from = &p->sources[source];
+    ASSERT(from->open);
+    p->chunk.source_index = source;
+    p->chunk.source = from;
+    p->unflushed = true;
+    for (uint32_t done = 0; done < count;) {
+        done += fill_chunk(p, records + done, count - done);
+        for (uint32_t v = 0; v < p->options.plan->view_count; v++) {
+            if (p->views[v].plan->input == from->input && p->chunk.n > 0) {
+                int rc = apply_view(p, &p->views[v], err);
+                if (rc < 0) {
+                    return rc;
+                }
+            }
+        }
+    }
+    ASSERT_CMP(next_offset, >=, from->state.next_offset);
+    from->state.next_offset = next_offset;
+    return 0;
+}
+
+/* ---- Commits. */
+
+int processor_flush(struct processor *p, const struct kappa_change_sink *sink, struct err *err)
+{
+    MAGIC_ASSERT(p, PROCESSOR_MAGIC);
+    for (uint32_t v = 0; v < p->options.plan->view_count; v++) {
+        const struct node_view *view = &p->views[v];
+        int rc = view->plan->kind == PLAN_GROUP ? node_aggregate_flush(p, view, sink, err)
+                                                : node_append_flush(p, view, sink, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    int rc = dead_flush(&p->dead, sink, err);
+    if (rc == 0) {
+        p->unflushed = false;
+    }
+    return rc;
+}
+
+void processor_committed(struct processor *p)
+{
+    MAGIC_ASSERT(p, PROCESSOR_MAGIC);
+    ASSERT(!p->unflushed);
+    dead_clear(&p->dead);
+    p->pending_bytes = 0;
+    uint32_t views = p->options.plan->view_count;
+    for (uint32_t v = 0; v < views; v++) {
+        struct node_view *view = &p->views[v];
+        if (view->plan->kind == PLAN_GROUP) {
+            node_aggregate_committed(p, view);
+        } else {
+            node_append_committed(p, view);
+        }
+    }
+    for (uint32_t v = 0; v < views && p->options.load != NULL; v++) {
+        if (p->views[v].plan->kind == PLAN_GROUP) {
+            node_aggregate_evict(p, &p->views[v], p->options.cache_bytes);
+        }
+    }
+}
+
+void processor_stats(const struct processor *p, struct processor_stats *stats)
+{
+    MAGIC_ASSERT(p, PROCESSOR_MAGIC);
+    *stats = (struct processor_stats){.cache_bytes = p->pool.used_bytes,
+                                      .dirty_bytes = p->pending_bytes + p->dead.bytes,
+                                      .loads = p->loads,
+                                      .evictions = p->evictions};
+    for (uint32_t v = 0; v < p->options.plan->view_count; v++) {
+        const struct agg_cache *cache = &p->views[v].cache;
+        if (p->views[v].plan->kind == PLAN_GROUP) {
+            stats->cache_bytes += agg_cache_table_bytes(cache);
+            stats->cache_rows += cache->count;
+            stats->dirty_rows += cache->dirty_count;
+            stats->dirty_bytes += cache->dirty_bytes;
+        }
+    }
+}

@@ -1,0 +1,203 @@
+/* Reading a row: the states that the sources keep for one key are merged, in the order of the sources,
+ * and the final program makes the output columns of them. Interface: processor.h. */
+#include "processor/agg_state.h"
+#include "processor/key_codec.h"
+#include "processor/processor.h"
+#include "processor/value_codec.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct row_finisher {
+    const struct plan_view *view;
+    struct expr_machine machine; /* one row */
+    struct agg_layout layout;
+    struct pool pool;
+    struct arena memory;
+    struct arena row; /* key and texts of the row at hand */
+    uint8_t *state;   /* merged so far */
+    uint8_t *part;    /* of the next source */
+    uint32_t parts;   /* merged */
+    int64_t window_end;
+    const uint8_t *key; /* in `row` */
+    size_t key_len;
+    struct kappa_value *values;
+};
+
+struct row_finisher *row_finisher_new(const struct plan *plan, uint32_t view)
+{
+    ASSERT_CMP(view, <, plan->view_count);
+    struct row_finisher *f = xcalloc(1, sizeof *f);
+    f->view = &plan->views[view];
+    arena_init(&f->memory);
+    arena_init(&f->row);
+    pool_init(&f->pool);
+    expr_machine_open(&f->machine, &f->view->final, 1);
+    bool group = f->view->kind == PLAN_GROUP;
+    ASSERT_CMP(f->view->final.input_count, ==,
+               group ? f->view->key_count + f->view->aggregate_count : f->view->append_count);
+    agg_layout_init(&f->layout, &f->memory, f->view->aggregates,
+                    group ? f->view->aggregate_count : 0);
+    f->state = arena_calloc(&f->memory, f->layout.bytes);
+    f->part = arena_calloc(&f->memory, f->layout.bytes);
+    f->values = arena_calloc(&f->memory, (f->view->output_count + 1) * sizeof *f->values);
+    return f;
+}
+
+void row_finisher_free(struct row_finisher *f)
+{
+    if (f == NULL) {
+        return;
+    }
+    agg_state_free(&f->layout, f->state, &f->pool);
+    expr_machine_close(&f->machine);
+    pool_close(&f->pool);
+    arena_free(&f->row);
+    arena_free(&f->memory);
+    free(f);
+}
+
+void row_finisher_begin(struct row_finisher *f, int64_t window_end, const uint8_t *key,
+                        size_t key_len)
+{
+    agg_state_free(&f->layout, f->state, &f->pool);
+    memset(f->state, 0, f->layout.bytes);
+    arena_reset(&f->row);
+    f->parts = 0;
+    f->window_end = window_end;
+    /* The values given back may be texts of the key, and outlive the caller's copy. */
+    uint8_t *copy = arena_alloc(&f->row, key_len);
+    if (key_len > 0) {
+        memcpy(copy, key, key_len);
+    }
+    f->key = copy;
+    f->key_len = key_len;
+}
+
+static void set_register(struct expr_vec *vec, const struct kappa_value *value)
+{
+    vec->state[0] = value->is_null ? EXPR_NULL : EXPR_OK;
+    if (value->is_null) {
+        return;
+    }
+    if (vec->type == KAPPA_TYPE_TEXT) {
+        vec->s[0] = value->s;
+    } else if (vec->type == KAPPA_TYPE_DOUBLE) {
+        vec->d[0] = value->d;
+    } else {
+        vec->i[0] = value->i;
+    }
+}
+
+/* An append row: its columns are the inputs of the final program. */
+static int add_columns(struct row_finisher *f, const uint8_t *value, size_t len, struct err *err)
+{
+    uint8_t *copy = arena_alloc(&f->row, len);
+    if (len > 0) {
+        memcpy(copy, value, len);
+    }
+    size_t pos = 0;
+    bool good = true;
+    for (uint32_t c = 0; c < f->view->append_count && good; c++) {
+        struct expr_vec *vec = &f->machine.registers[c];
+        struct kappa_value column = {.type = vec->type};
+        good = pos < len && copy[pos] <= 1;
+        column.is_null = good && copy[pos++] == 1;
+        good = good && (column.is_null || value_decode(copy, len, &pos, &column));
+        set_register(vec, &column);
+    }
+    if (!good || pos != len) {
+        return err_set(err, KE_CORRUPT, "table %s: a row's value does not decode",
+                       f->view->shape.name);
+    }
+    return 0;
+}
+
+int row_finisher_add(struct row_finisher *f, const uint8_t *value, size_t value_len,
+                     struct err *err)
+{
+    f->parts++;
+    if (f->view->kind == PLAN_APPEND) {
+        ASSERT_CMP(f->parts, ==, 1);
+        return add_columns(f, value, value_len, err);
+    }
+    memset(f->part, 0, f->layout.bytes);
+    int rc = agg_decode(&f->layout, f->part, &f->pool, value, value_len, err);
+    if (rc == 0) {
+        agg_merge(&f->layout, f->state, f->part, &f->pool);
+    } else {
+        err_prefix(err, "table %s", f->view->shape.name);
+    }
+    agg_state_free(&f->layout, f->part, &f->pool);
+    return rc;
+}
+
+static int set_keys(struct row_finisher *f, struct err *err)
+{
+    size_t pos = 0;
+    for (uint32_t k = 0; k < f->view->key_count; k++) {
+        const struct plan_key *key = &f->view->keys[k];
+        struct kappa_value value = {.type = KAPPA_TYPE_TIMESTAMPTZ, .i = f->window_end};
+        if (key->role == PLAN_KEY_WINDOW_START) {
+            value.i -= f->view->window_us;
+        } else if (key->role == PLAN_KEY_COLUMN) {
+            int rc = key_take(f->key, f->key_len, &pos, key->type, &f->row, &value, err);
+            if (rc < 0) {
+                err_prefix(err, "table %s", f->view->shape.name);
+                return rc;
+            }
+        }
+        set_register(&f->machine.registers[k], &value);
+    }
+    if (pos != f->key_len) {
+        return err_set(err, KE_CORRUPT, "table %s: a row's key is too long", f->view->shape.name);
+    }
+    return 0;
+}
+
+static int value_error(const struct row_finisher *f, const char *column, enum expr_state state,
+                       struct err *err)
+{
+    return err_set(err, state == EXPR_ERROR_LIMIT ? KE_LIMIT : KE_REFUSED, "%s: %s: %s",
+                   f->view->shape.name, column, expr_error_text(state));
+}
+
+/* 1: the row stays; 0: HAVING refuses it. */
+static int check_having(const struct row_finisher *f, struct err *err)
+{
+    if (f->view->having == PLAN_NONE) {
+        return 1;
+    }
+    enum expr_state state = EXPR_OK;
+    struct kappa_value having = expr_value(&f->machine.registers[f->view->having], 0, &state);
+    if (state >= EXPR_ERROR_FIRST) {
+        return value_error(f, "HAVING", state, err);
+    }
+    return !having.is_null && having.i != 0;
+}
+
+int row_finisher_finish(struct row_finisher *f, const struct kappa_value **values, struct err *err)
+{
+    ASSERT(f->parts > 0);
+    if (f->view->kind == PLAN_GROUP) {
+        int rc = set_keys(f, err);
+        if (rc < 0) {
+            return rc;
+        }
+        for (uint32_t a = 0; a < f->view->aggregate_count; a++) {
+            agg_result(&f->layout.slots[a], f->state,
+                       &f->machine.registers[f->view->key_count + a]);
+        }
+    }
+    expr_run(&f->machine, 1);
+    int rc = check_having(f, err);
+    for (uint32_t o = 0; o < f->view->output_count && rc > 0; o++) {
+        enum expr_state state = EXPR_OK;
+        f->values[o] = expr_value(&f->machine.registers[f->view->outputs[o].reg], 0, &state);
+        if (state >= EXPR_ERROR_FIRST) {
+            return value_error(f, f->view->outputs[o].name, state, err);
+        }
+    }
+    *values = f->values;
+    return rc;
+}

@@ -1,0 +1,72 @@
+/* Files of the embedded log. Own header: file.h. */
+#include "log/file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int file_write_at(int fd, const void *bytes, size_t len, int64_t at, const char *path,
+                  struct err *err)
+{
+    const uint8_t *p = bytes;
+    while (len > 0) {
+        ssize_t n = pwrite(fd, p, len, at);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            return err_errno(err, n == 0 ? ENOSPC : errno, "cannot write %s", path);
+        }
+        p += n;
+        len -= (size_t)n;
+        at += n;
+    }
+    return 0;
+}
+
+int file_sync(int fd, const char *path, struct err *err)
+{
+    if (fdatasync(fd) != 0) {
+        return err_errno(err, errno, "cannot sync %s", path);
+    }
+    return 0;
+}
+
+int file_create(const char *path, const void *bytes, size_t len, int *fd, struct err *err)
+{
+    int file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (file < 0) {
+        return err_errno(err, errno, "cannot create %s", path);
+    }
+    int rc = file_write_at(file, bytes, len, 0, path, err);
+    if (rc == 0) {
+        rc = file_sync(file, path, err);
+    }
+    if (rc != 0) {
+        (void)close(file);
+        (void)unlink(path);
+        return rc;
+    }
+    *fd = file;
+    return 0;
+}
+
+int file_sync_dir(const char *path, struct err *err)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return err_errno(err, errno, "cannot open %s", path);
+    }
+    int rc = file_sync(fd, path, err);
+    (void)close(fd);
+    return rc;
+}
+
+int file_make_dir(const char *path, struct err *err)
+{
+    if (mkdir(path, 0777) != 0 && errno != EEXIST) {
+        return err_errno(err, errno, "cannot make the folder %s", path);
+    }
+    return 0;
+}

@@ -1,0 +1,21 @@
+/* What the embedded log does with files, with the errors translated: whole writes, files that are
+ * created at once, folders that are synced. */
+#ifndef KAPPA_LOG_FILE_H
+#define KAPPA_LOG_FILE_H
+
+#include "base/err.h"
+
+/* All of the bytes, or an error (DISK_FULL, IO); what was written until then is unspecified. */
+int file_write_at(int fd, const void *bytes, size_t len, int64_t at, const char *path,
+                  struct err *err) must_check;
+/* Creates (or empties) the file, writes the bytes, syncs. *fd: open for reading and writing, the
+ * caller's to close. Nothing is left behind on error. */
+int file_create(const char *path, const void *bytes, size_t len, int *fd,
+                struct err *err) must_check;
+int file_sync(int fd, const char *path, struct err *err) must_check;
+/* Makes creations, renames and removals in the folder durable. */
+int file_sync_dir(const char *path, struct err *err) must_check;
+/* mkdir; an existing folder is fine. */
+int file_make_dir(const char *path, struct err *err) must_check;
+
+#endif

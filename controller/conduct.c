@@ -1,0 +1,391 @@
+/* Conducts a swap: sends what swap.c decides, writes COMMIT, tells everybody. Own header:
+ * core_inside.h.
+ *
+ *     conduct_start     hold to both                       (PREPARE)
+ *     held, held        run_to(C) to both                  (RUN_TO)
+ *     at_cut, at_cut    checks                             (CHECK)
+ *     commit            one catalog transaction            (COMMIT: from here on it has happened)
+ *                       serving on/off, release, receipt   (RELEASE)
+ *
+ * Whatever goes wrong before COMMIT (a worker ends, the hold runs out, the catalog refuses) ends in
+ * conduct_give_up: both are released, the reason is kept and shown, and an automatic swap is tried
+ * again with backoff.
+ *
+ * An old version whose worker cannot go on does not hold up its successor: it stands where it
+ * stands, the new one runs at least up to there, and the old one becomes failed instead of
+ * standby. */
+#include "controller/core_inside.h"
+
+#include "base/trace.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Start ---- */
+
+static const char *plural(int64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
+/* Why this version cannot be swapped in now: 0 when it can. */
+static int check_new(const struct core_version *version, struct err *err)
+{
+    uint32_t number = version->number;
+    const char *state = state_name(&version_states, version->state);
+    if (version->state == VERSION_SERVING) {
+        return err_set(err, KE_REFUSED, "v%u is already serving", number);
+    }
+    int64_t lag = lag_records(&version->lag);
+    if (version_is_candidate((enum version_state)version->state) &&
+        version->state != VERSION_READY) {
+        int rc = lag == CATCHUP_UNKNOWN
+                     ? err_set(err, KE_REFUSED, "v%u is not caught up: it is %s", number, state)
+                     : err_set(err, KE_REFUSED, "v%u is not caught up: lag %lld record%s, %s",
+                               number, (long long)lag, plural(lag), state);
+        err_hint(err, "kappa wait %s %u --for caught-up", version->processor->name, number);
+        return rc;
+    }
+    if (!version_may_serve((enum version_state)version->state)) {
+        int rc = err_set(err, KE_REFUSED, "v%u is %s", number, state);
+        err_hint(err,
+                 version->state == VERSION_PAUSED
+                     ? "kappa resume %s %u"
+                     : "kappa replay %s builds a new version of the serving definition",
+                 version->processor->name, number);
+        return rc;
+    }
+    if (!child_is_open(&version->child)) {
+        return err_set(err, KE_AGAIN, "the worker of v%u is not running%s%s", number,
+                       version->child.exit.code != 0 ? ": " : " yet",
+                       version->child.exit.code != 0 ? version->child.exit.text : "");
+    }
+    if (!lag_is_ready(&version->lag)) {
+        return lag == CATCHUP_UNKNOWN
+                   ? err_set(err, KE_AGAIN, "the lag of v%u is not known yet", number)
+                   : err_set(err, KE_REFUSED, "v%u is not caught up: lag %lld record%s", number,
+                             (long long)lag, plural(lag));
+    }
+    return 0;
+}
+
+/* What the old version does in the swap; negative: it must be waited for. */
+static int part_of_old(const struct core_version *old, enum swap_part *part, struct err *err)
+{
+    if (old == NULL) {
+        *part = SWAP_ABSENT;
+    } else if (child_is_open(&old->child)) {
+        *part = SWAP_LIVE;
+    } else if (old->child.blocked) {
+        *part = SWAP_STILL;
+    } else {
+        return err_set(err, KE_AGAIN, "the worker of the serving v%u is not running%s%s",
+                       old->number, old->child.exit.code != 0 ? ": " : " yet",
+                       old->child.exit.code != 0 ? old->child.exit.text : "");
+    }
+    return 0;
+}
+
+static struct core_version *side_version(const struct core_swap *swap, enum swap_side side)
+{
+    return side == SWAP_OLD ? swap->old : swap->new;
+}
+
+static bool side_is_live(const struct core_swap *swap, enum swap_side side)
+{
+    return swap->swap.party[side].part == SWAP_LIVE;
+}
+
+static void set_party(struct core_swap *swap, enum swap_side side, enum swap_part part)
+{
+    struct core_version *version = side_version(swap, side);
+    if (part == SWAP_ABSENT) {
+        swap_party_set(&swap->swap, side, part, NULL, NULL, 0);
+        return;
+    }
+    uint32_t *map = partitions_map(&swap->partitions, json_object_get(version->object, "inputs"));
+    swap_party_set(&swap->swap, side, part, map, version->lag.next, version->lag.count);
+    free(map);
+}
+
+static void send_both(struct core *core, struct core_swap *swap, const char *word)
+{
+    for (int side = 0; side < SWAP_SIDES; side++) {
+        if (side_is_live(swap, (enum swap_side)side)) {
+            json_t *message = json_pack("{s:s, s:I}", "do", word, "id", (json_int_t)swap->swap.id);
+            ASSERT(message != NULL);
+            child_send(core, &side_version(swap, (enum swap_side)side)->child, message);
+        }
+    }
+}
+
+int conduct_start(struct core *core, struct core_version *version, const char *why, const char *who,
+                  void *request, struct err *err)
+{
+    struct core_processor *processor = version->processor;
+    struct core_swap *swap = &processor->swap;
+    if (swap->active && swap->new == version &&request != NULL) {
+        waiters_add(&swap->waiters, request);
+        return 0;
+    }
+    if (swap->active) {
+        return err_set(err, KE_BUSY, "a swap to v%u is under way", swap->new->number);
+    }
+    struct core_version *old = core_serving(processor);
+    enum swap_part part = SWAP_ABSENT;
+    int rc = check_new(version, err);
+    if (rc == 0) {
+        rc = part_of_old(old, &part, err);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    swap->active = true;
+    swap->old = old;
+    swap->new = version;
+    swap->why = why;
+    swap->who = xstrdup(who);
+    swap->since_ms = core_now_ms(core);
+    partitions_open(&swap->partitions, old != NULL ? json_object_get(old->object, "inputs") : NULL,
+                    json_object_get(version->object, "inputs"));
+    swap_open(&swap->swap, ++core->last_id, swap->partitions.count, core_now_us(core), HOLD_US_MAX);
+    set_party(swap, SWAP_OLD, part);
+    set_party(swap, SWAP_NEW, SWAP_LIVE);
+    if (request != NULL) {
+        waiters_add(&swap->waiters, request);
+    }
+    trace(TRACE_DEBUG, "%s: swap to v%u begins (%s)", processor->name, version->number, why);
+    send_both(core, swap, "hold");
+    return 0;
+}
+
+/* ---- Ends ---- */
+
+static void swap_clear(struct core_swap *swap)
+{
+    swap_close(&swap->swap);
+    json_decref(swap->at_cut[SWAP_OLD]);
+    json_decref(swap->at_cut[SWAP_NEW]);
+    json_decref(swap->receipt);
+    partitions_close(&swap->partitions);
+    free(swap->who);
+    struct core_swap kept = {.error = swap->error,
+                             .backoff_us = swap->backoff_us,
+                             .try_us = swap->try_us,
+                             .waiters = swap->waiters};
+    *swap = kept;
+}
+
+void conduct_give_up(struct core *core, struct core_processor *processor, const struct err *error)
+{
+    struct core_swap *swap = &processor->swap;
+    if (!swap->active || core->dead) {
+        return;
+    }
+    struct err reason = *error;
+    err_prefix(&reason, "the swap to v%u was given up", swap->new->number);
+    trace(TRACE_WARN, "%s: %s", processor->name, reason.text);
+    swap_fail(&swap->swap);
+    send_both(core, swap, "release");
+    swap->error = reason;
+    swap->backoff_us = swap->backoff_us == 0 ? SWAP_BACKOFF_US
+                                             : i64_min(2 * swap->backoff_us, SWAP_BACKOFF_US_MAX);
+    swap->try_us = core_now_us(core) + swap->backoff_us;
+    swap_clear(swap);
+    waiters_reply(core, &swap->waiters, NULL, &reason);
+}
+
+bool conduct_involves(const struct core_version *version)
+{
+    const struct core_swap *swap = &version->processor->swap;
+    return swap->active && (swap->old == version || swap->new == version);
+}
+
+void conduct_give_up_version(struct core *core, struct core_version *version,
+                             const struct err *error)
+{
+    if (conduct_involves(version)) {
+        struct err reason = *error;
+        err_prefix(&reason, "v%u", version->number);
+        conduct_give_up(core, version->processor, &reason);
+    }
+}
+
+void conduct_close(struct core *core, struct core_processor *processor)
+{
+    struct err err = {0};
+    (void)err_set(&err, KE_CLOSED, "the server is shutting down");
+    if (processor->swap.active) {
+        swap_clear(&processor->swap);
+    }
+    waiters_reply(core, &processor->swap.waiters, NULL, &err);
+}
+
+/* ---- COMMIT and RELEASE ---- */
+
+static void send_serving(struct core *core, struct core_version *version, bool on)
+{
+    json_t *message = json_pack("{s:s, s:b}", "do", "serving", "on", on);
+    ASSERT(message != NULL);
+    child_send(core, &version->child, message);
+}
+
+static void swap_release(struct core *core, struct core_processor *processor)
+{
+    struct core_swap *swap = &processor->swap;
+    swap_committed(&swap->swap);
+    send_serving(core, swap->new, true);
+    if (swap->old != NULL) {
+        send_serving(core, swap->old, false);
+    }
+    send_both(core, swap, "release");
+    int64_t hold_us = core_now_us(core) - swap->swap.started_us;
+    trace(TRACE_INFO, "%s: v%u serves instead of v%u, epoch %llu, held %.1f ms (%s)",
+          processor->name, swap->new->number, swap->old != NULL ? swap->old->number : 0,
+          (unsigned long long)swap->epoch, (double)hold_us / 1000.0, swap->why);
+    object_set(swap->receipt, "hold_ms", json_real((double)hold_us / 1000.0));
+    conduct_correct_hold(core, processor);
+    json_t *receipt = json_incref(swap->receipt);
+    swap->error.code = 0;
+    swap->backoff_us = 0;
+    swap->try_us = 0;
+    swap_clear(swap);
+    waiters_reply(core, &swap->waiters, receipt, NULL);
+    json_decref(receipt);
+}
+
+static void swap_finish(struct core *core, struct core_processor *processor)
+{
+    struct err err = {0};
+    int rc = swap_may_commit(&processor->swap.swap, core_now_us(core), &err);
+    if (rc == 0) {
+        rc = conduct_commit(core, processor, &err);
+    }
+    if (rc == 0) {
+        swap_release(core, processor);
+    } else {
+        conduct_give_up(core, processor, &err);
+    }
+}
+
+/* ---- Events ---- */
+
+static void send_cut(struct core *core, struct core_swap *swap)
+{
+    for (int side = 0; side < SWAP_SIDES; side++) {
+        struct core_version *version = side_version(swap, (enum swap_side)side);
+        if (side_is_live(swap, (enum swap_side)side)) {
+            int64_t *cut = xcalloc(version->lag.count, sizeof *cut);
+            swap_cut_of(&swap->swap, (enum swap_side)side, cut);
+            json_t *message =
+                json_pack("{s:s, s:I, s:o}", "do", "run_to", "id", (json_int_t)swap->swap.id, "cut",
+                          lag_offsets_json(cut, version->lag.count));
+            ASSERT(message != NULL);
+            child_send(core, &version->child, message);
+            free(cut);
+        }
+    }
+}
+
+static int on_held(struct core *core, struct core_swap *swap, enum swap_side side,
+                   const int64_t *next, uint64_t id, struct err *err)
+{
+    uint32_t before = swap->swap.step;
+    int rc = swap_held(&swap->swap, side, id, next, side_version(swap, side)->lag.count, err);
+    if (rc == 0 && before == SWAP_PREPARE && swap->swap.step == SWAP_RUN_TO) {
+        send_cut(core, swap);
+    }
+    return rc;
+}
+
+static int on_at_cut(struct core_swap *swap, enum swap_side side, const int64_t *cut, uint64_t id,
+                     const json_t *event, struct err *err)
+{
+    if (id == swap->swap.id) {
+        json_decref(swap->at_cut[side]);
+        swap->at_cut[side] = json_incref((json_t *)(uintptr_t)event);
+    }
+    return swap_at_cut(&swap->swap, side, id, cut, side_version(swap, side)->lag.count, err);
+}
+
+void conduct_event(struct core *core, struct core_version *version, const json_t *event)
+{
+    struct core_swap *swap = &version->processor->swap;
+    if (!conduct_involves(version)) {
+        return;
+    }
+    enum swap_side side = version == swap->old ? SWAP_OLD : SWAP_NEW;
+    uint64_t id = (uint64_t)json_int(event, "id", 0);
+    bool held = strcmp(json_text(event, "is", ""), "held") == 0;
+    int64_t *offsets = xcalloc(version->lag.count, sizeof *offsets);
+    struct err err = {0};
+    int rc = 0;
+    if (!lag_offsets(json_object_get(event, held ? "next" : "cut"), offsets, version->lag.count)) {
+        rc = id != swap->swap.id ? 0
+                                 : err_set(&err, KE_INTERNAL, "the worker of v%u answers nonsense",
+                                           version->number);
+    } else if (held) {
+        rc = on_held(core, swap, side, offsets, id, &err);
+    } else {
+        rc = on_at_cut(swap, side, offsets, id, event, &err);
+    }
+    free(offsets);
+    if (rc != 0) {
+        conduct_give_up(core, version->processor, &err);
+    } else if (swap->swap.step == SWAP_CHECK && !core->dead) {
+        swap_finish(core, version->processor);
+    }
+}
+
+/* ---- Ticks ---- */
+
+static void run_out(struct core *core, struct core_processor *processor)
+{
+    const struct core_swap *swap = &processor->swap;
+    enum swap_side side = SWAP_NEW;
+    const char *what = swap_waits_for(&swap->swap, &side);
+    struct err err = {0};
+    (void)err_set(&err, KE_TIMEOUT, "the hold of %lld ms ran out waiting for v%u %s",
+                  (long long)(HOLD_US_MAX / 1000), side_version(swap, side)->number, what);
+    conduct_give_up(core, processor, &err);
+}
+
+/* The one to swap in without being asked: the newest ready one, if it is newer than all that ever
+ * served. So an automatic swap never goes back. */
+static struct core_version *auto_candidate(struct core_processor *processor)
+{
+    for (uint32_t i = processor->version_count; i-- > 0;) {
+        struct core_version *version = processor->versions[i];
+        if (version_has_served((enum version_state)version->state) ||
+            json_bool(version->object, "barred", false)) {
+            return NULL;
+        }
+        if (version->state == VERSION_READY &&
+            strcmp(json_text(version->object, "swap", "auto"), "auto") == 0) {
+            return version;
+        }
+    }
+    return NULL;
+}
+
+void conduct_tick(struct core *core, struct core_processor *processor)
+{
+    struct core_swap *swap = &processor->swap;
+    if (core->dead || core->stopping) {
+        return;
+    }
+    if (swap->active) {
+        if (swap_expired(&swap->swap, core_now_us(core))) {
+            run_out(core, processor);
+        }
+        return;
+    }
+    struct core_version *version = auto_candidate(processor);
+    if (version != NULL && core_now_us(core) >= swap->try_us) {
+        struct err err = {0};
+        if (conduct_start(core, version, "auto", "kappa", NULL, &err) != 0) {
+            swap->error = err;
+            swap->try_us = core_now_us(core) + SWAP_BACKOFF_US;
+        }
+    }
+}

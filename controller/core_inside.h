@@ -1,0 +1,268 @@
+/* What the files of the brain share: its model of processors, versions and workers, and who calls
+ * whom. Not for others (core.h is).
+ *
+ *     core.c      open, close, tick, moves of versions    change.c    catalog transactions
+ *     children.c  starting, stopping, removing
+ *     events.c    what workers say                    conduct.c   conducts a swap, commit.c its COMMIT
+ *     requests.c  control calls      deploy.c  deploy, replay         verify.c   status.c
+ */
+#ifndef KAPPA_CONTROLLER_CORE_INSIDE_H
+#define KAPPA_CONTROLLER_CORE_INSIDE_H
+
+#include "base/limits.h"
+#include "controller/core.h"
+#include "controller/lag.h"
+#include "controller/partitions.h"
+#include "controller/swap.h"
+#include "controller/versions.h"
+
+/* ---- Times ---- */
+#define HOLD_US_MAX          INT64_C(2000000) /* readers see an old cut for this long at most */
+#define SWAP_BACKOFF_US      INT64_C(200000)  /* after a failed try; doubles */
+#define SWAP_BACKOFF_US_MAX  INT64_C(30000000)
+#define START_BACKOFF_US     INT64_C(100000) /* after an exit; doubles */
+#define START_BACKOFF_US_MAX INT64_C(10000000)
+#define HEALTHY_US           INT64_C(30000000) /* running for so long: the backoff starts anew */
+#define STOP_US_MAX          INT64_C(10000000) /* to drain; then it is killed */
+#define CATALOG_RETRY_US     INT64_C(1000000)  /* after a catalog transaction that failed */
+
+/* ---- The model ---- */
+
+enum child_phase {
+    CHILD_OFF,      /* no process */
+    CHILD_STARTING, /* `open` was sent */
+    CHILD_OPEN,     /* it said `opened` */
+    CHILD_STOPPING  /* its exit is expected */
+};
+
+/* A worker process and what is known of it. */
+struct child {
+    uint64_t id; /* of this incarnation; 0 when off */
+    enum child_phase phase;
+    int pid;
+    bool sealed;    /* its environments are synced */
+    bool seal_sent; /* in this incarnation */
+    bool blocked;   /* cannot go on: not started again until a person says so */
+    uint32_t restarts;
+    int64_t started_us;
+    int64_t start_us;   /* not started before (backoff) */
+    int64_t backoff_us; /* 0: healthy */
+    int64_t kill_us;    /* STOPPING: killed when not gone by then */
+    struct err said;    /* its `failed` event; code 0 when none */
+    struct err exit;    /* why the last incarnation ended unasked; code 0 when none or healed */
+    json_t *stats;      /* the last `progress` event, or NULL; owned */
+};
+
+struct core_version {
+    struct core_processor *processor;
+    uint32_t number;
+    json_t *object; /* as in the catalog; owned */
+    uint32_t state; /* enum version_state, from the object */
+    struct lag lag;
+    struct child child;
+    bool files_gone;   /* aborted: its directory was removed */
+    void *drop;        /* the request that waits for its end, or NULL */
+    bool dropping;     /* no way back: it disappears when its worker is gone */
+    int64_t remove_us; /* not tried before (removing failed) */
+};
+
+/* A request that waits for something. */
+struct core_waiter {
+    struct core_waiter *next;
+    void *request;
+};
+
+/* The swap under way, and what remains of the last one. */
+struct core_swap {
+    bool active;
+    struct swap swap;
+    struct core_version *old; /* or NULL */
+    struct core_version *new;
+    struct partitions partitions; /* of both: cuts are numbered so */
+    json_t *at_cut[SWAP_SIDES];   /* the workers' answers, for the receipt; owned */
+    const char *why;              /* "auto", "swap", "rollback" */
+    char *who;                    /* owned */
+    int64_t since_ms;
+    uint64_t epoch;  /* from COMMIT on: of the receipt */
+    json_t *receipt; /* from COMMIT on; owned */
+    struct core_waiter *waiters;
+    struct err error;   /* why the last try failed; code 0 when it did not */
+    int64_t backoff_us; /* of automatic tries */
+    int64_t try_us;     /* no automatic try before */
+};
+
+struct core_processor {
+    char *name;                     /* owned */
+    json_t *object;                 /* as in the catalog; owned */
+    struct core_version **versions; /* ascending numbers; owned */
+    uint32_t version_count;
+    struct core_swap swap;
+};
+
+struct core_verify; /* verify.c */
+
+struct core {
+    struct core_ops ops;
+    struct catalog *catalog;
+    struct log *log;
+    const json_t *log_config;
+    char *data_dir; /* owned */
+    uint32_t shards;
+    int64_t cache_bytes;
+    int64_t standby_ms;
+    bool standby_forced;
+    struct core_processor **processors; /* by name; owned */
+    uint32_t processor_count;
+    struct core_verify *verifies; /* under way; chain */
+    struct core_waiter *jobs;     /* requests that wait for a job: answered at close */
+    uint32_t jobs_out;
+    uint64_t last_id;   /* of workers and swaps: ids are never used twice */
+    int64_t catalog_us; /* moves that nobody asked for wait until then (it failed to write) */
+    bool stopping;
+    bool dead; /* a fail point was taken, or the catalog is in doubt */
+};
+
+/* ---- core.c ---- */
+int64_t core_now_us(const struct core *core);
+int64_t core_now_ms(const struct core *core);
+/* Calls the fail point; true: the process is dead. */
+bool core_dies(struct core *core, const char *step);
+void core_reply(struct core *core, void *request, json_t *body, const struct err *err);
+void core_run_job(struct core *core, struct core_job *job);
+struct core_processor *core_processor_find(struct core *core, const char *name);
+struct core_version *core_version_find(struct core_processor *processor, uint32_t number);
+struct core_version *core_serving(struct core_processor *processor);
+/* Number of tables of a version, and the name of one. */
+uint32_t version_table_count(const struct core_version *version);
+const char *version_table(const struct core_version *version, uint32_t index);
+/* Writes the move to the catalog, then makes it. extra: members to set with it (taken), or NULL. */
+int version_move(struct core *core, struct core_version *version, enum version_state to,
+                 json_t *extra, struct err *err) must_check;
+/* The same without being asked: failing is logged and tried again later. True when done. */
+bool version_move_self(struct core *core, struct core_version *version, enum version_state to,
+                       json_t *extra);
+/* It cannot go on: failed, or serving with the error shown. */
+void version_fail(struct core *core, struct core_version *version, const struct err *error);
+/* Looks at everything about one version (or processor) and does what is due. A version whose drop
+ * is complete is freed. */
+void version_advance(struct core *core, struct core_version *version);
+void processor_advance(struct core *core, struct core_processor *processor);
+/* Where a paused one goes back to. */
+enum version_state version_paused_from(const struct core_version *version);
+
+/* ---- change.c ---- */
+/* One catalog transaction over several objects. Memory takes the new objects when it is durable.
+ *
+ *     change_begin -> change_version, change_processor, change_catalog calls... -> change_commit
+ *
+ * Errors are kept: only change_commit says so. */
+struct change_item {
+    char *key;                    /* owned */
+    const json_t *known;          /* what the catalog holds now, or NULL; borrowed */
+    json_t *object;               /* what it will hold, or NULL: deleted; owned */
+    struct core_version *version; /* whose object it is, or NULL */
+    struct core_processor *processor;
+};
+
+struct change {
+    struct core *core;
+    struct change_item *items; /* owned */
+    uint32_t count;
+    int rc;
+    struct err err;
+};
+
+void change_begin(struct change *change, struct core *core);
+/* object is taken. */
+void change_version(struct change *change, struct core_version *version, json_t *object);
+void change_processor(struct change *change, struct core_processor *processor, json_t *object);
+/* Objects that are not (yet) in the model: known as in struct change_item; object is taken. */
+void change_put(struct change *change, const char *key, const json_t *known, json_t *object);
+void change_pointer(struct change *change, const char *table, const char *processor,
+                    uint32_t version, uint64_t epoch);
+void change_pointer_delete(struct change *change, const char *table);
+void change_version_delete(struct change *change, const struct core_version *version);
+int change_commit(struct change *change, struct err *err) must_check;
+
+/* A changed copy of the version's object: state and its time are set. */
+json_t *version_object_in(const struct core *core, const struct core_version *version,
+                          enum version_state state);
+/* Sets a member; the value is taken. */
+void object_set(json_t *object, const char *name, json_t *value);
+/* Reads the whole catalog into the model. */
+int change_load(struct core *core, struct err *err) must_check;
+/* Model only. */
+struct core_processor *model_processor_add(struct core *core, const char *name, json_t *object);
+struct core_version *model_version_add(struct core_processor *processor, json_t *object);
+void model_version_remove(struct core_version *version);
+void model_free(struct core *core);
+
+/* ---- children.c ---- */
+/* Starts, stops, kills, restarts and removes, as the version's state asks. Frees a version whose
+ * drop is complete. */
+void child_reconcile(struct core *core, struct core_version *version);
+void child_send_word(struct core *core, struct child *child, const char *word);
+/* message is taken. */
+void child_send(struct core *core, struct child *child, json_t *message);
+/* The next start comes later than the last one did. */
+void child_back_off(struct core *core, struct child *child);
+/* The process; false and backoff when it does not start. open is taken. */
+bool child_start(struct core *core, struct child *child, const char *name, json_t *open);
+void child_stop(struct core *core, struct child *child, bool kill);
+/* Kills one that does not end. */
+void child_watch(struct core *core, struct child *child);
+void child_free(struct child *child);
+/* {"do":"open",...} for a version's own worker. */
+json_t *child_open_message(const struct core *core, const struct core_version *version);
+bool child_is_open(const struct child *child);
+
+/* ---- events.c ---- */
+/* {"code","message","hint"} as an error; INTERNAL when it is none. */
+void error_from_json(const json_t *body, struct err *err);
+/* The other way: a new reference, null when code is 0. */
+json_t *error_to_json(const struct err *err);
+
+/* ---- conduct.c ---- */
+/* Begins a swap to `version`; request: who waits for the receipt, or NULL. Non-zero: nothing was
+ * begun, the request is still the caller's. */
+int conduct_start(struct core *core, struct core_version *version, const char *why, const char *who,
+                  void *request, struct err *err) must_check;
+/* A `held` or `at_cut` event. */
+void conduct_event(struct core *core, struct core_version *version, const json_t *event);
+/* COMMIT: writes pointers, roles, receipt. Memory is as the catalog when it returns 0. */
+int conduct_commit(struct core *core, struct core_processor *processor, struct err *err) must_check;
+/* The receipt was written before the hold ended: now the whole hold is known. */
+void conduct_correct_hold(struct core *core, struct core_processor *processor);
+/* Ends a swap under way without a change. */
+void conduct_give_up(struct core *core, struct core_processor *processor, const struct err *error);
+/* The same if the version takes part in it. */
+void conduct_give_up_version(struct core *core, struct core_version *version,
+                             const struct err *error);
+/* Does it take part in a swap under way? */
+bool conduct_involves(const struct core_version *version);
+/* Runs out a hold; begins automatic swaps. */
+void conduct_tick(struct core *core, struct core_processor *processor);
+void conduct_close(struct core *core, struct core_processor *processor);
+
+/* ---- deploy.c, verify.c, status.c, requests.c ---- */
+void deploy_request(struct core *core, void *request, const char *processor, const json_t *body);
+void replay_request(struct core *core, void *request, struct core_processor *processor,
+                    const json_t *body);
+void verify_request(struct core *core, void *request, struct core_version *version);
+struct child *verify_child(struct core *core, uint64_t worker, struct core_verify **out);
+void verify_event(struct core *core, struct core_verify *verify, const json_t *event);
+void verify_exited(struct core *core, struct core_verify *verify, const struct err *cause);
+uint32_t verify_workers_left(const struct core *core);
+void verify_tick(struct core *core);
+void verify_shutdown(struct core *core);
+void verify_close(struct core *core);
+json_t *status_processor(const struct core *core, const struct core_processor *processor);
+json_t *status_all(const struct core *core);
+/* Requests that wait for a job are kept here. take: false when it was answered already. */
+void waiters_add(struct core_waiter **list, void *request);
+bool waiters_take(struct core_waiter **list, void *request);
+/* Answers all with a copy of body, or err. */
+void waiters_reply(struct core *core, struct core_waiter **list, const json_t *body,
+                   const struct err *err);
+
+#endif

@@ -1,0 +1,450 @@
+/* Making a version: deploy (a new definition) and replay (the serving definition again). Own header:
+ * core_inside.h.
+ *
+ *     request   definition compiled, names checked         SQL errors come back whole
+ *     job       topics asked: partitions, identity, where to start, where the end is now
+ *     done      names checked again, one catalog transaction, the worker starts
+ *
+ * Nothing is written before all of it is known to be right. The checks of names are made twice,
+ * since another deploy may have come between. */
+#include "controller/core_inside.h"
+
+#include "base/trace.h"
+#include "log/log.h"
+#include "processor/plan.h"
+#include "replayer/position.h"
+#include "table/catalog.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct deploy {
+    struct core_job job;
+    void *request;
+    struct log *log; /* borrowed from the core */
+    char *name;      /* all owned */
+    char *file;
+    char *sql;
+    char *from;
+    char *swap;
+    char *who;
+    bool again; /* replay: the same definition is what is wanted */
+    uint32_t shards;
+    int64_t cache_bytes;
+    struct plan *plan;
+    struct position position;
+    /* What the job found. */
+    struct position_topic *topics; /* per input of the plan; names borrowed from it */
+    uint64_t *identities;
+    struct position_range *ranges; /* per source */
+    uint32_t source_count;
+    bool complete;
+    int rc;
+    struct err err;
+};
+
+static void deploy_free(struct deploy *deploy)
+{
+    free(deploy->name);
+    free(deploy->file);
+    free(deploy->sql);
+    free(deploy->from);
+    free(deploy->swap);
+    free(deploy->who);
+    if (deploy->plan != NULL) {
+        plan_free(deploy->plan);
+    }
+    position_free(&deploy->position);
+    free(deploy->topics);
+    free(deploy->identities);
+    free(deploy->ranges);
+    free(deploy);
+}
+
+/* ---- Checks ---- */
+
+/* A path component that no shell and no URL stumbles over. */
+static bool name_is_valid(const char *name)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    size_t len = strlen(name);
+    if (len == 0 || len > LIMIT_NAME_LEN || strchr(letters, name[0]) == NULL) {
+        return false;
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (strchr(letters, name[i]) == NULL && strchr("_-.", name[i]) == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int check_body(const struct deploy *deploy, struct err *err)
+{
+    if (!name_is_valid(deploy->name)) {
+        int rc = err_set(err, KE_INVALID, "\"%.*s\" is not a name for a processor", LIMIT_NAME_LEN,
+                         deploy->name);
+        err_hint(err, "at most %d letters, digits, '_', '-', '.'; the first a letter or digit",
+                 LIMIT_NAME_LEN);
+        return rc;
+    }
+    if (strlen(deploy->sql) > LIMIT_SQL_LEN) {
+        return err_set(err, KE_LIMIT, "the definition has %zu bytes, at most %d are allowed",
+                       strlen(deploy->sql), LIMIT_SQL_LEN);
+    }
+    if (strcmp(deploy->swap, "auto") != 0 && strcmp(deploy->swap, "manual") != 0) {
+        return err_set(err, KE_INVALID, "\"swap\" is auto or manual, not \"%s\"", deploy->swap);
+    }
+    if (deploy->shards < 1 || deploy->shards > LIMIT_SHARDS) {
+        return err_set(err, KE_INVALID, "\"shards\" must be from 1 to %d", LIMIT_SHARDS);
+    }
+    if (deploy->cache_bytes < 1) {
+        return err_set(err, KE_INVALID, "\"cache_bytes\" must be positive");
+    }
+    return 0;
+}
+
+static bool version_has_table(const struct core_version *version, const char *name)
+{
+    for (uint32_t i = 0; i < version_table_count(version); i++) {
+        if (strcmp(version_table(version, i), name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A table belongs to one processor. */
+static int check_tables(const struct core *core, const struct deploy *deploy, struct err *err)
+{
+    for (uint32_t i = 0; i < core->processor_count; i++) {
+        const struct core_processor *other = core->processors[i];
+        bool own = strcmp(other->name, deploy->name) == 0;
+        for (uint32_t k = 0; !own && k < other->version_count; k++) {
+            const struct core_version *version = other->versions[k];
+            bool live = version_is_live((enum version_state)version->state);
+            for (uint32_t t = 0; live && t < deploy->plan->view_count; t++) {
+                const char *name = deploy->plan->views[t].shape.name;
+                if (version_has_table(version, name)) {
+                    int rc = err_set(err, KE_EXISTS, "the table \"%s\" belongs to %s (v%u)", name,
+                                     other->name, version->number);
+                    err_hint(err, "name it otherwise, or deploy it as a version of %s",
+                             other->name);
+                    return rc;
+                }
+            }
+        }
+    }
+    return 0;
+}
+
+/* A live version with this definition and start, or NULL. */
+static struct core_version *same_version(struct core *core, const struct deploy *deploy)
+{
+    struct core_processor *processor = core_processor_find(core, deploy->name);
+    char hash[DIGEST_TEXT_LEN + 1];
+    digest_format(deploy->plan->hash, hash);
+    for (uint32_t i = processor != NULL ? processor->version_count : 0; i-- > 0;) {
+        struct core_version *version = processor->versions[i];
+        if (version_is_live((enum version_state)version->state) && !version->dropping &&
+            strcmp(json_text(version->object, "hash", ""), hash) == 0 &&
+            strcmp(json_text(version->object, "from", ""), deploy->from) == 0) {
+            return version;
+        }
+    }
+    return NULL;
+}
+
+/* 1: answered, nothing to do. */
+static int check_model(struct core *core, const struct deploy *deploy, struct err *err)
+{
+    struct core_version *same = deploy->again ? NULL : same_version(core, deploy);
+    if (same != NULL) {
+        json_t *body = json_deep_copy(same->object);
+        object_set(body, "unchanged", json_true());
+        core_reply(core, deploy->request, body, NULL);
+        return 1;
+    }
+    return check_tables(core, deploy, err);
+}
+
+/* ---- The job: questions to the log ---- */
+
+static int ask_topics(struct deploy *deploy)
+{
+    const struct plan *plan = deploy->plan;
+    struct log *log = deploy->log;
+    for (uint32_t i = 0; i < plan->input_count; i++) {
+        struct position_topic *topic = &deploy->topics[i];
+        topic->topic = plan->inputs[i].topic;
+        int rc = log->ops->topic_partitions(log, topic->topic, &topic->partitions, &deploy->err);
+        if (rc == 0) {
+            rc = log->ops->topic_identity(log, topic->topic, &deploy->identities[i], &deploy->err);
+        }
+        if (rc != 0) {
+            return rc;
+        }
+        deploy->source_count += topic->partitions;
+        if (topic->partitions == 0 || deploy->source_count > LIMIT_SOURCES) {
+            return err_set(&deploy->err, KE_LIMIT,
+                           "the inputs have %u partitions, a version reads 1 to %d",
+                           deploy->source_count, LIMIT_SOURCES);
+        }
+    }
+    return 0;
+}
+
+static void deploy_run(struct core_job *job)
+{
+    struct deploy *deploy = container_of(job, struct deploy, job);
+    deploy->rc = ask_topics(deploy);
+    if (deploy->rc == 0) {
+        deploy->ranges = xcalloc(deploy->source_count, sizeof *deploy->ranges);
+        deploy->rc = position_resolve(&deploy->position, deploy->log, deploy->topics,
+                                      deploy->plan->input_count, deploy->ranges, &deploy->complete,
+                                      &deploy->err);
+    }
+}
+
+/* ---- The version object ---- */
+
+static json_t *inputs_json(const struct deploy *deploy)
+{
+    json_t *inputs = json_array();
+    for (uint32_t i = 0; i < deploy->plan->input_count; i++) {
+        json_t *input = json_pack("{s:s, s:I, s:I}", "topic", deploy->topics[i].topic, "identity",
+                                  (json_int_t)deploy->identities[i], "partitions",
+                                  (json_int_t)deploy->topics[i].partitions);
+        ASSERT(input != NULL);
+        int rc = json_array_append_new(inputs, input);
+        ASSERT(rc == 0);
+    }
+    return inputs;
+}
+
+static json_t *tables_json(const struct plan *plan)
+{
+    json_t *tables = json_array();
+    for (uint32_t i = 0; i < plan->view_count; i++) {
+        int rc = json_array_append_new(tables, json_string(plan->views[i].shape.name));
+        ASSERT(rc == 0);
+    }
+    return tables;
+}
+
+static json_t *version_object(const struct core *core, const struct deploy *deploy, int64_t number)
+{
+    char hash[DIGEST_TEXT_LEN + 1];
+    digest_format(deploy->plan->hash, hash);
+    json_t *start = json_array();
+    json_t *target = json_array();
+    for (uint32_t i = 0; i < deploy->source_count; i++) {
+        int rc = json_array_append_new(start, json_integer(deploy->ranges[i].start)) +
+                 json_array_append_new(target, json_integer(deploy->ranges[i].target));
+        ASSERT(rc == 0);
+    }
+    uint32_t shards = deploy->shards < deploy->source_count ? deploy->shards : deploy->source_count;
+    json_int_t now = core_now_ms(core);
+    json_t *object = json_pack(
+        "{s:s, s:I, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:s, s:s, s:o, s:o, s:o, s:o, s:b, "
+        "s:b, s:n, s:n, s:s}",
+        "processor", deploy->name, "version", (json_int_t)number, "state",
+        state_name(&version_states, VERSION_PLANNED), "definition", deploy->sql, "file",
+        deploy->file, "hash", hash, "shards", (json_int_t)shards, "cache_bytes",
+        (json_int_t)deploy->cache_bytes, "created_ms", now, "state_since_ms", now, "swap",
+        deploy->swap, "from", deploy->from, "inputs", inputs_json(deploy), "start", start, "target",
+        target, "tables", tables_json(deploy->plan), "complete", deploy->complete, "barred", 0,
+        "standby_until_ms", "error", "who", deploy->who);
+    ASSERT(object != NULL);
+    return object;
+}
+
+/* Its first message to the worker must fit in a line. */
+static int check_message(const struct core *core, const struct core_version *version,
+                         struct err *err)
+{
+    json_t *message = child_open_message(core, version);
+    struct buf line = {0};
+    json_write(&line, message);
+    size_t len = line.len;
+    buf_free(&line);
+    json_decref(message);
+    return len < LIMIT_MESSAGE_BYTES
+               ? 0
+               : err_set(err, KE_LIMIT,
+                         "definition and sources need %zu bytes, more than the %d "
+                         "of a message to a worker",
+                         len, LIMIT_MESSAGE_BYTES);
+}
+
+static json_t *processor_object(const struct core *core, const struct deploy *deploy,
+                                const struct core_processor *known)
+{
+    if (known != NULL) {
+        return json_copy(known->object);
+    }
+    json_t *object =
+        json_pack("{s:s, s:i, s:i, s:i, s:I}", "processor", deploy->name, "serving", 0, "epoch", 0,
+                  "next_version", 1, "standby_ms", (json_int_t)core->standby_ms);
+    ASSERT(object != NULL);
+    return object;
+}
+
+/* Everything is known: writes the version, then takes it into the model. */
+static int deploy_write(struct core *core, struct deploy *deploy, struct core_version **out)
+{
+    struct core_processor *known = core_processor_find(core, deploy->name);
+    json_t *parent = processor_object(core, deploy, known);
+    int64_t number = json_int(parent, "next_version", 1);
+    object_set(parent, "next_version", json_integer(number + 1));
+    json_t *object = version_object(core, deploy, number);
+
+    /* A stand-in: only to see whether the message fits. */
+    struct core_processor shell = {.name = deploy->name};
+    struct core_version trial = {.processor = &shell, .number = (uint32_t)number, .object = object};
+    int rc = check_message(core, &trial, &deploy->err);
+    if (rc != 0) {
+        json_decref(object);
+        json_decref(parent);
+        return rc;
+    }
+    char key[CATALOG_KEY_LEN];
+    struct change change;
+    change_begin(&change, core);
+    catalog_key_processor(key, deploy->name);
+    change_put(&change, key, known != NULL ? known->object : NULL, json_incref(parent));
+    catalog_key_version(key, deploy->name, (uint32_t)number);
+    change_put(&change, key, NULL, json_incref(object));
+    rc = change_commit(&change, &deploy->err);
+    if (rc != 0) {
+        json_decref(object);
+        json_decref(parent);
+        return rc;
+    }
+    if (known == NULL) {
+        known = model_processor_add(core, deploy->name, parent);
+    } else {
+        json_decref(known->object);
+        known->object = parent;
+    }
+    *out = model_version_add(known, object);
+    return 0;
+}
+
+static void deploy_done(struct core *core, struct core_job *job)
+{
+    struct deploy *deploy = container_of(job, struct deploy, job);
+    struct core_version *version = NULL;
+    if (core == NULL || core->dead || !waiters_take(&core->jobs, deploy->request)) {
+        deploy_free(deploy);
+        return;
+    }
+    int rc = deploy->rc;
+    if (rc == 0 && core->stopping) {
+        rc = err_set(&deploy->err, KE_CLOSED, "the server is shutting down");
+    }
+    if (rc == 0) {
+        rc = check_model(core, deploy, &deploy->err);
+    }
+    if (rc == 0) {
+        rc = deploy_write(core, deploy, &version);
+    }
+    if (rc == 0) {
+        trace(TRACE_INFO, "%s v%u: planned, %u partitions from %s", deploy->name, version->number,
+              deploy->source_count, deploy->from);
+        core_reply(core, deploy->request, json_deep_copy(version->object), NULL);
+        version_advance(core, version);
+    } else if (rc < 0) {
+        core_reply(core, deploy->request, NULL, &deploy->err);
+    }
+    deploy_free(deploy);
+}
+
+/* ---- Requests ---- */
+
+/* Takes the deploy. */
+static void deploy_start(struct core *core, struct deploy *deploy)
+{
+    deploy->job = (struct core_job){.run = deploy_run, .done = deploy_done};
+    deploy->log = core->log;
+    int rc = check_body(deploy, &deploy->err);
+    if (rc == 0) {
+        rc = position_parse(deploy->from, &deploy->position, &deploy->err);
+    }
+    if (rc == 0) {
+        rc = plan_compile(deploy->file, deploy->sql, strlen(deploy->sql), &deploy->plan,
+                          &deploy->err);
+    }
+    if (rc == 0) {
+        rc = check_model(core, deploy, &deploy->err);
+    }
+    if (rc != 0) {
+        if (rc < 0) {
+            core_reply(core, deploy->request, NULL, &deploy->err);
+        }
+        deploy_free(deploy);
+        return;
+    }
+    deploy->topics = xcalloc(deploy->plan->input_count, sizeof *deploy->topics);
+    deploy->identities = xcalloc(deploy->plan->input_count, sizeof *deploy->identities);
+    waiters_add(&core->jobs, deploy->request);
+    core_run_job(core, &deploy->job);
+}
+
+static struct deploy *deploy_new(const struct core *core, void *request, const char *name,
+                                 const char *file, const char *sql, const char *from,
+                                 const json_t *body)
+{
+    struct deploy *deploy = xcalloc(1, sizeof *deploy);
+    deploy->request = request;
+    deploy->name = xstrdup(name);
+    deploy->file = xstrdup(file);
+    deploy->sql = xstrdup(sql);
+    deploy->from = xstrdup(json_text(body, "from", from));
+    deploy->swap = xstrdup(json_text(body, "swap", "auto"));
+    deploy->who = xstrdup(json_text(body, "who", "api"));
+    int64_t shards = json_int(body, "shards", core->shards);
+    deploy->shards = shards > 0 && shards <= LIMIT_SHARDS ? (uint32_t)shards : 0;
+    deploy->cache_bytes = json_int(body, "cache_bytes", core->cache_bytes);
+    return deploy;
+}
+
+void deploy_request(struct core *core, void *request, const char *processor, const json_t *body)
+{
+    const char *sql = json_text(body, "sql", NULL);
+    if (sql == NULL) {
+        struct err err = {0};
+        (void)err_set(&err, KE_INVALID, "a deploy needs \"sql\", the text of the definition");
+        core_reply(core, request, NULL, &err);
+        return;
+    }
+    char *file = xasprintf("%s.sql", processor);
+    struct deploy *deploy =
+        deploy_new(core, request, processor, json_text(body, "file", file), sql, "beginning", body);
+    free(file);
+    deploy_start(core, deploy);
+}
+
+/* The definition that serves; before the first swap, the newest one. */
+void replay_request(struct core *core, void *request, struct core_processor *processor,
+                    const json_t *body)
+{
+    struct core_version *model = core_serving(processor);
+    if (model == NULL && processor->version_count > 0) {
+        model = processor->versions[processor->version_count - 1];
+    }
+    if (model == NULL) {
+        struct err err = {0};
+        (void)err_set(&err, KE_NOT_FOUND, "%s has no version to take the definition from",
+                      processor->name);
+        err_hint(&err, "kappa deploy FILE.sql --name %s", processor->name);
+        core_reply(core, request, NULL, &err);
+        return;
+    }
+    const json_t *object = model->object;
+    struct deploy *deploy = deploy_new(
+        core, request, processor->name, json_text(object, "file", "definition.sql"),
+        json_text(object, "definition", ""), json_text(object, "from", "beginning"), body);
+    deploy->again = true;
+    deploy_start(core, deploy);
+}

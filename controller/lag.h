@@ -1,0 +1,59 @@
+/* How far a version has come, from what its worker reports: the vectors, their rates, and the two
+ * questions the life cycle asks. Pure; the arithmetic is replayer/catchup.h.
+ *
+ * Unknown offsets are -1. Positions outlive the worker that reported them (a dead worker's version
+ * is where it was); the live end is unknown until a worker has told it. */
+#ifndef KAPPA_CONTROLLER_LAG_H
+#define KAPPA_CONTROLLER_LAG_H
+
+#include "base/json.h"
+#include "replayer/catchup.h"
+
+/* A version this close to the end is caught up, however slow it is. */
+#define LAG_READY_RECORDS 1000
+/* ... or this many seconds of its own pace away, however fast: a swap waits for them. */
+#define LAG_READY_SECONDS 0.25
+
+struct lag {
+    uint32_t count;       /* sources */
+    int64_t *begin;       /* where the version started */
+    int64_t *target;      /* the ends when it was deployed */
+    int64_t *next;        /* next offset to apply */
+    int64_t *committed;   /* cut of the last commit */
+    int64_t *log_start;   /* first offset the log holds */
+    int64_t *log_end;     /* its end */
+    int64_t *record_time; /* of the newest applied record, ms, or KAPPA_NO_TIME */
+    bool *at_end;         /* the worker saw the end there */
+    struct catchup_rate rate;
+    struct catchup_rate arrival;
+};
+
+/* begin, target: arrays of the version object, of the same length >= 1. */
+void lag_open(struct lag *lag, const json_t *begin, const json_t *target);
+void lag_close(struct lag *lag);
+
+/* From `opened`: positions only; ends are unknown again, rates start afresh. False: not as many as there are sources. */
+bool lag_opened(struct lag *lag, const json_t *next);
+/* From `progress`: each vector that is there and of the right length is taken. */
+bool lag_progress(struct lag *lag, const json_t *event, int64_t now_us);
+/* From `held` and `at_cut`. */
+void lag_position(struct lag *lag, const int64_t *next);
+
+/* Past the target everywhere. */
+bool lag_past_target(const struct lag *lag);
+/* Close enough to the live end, or at it everywhere. */
+bool lag_is_ready(const struct lag *lag);
+/* Records behind, or CATCHUP_UNKNOWN. */
+int64_t lag_records(const struct lag *lag);
+/* Of the oldest source, or CATCHUP_NEVER when unknown. */
+double lag_seconds(const struct lag *lag, int64_t wall_ms);
+double lag_eta_seconds(const struct lag *lag);
+/* 0..1 of the way to the end (or to the target while the end is not known). */
+double lag_done(const struct lag *lag);
+
+/* Integers of a JSON array into out[count]; false when it is not an array of exactly these. */
+bool lag_offsets(const json_t *array, int64_t *out, uint32_t count);
+/* The other way: a new reference. */
+json_t *lag_offsets_json(const int64_t *offsets, uint32_t count);
+
+#endif

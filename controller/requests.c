@@ -1,0 +1,362 @@
+/* Control calls: who asks for what, checked, and either answered or kept waiting. Own header: core.h.
+ *
+ * A row per word of serve/calls.def. Each function answers `request` once, now or later. */
+#include "controller/core_inside.h"
+
+#include "base/trace.h"
+#include "table/catalog.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define HISTORY_MAX 1000 /* receipts in one answer, newest first */
+
+struct ask {
+    struct core *core;
+    void *request;
+    struct core_processor *processor; /* NULL unless the row needs it */
+    struct core_version *version;     /* NULL unless the row needs it */
+    const char *name;                 /* of the processor as asked, or NULL */
+    uint32_t number;                  /* of the version as asked, or 0 */
+    const json_t *body;               /* or NULL */
+};
+
+static void refuse(const struct ask *ask, const struct err *err)
+{
+    core_reply(ask->core, ask->request, NULL, err);
+}
+
+static const char *asker(const struct ask *ask)
+{
+    return json_text(ask->body, "who", "api");
+}
+
+/* ---- Reading ---- */
+
+static void ask_status(const struct ask *ask)
+{
+    if (ask->name == NULL) {
+        core_reply(ask->core, ask->request, status_all(ask->core), NULL);
+        return;
+    }
+    core_reply(ask->core, ask->request, status_processor(ask->core, ask->processor), NULL);
+}
+
+static void ask_history(const struct ask *ask)
+{
+    char prefix[CATALOG_KEY_LEN];
+    (void)snprintf(prefix, sizeof prefix, "r/%s/", ask->processor->name);
+    struct err err = {0};
+    json_t *list = NULL;
+    if (catalog_list(ask->core->catalog, prefix, &list, &err) != 0) {
+        refuse(ask, &err);
+        return;
+    }
+    json_t *receipts = json_array();
+    for (size_t i = json_array_size(list); i-- > 0 && json_array_size(receipts) < HISTORY_MAX;) {
+        json_t *receipt = json_object_get(json_array_get(list, i), "value");
+        int rc = json_array_append(receipts, receipt);
+        ASSERT(rc == 0);
+    }
+    json_decref(list);
+    json_t *body = json_pack("{s:o}", "receipts", receipts);
+    ASSERT(body != NULL);
+    core_reply(ask->core, ask->request, body, NULL);
+}
+
+/* ---- New versions ---- */
+
+static void ask_deploy(const struct ask *ask)
+{
+    deploy_request(ask->core, ask->request, ask->name, ask->body);
+}
+
+static void ask_replay(const struct ask *ask)
+{
+    replay_request(ask->core, ask->request, ask->processor, ask->body);
+}
+
+static void ask_verify(const struct ask *ask)
+{
+    verify_request(ask->core, ask->request, ask->version);
+}
+
+/* ---- Swaps ---- */
+
+/* Without a number: the newest ready version, or one that was rolled back from (forward again). If
+ * there is none, the newest candidate, so that the answer says why not. */
+static struct core_version *newest_to_swap(struct core_processor *processor)
+{
+    struct core_version *standby = NULL;
+    struct core_version *candidate = NULL;
+    int64_t serving = json_int(processor->object, "serving", 0);
+    for (uint32_t i = processor->version_count; i-- > 0;) {
+        struct core_version *version = processor->versions[i];
+        if (version->state == VERSION_READY) {
+            return version;
+        }
+        if (standby == NULL && version->state == VERSION_STANDBY && version->number > serving) {
+            standby = version;
+        }
+        if (candidate == NULL && version_is_candidate((enum version_state)version->state)) {
+            candidate = version;
+        }
+    }
+    return standby != NULL ? standby : candidate;
+}
+
+static void start_swap(const struct ask *ask, struct core_version *version, const char *why)
+{
+    struct err err = {0};
+    if (conduct_start(ask->core, version, why, asker(ask), ask->request, &err) != 0) {
+        refuse(ask, &err);
+    }
+}
+
+static void ask_swap(const struct ask *ask)
+{
+    struct err err = {0};
+    struct core_version *version = ask->number != 0 ? core_version_find(ask->processor, ask->number)
+                                                    : newest_to_swap(ask->processor);
+    if (version != NULL) {
+        start_swap(ask, version, "swap");
+    } else if (ask->number != 0) {
+        (void)err_set(&err, KE_NOT_FOUND, "%s has no version %u", ask->name, ask->number);
+        refuse(ask, &err);
+    } else {
+        (void)err_set(&err, KE_REFUSED, "%s has no version that could be swapped in", ask->name);
+        err_hint(&err, "kappa deploy or kappa replay makes one; kappa rollback goes back");
+        refuse(ask, &err);
+    }
+}
+
+static struct core_version *standby_of(struct core_processor *processor)
+{
+    for (uint32_t i = processor->version_count; i-- > 0;) {
+        if (processor->versions[i]->state == VERSION_STANDBY) {
+            return processor->versions[i];
+        }
+    }
+    return NULL;
+}
+
+static void ask_rollback(const struct ask *ask)
+{
+    struct err err = {0};
+    struct core_version *version = standby_of(ask->processor);
+    if (version == NULL) {
+        (void)err_set(&err, KE_REFUSED, "%s has no version on standby to roll back to", ask->name);
+        err_hint(&err, "kappa status %s shows the versions; kappa replay builds one again",
+                 ask->name);
+        refuse(ask, &err);
+    } else if (json_bool(version->object, "barred", false)) {
+        (void)err_set(&err, KE_REFUSED, "the version on standby, v%u, was itself rolled back",
+                      version->number);
+        err_hint(&err, "kappa swap %s %u rolls forward to it", ask->name, version->number);
+        refuse(ask, &err);
+    } else {
+        start_swap(ask, version, "rollback");
+    }
+}
+
+/* ---- One version's life ---- */
+
+/* Answers with the object as it is now. The version may be gone afterwards. */
+static void reply_version(const struct ask *ask, int rc, const struct err *err)
+{
+    if (rc == 0) {
+        core_reply(ask->core, ask->request, json_deep_copy(ask->version->object), NULL);
+        version_advance(ask->core, ask->version);
+    } else {
+        refuse(ask, err);
+    }
+}
+
+static int check_not_serving(const struct ask *ask, const char *what, struct err *err)
+{
+    if (ask->version->state != VERSION_SERVING) {
+        return 0;
+    }
+    int rc = err_set(err, KE_REFUSED, "v%u of %s is serving: it cannot be %s", ask->number,
+                     ask->name, what);
+    err_hint(err, "swap in another version first (kappa swap, kappa rollback)");
+    return rc;
+}
+
+static void give_up_swap(const struct ask *ask, const char *what)
+{
+    struct err reason = {0};
+    (void)err_set(&reason, KE_REFUSED, "%s by %s", what, asker(ask));
+    conduct_give_up_version(ask->core, ask->version, &reason);
+}
+
+static void ask_abort(const struct ask *ask)
+{
+    struct core_version *version = ask->version;
+    struct err err = {0};
+    int rc = check_not_serving(ask, "aborted", &err);
+    bool standby =
+        version->state == VERSION_STANDBY ||
+        (version->state == VERSION_PAUSED && version_paused_from(version) == VERSION_STANDBY);
+    if (rc == 0 && (standby || !state_may_move(&version_states, version->state, VERSION_ABORTED))) {
+        rc = err_set(&err, KE_REFUSED, "v%u is %s: only a candidate can be aborted",
+                     version->number, state_name(&version_states, version->state));
+        err_hint(&err, "kappa drop %s %u removes it", ask->name, version->number);
+    }
+    if (rc == 0) {
+        give_up_swap(ask, "aborted");
+        rc = version_move(ask->core, version, VERSION_ABORTED, NULL, &err);
+    }
+    reply_version(ask, rc, &err);
+}
+
+static void ask_pause(const struct ask *ask)
+{
+    struct core_version *version = ask->version;
+    struct err err = {0};
+    int rc = check_not_serving(ask, "paused", &err);
+    if (rc == 0 && !state_may_move(&version_states, version->state, VERSION_PAUSED)) {
+        rc = err_set(&err, KE_REFUSED, "v%u is %s: it cannot be paused", version->number,
+                     state_name(&version_states, version->state));
+    }
+    if (rc == 0) {
+        give_up_swap(ask, "paused");
+        const char *from = state_name(&version_states, version->state);
+        rc = version_move(ask->core, version, VERSION_PAUSED,
+                          json_pack("{s:s}", "paused_from", from), &err);
+    }
+    if (rc == 0 && child_is_open(&version->child)) {
+        child_send_word(ask->core, &version->child, "pause");
+    }
+    reply_version(ask, rc, &err);
+}
+
+static void ask_resume(const struct ask *ask)
+{
+    struct core_version *version = ask->version;
+    struct err err = {0};
+    int rc = 0;
+    if (version->state == VERSION_PAUSED) {
+        rc = version_move(ask->core, version, version_paused_from(version), NULL, &err);
+        if (rc == 0) {
+            child_send_word(ask->core, &version->child, "resume");
+        }
+    } else if (version->state == VERSION_SERVING && version->child.blocked) {
+        /* A person repaired what was wrong: another try. */
+        version->child.blocked = false;
+        version->child.start_us = 0;
+    } else {
+        rc = err_set(&err, KE_REFUSED, "v%u is not paused: it is %s", version->number,
+                     state_name(&version_states, version->state));
+    }
+    reply_version(ask, rc, &err);
+}
+
+/* The state in which a version may be dropped: none to move to when it is final already. */
+static enum version_state dropped_state(const struct core_version *version)
+{
+    if (version_states.rows[version->state].final) {
+        return (enum version_state)version->state;
+    }
+    return state_may_move(&version_states, version->state, VERSION_ABORTED) ? VERSION_ABORTED
+                                                                            : VERSION_RETIRED;
+}
+
+static void ask_drop(const struct ask *ask)
+{
+    struct core_version *version = ask->version;
+    struct err err = {0};
+    int rc = check_not_serving(ask, "dropped", &err);
+    if (rc == 0 && version->dropping) {
+        rc = err_set(&err, KE_BUSY, "v%u is being dropped", version->number);
+    }
+    if (rc == 0) {
+        give_up_swap(ask, "dropped");
+        enum version_state to = dropped_state(version);
+        if (to != (enum version_state)version->state) {
+            rc = version_move(ask->core, version, to, NULL, &err);
+        }
+    }
+    if (rc != 0) {
+        refuse(ask, &err);
+        return;
+    }
+    version->dropping = true;
+    version->drop = ask->request;
+    version_advance(ask->core, version);
+}
+
+/* ---- The table ---- */
+
+enum ask_needs { NEEDS_NOTHING, NEEDS_NAME, NEEDS_PROCESSOR, NEEDS_VERSION };
+
+static const struct ask_row {
+    const char *verb;
+    enum ask_needs needs;
+    void (*fn)(const struct ask *ask);
+} ask_rows[] = {
+    {"status", NEEDS_NOTHING, ask_status},       {"deploy", NEEDS_NAME, ask_deploy},
+    {"replay", NEEDS_PROCESSOR, ask_replay},     {"swap", NEEDS_PROCESSOR, ask_swap},
+    {"rollback", NEEDS_PROCESSOR, ask_rollback}, {"abort", NEEDS_VERSION, ask_abort},
+    {"pause", NEEDS_VERSION, ask_pause},         {"resume", NEEDS_VERSION, ask_resume},
+    {"drop", NEEDS_VERSION, ask_drop},           {"verify", NEEDS_VERSION, ask_verify},
+    {"history", NEEDS_PROCESSOR, ask_history},
+};
+
+static const struct ask_row *find_row(const char *verb)
+{
+    for (size_t i = 0; i < array_len(ask_rows); i++) {
+        if (strcmp(ask_rows[i].verb, verb) == 0) {
+            return &ask_rows[i];
+        }
+    }
+    return NULL;
+}
+
+/* Finds the processor and version that the row needs. */
+static int resolve(struct ask *ask, const struct ask_row *row, struct err *err)
+{
+    bool wants = row->needs >= NEEDS_PROCESSOR || (row->needs == NEEDS_NOTHING && ask->name);
+    if (row->needs >= NEEDS_NAME && ask->name == NULL) {
+        return err_set(err, KE_INVALID, "'%s' needs the name of a processor", row->verb);
+    }
+    if (wants) {
+        ask->processor = core_processor_find(ask->core, ask->name);
+        if (ask->processor == NULL) {
+            int rc = err_set(err, KE_NOT_FOUND, "there is no processor \"%s\"", ask->name);
+            err_hint(err, "kappa status lists the processors");
+            return rc;
+        }
+    }
+    if (row->needs == NEEDS_VERSION) {
+        ask->version = core_version_find(ask->processor, ask->number);
+        if (ask->version == NULL) {
+            int rc = err_set(err, KE_NOT_FOUND, "%s has no version %u", ask->name, ask->number);
+            err_hint(err, "kappa status %s lists the versions", ask->name);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+void core_request(struct core *core, void *request, const char *verb, const char *processor,
+                  uint32_t version, const json_t *body)
+{
+    struct err err = {0};
+    struct ask ask = {
+        .core = core, .request = request, .name = processor, .number = version, .body = body};
+    const struct ask_row *row = find_row(verb);
+    int rc = 0;
+    if (core->stopping) {
+        rc = err_set(&err, KE_CLOSED, "the server is shutting down");
+    } else if (row == NULL) {
+        rc = err_set(&err, KE_INVALID, "there is no call '%s'", verb);
+    } else {
+        rc = resolve(&ask, row, &err);
+    }
+    if (rc != 0) {
+        refuse(&ask, &err);
+        return;
+    }
+    row->fn(&ask);
+}

@@ -292,10 +292,11 @@ static bool check_nested(struct decoder *d, uint32_t *k)
             }
             ++*k;
             depth--;
-        } else if (*k >= d->count || !check_scalar(d, *k)) {
-            return *k < d->count ? false : malformed_at(d, *k, "expected a value");
-        } else {
-            ++*k;
+        } else if (*k + 1 >= d->count) {
+            /* A scalar may not be the last token: looking for its end would leave the text. */
+            return malformed_at(d, d->count, "the object has no end");
+        } else if (!check_scalar(d, (*k)++)) {
+            return false;
         }
         /* Behind a value: ends of levels, then a comma or the way out. */
         while (depth > 1 && token(d, *k) == ((objects >> (depth - 1) & 1) != 0 ? '}' : ']')) {

@@ -150,6 +150,7 @@ static void test_shards(void **state)
     (void)state;
 
     enum { SHARDS = 3, SOURCES = 7 };
+
     char *dir = temp_dir();
     struct view *view = NULL;
     assert_int_equal(view_open(dir, SHARDS, one_table, 1, &view, &fault), -KE_NOT_FOUND);

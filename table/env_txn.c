@@ -1,0 +1,281 @@
+/* Transactions of an environment, and the size of its map. Own header: env.h.
+ *
+ * The gate (mutex `gate`, count `readers`) lets the map move: a read transaction is counted from
+ * before it begins until after it ended; env_remap waits until none is counted and moves the map
+ * with the mutex held, so none can begin meanwhile. Readers that come while one waits are let in: a
+ * thread may hold one snapshot and begin another, and must not wait for somebody who waits for it.
+ */
+#include "table/env_inner.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- the map */
+
+/* A reader maps more than the writer has, so that it must follow a growing map only now and then:
+ * following waits until all of the process's reads have ended. */
+size_t env_map_bytes_for_reading(uint64_t file_bytes)
+{
+    size_t room = file_bytes * 8;
+    size_t least = (size_t)1 << 30;
+    return room < least ? least : room;
+}
+
+static size_t map_bytes_now(struct env *env)
+{
+    MDB_envinfo info;
+    ASSERT(mdb_env_info(env->mdb, &info) == 0);
+    return info.me_mapsize;
+}
+
+/* Moves the map to this size (0: the one in the file, with room), unless it moved since `seen`. */
+static int env_remap(struct env *env, size_t bytes, uint32_t seen, struct err *err)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ENV_REMAP_WAIT;
+    int rc = 0;
+    (void)pthread_mutex_lock(&env->gate);
+    while (env->readers > 0 && rc == 0 && env->remaps == seen) {
+        rc = pthread_cond_timedwait(&env->idle, &env->gate, &until);
+    }
+    if (env->remaps != seen) {
+        rc = 0;
+    } else if (rc != 0) {
+        rc = err_set(err, KE_BUSY,
+                     "%s: the map must grow, but %u reads of this process have not ended for %d s",
+                     env->dir, env->readers, ENV_REMAP_WAIT);
+    } else {
+        size_t size = bytes > 0 ? bytes : env_map_bytes_for_reading(env_file_bytes(env));
+        rc = mdb_env_set_mapsize(env->mdb, size);
+        env->remaps++;
+        rc = rc == 0 ? 0 : env_error(env, rc, "cannot move the map", err);
+    }
+    (void)pthread_mutex_unlock(&env->gate);
+    return rc;
+}
+
+int env_grow(struct env *env, struct err *err)
+{
+    size_t now = map_bytes_now(env);
+    if (now >= ENV_MAP_MAX) {
+        return err_set(err, KE_LIMIT, "%s: its map has reached %zu bytes, the largest there may be",
+                       env->dir, now);
+    }
+    (void)pthread_mutex_lock(&env->gate);
+    uint32_t seen = env->remaps;
+    (void)pthread_mutex_unlock(&env->gate);
+    return env_remap(env, now * 2, seen, err);
+}
+
+void env_fix_map(struct env *env)
+{
+    env->fixed_map = true;
+}
+
+/* ---- reading */
+
+/* A counted transaction, or a code of LMDB. */
+static int read_try(struct env *env, MDB_txn **out, uint32_t *seen)
+{
+    MDB_txn *txn = NULL;
+    (void)pthread_mutex_lock(&env->gate);
+    env->readers++;
+    *seen = env->remaps;
+    if (env->pool_count > 0) {
+        txn = env->pool[--env->pool_count];
+    }
+    (void)pthread_mutex_unlock(&env->gate);
+    int rc;
+    if (txn != NULL) {
+        rc = mdb_txn_renew(txn);
+        if (rc != 0) {
+            mdb_txn_abort(txn);
+        }
+    } else {
+        rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn);
+    }
+    if (rc == 0) {
+        *out = txn;
+    }
+    return rc;
+}
+
+/* txn: a reset one to keep, or NULL. */
+static void read_leave(struct env *env, MDB_txn *txn)
+{
+    (void)pthread_mutex_lock(&env->gate);
+    if (txn != NULL && env->pool_count < ENV_POOL) {
+        env->pool[env->pool_count++] = txn;
+        txn = NULL;
+    }
+    ASSERT_CMP(env->readers, >, 0);
+    env->readers--;
+    if (env->readers == 0) {
+        (void)pthread_cond_broadcast(&env->idle);
+    }
+    (void)pthread_mutex_unlock(&env->gate);
+    if (txn != NULL) {
+        mdb_txn_abort(txn); /* reset: it touches its slot in the lock file, not the map */
+    }
+}
+
+int env_read_begin(struct env *env, MDB_txn **out, struct err *err)
+{
+    int rc = env_check(env, err);
+    if (rc != 0) {
+        return rc;
+    }
+    for (int round = 0; round < 8; round++) {
+        uint32_t seen = 0;
+        rc = read_try(env, out, &seen);
+        if (rc == 0) {
+            return 0;
+        }
+        read_leave(env, NULL);
+        int dead = 0;
+        if (rc == MDB_MAP_RESIZED) {
+            int code = env_remap(env, 0, seen, err);
+            if (code != 0) {
+                return code;
+            }
+        } else if (rc != MDB_READERS_FULL || mdb_reader_check(env->mdb, &dead) != 0 || dead == 0) {
+            break;
+        }
+    }
+    return env_error(env, rc, "cannot begin to read", err);
+}
+
+void env_read_end(struct env *env, MDB_txn *txn)
+{
+    if (!env_is_of_this_process(env)) {
+        return;
+    }
+    mdb_txn_reset(txn);
+    read_leave(env, txn);
+}
+
+int env_read_commit(struct env *env, MDB_txn *txn, struct err *err)
+{
+    int rc = mdb_txn_commit(txn);
+    read_leave(env, NULL);
+    return rc == 0 ? 0 : env_error(env, rc, "cannot end a read", err);
+}
+
+/* ---- writing */
+
+int env_write_begin(struct env *env, MDB_txn **out, struct err *err)
+{
+    int rc = env_check(env, err);
+    if (rc != 0) {
+        return rc;
+    }
+    if (env->read_only) {
+        return err_set(err, KE_IO, "%s may not be written by this process", env->dir);
+    }
+    for (int round = 0; round < 8; round++) {
+        rc = mdb_txn_begin(env->mdb, NULL, 0, out);
+        if (rc != MDB_MAP_RESIZED) {
+            break;
+        }
+        (void)pthread_mutex_lock(&env->gate);
+        uint32_t seen = env->remaps;
+        (void)pthread_mutex_unlock(&env->gate);
+        int code = env_remap(env, 0, seen, err);
+        if (code != 0) {
+            return code;
+        }
+    }
+    return rc == 0 ? 0 : env_error(env, rc, "cannot begin to write", err);
+}
+
+void env_write_abort(struct env *env, MDB_txn *txn)
+{
+    if (env_is_of_this_process(env)) {
+        mdb_txn_abort(txn);
+    }
+}
+
+/* The write transaction is gone. */
+static int after_failure(struct env *env, int rc, const char *what, struct err *err)
+{
+    if (rc != MDB_MAP_FULL || env->fixed_map) {
+        return env_error(env, rc, what, err);
+    }
+    /* Pages that a killed reader held back may be room enough. */
+    int dead = 0;
+    if (mdb_reader_check(env->mdb, &dead) != 0 || dead == 0) {
+        int code = env_grow(env, err);
+        if (code != 0) {
+            return code;
+        }
+    }
+    return err_set(err, KE_AGAIN, "%s: the map was full and has grown: begin again", env->dir);
+}
+
+int env_write_failed(struct env *env, MDB_txn *txn, int rc, const char *what, struct err *err)
+{
+    env_write_abort(env, txn);
+    return after_failure(env, rc, what, err);
+}
+
+int env_write_commit(struct env *env, MDB_txn *txn, const char *what, struct err *err)
+{
+    int rc = env_check(env, err);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = mdb_txn_commit(txn);
+    return rc == 0 ? 0 : after_failure(env, rc, what, err);
+}
+
+void env_set_nosync(struct env *env, bool on)
+{
+    ASSERT(mdb_env_set_flags(env->mdb, MDB_NOSYNC, on ? 1 : 0) == 0);
+}
+
+int env_sync(struct env *env, struct err *err)
+{
+    int rc = env_check(env, err);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = mdb_env_sync(env->mdb, 1);
+    return rc == 0 ? 0 : env_error(env, rc, "cannot sync", err);
+}
+
+static int sync_path(const char *path, struct err *err)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = fd < 0 ? -1 : fsync(fd);
+    int error = errno;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return rc == 0 ? 0 : err_errno(err, error, "cannot sync the directory %s", path);
+}
+
+int env_sync_dir(struct env *env, struct err *err)
+{
+    int rc = sync_path(env->dir, err);
+    if (rc == 0) {
+        char *parent = xasprintf("%s/..", env->dir);
+        rc = sync_path(parent, err);
+        free(parent);
+    }
+    return rc;
+}
+
+uint64_t env_file_bytes(struct env *env)
+{
+    int fd = -1;
+    struct stat st;
+    if (mdb_env_get_fd(env->mdb, &fd) != 0 || fstat(fd, &st) != 0) {
+        return 0;
+    }
+    return u64_from_i64(st.st_size);
+}

@@ -26,7 +26,7 @@ struct fake_reader {
 /* What a record of this source and offset looks like: value bytes repeat its number. */
 static uint8_t mark(uint32_t source, int64_t offset)
 {
-    return (uint8_t)(source * 91 + (uint64_t)offset * 7);
+    return (uint8_t)((uint64_t)source * 91 + (uint64_t)offset * 7);
 }
 
 static void fill(struct fake_reader *reader, struct prng *prng, struct log_batch *batch)
@@ -133,7 +133,8 @@ static void test_random(void **state)
         pending_push(&pending, &batch);
         for (int i = 0; i < 3; i++) {
             uint32_t source = (uint32_t)prng_below(&prng, SOURCES);
-            take(&pending, source, (uint32_t)prng_below(&prng, 2 * RECORDS), &last[source]);
+            take(&pending, source, (uint32_t)prng_below(&prng, UINT64_C(2) * RECORDS),
+                 &last[source]);
         }
         if (prng_below(&prng, 100) == 0) {
             pending_keep(&pending);

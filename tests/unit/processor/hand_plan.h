@@ -1,0 +1,179 @@
+/* A plan made by hand, so that the tests of the processor stand without the SQL front end: row
+ * programs have no steps, their registers are the decoded columns.
+ *
+ *     events(usr text, n bigint, i integer, amount double, p text, ok boolean, keep boolean, at
+ *            timestamptz), event time `at`, watermark 3 s
+ *     per_user    per window of 10 s (2 s offset) and user: every aggregate, WHERE keep, retained 20 s
+ *     per_number  per i and ok, without windows
+ *     kept        an append table: usr, amount, at WHERE ok
+ *     all_windows per window of 7 s only, never expired */
+#ifndef KAPPA_TESTS_HAND_PLAN_H
+#define KAPPA_TESTS_HAND_PLAN_H
+
+#include "base/base.h"
+#include "processor/plan.h"
+
+#include <string.h>
+
+enum hand_column { H_USR, H_N, H_I, H_AMOUNT, H_P, H_OK, H_KEEP, H_AT, H_COLUMNS, H_START = H_COLUMNS, H_END };
+enum hand_view { V_USER, V_NUMBER, V_KEPT, V_WINDOWS, V_COUNT };
+
+#define HAND_WATERMARK_US INT64_C(3000000)
+
+static const struct plan_column hand_columns[H_COLUMNS] = {
+    {"usr", KAPPA_TYPE_TEXT, true},      {"n", KAPPA_TYPE_BIGINT, true},
+    {"i", KAPPA_TYPE_INTEGER, true},     {"amount", KAPPA_TYPE_DOUBLE, true},
+    {"p", KAPPA_TYPE_TEXT, true},        {"ok", KAPPA_TYPE_BOOLEAN, true},
+    {"keep", KAPPA_TYPE_BOOLEAN, true},  {"at", KAPPA_TYPE_TIMESTAMPTZ, true},
+};
+
+static const struct plan_input hand_input = {
+    .name = "events",
+    .topic = "events",
+    .format = "json",
+    .columns = hand_columns,
+    .column_count = H_COLUMNS,
+    .event_time = H_AT,
+    .watermark_us = HAND_WATERMARK_US,
+    .timestamp_unit_us_num = 1000,
+    .timestamp_unit_us_den = 1,
+};
+
+#define AGG(kind, argument, result, reg, filter) {kind, argument, result, reg, filter}
+
+static const struct plan_aggregate hand_user_aggregates[] = {
+    AGG(PLAN_COUNT_ROWS, KAPPA_TYPE_NULL, KAPPA_TYPE_BIGINT, PLAN_NONE, PLAN_NONE),
+    AGG(PLAN_COUNT_ROWS, KAPPA_TYPE_NULL, KAPPA_TYPE_BIGINT, PLAN_NONE, H_OK),
+    AGG(PLAN_COUNT, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_BIGINT, H_AMOUNT, PLAN_NONE),
+    AGG(PLAN_COUNT_DISTINCT, KAPPA_TYPE_TEXT, KAPPA_TYPE_BIGINT, H_P, PLAN_NONE),
+    AGG(PLAN_COUNT_DISTINCT, KAPPA_TYPE_BIGINT, KAPPA_TYPE_BIGINT, H_N, H_OK),
+    AGG(PLAN_COUNT_DISTINCT, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_BIGINT, H_AMOUNT, PLAN_NONE),
+    AGG(PLAN_SUM, KAPPA_TYPE_BIGINT, KAPPA_TYPE_BIGINT, H_N, H_OK),
+    AGG(PLAN_SUM, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_DOUBLE, H_AMOUNT, PLAN_NONE),
+    AGG(PLAN_AVG, KAPPA_TYPE_INTEGER, KAPPA_TYPE_DOUBLE, H_I, PLAN_NONE),
+    AGG(PLAN_AVG, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_DOUBLE, H_AMOUNT, H_OK),
+    AGG(PLAN_MIN, KAPPA_TYPE_TEXT, KAPPA_TYPE_TEXT, H_P, PLAN_NONE),
+    AGG(PLAN_MAX, KAPPA_TYPE_TEXT, KAPPA_TYPE_TEXT, H_P, H_OK),
+    AGG(PLAN_MIN, KAPPA_TYPE_BIGINT, KAPPA_TYPE_BIGINT, H_N, PLAN_NONE),
+    AGG(PLAN_MAX, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_DOUBLE, H_AMOUNT, PLAN_NONE),
+    AGG(PLAN_MAX, KAPPA_TYPE_TIMESTAMPTZ, KAPPA_TYPE_TIMESTAMPTZ, H_AT, PLAN_NONE),
+    AGG(PLAN_MIN, KAPPA_TYPE_BOOLEAN, KAPPA_TYPE_BOOLEAN, H_OK, PLAN_NONE),
+};
+
+static const struct plan_aggregate hand_number_aggregates[] = {
+    AGG(PLAN_COUNT_ROWS, KAPPA_TYPE_NULL, KAPPA_TYPE_BIGINT, PLAN_NONE, PLAN_NONE),
+    AGG(PLAN_COUNT_DISTINCT, KAPPA_TYPE_TEXT, KAPPA_TYPE_BIGINT, H_USR, PLAN_NONE),
+    AGG(PLAN_SUM, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_DOUBLE, H_AMOUNT, PLAN_NONE),
+};
+
+static const struct plan_aggregate hand_windows_aggregates[] = {
+    AGG(PLAN_COUNT_ROWS, KAPPA_TYPE_NULL, KAPPA_TYPE_BIGINT, PLAN_NONE, PLAN_NONE),
+    AGG(PLAN_MIN, KAPPA_TYPE_TEXT, KAPPA_TYPE_TEXT, H_USR, PLAN_NONE),
+};
+
+static const struct plan_key hand_user_keys[] = {
+    {PLAN_KEY_WINDOW_START, "window_start", KAPPA_TYPE_TIMESTAMPTZ, PLAN_NONE},
+    {PLAN_KEY_COLUMN, "usr", KAPPA_TYPE_TEXT, H_USR},
+};
+
+static const struct plan_key hand_number_keys[] = {
+    {PLAN_KEY_COLUMN, "i", KAPPA_TYPE_INTEGER, H_I},
+    {PLAN_KEY_COLUMN, "ok", KAPPA_TYPE_BOOLEAN, H_OK},
+};
+
+static const struct plan_key hand_windows_keys[] = {
+    {PLAN_KEY_WINDOW_END, "window_end", KAPPA_TYPE_TIMESTAMPTZ, PLAN_NONE},
+};
+
+static const uint32_t hand_append_regs[] = {H_USR, H_AMOUNT, H_AT};
+
+struct hand_plan {
+    struct plan plan;
+    struct plan_view views[V_COUNT];
+    struct plan_output outputs[V_COUNT][32];
+    enum kappa_type row_types[H_COLUMNS + 2];
+    enum kappa_type final_types[V_COUNT][32];
+};
+
+/* Row program without steps; final program that gives out its inputs. */
+static inline void hand_programs(struct hand_plan *hand, uint32_t v)
+{
+    struct plan_view *view = &hand->views[v];
+    uint32_t columns = H_COLUMNS + (view->window_us > 0 ? 2 : 0);
+    view->row = (struct expr_program){
+        .input_count = columns, .register_count = columns, .types = hand->row_types};
+    uint32_t n = 0;
+    for (uint32_t k = 0; k < view->key_count; k++) {
+        hand->outputs[v][n] = (struct plan_output){view->keys[k].name, view->keys[k].type, n};
+        hand->final_types[v][n++] = view->keys[k].type;
+    }
+    for (uint32_t a = 0; a < view->aggregate_count; a++) {
+        enum kappa_type type = view->aggregates[a].result_type;
+        hand->outputs[v][n] = (struct plan_output){"aggregate", type, n};
+        hand->final_types[v][n++] = type;
+    }
+    for (uint32_t c = 0; c < view->append_count; c++) {
+        const struct plan_column *column = &hand_columns[view->append_regs[c]];
+        hand->outputs[v][n] = (struct plan_output){column->name, column->type, n};
+        hand->final_types[v][n++] = column->type;
+    }
+    view->final = (struct expr_program){
+        .input_count = n, .register_count = n, .types = hand->final_types[v]};
+    view->having = PLAN_NONE;
+    view->outputs = hand->outputs[v];
+    view->output_count = n;
+}
+
+static inline void hand_plan_init(struct hand_plan *hand)
+{
+    memset(hand, 0, sizeof *hand);
+    for (uint32_t c = 0; c < H_COLUMNS; c++) {
+        hand->row_types[c] = hand_columns[c].type;
+    }
+    hand->row_types[H_START] = KAPPA_TYPE_TIMESTAMPTZ;
+    hand->row_types[H_END] = KAPPA_TYPE_TIMESTAMPTZ;
+    hand->views[V_USER] = (struct plan_view){.shape = {"per_user", true},
+                                             .kind = PLAN_GROUP,
+                                             .window_us = 10000000,
+                                             .window_offset_us = 2000000,
+                                             .retain_us = 20000000,
+                                             .where = H_KEEP,
+                                             .keys = hand_user_keys,
+                                             .key_count = array_len(hand_user_keys),
+                                             .aggregates = hand_user_aggregates,
+                                             .aggregate_count = array_len(hand_user_aggregates)};
+    hand->views[V_NUMBER] =
+        (struct plan_view){.shape = {"per_number", false},
+                           .kind = PLAN_GROUP,
+                           .retain_us = INT64_MAX,
+                           .where = PLAN_NONE,
+                           .keys = hand_number_keys,
+                           .key_count = array_len(hand_number_keys),
+                           .aggregates = hand_number_aggregates,
+                           .aggregate_count = array_len(hand_number_aggregates)};
+    hand->views[V_KEPT] = (struct plan_view){.shape = {"kept", false},
+                                             .kind = PLAN_APPEND,
+                                             .retain_us = INT64_MAX,
+                                             .where = H_OK,
+                                             .append_regs = hand_append_regs,
+                                             .append_count = array_len(hand_append_regs)};
+    hand->views[V_WINDOWS] =
+        (struct plan_view){.shape = {"all_windows", true},
+                           .kind = PLAN_GROUP,
+                           .window_us = 7000000,
+                           .retain_us = INT64_MAX,
+                           .where = PLAN_NONE,
+                           .keys = hand_windows_keys,
+                           .key_count = array_len(hand_windows_keys),
+                           .aggregates = hand_windows_aggregates,
+                           .aggregate_count = array_len(hand_windows_aggregates)};
+    for (uint32_t v = 0; v < V_COUNT; v++) {
+        hand_programs(hand, v);
+    }
+    hand->plan.inputs = &hand_input;
+    hand->plan.input_count = 1;
+    hand->plan.views = hand->views;
+    hand->plan.view_count = V_COUNT;
+}
+
+#endif

@@ -19,6 +19,7 @@ struct out_table {
     size_t cell_count; /* a multiple of columns when a row is whole */
     size_t cell_cap;
     uint32_t indent; /* blanks in front of each line */
+    size_t *least;   /* or NULL: least width of each column; becomes the width used. Borrowed */
 };
 
 void out_table_begin(struct out_table *table, uint32_t columns, uint64_t right);

@@ -93,6 +93,9 @@ void out_table_end(struct out_table *table, bool bold, struct buf *out)
 {
     ASSERT_CMP(table->cell_count % table->columns, ==, 0);
     size_t *widths = xcalloc(table->columns, sizeof *widths);
+    for (uint32_t c = 0; table->least != NULL && c < table->columns; c++) {
+        widths[c] = table->least[c];
+    }
     for (size_t i = 0; i < table->cell_count; i++) {
         size_t width = out_width(table->cells[i]);
         size_t *widest = &widths[i % table->columns];
@@ -100,6 +103,9 @@ void out_table_end(struct out_table *table, bool bold, struct buf *out)
     }
     for (size_t row = 0; row < table->cell_count / table->columns; row++) {
         row_write(table, widths, row, bold, out);
+    }
+    if (table->least != NULL) {
+        memcpy(table->least, widths, table->columns * sizeof *widths);
     }
     for (size_t i = 0; i < table->cell_count; i++) {
         free(table->cells[i]);

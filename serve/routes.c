@@ -63,6 +63,7 @@ static const struct route routes[] = {
     {"POST", "/v1/topics",              "", 201, route_topic_create, 0, NULL, false},
     {"GET",  "/v1/topics/*/records",    "from,limit,partition", 200, route_topic_read, 0, NULL, false},
     {"POST", "/v1/topics/*/records",    "key,time,partition", 200, route_topic_produce, 0, NULL, true},
+    {"GET",  "/v1/tables/*/row",        "at,version", 200, route_row, 0, NULL, false},
     {"GET",  T,                         "limit,version", 200, route_rows, 0, NULL, false},
     {"GET",  T "/**",                   "at,version", 200, route_row, 0, NULL, false},
 };

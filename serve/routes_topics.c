@@ -99,7 +99,7 @@ int route_topic_produce(const struct route_context *context, const struct route_
     size_t used;
     rc = topic_sink_block(&sink, (const char *)request->body, request->body_len, true, &used, err);
     struct err flush_err = {0};
-    int flushed = topic_sink_flush(&sink, &flush_err);
+    int flushed = topic_sink_flush(&sink, true, &flush_err);
     uint64_t records = sink.records;
     if (rc < 0) {
         err_hint(err, "the %llu lines before it were produced", (unsigned long long)records);

@@ -36,8 +36,9 @@ bool topic_cursor_done(const struct topic_cursor *cursor);
 void topic_cursor_position(const struct topic_cursor *cursor, struct buf *out);
 void topic_cursor_close(struct topic_cursor *cursor);
 
-/* {"topic","partition","offset","time","key","value"} and a line end. Key and value are text or
- * null; bytes that are not UTF-8 come as base64, and the member "base64" names them. */
+/* {"topic","partition","offset","time","key","value"} and a line end. A value that is a JSON object
+ * or array stands there as it is; anything else, and the key, is its text, or null. Bytes that are
+ * not UTF-8 come as base64, and the member "base64" lists which of key and value do. */
 void topic_record_json(const char *topic, uint32_t partition, const struct kappa_record *record,
                        struct buf *out);
 
@@ -58,7 +59,8 @@ struct topic_sink {
 int topic_sink_open(struct log *log, const char *topic, const char *key_field,
                     const char *time_field, int32_t partition, struct topic_sink *out,
                     struct err *err) must_check;
-/* One line without its end; a blank one is skipped. text[len] and KAPPA_RECORD_TAIL bytes behind
+/* One line without its end; a blank one is a record too, but skipped when a key or time is wanted
+ * of it. text[len] and KAPPA_RECORD_TAIL bytes behind
  * must be readable. INVALID with the number of the line when its key or time cannot be had. */
 int topic_sink_line(struct topic_sink *sink, const char *text, size_t len,
                     struct err *err) must_check;
@@ -66,7 +68,8 @@ int topic_sink_line(struct topic_sink *sink, const char *text, size_t len,
  * lack its end. */
 int topic_sink_block(struct topic_sink *sink, const char *block, size_t len, bool at_end,
                      size_t *used, struct err *err) must_check;
-int topic_sink_flush(struct topic_sink *sink, struct err *err) must_check;
+/* Everything so far is readable by others. sync: and survives a crash of the machine. */
+int topic_sink_flush(struct topic_sink *sink, bool sync, struct err *err) must_check;
 void topic_sink_close(struct topic_sink *sink);
 
 /* Text of a body or option that must be a partition of the topic. */

@@ -59,7 +59,8 @@ int topic_sink_line(struct topic_sink *sink, const char *text, size_t len, struc
     if (len > 0 && text[len - 1] == '\r') {
         len--;
     }
-    if (is_blank(text, len)) {
+    bool field_wanted = sink->key_field != NULL || sink->time_field != NULL;
+    if (field_wanted && is_blank(text, len)) {
         return 0;
     }
     struct kappa_record record;
@@ -95,9 +96,9 @@ int topic_sink_block(struct topic_sink *sink, const char *block, size_t len, boo
     return rc;
 }
 
-int topic_sink_flush(struct topic_sink *sink, struct err *err)
+int topic_sink_flush(struct topic_sink *sink, bool sync, struct err *err)
 {
-    return sink->writer->ops->flush(sink->writer, false, err);
+    return sink->writer->ops->flush(sink->writer, sync, err);
 }
 
 void topic_sink_close(struct topic_sink *sink)

@@ -2,6 +2,7 @@
 #include "serve/topics.h"
 
 #include "base/timefmt.h"
+#include "serve/json_check.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -225,58 +226,72 @@ void topic_cursor_close(struct topic_cursor *cursor)
 
 /* ---- Records as JSON ---- */
 
-static json_t *base64(const uint8_t *bytes, size_t len)
+static void base64(struct buf *out, const uint8_t *bytes, size_t len)
 {
     static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    struct buf text = {0};
+    buf_append_u8(out, '"');
     for (size_t i = 0; i < len; i += 3) {
         uint32_t word = (uint32_t)bytes[i] << 16;
         word |= i + 1 < len ? (uint32_t)bytes[i + 1] << 8 : 0;
         word |= i + 2 < len ? (uint32_t)bytes[i + 2] : 0;
-        buf_append_u8(&text, (uint8_t)digits[word >> 18]);
-        buf_append_u8(&text, (uint8_t)digits[word >> 12 & 63]);
-        buf_append_u8(&text, (uint8_t)(i + 1 < len ? digits[word >> 6 & 63] : '='));
-        buf_append_u8(&text, (uint8_t)(i + 2 < len ? digits[word & 63] : '='));
+        buf_append_u8(out, (uint8_t)digits[word >> 18]);
+        buf_append_u8(out, (uint8_t)digits[word >> 12 & 63]);
+        buf_append_u8(out, (uint8_t)(i + 1 < len ? digits[word >> 6 & 63] : '='));
+        buf_append_u8(out, (uint8_t)(i + 2 < len ? digits[word & 63] : '='));
     }
-    json_t *value = json_stringn(buf_text(&text), text.len);
-    buf_free(&text);
-    return value;
+    buf_append_u8(out, '"');
 }
 
-/* Text, or base64 and then the name is added to `encoded`. */
-static json_t *bytes_json(const uint8_t *bytes, uint32_t len, const char *name, json_t *encoded)
+/* JSON as it stands, but on one line: outside of strings a line end is only a blank. */
+static void json_on_one_line(struct buf *out, const char *text, size_t len)
 {
+    size_t from = out->len;
+    buf_append(out, text, len);
+    for (size_t i = from; i < out->len; i++) {
+        if (out->data[i] == '\n' || out->data[i] == '\r') {
+            out->data[i] = ' ';
+        }
+    }
+}
+
+/* Appends the bytes; true: they are not UTF-8 and stand there as base64. */
+static bool bytes_json(struct buf *out, const uint8_t *bytes, uint32_t len, bool may_nest)
+{
+    const char *text = len == 0 ? "" : (const char *)bytes;
     if (len == KAPPA_NULL_LEN) {
-        return json_null();
+        buf_append_text(out, "null");
+    } else if (may_nest && json_check_container(text, len)) {
+        json_on_one_line(out, text, len);
+    } else if (utf8_check(text, len)) {
+        json_quote(out, text, len);
+    } else {
+        base64(out, bytes, len);
+        return true;
     }
-    json_t *text = json_stringn(len == 0 ? "" : (const char *)bytes, len);
-    if (text == NULL) {
-        text = base64(bytes, len);
-        (void)json_array_append_new(encoded, json_string(name));
-    }
-    return text;
+    return false;
 }
 
 void topic_record_json(const char *topic, uint32_t partition, const struct kappa_record *record,
                        struct buf *out)
 {
     char time[TIME_TEXT_LEN];
-    json_t *encoded = json_array();
-    json_t *key = bytes_json(record->key, record->key_len, "key", encoded);
-    json_t *value = bytes_json(record->value, record->value_len, "value", encoded);
-    json_t *time_text = json_null();
-    if (record->time_ms != KAPPA_NO_TIME) {
+    buf_append_text(out, "{\"topic\":");
+    json_quote(out, topic, strlen(topic));
+    buf_printf(out, ",\"partition\":%" PRIu32 ",\"offset\":%" PRId64 ",\"time\":", partition,
+               record->offset);
+    if (record->time_ms == KAPPA_NO_TIME) {
+        buf_append_text(out, "null");
+    } else {
         time_format(record->time_ms * 1000, time);
-        time_text = json_string(time);
+        json_quote(out, time, strlen(time));
     }
-    json_t *object = json_pack("{s:s,s:i,s:I,s:o,s:o,s:o}", "topic", topic, "partition",
-                               (int)partition, "offset", (json_int_t)record->offset, "time",
-                               time_text, "key", key, "value", value);
-    if (json_array_size(encoded) > 0) {
-        (void)json_object_set(object, "base64", encoded);
+    buf_append_text(out, ",\"key\":");
+    bool key_encoded = bytes_json(out, record->key, record->key_len, false);
+    buf_append_text(out, ",\"value\":");
+    bool value_encoded = bytes_json(out, record->value, record->value_len, true);
+    if (key_encoded || value_encoded) {
+        buf_printf(out, ",\"base64\":[%s%s%s]", key_encoded ? "\"key\"" : "",
+                   key_encoded && value_encoded ? "," : "", value_encoded ? "\"value\"" : "");
     }
-    json_decref(encoded);
-    json_write(out, object);
-    buf_append_u8(out, '\n');
-    json_decref(object);
+    buf_append_text(out, "}\n");
 }

@@ -1,0 +1,140 @@
+/* Posting control calls, printing receipts. Own header: call.h. */
+#include "cli/call.h"
+
+#include "cli/client.h"
+#include "cli/output.h"
+#include "cli/place.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+json_t *call_body(void)
+{
+    const char *user = getenv("USER");
+    json_t *name = user == NULL ? NULL : json_string(user);
+    return json_pack("{s:o}", "who", name != NULL ? name : json_string("cli"));
+}
+
+int call_post(const struct cli *cli, const char *processor, uint32_t version, const char *verb,
+              json_t *body, long wait_seconds, json_t **out, struct err *err)
+{
+    struct client *client;
+    struct buf path = {0};
+    int rc = place_client(cli, &client, err);
+    if (rc == 0) {
+        buf_append_text(&path, "/v1/processors");
+        client_path_add(&path, processor);
+        if (version != 0) {
+            buf_printf(&path, "/versions/%" PRIu32, version);
+        }
+        client_path_add(&path, verb);
+        rc = client_call(client, buf_text(&path), body, wait_seconds, out, err);
+        client_close(client);
+    }
+    buf_free(&path);
+    json_decref(body);
+    return rc;
+}
+
+int call_status(struct client *client, const char *processor, json_t **out, struct err *err)
+{
+    struct buf path = {0};
+    buf_append_text(&path, "/v1/processors");
+    client_path_add(&path, processor);
+    int rc = client_call(client, buf_text(&path), NULL, CLIENT_WAIT_SECONDS, out, err);
+    buf_free(&path);
+    return rc;
+}
+
+int call_version_command(struct cli *cli, const char *verb, const char *done, struct err *err)
+{
+    uint32_t version;
+    json_t *answer;
+    int rc = cli_version_arg(cli->args[1], &version, err);
+    if (rc == 0) {
+        rc = call_post(cli, cli->args[0], version, verb, call_body(), CLIENT_WAIT_FOR_EVER, &answer,
+                       err);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    if (cli->json) {
+        rc = out_json(answer, err);
+    } else {
+        struct buf text = {0};
+        buf_printf(&text, "v%" PRIu32 " of %s is %s\n", version, cli->args[0], done);
+        rc = out_write(&text, err);
+        buf_free(&text);
+    }
+    json_decref(answer);
+    return rc;
+}
+
+/* "events 12,345 12,346 | orders 7": the offsets of each topic. */
+static void cut_text(struct buf *out, const json_t *cut)
+{
+    const char *topic;
+    json_t *offsets;
+    const char *bar = "";
+    json_object_foreach ((json_t *)(uintptr_t)cut, topic, offsets) {
+        buf_printf(out, "%s%s", bar, topic);
+        size_t i;
+        json_t *offset;
+        json_array_foreach (offsets, i, offset) {
+            char number[OUT_NUMBER_LEN];
+            buf_printf(out, " %s", out_count(json_integer_value(offset), number));
+        }
+        bar = " | ";
+    }
+}
+
+static void receipt_text(const struct cli *cli, const json_t *receipt, struct buf *out)
+{
+    int64_t old = json_int(receipt, "old", 0);
+    char title[128];
+    struct buf cut = {0};
+    struct out_table table;
+    cut_text(&cut, json_object_get(receipt, "cut"));
+    if (old == 0) {
+        (void)snprintf(title, sizeof title, "v%" PRId64 " serves", json_int(receipt, "new", 0));
+    } else {
+        (void)snprintf(title, sizeof title, "v%" PRId64 " -> v%" PRId64, old,
+                       json_int(receipt, "new", 0));
+    }
+    buf_printf(out, "%s: ", json_text(receipt, "processor", ""));
+    out_styled(out, cli->colour, OUT_GREEN, title);
+    buf_append_u8(out, '\n');
+    out_table_begin(&table, 2, 0);
+    table.indent = 2;
+    out_table_cell(&table, "epoch");
+    out_table_cellf(&table, "%" PRId64, json_int(receipt, "epoch", 0));
+    out_table_cell(&table, "time");
+    out_table_cell(&table, json_text(receipt, "time", "-"));
+    out_table_cell(&table, "cut");
+    out_table_cell(&table, buf_text(&cut));
+    out_table_cell(&table, "old digest");
+    out_table_cell(&table, json_text(receipt, "old_digest", "-"));
+    out_table_cell(&table, "new digest");
+    out_table_cell(&table, json_text(receipt, "new_digest", "-"));
+    out_table_cell(&table, "held for");
+    out_table_cellf(&table, "%.1f ms", json_number(receipt, "hold_ms", 0));
+    out_table_cell(&table, "why");
+    out_table_cellf(&table, "%s, by %s", json_text(receipt, "why", "-"),
+                    json_text(receipt, "who", "-"));
+    out_table_end(&table, false, out);
+    buf_free(&cut);
+}
+
+int call_print_receipt(const struct cli *cli, const json_t *receipt, struct err *err)
+{
+    if (cli->json) {
+        return out_json(receipt, err);
+    }
+    struct buf text = {0};
+    receipt_text(cli, receipt, &text);
+    int rc = out_write(&text, err);
+    buf_free(&text);
+    return rc;
+}

@@ -1,0 +1,28 @@
+/* Control calls of commands, and what several commands say about their answers. */
+#ifndef KAPPA_CLI_CALL_H
+#define KAPPA_CLI_CALL_H
+
+#include "base/json.h"
+#include "cli/cmd.h"
+
+struct client;
+
+/* {"who": the user}: every call says who asks, for receipts. A new reference. */
+json_t *call_body(void);
+
+/* POST to /v1/processors/PROCESSOR[/versions/VERSION]/VERB; version 0: none. body is taken. */
+int call_post(const struct cli *cli, const char *processor, uint32_t version, const char *verb,
+              json_t *body, long wait_seconds, json_t **out, struct err *err) must_check;
+
+/* The status object of one processor. NOT_FOUND when there is none. */
+int call_status(struct client *client, const char *processor, json_t **out,
+                struct err *err) must_check;
+
+/* The commands `VERB P N`: calls, then prints the version object, or that it is `done` now. */
+int call_version_command(struct cli *cli, const char *verb, const char *done,
+                         struct err *err) must_check;
+
+/* Prints the receipt of a swap: as it is, or for people. */
+int call_print_receipt(const struct cli *cli, const json_t *receipt, struct err *err) must_check;
+
+#endif

@@ -1,0 +1,132 @@
+/* kappa deploy. */
+#include "base/limits.h"
+#include "cli/call.h"
+#include "cli/client.h"
+#include "cli/cmd.h"
+#include "cli/place.h"
+#include "cli/release.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int deploy_run(struct cli *cli, struct err *err);
+
+static const struct cmd_option options[] = {
+    {"name", '\0', "PROCESSOR", "the processor (default: the file's name without .sql)"},
+    RELEASE_OPTIONS,
+    {NULL, '\0', NULL, NULL},
+};
+
+const struct cmd_entry cmd_deploy = {
+    .name = "deploy",
+    .args = "FILE.sql",
+    .args_min = 1,
+    .args_max = 1,
+    .summary = "make a new version from a definition",
+    .help = "The definition is checked, then the log is replayed into tables of its own beside the "
+            "version that\n"
+            "serves, which is not touched. When the new version has caught up it is swapped in at "
+            "one exact\n"
+            "cut. The same definition again makes nothing new, and says so. \"-\" reads standard "
+            "input.",
+    .examples = "kappa deploy features.sql --wait\n"
+                "kappa deploy features.sql --from @2026-01-01T00:00:00Z --swap manual\n"
+                "kappa deploy v2.sql --name features --wait --timeout 1h\n",
+    .options = options,
+    .run = deploy_run,
+};
+
+/* The whole file. */
+static int file_read(const char *path, struct buf *out, struct err *err)
+{
+    bool standard = strcmp(path, "-") == 0;
+    FILE *file = standard ? stdin : fopen(path, "re");
+    if (file == NULL) {
+        return err_errno(err, errno, "cannot read %s", path);
+    }
+    char block[4096];
+    size_t len;
+    while ((len = fread(block, 1, sizeof block, file)) > 0 && out->len <= LIMIT_SQL_LEN) {
+        buf_append(out, block, len);
+    }
+    int rc = ferror(file) != 0 ? err_errno(err, errno, "cannot read %s", path) : 0;
+    if (!standard) {
+        (void)fclose(file);
+    }
+    if (rc == 0 && out->len > LIMIT_SQL_LEN) {
+        rc = err_set(err, KE_LIMIT, "%s is larger than %d KiB: is it a definition?", path,
+                     LIMIT_SQL_LEN >> 10);
+    }
+    return rc;
+}
+
+/* "dir/features.sql" -> "features". */
+static char *stem(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *base = slash == NULL ? path : slash + 1;
+    const char *dot = strrchr(base, '.');
+    return xstrndup(base, dot == NULL || dot == base ? strlen(base) : (size_t)(dot - base));
+}
+
+static int body_make(const struct cli *cli, const char *name, const struct buf *sql, json_t **out,
+                     struct err *err)
+{
+    json_t *text = json_stringn(buf_text(sql), sql->len);
+    if (text == NULL) {
+        return err_set(err, KE_SQL, "%s is not UTF-8 text", cli->args[0]);
+    }
+    json_t *body = call_body();
+    (void)json_object_set_new(body, "name", json_string(name));
+    (void)json_object_set_new(body, "file", json_string(cli->args[0]));
+    (void)json_object_set_new(body, "sql", text);
+    int rc = release_body(cli, body, err);
+    if (rc < 0) {
+        json_decref(body);
+        return rc;
+    }
+    *out = body;
+    return 0;
+}
+
+static int deploy_text(const struct cli *cli, const char *name, const struct buf *sql,
+                       struct err *err)
+{
+    json_t *body = NULL;
+    struct client *client;
+    int rc = body_make(cli, name, sql, &body, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = place_client(cli, &client, err);
+    if (rc == 0) {
+        json_t *answer;
+        rc = client_call(client, "/v1/processors", body, CLIENT_WAIT_FOR_EVER, &answer, err);
+        client_close(client);
+        if (rc == 0) {
+            rc = release_follow(cli, name, answer, err);
+            json_decref(answer);
+        }
+    }
+    json_decref(body);
+    return rc;
+}
+
+static int deploy_run(struct cli *cli, struct err *err)
+{
+    struct buf sql = {0};
+    const char *given = cli_option(cli, "name");
+    if (given == NULL && strcmp(cli->args[0], "-") == 0) {
+        return err_set(err, KE_INVALID, "a definition from standard input needs --name");
+    }
+    int rc = file_read(cli->args[0], &sql, err);
+    if (rc == 0) {
+        char *name = given != NULL ? xstrdup(given) : stem(cli->args[0]);
+        rc = deploy_text(cli, name, &sql, err);
+        free(name);
+    }
+    buf_free(&sql);
+    return rc;
+}

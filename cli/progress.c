@@ -1,0 +1,161 @@
+/* Drawing of progress. Own header: progress.h. */
+#include "cli/progress.h"
+
+#include "cli/output.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define BARS_MAX   8 /* partitions shown; the slowest ones */
+#define BAR_WIDTH  30
+#define LINE_WIDTH 80
+#define NAME_WIDTH 18
+
+void progress_begin(struct progress *progress, const struct cli *cli)
+{
+    *progress = (struct progress){.live = cli->live && !cli->json};
+}
+
+static int64_t lag_of(const json_t *source)
+{
+    return json_int(source, "lag", -1);
+}
+
+const json_t *progress_slowest(const json_t *version)
+{
+    const json_t *slowest = NULL;
+    size_t i;
+    const json_t *source;
+    json_array_foreach (json_object_get(version, "sources"), i, source) {
+        if (slowest == NULL || lag_of(source) > lag_of(slowest)) {
+            slowest = source;
+        }
+    }
+    return slowest;
+}
+
+/* How far a partition is between the log's start and its end. */
+static double ratio_of(const json_t *source)
+{
+    int64_t start = json_int(source, "start", 0);
+    int64_t end = json_int(source, "end", -1);
+    int64_t next = json_int(source, "next", 0);
+    if (end < 0) {
+        return 0;
+    }
+    return end <= start || next >= end ? 1 : (double)(next - start) / (double)(end - start);
+}
+
+/* Is this one of the BARS_MAX slowest? By counting those that go before it. */
+static bool among_slowest(const json_t *sources, size_t index)
+{
+    size_t before = 0;
+    int64_t lag = lag_of(json_array_get(sources, index));
+    for (size_t i = 0; i < json_array_size(sources); i++) {
+        int64_t other = lag_of(json_array_get(sources, i));
+        before += other > lag || (other == lag && i < index);
+    }
+    return before < BARS_MAX;
+}
+
+/* A line that must not wrap, or redrawing in place would go wrong. */
+static void line_add(struct buf *out, const char *line, uint32_t *lines)
+{
+    struct buf safe = {0};
+    out_safe(&safe, line, strlen(line));
+    size_t len = safe.len < LINE_WIDTH ? safe.len : LINE_WIDTH - 1;
+    while (len < safe.len && len > 0 && (safe.data[len] & 0xC0) == 0x80) {
+        len--; /* not within a letter */
+    }
+    buf_append(out, buf_text(&safe), len);
+    buf_free(&safe);
+    buf_append_u8(out, '\n');
+    (*lines)++;
+}
+
+static void head_line(const char *processor, const json_t *version, char *line, size_t size)
+{
+    char rate[OUT_NUMBER_LEN];
+    char lag[OUT_NUMBER_LEN];
+    char behind[OUT_NUMBER_LEN];
+    char eta[OUT_NUMBER_LEN];
+    int64_t lag_records = json_int(version, "lag", -1);
+    (void)out_short(json_number(version, "rate", 0), rate);
+    (void)out_seconds(json_object_get(version, "lag_seconds"), behind);
+    (void)out_seconds(json_object_get(version, "eta_seconds"), eta);
+    (void)snprintf(line, size, "%s v%" PRId64 " %s  %s records/s  lag %s (%s)  ETA %s", processor,
+                   json_int(version, "version", 0), json_text(version, "state", "?"), rate,
+                   lag_records < 0 ? "?" : out_short((double)lag_records, lag), behind, eta);
+}
+
+static void source_line(const json_t *source, char *line, size_t size)
+{
+    char lag[OUT_NUMBER_LEN];
+    char name[160];
+    struct buf bar = {0};
+    int64_t lag_records = lag_of(source);
+    (void)snprintf(name, sizeof name, "%s/%" PRId64, json_text(source, "topic", ""),
+                   json_int(source, "partition", 0));
+    out_bar(&bar, ratio_of(source), BAR_WIDTH);
+    (void)snprintf(line, size, "  %-*.*s %s %3.0f %%  lag %s", NAME_WIDTH, NAME_WIDTH, name,
+                   buf_text(&bar), 100 * ratio_of(source),
+                   lag_records < 0 ? "?" : out_count(lag_records, lag));
+    buf_free(&bar);
+}
+
+void progress_text(struct buf *out, const char *processor, const json_t *version, uint32_t *lines)
+{
+    char line[2 * LINE_WIDTH];
+    const json_t *sources = json_object_get(version, "sources");
+    head_line(processor, version, line, sizeof line);
+    line_add(out, line, lines);
+    size_t i;
+    const json_t *source;
+    json_array_foreach (sources, i, source) {
+        if (among_slowest(sources, i)) {
+            source_line(source, line, sizeof line);
+            line_add(out, line, lines);
+        }
+    }
+    if (json_array_size(sources) > BARS_MAX) {
+        (void)snprintf(line, sizeof line, "  and %zu more that are further",
+                       json_array_size(sources) - BARS_MAX);
+        line_add(out, line, lines);
+    }
+    const json_t *trouble = json_object_get(version, "trouble");
+    const char *why = json_text(trouble, "message", NULL);
+    if (why != NULL) {
+        (void)snprintf(line, sizeof line, "  trouble: %s", why);
+        line_add(out, line, lines);
+    }
+}
+
+/* Once for each state. */
+static void say(struct progress *progress, const char *processor, const json_t *version)
+{
+    const char *state = json_text(version, "state", "?");
+    if (strcmp(progress->said, state) == 0) {
+        return;
+    }
+    (void)snprintf(progress->said, sizeof progress->said, "%s", state);
+    char line[2 * LINE_WIDTH];
+    head_line(processor, version, line, sizeof line);
+    (void)fprintf(stderr, "%s\n", line);
+}
+
+void progress_show(struct progress *progress, const char *processor, const json_t *version)
+{
+    if (!progress->live) {
+        say(progress, processor, version);
+        return;
+    }
+    struct buf text = {0};
+    if (progress->drawn > 0) {
+        buf_printf(&text, "\x1b[%" PRIu32 "A\x1b[J", progress->drawn);
+    }
+    progress->drawn = 0;
+    progress_text(&text, processor, version, &progress->drawn);
+    (void)fwrite(buf_text(&text), 1, text.len, stderr);
+    buf_free(&text);
+}

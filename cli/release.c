@@ -1,0 +1,128 @@
+/* The options of a new version and what is said about it. Own header: release.h. */
+#include "cli/release.h"
+
+#include "base/limits.h"
+#include "cli/output.h"
+#include "cli/waiting.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static int number_set(const struct cli *cli, const char *option, const char *member, int64_t most,
+                      json_t *body, struct err *err)
+{
+    int64_t value;
+    int rc = cli_option_int(cli, option, 1, most, 0, &value, err);
+    if (rc == 0 && value != 0) {
+        (void)json_object_set_new(body, member, json_integer(value));
+    }
+    return rc;
+}
+
+int release_body(const struct cli *cli, json_t *body, struct err *err)
+{
+    const char *from = cli_option(cli, "from");
+    const char *swap = cli_option(cli, "swap");
+    if (swap != NULL && strcmp(swap, "auto") != 0 && strcmp(swap, "manual") != 0) {
+        return err_set(err, KE_INVALID, "--swap %s: it is auto or manual", swap);
+    }
+    if (from != NULL) {
+        (void)json_object_set_new(body, "from", json_string(from));
+    }
+    if (swap != NULL) {
+        (void)json_object_set_new(body, "swap", json_string(swap));
+    }
+    int rc = number_set(cli, "shards", "shards", LIMIT_SHARDS, body, err);
+    return rc < 0 ? rc : number_set(cli, "cache-bytes", "cache_bytes", INT64_MAX, body, err);
+}
+
+static int say_made(const char *processor, const json_t *answer, struct err *err)
+{
+    struct buf text = {0};
+    int64_t version = json_int(answer, "version", 0);
+    if (json_bool(answer, "unchanged", false)) {
+        buf_printf(&text, "%s is unchanged: v%" PRId64 " has the same definition and is %s\n",
+                   processor, version, json_text(answer, "state", "there"));
+    } else {
+        buf_printf(&text, "v%" PRId64 " of %s is %s", version, processor,
+                   json_text(answer, "state", "planned"));
+        bool manual = strcmp(json_text(answer, "swap", "auto"), "manual") == 0;
+        buf_append_text(&text, manual ? "; `kappa swap` makes it serve when it is ready\n"
+                                      : "; it will serve when it has caught up\n");
+    }
+    int rc = out_write(&text, err);
+    buf_free(&text);
+    return rc;
+}
+
+static int say_waited(const struct cli *cli, const char *processor, const json_t *version,
+                      struct err *err)
+{
+    if (cli->json) {
+        return out_json(version, err);
+    }
+    struct buf text = {0};
+    const char *state = json_text(version, "state", "");
+    char records[OUT_NUMBER_LEN];
+    buf_printf(&text, "v%" PRId64 " of %s is ", json_int(version, "version", 0), processor);
+    out_styled(&text, cli->colour, out_state_style(state), state);
+    buf_printf(&text, " (%s records", out_count(json_int(version, "records", 0), records));
+    int64_t dead = json_int(version, "dead", 0);
+    if (dead > 0) {
+        buf_printf(&text, ", %" PRId64 " of them dead: see `kappa dead %s %" PRId64 "`", dead,
+                   processor, json_int(version, "version", 0));
+    }
+    buf_append_text(&text, ")\n");
+    int rc = out_write(&text, err);
+    buf_free(&text);
+    return rc;
+}
+
+/* An unchanged definition whose version stands by does not serve by itself: no use to wait. */
+static int check_will_serve(const char *processor, const json_t *answer, struct err *err)
+{
+    if (!json_bool(answer, "unchanged", false) ||
+        strcmp(json_text(answer, "state", ""), "standby") != 0) {
+        return 0;
+    }
+    int64_t version = json_int(answer, "version", 0);
+    int rc = err_set(err, KE_REFUSED,
+                     "v%" PRId64 " of %s has this definition and stands by: it will not serve by "
+                     "itself",
+                     version, processor);
+    err_hint(err, "`kappa swap %s %" PRId64 "` makes it serve", processor, version);
+    return rc;
+}
+
+int release_follow(const struct cli *cli, const char *processor, const json_t *answer,
+                   struct err *err)
+{
+    int64_t timeout_us;
+    int rc = cli_option_duration(cli, "timeout", WAIT_TIMEOUT_US, &timeout_us, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (cli_option(cli, "wait") == NULL) {
+        return cli->json ? out_json(answer, err) : say_made(processor, answer, err);
+    }
+    if (!cli->json) {
+        rc = say_made(processor, answer, err);
+    }
+    if (rc == 0) {
+        rc = check_will_serve(processor, answer, err);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    bool manual = strcmp(json_text(answer, "swap", "auto"), "manual") == 0;
+    json_t *version;
+    rc = wait_until(cli, processor, (uint32_t)json_int(answer, "version", 0),
+                    manual ? WAIT_CAUGHT_UP : WAIT_SERVING, timeout_us, &version, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = say_waited(cli, processor, version, err);
+    json_decref(version);
+    return rc;
+}

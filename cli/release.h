@@ -1,0 +1,25 @@
+/* What deploy and replay share: the options of a new version, and what is said about it. */
+#ifndef KAPPA_CLI_RELEASE_H
+#define KAPPA_CLI_RELEASE_H
+
+#include "base/json.h"
+#include "cli/cmd.h"
+
+/* clang-format off */
+#define RELEASE_OPTIONS                                                                            \
+    {"from", '\0', "POSITION", "beginning (default), end, @TIME, or PARTITION:OFFSET,..."},        \
+    {"swap", '\0', "WHEN", "auto: swapped in when caught up (default); manual: waits for kappa swap"}, \
+    {"wait", '\0', NULL, "wait until it serves, or with --swap manual until it is ready"},         \
+    {"timeout", '\0', "TIME", "with --wait: give up after this long (default 10m)"},               \
+    {"shards", '\0', "N", "threads and environments of the version (default: the cores)"},         \
+    {"cache-bytes", '\0', "N", "memory for rows of the version's worker (default 256 MiB)"}
+/* clang-format on */
+
+/* Adds the options to the body of the call. */
+int release_body(const struct cli *cli, json_t *body, struct err *err) must_check;
+/* Says what was made; waits if asked; in JSON mode prints the version object, after a wait as it is
+ * then. answer: what the server said. */
+int release_follow(const struct cli *cli, const char *processor, const json_t *answer,
+                   struct err *err) must_check;
+
+#endif

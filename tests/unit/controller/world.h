@@ -1,0 +1,738 @@
+/* A world around the brain, in one thread: a real catalog in a temporary directory, a log that is
+ * only its ends, workers that are only their positions, a clock that moves when told.
+ *
+ *     world_open -> world_step / world_call / world_wait ... -> world_close
+ *
+ * A model worker keeps the worker protocol: it opens, moves `pace` offsets a step, holds, runs to a
+ * cut and seals. Its positions are its "files": they outlive it, as LMDB's would. Faults: `pace` 0,
+ * death at a given command, silence at a given command. The brain can be killed at any fail point;
+ * then its workers die too, and world_restart makes a new brain on the same catalog.
+ *
+ * After every step world_check looks as a reader would: the version that the pointer names is there,
+ * its epoch has not gone back, and neither has any position that was seen before. */
+#ifndef KAPPA_TESTS_CONTROLLER_WORLD_H
+#define KAPPA_TESTS_CONTROLLER_WORLD_H
+
+#include "tests/unit/unit.h"
+
+#include "controller/core.h"
+#include "log/log.h"
+#include "table/catalog.h"
+
+#include <ftw.h>
+#include <string.h>
+
+#define WORLD_PARTITIONS 3
+#define WORLD_WORKERS    64
+#define WORLD_FILES      64
+#define WORLD_STEP_US    20000
+#define WORLD_COMMANDS   64
+
+#define COUNTS_1                                                                                   \
+    "CREATE TABLE events (user_id text, kind text) WITH (topic='events', format='json');\n"        \
+    "CREATE MATERIALIZED VIEW counts AS SELECT user_id, count(*) AS n FROM events GROUP BY "       \
+    "user_id;\n"
+#define COUNTS_2                                                                                   \
+    "CREATE TABLE events (user_id text, kind text) WITH (topic='events', format='json');\n"        \
+    "CREATE MATERIALIZED VIEW counts AS SELECT user_id, count(kind) AS n FROM events GROUP BY "    \
+    "user_id;\n"
+#define COUNTS_3                                                                                   \
+    "CREATE TABLE events (user_id text, kind text) WITH (topic='events', format='json');\n"        \
+    "CREATE MATERIALIZED VIEW other AS SELECT kind, count(*) AS n FROM events GROUP BY kind;\n"
+
+struct world_files {
+    char dir[192]; /* below DATA/versions; "" when free */
+    int64_t next[WORLD_PARTITIONS];
+    bool sealed;
+};
+
+struct world_worker {
+    uint64_t id; /* 0: free */
+    bool alive;
+    bool opened;
+    bool ending; /* told to end */
+    bool exited; /* to be told to the brain */
+    int status;
+    int signal;
+    struct world_files *files;
+    uint32_t version;
+    bool serving;
+    bool held;
+    bool paused;
+    bool running_to;
+    bool until;
+    uint64_t cut_id;
+    int64_t cut[WORLD_PARTITIONS];
+    json_t *commands[WORLD_COMMANDS];
+    uint32_t command_count;
+};
+
+struct world_answer {
+    bool done;
+    json_t *body; /* owned */
+    struct err err;
+};
+
+struct world {
+    struct log log; /* first: the log's functions find the world through it */
+    char dir[64];
+    struct clock_ops clock;
+    int64_t now_us;
+    struct catalog *catalog;
+    struct core *core;
+    json_t *log_config;
+    int64_t start[WORLD_PARTITIONS];
+    int64_t end[WORLD_PARTITIONS];
+    int64_t inflow; /* records a step and partition */
+    int64_t pace;   /* of every worker, offsets a step and partition */
+    uint64_t identity;
+    int64_t standby_ms;
+    struct world_worker workers[WORLD_WORKERS];
+    struct world_files files[WORLD_FILES];
+    struct core_job *jobs[16];
+    uint32_t job_count;
+    uint32_t starts;       /* of workers, ever */
+    uint32_t refuse_start; /* so many starts fail */
+    /* Faults. */
+    const char *die_at;    /* a command that kills the worker of version die_version */
+    const char *silent_at; /* a command that it never answers */
+    uint32_t fault_version;
+    bool fault_once;
+    long fail_at;    /* the brain dies at the n-th fail point; 0: never */
+    long fail_count; /* fail points passed */
+    char fail_step[16];
+    bool in_doubt;
+    /* What a reader has seen. */
+    uint64_t seen_epoch;
+    uint32_t seen_version;
+    int64_t seen[WORLD_PARTITIONS];
+};
+
+/* ---- The log: partitions, identity and ends ---- */
+
+static int world_topic_partitions(struct log *log, const char *topic, uint32_t *count,
+                                  struct err *err)
+{
+    (void)log;
+    *count = WORLD_PARTITIONS;
+    return strcmp(topic, "events") == 0 ? 0 : err_set(err, KE_NOT_FOUND, "no topic %s", topic);
+}
+
+static int world_topic_identity(struct log *log, const char *topic, uint64_t *identity,
+                                struct err *err)
+{
+    (void)topic;
+    (void)err;
+    *identity = ((struct world *)(void *)log)->identity;
+    return 0;
+}
+
+static int world_offsets(struct log *log, const char *topic, uint32_t partition, int64_t *start,
+                         int64_t *end, struct err *err)
+{
+    (void)topic;
+    (void)err;
+    const struct world *world = (struct world *)(void *)log;
+    *start = world->start[partition];
+    *end = world->end[partition];
+    return 0;
+}
+
+static int world_offset_at_time(struct log *log, const char *topic, uint32_t partition,
+                                int64_t time_ms, int64_t *offset, struct err *err)
+{
+    (void)log;
+    (void)topic;
+    (void)partition;
+    (void)err;
+    *offset = time_ms;
+    return 0;
+}
+
+static const struct log_ops world_log_ops = {.topic_partitions = world_topic_partitions,
+                                             .topic_identity = world_topic_identity,
+                                             .offsets = world_offsets,
+                                             .offset_at_time = world_offset_at_time};
+
+/* ---- Files ---- */
+
+static inline struct world_files *world_files(struct world *world, const char *dir, bool make)
+{
+    struct world_files *free_one = NULL;
+    for (int i = 0; i < WORLD_FILES; i++) {
+        if (strcmp(world->files[i].dir, dir) == 0) {
+            return &world->files[i];
+        }
+        if (free_one == NULL && world->files[i].dir[0] == '\0') {
+            free_one = &world->files[i];
+        }
+    }
+    if (!make) {
+        return NULL;
+    }
+    assert_non_null(free_one);
+    memset(free_one, 0, sizeof *free_one);
+    (void)snprintf(free_one->dir, sizeof free_one->dir, "%s", dir);
+    free_one->next[0] = -1;
+    return free_one;
+}
+
+/* ---- The brain's ops ---- */
+
+static inline struct world_worker *world_worker(struct world *world, uint64_t id)
+{
+    for (int i = 0; i < WORLD_WORKERS; i++) {
+        if (world->workers[i].id == id) {
+            return &world->workers[i];
+        }
+    }
+    return NULL;
+}
+
+static inline int world_worker_start(void *ctx, uint64_t id, const char *name, struct err *err)
+{
+    struct world *world = ctx;
+    (void)name;
+    if (world->refuse_start > 0) {
+        world->refuse_start--;
+        return err_set(err, KE_IO, "no process");
+    }
+    struct world_worker *worker = world_worker(world, 0);
+    assert_non_null(worker);
+    assert_null(world_worker(world, id));
+    memset(worker, 0, sizeof *worker);
+    worker->id = id;
+    worker->alive = true;
+    world->starts++;
+    return 1000 + (int)id;
+}
+
+static inline void world_worker_send(void *ctx, uint64_t id, const json_t *message)
+{
+    struct world_worker *worker = world_worker(ctx, id);
+    if (worker != NULL && worker->alive) {
+        assert_true(worker->command_count < WORLD_COMMANDS);
+        worker->commands[worker->command_count++] = json_deep_copy(message);
+    }
+}
+
+static inline void world_worker_exit(struct world_worker *worker, int status, int signal)
+{
+    if (worker->alive) {
+        worker->alive = false;
+        worker->exited = true;
+        worker->status = status;
+        worker->signal = signal;
+    }
+}
+
+static inline void world_worker_stop(void *ctx, uint64_t id, bool kill)
+{
+    struct world_worker *worker = world_worker(ctx, id);
+    assert_non_null(worker);
+    worker->ending = true;
+    if (kill) {
+        world_worker_exit(worker, 0, 9);
+    }
+}
+
+static inline int world_remove_files(void *ctx, const char *dir, struct err *err)
+{
+    (void)err;
+    struct world_files *files = world_files(ctx, dir, false);
+    if (files != NULL) {
+        memset(files, 0, sizeof *files);
+    }
+    return 0;
+}
+
+static inline void world_reply(void *ctx, void *request, json_t *body, const struct err *err)
+{
+    (void)ctx;
+    struct world_answer *answer = request;
+    assert_false(answer->done);
+    assert_true((body != NULL) != (err != NULL));
+    answer->done = true;
+    answer->body = body;
+    if (err != NULL) {
+        assert_true(err->code < 0);
+        answer->err = *err;
+    }
+}
+
+static inline void world_run_job(void *ctx, struct core_job *job)
+{
+    struct world *world = ctx;
+    assert_true(world->job_count < array_len(world->jobs));
+    world->jobs[world->job_count++] = job;
+}
+
+static inline int64_t world_mono(void *ctx)
+{
+    return ((struct world *)ctx)->now_us;
+}
+
+static inline int64_t world_wall(void *ctx)
+{
+    return ((struct world *)ctx)->now_us / 1000 + 1700000000000;
+}
+
+static inline int world_fail_point(void *ctx, const char *step)
+{
+    struct world *world = ctx;
+    world->fail_count++;
+    if (world->fail_count == world->fail_at) {
+        (void)snprintf(world->fail_step, sizeof world->fail_step, "%s", step);
+        return 1;
+    }
+    return 0;
+}
+
+static inline void world_in_doubt(void *ctx, const struct err *err)
+{
+    (void)err;
+    ((struct world *)ctx)->in_doubt = true;
+}
+
+static inline void world_digest_of(int64_t next, char *text)
+{
+    (void)snprintf(text, 33, "%032llx", (unsigned long long)next);
+}
+
+static inline int world_version_digest(void *ctx, const char *processor, uint32_t version,
+                                       json_t **out, struct err *err)
+{
+    char dir[192];
+    (void)snprintf(dir, sizeof dir, "%s/%u", processor, version);
+    const struct world_files *files = world_files(ctx, dir, false);
+    if (files == NULL) {
+        return err_set(err, KE_NOT_FOUND, "no files of %s", dir);
+    }
+    json_t *sources = json_array();
+    for (int i = 0; i < WORLD_PARTITIONS; i++) {
+        char text[33];
+        world_digest_of(files->next[i], text);
+        json_array_append_new(sources,
+                              json_pack("{s:s, s:i, s:I, s:s}", "topic", "events", "partition", i,
+                                        "next", (json_int_t)files->next[i], "digest", text));
+    }
+    *out = json_pack("{s:o, s:s, s:{}}", "sources", sources, "digest", "all", "cut");
+    return 0;
+}
+
+/* ---- Workers ---- */
+
+static inline void world_event(struct world *world, const struct world_worker *worker,
+                               json_t *event)
+{
+    core_worker_event(world->core, worker->id, event);
+    json_decref(event);
+}
+
+static inline json_t *world_vector(const int64_t *vector)
+{
+    return json_pack("[I, I, I]", (json_int_t)vector[0], (json_int_t)vector[1],
+                     (json_int_t)vector[2]);
+}
+
+static inline void world_worker_open(struct world *world, struct world_worker *worker,
+                                     const json_t *message)
+{
+    const char *dir = strstr(json_text(message, "dir", ""), "/versions/");
+    assert_non_null(dir);
+    worker->files = world_files(world, dir + strlen("/versions/"), true);
+    worker->version = (uint32_t)json_int(message, "version", 0);
+    worker->serving = json_bool(message, "serving", false);
+    assert_int_equal(json_array_size(json_object_get(message, "sources")), WORLD_PARTITIONS);
+    for (int i = 0; worker->files->next[0] < 0 || i > 0; i++) {
+        if (i == WORLD_PARTITIONS) {
+            break;
+        }
+        const json_t *source = json_array_get(json_object_get(message, "sources"), (size_t)i);
+        worker->files->next[i] = json_int(source, "start", -1);
+        assert_true(worker->files->next[i] >= 0);
+    }
+    const json_t *until = json_object_get(message, "until");
+    if (json_is_array(until)) {
+        worker->until = true;
+        worker->running_to = true;
+        for (int i = 0; i < WORLD_PARTITIONS; i++) {
+            worker->cut[i] = json_integer_value(json_array_get(until, (size_t)i));
+        }
+    }
+    worker->opened = true;
+    world_event(world, worker,
+                json_pack("{s:s, s:b, s:o}", "is", "opened", "sealed", worker->files->sealed,
+                          "next", world_vector(worker->files->next)));
+}
+
+static inline void world_command(struct world *world, struct world_worker *worker,
+                                 const json_t *message)
+{
+    const char *word = json_text(message, "do", "");
+    bool faulty = worker->version == world->fault_version && !worker->until;
+    if (faulty && world->die_at != NULL && strcmp(world->die_at, word) == 0) {
+        world->die_at = world->fault_once ? NULL : world->die_at;
+        world_worker_exit(worker, 0, 9);
+        return;
+    }
+    if (faulty && world->silent_at != NULL && strcmp(world->silent_at, word) == 0) {
+        world->silent_at = world->fault_once ? NULL : world->silent_at;
+        return;
+    }
+    json_int_t id = json_int(message, "id", 0);
+    if (strcmp(word, "open") == 0) {
+        world_worker_open(world, worker, message);
+    } else if (strcmp(word, "hold") == 0) {
+        worker->held = true;
+        world_event(world, worker,
+                    json_pack("{s:s, s:I, s:o}", "is", "held", "id", id, "next",
+                              world_vector(worker->files->next)));
+    } else if (strcmp(word, "run_to") == 0) {
+        assert_true(worker->held);
+        worker->running_to = true;
+        worker->cut_id = (uint64_t)id;
+        for (int i = 0; i < WORLD_PARTITIONS; i++) {
+            worker->cut[i] =
+                json_integer_value(json_array_get(json_object_get(message, "cut"), (size_t)i));
+            assert_true(worker->cut[i] >= worker->files->next[i]);
+        }
+    } else if (strcmp(word, "release") == 0) {
+        worker->held = false;
+        worker->running_to = false;
+    } else if (strcmp(word, "pause") == 0) {
+        worker->paused = true;
+    } else if (strcmp(word, "resume") == 0) {
+        worker->paused = false;
+    } else if (strcmp(word, "seal") == 0) {
+        worker->files->sealed = true;
+        world_event(world, worker, json_pack("{s:s}", "is", "sealed"));
+    } else if (strcmp(word, "serving") == 0) {
+        worker->serving = json_bool(message, "on", false);
+    } else {
+        fail_msg("a worker was told to '%s'", word);
+    }
+}
+
+static inline void world_at_cut(struct world *world, struct world_worker *worker)
+{
+    json_t *sources = json_array();
+    for (int i = 0; i < WORLD_PARTITIONS; i++) {
+        char text[33];
+        world_digest_of(worker->files->next[i], text);
+        json_array_append_new(sources, json_string(text));
+    }
+    worker->running_to = false;
+    world_event(world, worker,
+                json_pack("{s:s, s:I, s:o, s:s, s:{s:s}, s:o}", "is", "at_cut", "id",
+                          (json_int_t)worker->cut_id, "cut", world_vector(worker->files->next),
+                          "digest", "all", "tables", "counts", "d", "sources", sources));
+}
+
+/* Moves, and says so. */
+static inline void world_worker_work(struct world *world, struct world_worker *worker)
+{
+    bool still = (worker->held && !worker->running_to) || worker->paused ||
+                 (worker->until && !worker->running_to);
+    bool there = true;
+    bool at_end = true;
+    for (int i = 0; i < WORLD_PARTITIONS; i++) {
+        int64_t *next = &worker->files->next[i];
+        int64_t bound = worker->running_to ? i64_min(worker->cut[i], world->end[i]) : world->end[i];
+        if (!still) {
+            *next = i64_max(*next, i64_min(*next + world->pace, bound));
+        }
+        there = there && *next == worker->cut[i];
+        at_end = at_end && *next == world->end[i];
+    }
+    if (worker->running_to && there) {
+        world_at_cut(world, worker);
+    }
+    json_t *flags = json_pack("[b, b, b]", at_end, at_end, at_end);
+    world_event(world, worker,
+                json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:n}", "is", "progress", "next",
+                          world_vector(worker->files->next), "committed",
+                          world_vector(worker->files->next), "start", world_vector(world->start),
+                          "end", world_vector(world->end), "at_end", flags, "record_time_ms",
+                          json_array(), "records", 77, "trouble"));
+}
+
+static inline void world_worker_step(struct world *world, struct world_worker *worker)
+{
+    for (uint32_t i = 0; i < worker->command_count && worker->alive; i++) {
+        json_t *command = worker->commands[i];
+        worker->commands[i] = NULL;
+        world_command(world, worker, command);
+        json_decref(command);
+    }
+    if (worker->alive && worker->ending) {
+        world_worker_exit(worker, 0, 0);
+    }
+    if (worker->alive && worker->opened) {
+        world_worker_work(world, worker);
+    }
+    for (uint32_t i = 0; i < worker->command_count && !worker->alive; i++) {
+        json_decref(worker->commands[i]);
+        worker->commands[i] = NULL;
+    }
+    /* Commands that came while it worked are looked at in the next step. */
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < worker->command_count; i++) {
+        if (worker->commands[i] != NULL) {
+            worker->commands[kept++] = worker->commands[i];
+        }
+    }
+    worker->command_count = kept;
+    if (worker->exited) {
+        uint64_t id = worker->id;
+        worker->id = 0;
+        worker->exited = false;
+        core_worker_exited(world->core, id, worker->status, worker->signal);
+    }
+}
+
+/* ---- A reader's eyes ---- */
+
+static inline void world_check(struct world *world)
+{
+    struct catalog_pointer pointer;
+    if (catalog_pointer_get(world->catalog, "counts", &pointer, NULL) != 0) {
+        assert_int_equal(world->seen_epoch, 0);
+        return;
+    }
+    assert_true(pointer.epoch >= world->seen_epoch);
+    if (pointer.epoch == world->seen_epoch) {
+        assert_int_equal(pointer.version, world->seen_version);
+    }
+    char dir[192];
+    (void)snprintf(dir, sizeof dir, "%s/%u", pointer.processor, pointer.version);
+    const struct world_files *files = world_files(world, dir, false);
+    assert_non_null(files);
+    assert_true(files->sealed);
+    for (int i = 0; i < WORLD_PARTITIONS; i++) {
+        assert_true(files->next[i] >= world->seen[i]);
+        world->seen[i] = files->next[i];
+    }
+    world->seen_epoch = pointer.epoch;
+    world->seen_version = pointer.version;
+}
+
+/* ---- Open, step, restart, close ---- */
+
+static inline void world_core_open(struct world *world)
+{
+    char path[96];
+    (void)snprintf(path, sizeof path, "%s/catalog", world->dir);
+    struct err err = {0};
+    int rc = catalog_open(path, true, &world->catalog, &err);
+    const struct core_options options = {.ops = {.ctx = world,
+                                                 .clock = &world->clock,
+                                                 .worker_start = world_worker_start,
+                                                 .worker_send = world_worker_send,
+                                                 .worker_stop = world_worker_stop,
+                                                 .remove_files = world_remove_files,
+                                                 .reply = world_reply,
+                                                 .run_job = world_run_job,
+                                                 .version_digest = world_version_digest,
+                                                 .in_doubt = world_in_doubt,
+                                                 .fail_point = world_fail_point},
+                                         .catalog = world->catalog,
+                                         .log = &world->log,
+                                         .log_config = world->log_config,
+                                         .data_dir = world->dir,
+                                         .shards = 2,
+                                         .cache_bytes = 1000000,
+                                         .standby_ms = world->standby_ms};
+    if (rc == 0) {
+        rc = core_open(&options, &world->core, &err);
+    }
+    if (rc != 0) {
+        fail_msg("%s", err.text);
+    }
+}
+
+static inline void world_open(struct world *world)
+{
+    memset(world, 0, sizeof *world);
+    world->log = (struct log){.ops = &world_log_ops, .kind = "memory"};
+    (void)snprintf(world->dir, sizeof world->dir, "/tmp/kappa-core-XXXXXX");
+    assert_non_null(mkdtemp(world->dir));
+    world->clock = (struct clock_ops){world, world_mono, world_wall};
+    world->now_us = 1000000;
+    world->log_config = json_pack("{s:s, s:s}", "kind", "embedded", "dir", "nowhere");
+    world->identity = 5;
+    world->pace = 1000;
+    world->inflow = 3;
+    world->standby_ms = 60000;
+    for (int i = 0; i < WORLD_PARTITIONS; i++) {
+        world->end[i] = 5000 + 1000 * i;
+    }
+    world_core_open(world);
+}
+
+static inline void world_step(struct world *world)
+{
+    world->now_us += WORLD_STEP_US;
+    for (int i = 0; i < WORLD_PARTITIONS; i++) {
+        world->end[i] += world->inflow;
+    }
+    for (uint32_t i = world->job_count; i-- > 0;) {
+        struct core_job *job = world->jobs[i];
+        world->job_count--;
+        memmove(&world->jobs[i], &world->jobs[i + 1],
+                (world->job_count - i) * sizeof(struct core_job *));
+        job->run(job);
+        core_job_finish(world->core, job);
+    }
+    core_tick(world->core);
+    for (int i = 0; i < WORLD_WORKERS; i++) {
+        if (world->workers[i].id != 0) {
+            world_worker_step(world, &world->workers[i]);
+        }
+    }
+    world_check(world);
+}
+
+/* The brain is gone, and its workers with it; what they committed stays. */
+static inline void world_core_close(struct world *world)
+{
+    core_close(world->core);
+    world->core = NULL;
+    while (world->job_count > 0) {
+        struct core_job *job = world->jobs[--world->job_count];
+        job->run(job);
+        core_job_finish(NULL, job);
+    }
+    for (int i = 0; i < WORLD_WORKERS; i++) {
+        struct world_worker *worker = &world->workers[i];
+        for (uint32_t k = 0; k < worker->command_count; k++) {
+            json_decref(worker->commands[k]);
+        }
+        memset(worker, 0, sizeof *worker);
+    }
+    catalog_close(world->catalog);
+    world->catalog = NULL;
+}
+
+static inline void world_restart(struct world *world)
+{
+    world_core_close(world);
+    world->fail_at = 0;
+    world_core_open(world);
+}
+
+static inline int world_remove_entry(const char *path, const struct stat *stat, int kind,
+                                     struct FTW *ftw)
+{
+    (void)stat;
+    (void)kind;
+    (void)ftw;
+    return remove(path);
+}
+
+static inline void world_close(struct world *world)
+{
+    world_core_close(world);
+    json_decref(world->log_config);
+    (void)nftw(world->dir, world_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* ---- Calls ---- */
+
+static inline void world_ask(struct world *world, struct world_answer *answer, const char *verb,
+                             const char *processor, uint32_t version, json_t *body)
+{
+    memset(answer, 0, sizeof *answer);
+    core_request(world->core, answer, verb, processor, version, body);
+    json_decref(body);
+}
+
+static inline void world_until(struct world *world, const struct world_answer *answer)
+{
+    for (int i = 0; i < 1000 && !answer->done; i++) {
+        world_step(world);
+    }
+    assert_true(answer->done);
+}
+
+/* The answer's body; fails the test on an error. */
+static inline json_t *world_call(struct world *world, const char *verb, const char *processor,
+                                 uint32_t version, json_t *body)
+{
+    struct world_answer answer;
+    world_ask(world, &answer, verb, processor, version, body);
+    world_until(world, &answer);
+    if (answer.body == NULL) {
+        fail_msg("%s: %s", verb, answer.err.text);
+    }
+    return answer.body;
+}
+
+static inline void world_do(struct world *world, const char *verb, const char *processor,
+                            uint32_t version)
+{
+    json_decref(world_call(world, verb, processor, version, json_object()));
+}
+
+/* The call is refused with this code, and a text that holds `says`. */
+static inline void world_refused(struct world *world, const char *verb, uint32_t version,
+                                 json_t *body, int code, const char *says)
+{
+    struct world_answer answer;
+    world_ask(world, &answer, verb, "p", version, body);
+    world_until(world, &answer);
+    json_decref(answer.body);
+    assert_int_equal(answer.err.code, code);
+    if (strstr(answer.err.text, says) == NULL) {
+        fail_msg("\"%s\" does not say \"%s\"", answer.err.text, says);
+    }
+}
+
+static inline json_t *world_definition(const char *sql, const char *swap)
+{
+    return json_pack("{s:s, s:s, s:s}", "sql", sql, "swap", swap, "who", "test");
+}
+
+static inline uint32_t world_deploy(struct world *world, const char *sql, const char *swap)
+{
+    json_t *body = world_call(world, "deploy", "p", 0, world_definition(sql, swap));
+    uint32_t version = (uint32_t)json_int(body, "version", 0);
+    json_decref(body);
+    return version;
+}
+
+/* The state of p's version, as status says; "" when it is not there. */
+static inline const char *world_state(struct world *world, uint32_t version)
+{
+    static char state[32];
+    struct world_answer answer;
+    world_ask(world, &answer, "status", "p", 0, NULL);
+    assert_true(answer.done);
+    state[0] = '\0';
+    size_t i;
+    json_t *entry;
+    json_array_foreach (json_object_get(answer.body, "versions"), i, entry) {
+        if (json_int(entry, "version", 0) == version) {
+            (void)snprintf(state, sizeof state, "%s", json_text(entry, "state", ""));
+        }
+    }
+    json_decref(answer.body);
+    return state;
+}
+
+static inline void world_wait(struct world *world, uint32_t version, const char *state)
+{
+    for (int i = 0; i < 3000 && strcmp(world_state(world, version), state) != 0; i++) {
+        world_step(world);
+    }
+    assert_string_equal(world_state(world, version), state);
+}
+
+static inline void world_steps(struct world *world, int count)
+{
+    for (int i = 0; i < count; i++) {
+        world_step(world);
+    }
+}
+
+#endif

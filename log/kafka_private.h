@@ -1,0 +1,105 @@
+/* Shared by the files of the Kafka log, and the one place that includes librdkafka.
+ *
+ *     kafka_conf.c         properties, callbacks, error texts      log_kafka.c         metadata
+ *     log_kafka_reader.c   consumer, one client per reader         log_kafka_writer.c  producer
+ *
+ * A client is one rd_kafka_t with its callbacks' state. The log has one for metadata; every reader
+ * and writer has its own, since one librdkafka client fetches from a broker with one thread.
+ *
+ * Nothing above log/ sees a word of this: librdkafka's errors become Kappa's codes and sentences in
+ * kafka_conf.c. */
+#ifndef KAPPA_LOG_KAFKA_PRIVATE_H
+#define KAPPA_LOG_KAFKA_PRIVATE_H
+
+#include "log/log.h"
+
+#include <librdkafka/rdkafka.h>
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* Bound on every metadata call: an operator waits for it. */
+#define KAFKA_REQUEST_MS 5000
+
+struct kafka_property {
+    char *name;
+    char *value; /* may be a secret: never printed */
+};
+
+/* What log_open_kafka was given, checked. Read-only from then on: any thread. */
+struct kafka_settings {
+    char *brokers;
+    struct kafka_property *properties;
+    size_t count;
+};
+
+enum kafka_role { KAFKA_METADATA, KAFKA_READER, KAFKA_WRITER };
+
+#define KAFKA_CLIENT_MAGIC 0x6b636c69U
+
+struct kafka_client {
+    uint32_t magic;
+    rd_kafka_t *rk;
+    const struct kafka_settings *settings; /* of the log, which outlives its clients */
+    pthread_mutex_t lock;                  /* guards trouble_text */
+    char trouble_text[512];                /* the last thing librdkafka said about its brokers */
+    atomic_bool trouble;                   /* said since the flag was last cleared */
+};
+
+struct kafka_log {
+    struct log base;
+    struct kafka_settings settings;
+    struct kafka_client metadata;
+};
+
+static inline struct kafka_log *kafka_log_of(struct log *log)
+{
+    return container_of(log, struct kafka_log, base);
+}
+
+/* ---- kafka_conf.c */
+
+/* Checks the properties by name and, for those Kappa does not own, through librdkafka. */
+int kafka_settings_init(struct kafka_settings *settings, const char *brokers,
+                        const json_t *properties, struct err *err) must_check;
+void kafka_settings_close(struct kafka_settings *settings);
+/* The value given for this property, or NULL. */
+const char *kafka_settings_find(const struct kafka_settings *settings, const char *name);
+
+/* Starts a client; does not wait for any broker. group: readers only, else NULL. The struct must
+ * stay where it is until the close. */
+int kafka_client_init(struct kafka_client *client, const struct kafka_settings *settings,
+                      enum kafka_role role, const char *group, struct err *err) must_check;
+void kafka_client_close(struct kafka_client *client);
+/* Copies what librdkafka last said about its brokers; "" when it was silent. */
+void kafka_client_trouble(struct kafka_client *client, char *text, size_t size);
+/* Forgets it: the brokers were seen to work. */
+void kafka_client_trouble_over(struct kafka_client *client);
+
+/* Code of a librdkafka error for a call that names a topic. */
+enum err_code kafka_error_code(rd_kafka_resp_err_t code);
+/* Fills err for a failed call: "WHAT: librdkafka's words", for broker trouble with the brokers and
+ * what to check. detail: librdkafka's longer text or NULL. Returns the negative code. */
+int kafka_error(struct kafka_client *client, rd_kafka_resp_err_t code, const char *detail,
+                struct err *err, const char *what, ...) printf_like(5, 6);
+/* The same for trouble that no call returned: BROKER. */
+int kafka_error_brokers(struct kafka_client *client, struct err *err, const char *what, ...)
+    printf_like(3, 4);
+
+/* ---- log_kafka.c: also used by readers, with their own client */
+
+/* Start and end of a partition in at most timeout_ms. An offset of -1 never comes out. */
+int kafka_query_range(struct kafka_client *client, const char *topic, int32_t partition,
+                      int timeout_ms, int64_t *start, int64_t *end, struct err *err) must_check;
+int kafka_topic_partitions(struct log *log, const char *topic, uint32_t *count,
+                           struct err *err) must_check;
+
+/* ---- log_kafka_reader.c, log_kafka_writer.c */
+int kafka_reader_open(struct log *log, const char *group, struct log_reader **out,
+                      struct err *err) must_check;
+int kafka_writer_open(struct log *log, const char *topic, struct log_writer **out,
+                      struct err *err) must_check;
+/* librdkafka's delivery report; the message's opaque is the writer. */
+void kafka_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque);
+
+#endif

@@ -1,0 +1,29 @@
+/* The server, `kappa up`: one libuv loop around the brain (core.h), with its workers, its HTTP door
+ * and its data directory. In the foreground; returns when SIGTERM or SIGINT has ended it.
+ *
+ *     DATA locked -> catalog, log, reader -> brain -> HTTP -> DATA/server.json ... signal ->
+ *     HTTP closed -> workers drain (at most 10 s) -> server.json removed
+ *
+ * A second signal stops waiting for the workers. SIGHUP and SIGPIPE are ignored. */
+#ifndef KAPPA_CONTROLLER_CONTROLLER_H
+#define KAPPA_CONTROLLER_CONTROLLER_H
+
+#include "base/err.h"
+#include "base/json.h"
+
+#define CONTROLLER_HTTP "127.0.0.1:8317" /* where it listens unless told otherwise */
+
+struct controller_options {
+    const char *data_dir;         /* made when missing */
+    const char *kafka;            /* brokers "host:port,..."; NULL: the embedded log in DATA/log */
+    const json_t *kafka_settings; /* librdkafka properties, name -> text; may be NULL; borrowed */
+    const char *http;             /* "host:port"; NULL: CONTROLLER_HTTP; port 0: any free one */
+};
+
+/* 0 after a signal; else a negative code with its sentence: BUSY (another server on this data, or
+ * the port is taken), REFUSED (the data belongs to another log), what the catalog or log says.
+ * To be called once, from main. Environment: KAPPA_STANDBY_MS, KAPPA_SHARDS and KAPPA_CACHE_BYTES
+ * replace the defaults (tests). */
+int controller_main(const struct controller_options *options, struct err *err) must_check;
+
+#endif

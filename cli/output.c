@@ -102,6 +102,32 @@ char *out_seconds(const json_t *seconds, char *text)
     return text;
 }
 
+char *out_brief(const json_t *seconds, char *text)
+{
+    double value = json_is_number(seconds) ? json_number_value(seconds) : -1;
+    if (!(value >= 0 && value < 1e12)) {
+        (void)snprintf(text, OUT_NUMBER_LEN, "-");
+        return text;
+    }
+    int64_t whole = (int64_t)value;
+    if (value < 0.9995) {
+        (void)snprintf(text, OUT_NUMBER_LEN, "%.0fms", value * 1000);
+    } else if (value < 59.95) {
+        (void)snprintf(text, OUT_NUMBER_LEN, "%.1fs", value);
+    } else if (whole < 3600) {
+        (void)snprintf(text, OUT_NUMBER_LEN, "%" PRId64 "m%02" PRId64 "s", whole / 60, whole % 60);
+    } else if (whole < 86400) {
+        (void)snprintf(text, OUT_NUMBER_LEN, "%" PRId64 "h%02" PRId64 "m", whole / 3600,
+                       whole / 60 % 60);
+    } else if (whole < 86400 * 100) {
+        (void)snprintf(text, OUT_NUMBER_LEN, "%" PRId64 "d%02" PRId64 "h", whole / 86400,
+                       whole / 3600 % 24);
+    } else {
+        (void)snprintf(text, OUT_NUMBER_LEN, "%" PRId64 "d", whole / 86400);
+    }
+    return text;
+}
+
 void out_bar(struct buf *out, double ratio, uint32_t width)
 {
     ASSERT_CMP(width, >, 2);

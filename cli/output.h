@@ -46,6 +46,8 @@ char *out_short(double value, char *text);
 char *out_bytes(double value, char *text);
 /* Seconds as 850 ms, 12.3 s, 4 min 05 s; "-" when negative or not a number. */
 char *out_seconds(const json_t *seconds, char *text);
+/* At most six columns: 850ms, 12.3s, 4m05s, 2h10m, 3d04h; "-" as above. */
+char *out_brief(const json_t *seconds, char *text);
 /* [#####-----], width columns in all. ratio outside of 0..1 is clamped. */
 void out_bar(struct buf *out, double ratio, uint32_t width);
 

@@ -1,0 +1,127 @@
+/* kappa dead. */
+#include "cli/client.h"
+#include "cli/cmd.h"
+#include "cli/output.h"
+#include "cli/place.h"
+#include "serve/reader.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LIMIT_DEFAULT 100
+#define VALUE_SHOWN   60 /* bytes of a record in text */
+
+static int dead_run(struct cli *cli, struct err *err);
+
+static const struct cmd_option options[] = {
+    {"limit", '\0', "N", "at most so many records (default 100)"},
+    {NULL, '\0', NULL, NULL},
+};
+
+const struct cmd_entry cmd_dead = {
+    .name = "dead",
+    .args = "PROCESSOR VERSION",
+    .args_min = 2,
+    .args_max = 2,
+    .summary = "show the records that could not be processed",
+    .help = "Malformed JSON, a wrong type, a missing event time: such a record is kept with its "
+            "place and the\n"
+            "reason, and the stream goes on. With -o json: {\"dead\":[...]} with the whole bytes.",
+    .examples = "kappa dead features 2\nkappa dead features 2 --limit 1000 -o json\n",
+    .options = options,
+    .run = dead_run,
+};
+
+static int dead_remote(const struct cli *cli, uint32_t version, int64_t limit, json_t **out,
+                       struct err *err)
+{
+    struct client *client;
+    int rc = place_client(cli, &client, err);
+    if (rc < 0) {
+        return rc;
+    }
+    struct buf path = {0};
+    buf_append_text(&path, "/v1/processors");
+    client_path_add(&path, cli->args[0]);
+    buf_printf(&path, "/versions/%" PRIu32 "/dead?limit=%" PRId64, version, limit);
+    rc = client_call(client, buf_text(&path), NULL, CLIENT_WAIT_SECONDS, out, err);
+    buf_free(&path);
+    client_close(client);
+    return rc;
+}
+
+static int dead_local(const struct cli *cli, uint32_t version, int64_t limit, json_t **out,
+                      struct err *err)
+{
+    struct reader *reader;
+    json_t *dead;
+    int rc = place_reader(cli, &reader, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = reader_dead(reader, cli->args[0], version, limit, &dead, err);
+    reader_close(reader);
+    if (rc == 0) {
+        *out = json_pack("{s:o}", "dead", dead);
+    }
+    return rc;
+}
+
+/* Two lines a record: where and why, then its bytes. */
+static void dead_text(const struct cli *cli, const json_t *dead, struct buf *out)
+{
+    size_t i;
+    const json_t *item;
+    json_array_foreach (dead, i, item) {
+        char place[200];
+        (void)snprintf(place, sizeof place, "%s/%" PRId64 " offset %" PRId64,
+                       json_text(item, "topic", ""), json_int(item, "partition", 0),
+                       json_int(item, "offset", 0));
+        out_styled(out, cli->colour, OUT_BOLD, place);
+        const char *table = json_text(item, "table", NULL);
+        buf_printf(out, "  %s%s", table == NULL ? "" : table, table == NULL ? "" : ": ");
+        const char *reason = json_text(item, "reason", "");
+        out_safe(out, reason, strlen(reason));
+        buf_append_text(out, "\n    ");
+        const char *value = json_text(item, "value", "");
+        size_t len = strlen(value);
+        out_safe(out, value, len < VALUE_SHOWN ? len : VALUE_SHOWN);
+        buf_printf(out, "%s%s\n", len < VALUE_SHOWN ? "" : "...",
+                   json_bool(item, "base64", false) ? "  (base64)" : "");
+    }
+}
+
+static int dead_run(struct cli *cli, struct err *err)
+{
+    uint32_t version;
+    int64_t limit;
+    json_t *answer;
+    int rc = cli_version_arg(cli->args[1], &version, err);
+    if (rc == 0) {
+        rc = cli_option_int(cli, "limit", 0, 10000, LIMIT_DEFAULT, &limit, err);
+    }
+    if (rc == 0) {
+        rc = place_server(cli) == NULL ? dead_local(cli, version, limit, &answer, err)
+                                       : dead_remote(cli, version, limit, &answer, err);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    json_t *dead = json_object_get(answer, "dead");
+    if (cli->json) {
+        rc = out_json(answer, err);
+    } else {
+        struct buf text = {0};
+        dead_text(cli, dead, &text);
+        rc = out_write(&text, err);
+        buf_free(&text);
+        if (json_array_size(dead) == 0) {
+            (void)fprintf(stderr, "no dead records\n");
+        } else if ((int64_t)json_array_size(dead) == limit) {
+            (void)fprintf(stderr, "the first %" PRId64 "; --limit shows more\n", limit);
+        }
+    }
+    json_decref(answer);
+    return rc;
+}

@@ -1,0 +1,90 @@
+/* kappa status. */
+#include "cli/call.h"
+#include "cli/client.h"
+#include "cli/cmd.h"
+#include "cli/output.h"
+#include "cli/place.h"
+#include "cli/status_text.h"
+
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define WATCH_MS 500
+
+static int status_run(struct cli *cli, struct err *err);
+
+static const struct cmd_option options[] = {
+    {"watch", 'w', NULL, "show it again and again until interrupted"},
+    {NULL, '\0', NULL, NULL},
+};
+
+const struct cmd_entry cmd_status = {
+    .name = "status",
+    .args = "[PROCESSOR]",
+    .args_max = 1,
+    .summary = "show versions, what serves, lag and progress",
+    .help = "For every version its state, records, dead records, lag in records and in time, rate "
+            "and time left;\n"
+            "for every partition the log's start, the version's cut (the next offset to read), the "
+            "log's end and\n"
+            "the lag. With -o json: {\"processors\":[...]}; with --watch one such object a line.",
+    .examples = "kappa status\nkappa status features --watch\nkappa status -o json\n",
+    .options = options,
+    .run = status_run,
+};
+
+/* {"processors":[...]}, also for one. */
+static int fetch(const struct cli *cli, json_t **out, struct err *err)
+{
+    struct client *client;
+    int rc = place_client(cli, &client, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (cli->arg_count == 0) {
+        rc = client_call(client, "/v1/status", NULL, CLIENT_WAIT_SECONDS, out, err);
+    } else {
+        json_t *processor;
+        rc = call_status(client, cli->args[0], &processor, err);
+        if (rc == 0) {
+            *out = json_pack("{s:[o]}", "processors", processor);
+        }
+    }
+    client_close(client);
+    return rc;
+}
+
+static int show(const struct cli *cli, const json_t *status, bool over, struct err *err)
+{
+    if (cli->json) {
+        return out_json(status, err);
+    }
+    struct buf text = {0};
+    if (over) {
+        buf_append_text(&text, "\x1b[H\x1b[J");
+    }
+    status_text(&text, status, cli->colour, cli->arg_count == 1);
+    int rc = out_write(&text, err);
+    buf_free(&text);
+    return rc;
+}
+
+static int status_run(struct cli *cli, struct err *err)
+{
+    bool watch = cli_option(cli, "watch") != NULL;
+    bool over = watch && isatty(STDOUT_FILENO) == 1;
+    int rc;
+    do {
+        json_t *status;
+        rc = fetch(cli, &status, err);
+        if (rc == 0) {
+            rc = show(cli, status, over, err);
+            json_decref(status);
+        }
+        if (watch && rc == 0) {
+            (void)nanosleep(&(struct timespec){.tv_nsec = WATCH_MS * 1000000L}, NULL);
+        }
+    } while (watch && rc == 0);
+    return rc;
+}

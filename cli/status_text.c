@@ -1,0 +1,264 @@
+/* Laying out the status. Own header: status_text.h. */
+#include "cli/status_text.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LINE_WIDTH     80
+#define PARTITIONS_FEW 16 /* shown of a version unless all are asked for */
+#define NAME_WIDTH     18 /* of topic/partition */
+
+/* Text in lines of at most LINE_WIDTH, all indented; broken at blanks where there are any. */
+static void wrapped(struct buf *out, uint32_t indent, const char *text)
+{
+    struct buf safe = {0};
+    out_safe(&safe, text, strlen(text));
+    const char *at = buf_text(&safe);
+    size_t room = LINE_WIDTH - indent;
+    while (*at != '\0') {
+        size_t len = strlen(at);
+        if (len > room) {
+            len = room;
+            while (len > room / 2 && at[len] != ' ') {
+                len--;
+            }
+            if (at[len] != ' ') {
+                len = room;
+            }
+            while (len > 0 && ((unsigned char)at[len] & 0xC0) == 0x80) {
+                len--;
+            }
+        }
+        buf_printf(out, "%*s%.*s\n", (int)indent, "", (int)len, at);
+        at += len;
+        at += strspn(at, " ");
+    }
+    buf_free(&safe);
+}
+
+static void problem(struct buf *out, const char *what, const json_t *error)
+{
+    const char *message = json_text(error, "message", NULL);
+    if (message == NULL) {
+        return;
+    }
+    struct buf text = {0};
+    const char *hint = json_text(error, "hint", "");
+    buf_printf(&text, "%s: %s%s%s%s", what, message, hint[0] == '\0' ? "" : " (", hint,
+               hint[0] == '\0' ? "" : ")");
+    wrapped(out, 4, buf_text(&text));
+    buf_free(&text);
+}
+
+static char *short_or_dash(const json_t *value, char *text)
+{
+    if (!json_is_number(value) || json_number_value(value) < 0) {
+        (void)snprintf(text, OUT_NUMBER_LEN, "-");
+        return text;
+    }
+    return out_short(json_number_value(value), text);
+}
+
+/* 100 % only when it is whole. */
+static void percent_cell(struct out_table *table, double ratio)
+{
+    double percent = floor(100 * (ratio > 0 ? fmin(ratio, 1) : 0));
+    out_table_cellf(table, "%.0f %%", percent);
+}
+
+static void version_row(struct out_table *table, const json_t *version)
+{
+    char text[OUT_NUMBER_LEN];
+    bool barred = json_bool(version, "barred", false);
+    out_table_cellf(table, "v%" PRId64, json_int(version, "version", 0));
+    out_table_cellf(table, "%s%s", json_text(version, "state", "?"), barred ? " *" : "");
+    out_table_cell(table, short_or_dash(json_object_get(version, "records"), text));
+    out_table_cell(table, short_or_dash(json_object_get(version, "dead"), text));
+    out_table_cell(table, short_or_dash(json_object_get(version, "lag"), text));
+    out_table_cell(table, out_brief(json_object_get(version, "lag_seconds"), text));
+    out_table_cell(table, short_or_dash(json_object_get(version, "rate"), text));
+    percent_cell(table, json_number(version, "progress", 0));
+    out_table_cell(table, out_brief(json_object_get(version, "eta_seconds"), text));
+}
+
+/* The lines of a table, with the word of the state in its colour. */
+static void colour_states(struct buf *out, const struct buf *plain, const json_t *versions,
+                          bool colour)
+{
+    const char *line = buf_text(plain);
+    size_t row = 0;
+    while (*line != '\0') {
+        size_t len = strcspn(line, "\n");
+        const json_t *version = row == 0 ? NULL : json_array_get(versions, row - 1);
+        const char *state = json_text(version, "state", "");
+        const char *word = state[0] == '\0' ? NULL : strstr(line, state);
+        if (word != NULL && word < line + len) {
+            buf_append(out, line, (size_t)(word - line));
+            out_styled(out, colour, out_state_style(state), state);
+            buf_append(out, word + strlen(state), len - (size_t)(word - line) - strlen(state));
+        } else {
+            buf_append(out, line, len);
+        }
+        buf_append_u8(out, '\n');
+        line += len + (line[len] == '\n');
+        row++;
+    }
+}
+
+static void versions_table(struct buf *out, const json_t *versions, bool colour)
+{
+    static const char *const titles[] = {"",       "STATE",  "RECORDS", "DEAD", "LAG",
+                                         "BEHIND", "RATE/s", "DONE",    "ETA"};
+    struct out_table table;
+    struct buf plain = {0};
+    out_table_begin(&table, array_len(titles), 0x1FCU);
+    table.indent = 2;
+    for (size_t i = 0; i < array_len(titles); i++) {
+        out_table_cell(&table, titles[i]);
+    }
+    size_t i;
+    const json_t *version;
+    json_array_foreach (versions, i, version) {
+        version_row(&table, version);
+    }
+    out_table_end(&table, colour, &plain);
+    colour_states(out, &plain, versions, colour);
+    buf_free(&plain);
+}
+
+/* topic/partition, its middle left out when it is long. */
+static void source_name(const json_t *source, char *text, size_t size)
+{
+    char whole[200];
+    (void)snprintf(whole, sizeof whole, "%s/%" PRId64, json_text(source, "topic", ""),
+                   json_int(source, "partition", 0));
+    size_t len = strlen(whole);
+    if (len <= NAME_WIDTH) {
+        (void)snprintf(text, size, "%s", whole);
+    } else {
+        (void)snprintf(text, size, "%.8s..%s", whole, whole + len - (NAME_WIDTH - 10));
+    }
+}
+
+static void offset_cell(struct out_table *table, const json_t *source, const char *name)
+{
+    const json_t *value = json_object_get(source, name);
+    if (json_is_integer(value)) {
+        out_table_cellf(table, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    } else {
+        out_table_cell(table, NULL);
+    }
+}
+
+static bool consumes(const json_t *version)
+{
+    const char *state = json_text(version, "state", "");
+    return strcmp(state, "retired") != 0 && strcmp(state, "aborted") != 0;
+}
+
+static void sources_table(struct buf *out, const json_t *versions, bool colour, bool whole)
+{
+    static const char *const titles[] = {"", "PARTITION", "START", "CUT", "END", "LAG", "BEHIND"};
+    struct out_table table;
+    out_table_begin(&table, array_len(titles), 0x7CU);
+    table.indent = 2;
+    for (size_t i = 0; i < array_len(titles); i++) {
+        out_table_cell(&table, titles[i]);
+    }
+    size_t rows = 0;
+    size_t left_out = 0;
+    size_t v;
+    const json_t *version;
+    json_array_foreach (versions, v, version) {
+        const json_t *sources = json_object_get(version, "sources");
+        if (!consumes(version) || (!whole && json_array_size(sources) > PARTITIONS_FEW)) {
+            left_out += consumes(version) ? json_array_size(sources) : 0;
+            continue;
+        }
+        size_t i;
+        const json_t *source;
+        json_array_foreach (sources, i, source) {
+            char name[NAME_WIDTH + 1];
+            char text[OUT_NUMBER_LEN];
+            source_name(source, name, sizeof name);
+            if (i == 0) {
+                out_table_cellf(&table, "v%" PRId64, json_int(version, "version", 0));
+            } else {
+                out_table_cell(&table, "");
+            }
+            out_table_cell(&table, name);
+            offset_cell(&table, source, "start");
+            offset_cell(&table, source, "next");
+            offset_cell(&table, source, "end");
+            out_table_cell(&table, short_or_dash(json_object_get(source, "lag"), text));
+            out_table_cell(&table, out_brief(json_object_get(source, "lag_seconds"), text));
+            rows++;
+        }
+    }
+    struct buf text = {0};
+    out_table_end(&table, colour, &text);
+    if (rows > 0) {
+        buf_append_text(out, "\n");
+        buf_append(out, buf_text(&text), text.len);
+    }
+    if (left_out > 0) {
+        buf_printf(out, "  %zu partitions: `kappa status PROCESSOR` shows them\n", left_out);
+    }
+    buf_free(&text);
+}
+
+static void processor_head(struct buf *out, const json_t *processor, bool colour)
+{
+    const json_t *swap = json_object_get(processor, "swap");
+    int64_t serving = json_int(processor, "serving", 0);
+    out_styled(out, colour, OUT_BOLD, json_text(processor, "name", "?"));
+    if (serving == 0) {
+        buf_append_text(out, ": no version serves yet");
+    } else {
+        buf_printf(out, ": v%" PRId64 " serves, epoch %" PRId64, serving,
+                   json_int(processor, "epoch", 0));
+    }
+    if (json_is_object(swap)) {
+        buf_printf(out, "; swap to v%" PRId64 ": %s", json_int(swap, "new", 0),
+                   json_text(swap, "step", "?"));
+    }
+    buf_append_u8(out, '\n');
+}
+
+static void processor_text(struct buf *out, const json_t *processor, bool colour, bool whole)
+{
+    const json_t *versions = json_object_get(processor, "versions");
+    bool barred = false;
+    size_t i;
+    const json_t *version;
+    processor_head(out, processor, colour);
+    versions_table(out, versions, colour);
+    json_array_foreach (versions, i, version) {
+        char what[40];
+        (void)snprintf(what, sizeof what, "v%" PRId64, json_int(version, "version", 0));
+        problem(out, what, json_object_get(version, "error"));
+        problem(out, what, json_object_get(version, "trouble"));
+        barred = barred || json_bool(version, "barred", false);
+    }
+    problem(out, "last swap", json_object_get(processor, "last_swap_error"));
+    if (barred) {
+        buf_append_text(out, "  * rolled back: serves again only by `kappa swap`\n");
+    }
+    sources_table(out, versions, colour, whole);
+}
+
+void status_text(struct buf *out, const json_t *status, bool colour, bool whole)
+{
+    const json_t *processors = json_object_get(status, "processors");
+    if (json_array_size(processors) == 0) {
+        buf_append_text(out, "nothing is deployed yet; `kappa deploy FILE.sql` makes a table\n");
+    }
+    size_t i;
+    const json_t *processor;
+    json_array_foreach (processors, i, processor) {
+        buf_append_text(out, i == 0 ? "" : "\n");
+        processor_text(out, processor, colour, whole);
+    }
+}

@@ -1,0 +1,52 @@
+/* kappa up. */
+#include "cli/cmd.h"
+#include "cli/place.h"
+#include "controller/controller.h"
+
+static int up_run(struct cli *cli, struct err *err);
+
+static const struct cmd_option options[] = {
+    {"kafka", '\0', "HOST:PORT,...", "use this Kafka as the log instead of DIR/log"},
+    {"property", 'X', "NAME=VALUE", "a property of librdkafka, with --kafka; may be repeated"},
+    {"http", '\0', "ADDR:PORT", "listen here (default " CONTROLLER_HTTP "; port 0: any free one)"},
+    {NULL, '\0', NULL, NULL},
+};
+
+const struct cmd_entry cmd_up = {
+    .name = "up",
+    .args = "",
+    .summary = "run the platform in the foreground",
+    .help = "Starts the controller on the data directory, which is made when missing: it brings "
+            "back what was\n"
+            "deployed, runs a worker process for each version, and answers HTTP. Messages go to "
+            "standard error\n"
+            "(KAPPA_LOG=debug says more). SIGTERM and SIGINT let the workers commit and end it. "
+            "HTTP has no\n"
+            "authentication: it listens on this machine only, unless --http says otherwise.",
+    .examples = "kappa up --data ./kappa-data\n"
+                "kappa up --data /var/lib/kappa --kafka broker1:9092,broker2:9092\n"
+                "kappa up --kafka broker:9093 -X security.protocol=SSL --http 127.0.0.1:0\n",
+    .options = options,
+    .run = up_run,
+};
+
+static int up_run(struct cli *cli, struct err *err)
+{
+    if (cli_option(cli, "server") != NULL) {
+        return err_set(err, KE_INVALID, "kappa up is the server: --server is for other commands");
+    }
+    json_t *kafka = NULL;
+    int rc = place_kafka(cli, &kafka, err);
+    if (rc < 0) {
+        return rc;
+    }
+    struct controller_options wanted = {
+        .data_dir = place_data(cli),
+        .kafka = json_text(kafka, "brokers", NULL),
+        .kafka_settings = json_object_get(kafka, "properties"),
+        .http = cli_option(cli, "http"),
+    };
+    rc = controller_main(&wanted, err);
+    json_decref(kafka);
+    return rc;
+}

@@ -13,7 +13,7 @@ static int64_t floor_div(int64_t a, int64_t b)
     return a / b - (a % b != 0 && (a < 0) != (b < 0) ? 1 : 0);
 }
 
-static int64_t days_from_civil(int64_t year, unsigned month, unsigned day)
+int64_t time_days_from_civil(int64_t year, unsigned month, unsigned day)
 {
     int64_t y = year - (month <= 2 ? 1 : 0);
     int64_t era = floor_div(y, 400);
@@ -23,7 +23,7 @@ static int64_t days_from_civil(int64_t year, unsigned month, unsigned day)
     return era * 146097 + (int64_t)day_of_era - 719468;
 }
 
-static void civil_from_days(int64_t days, int64_t *year, unsigned *month, unsigned *day)
+void time_civil_from_days(int64_t days, int64_t *year, unsigned *month, unsigned *day)
 {
     int64_t z = days + 719468;
     int64_t era = floor_div(z, 146097);
@@ -44,7 +44,7 @@ void time_format(int64_t us, char *text)
     int64_t year;
     unsigned month;
     unsigned day;
-    civil_from_days(days, &year, &month, &day);
+    time_civil_from_days(days, &year, &month, &day);
     if (year < 0 || year > 9999) {
         (void)snprintf(text, TIME_TEXT_LEN, "%lld", (long long)us);
         return;
@@ -173,7 +173,7 @@ bool time_parse(const char *text, size_t len, int64_t *us)
     if (!scan.ok || month < 1 || month > 12 || day < 1 || day > days_of_month(year, month)) {
         return false;
     }
-    int64_t result = days_from_civil(year, month, day) * US_DAY;
+    int64_t result = time_days_from_civil(year, month, day) * US_DAY;
     if (scan.at < scan.end) {
         scan_need(&scan, "Tt ");
         result += scan_clock(&scan);

@@ -19,4 +19,8 @@ bool duration_parse(const char *text, size_t len, int64_t *us);
 /* Short: "850 ms", "12.3 s", "4 min 05 s", "2 h 10 min". text has TIME_TEXT_LEN bytes. */
 void duration_format(int64_t us, char *text);
 
+/* Days since 1970-01-01 of a date of the proleptic Gregorian calendar, and back. */
+int64_t time_days_from_civil(int64_t year, unsigned month, unsigned day);
+void time_civil_from_days(int64_t days, int64_t *year, unsigned *month, unsigned *day);
+
 #endif

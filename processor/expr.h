@@ -26,6 +26,7 @@ enum expr_state {
     EXPR_ERROR_CAST = 4,     /* text is not a value of the type */
     EXPR_ERROR_LIMIT = 5,    /* text longer than a record may be, or a full count(DISTINCT) */
     EXPR_ERROR_TYPE = 6,     /* decode: the JSON value has another type than the column */
+    EXPR_ERROR_ARGUMENT = 7, /* a function does not take this value: an unknown unit, sqrt(-1)... */
     EXPR_STATE_COUNT
 };
 
@@ -43,11 +44,12 @@ struct expr_vec {
     };
 };
 
-struct expr_step; /* expr_eval.h or .c of the evaluator */
+struct expr_step; /* expr_step.h */
 
 struct expr_program {
     const struct expr_step *steps;
     uint32_t step_count;
+    uint32_t constant_count; /* the first steps depend on no input: run once, at open */
     uint32_t input_count; /* registers 0 .. input_count - 1 are filled by the caller */
     uint32_t register_count;
     const enum kappa_type *types; /* register_count */

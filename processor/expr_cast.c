@@ -1,0 +1,362 @@
+/* Casts between types, and text to value and back. Own header: expr_step.h.
+ *
+ * Reading is strict as PostgreSQL's input functions: blanks around are allowed, anything else is an
+ * error. Doubles are printed as their shortest decimal. */
+#include "base/timefmt.h"
+#include "processor/expr_step.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static bool is_blank(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static struct kappa_text without_blanks(struct kappa_text text)
+{
+    while (text.len > 0 && is_blank(text.bytes[0])) {
+        text.bytes++;
+        text.len--;
+    }
+    while (text.len > 0 && is_blank(text.bytes[text.len - 1])) {
+        text.len--;
+    }
+    return text;
+}
+
+/* True if text is a prefix, of at least `least` letters, of word, in any case. */
+static bool abbreviates(struct kappa_text text, const char *word, uint32_t least)
+{
+    return text.len >= least && text.len <= strlen(word) &&
+           strncasecmp(text.bytes, word, text.len) == 0;
+}
+
+enum expr_state expr_parse_boolean(struct kappa_text text, int64_t *out)
+{
+    text = without_blanks(text);
+    bool one = text.len == 1 && text.bytes[0] == '1';
+    bool zero = text.len == 1 && text.bytes[0] == '0';
+    if (one || abbreviates(text, "true", 1) || abbreviates(text, "yes", 1) ||
+        abbreviates(text, "on", 2)) {
+        *out = 1;
+        return EXPR_OK;
+    }
+    if (zero || abbreviates(text, "false", 1) || abbreviates(text, "no", 1) ||
+        abbreviates(text, "off", 2)) {
+        *out = 0;
+        return EXPR_OK;
+    }
+    return EXPR_ERROR_CAST;
+}
+
+enum expr_state expr_parse_bigint(struct kappa_text text, int64_t *out)
+{
+    text = without_blanks(text);
+    bool negative = text.len > 0 && text.bytes[0] == '-';
+    uint32_t i = text.len > 0 && (negative || text.bytes[0] == '+') ? 1 : 0;
+    if (i == text.len) {
+        return EXPR_ERROR_CAST;
+    }
+    int64_t value = 0;
+    bool over = false;
+    for (; i < text.len; i++) {
+        if (text.bytes[i] < '0' || text.bytes[i] > '9') {
+            return EXPR_ERROR_CAST;
+        }
+        int64_t digit = text.bytes[i] - '0';
+        over = over || __builtin_mul_overflow(value, 10, &value) ||
+               __builtin_add_overflow(value, negative ? -digit : digit, &value);
+    }
+    if (over) {
+        return EXPR_ERROR_OVERFLOW;
+    }
+    *out = value;
+    return EXPR_OK;
+}
+
+enum expr_state expr_parse_integer(struct kappa_text text, int64_t *out)
+{
+    int64_t value = 0;
+    enum expr_state state = expr_parse_bigint(text, &value);
+    if (state != EXPR_OK) {
+        return state;
+    }
+    if (value > INT32_MAX || value < INT32_MIN) {
+        return EXPR_ERROR_OVERFLOW;
+    }
+    *out = value;
+    return EXPR_OK;
+}
+
+/* Digits with a point and an exponent; the words of infinity and NaN. No hexadecimal. */
+static bool looks_like_double(struct kappa_text text)
+{
+    for (uint32_t i = 0; i < text.len; i++) {
+        if (memchr("xXpP(", text.bytes[i], 5) != NULL || is_blank(text.bytes[i])) {
+            return false;
+        }
+    }
+    return text.len > 0;
+}
+
+enum expr_state expr_parse_double(struct kappa_text text, double *out)
+{
+    char buffer[64];
+    text = without_blanks(text);
+    if (!looks_like_double(text)) {
+        return EXPR_ERROR_CAST;
+    }
+    char *copy = text.len < sizeof buffer ? buffer : xmalloc((size_t)text.len + 1);
+    memcpy(copy, text.bytes, text.len);
+    copy[text.len] = '\0';
+    char *end = NULL;
+    errno = 0;
+    double value = strtod(copy, &end);
+    bool whole = end == copy + text.len;
+    bool beyond = errno == ERANGE && (value == 0.0 || isinf(value));
+    if (copy != buffer) {
+        free(copy);
+    }
+    if (!whole) {
+        return EXPR_ERROR_CAST;
+    }
+    if (beyond) {
+        return EXPR_ERROR_OVERFLOW;
+    }
+    *out = value;
+    return EXPR_OK;
+}
+
+enum expr_state expr_parse_timestamptz(struct kappa_text text, int64_t *out)
+{
+    text = without_blanks(text);
+    return time_parse(text.bytes, text.len, out) ? EXPR_OK : EXPR_ERROR_CAST;
+}
+
+/* Moves the decimal digits to PostgreSQL's layout: plain for exponents from -5 to 14, else d.dde+XX. */
+static uint32_t lay_out_digits(const char *digits, int count, int exponent, bool negative,
+                               char *out)
+{
+    char *at = out;
+    if (negative) {
+        *at++ = '-';
+    }
+    if (exponent < -4 || exponent >= 15) {
+        int written = count > 1
+                          ? snprintf(at, EXPR_DOUBLE_TEXT - 1, "%c.%.*se%+03d", digits[0],
+                                     count - 1, digits + 1, exponent)
+                          : snprintf(at, EXPR_DOUBLE_TEXT - 1, "%ce%+03d", digits[0], exponent);
+        return (uint32_t)(at - out) + (uint32_t)written;
+    }
+    if (exponent < 0) {
+        *at++ = '0';
+        *at++ = '.';
+        for (int i = -1; i > exponent; i--) {
+            *at++ = '0';
+        }
+    }
+    for (int i = 0; i < count || i <= exponent; i++) {
+        if (i == exponent + 1 && exponent >= 0) {
+            *at++ = '.';
+        }
+        *at++ = i < count ? digits[i] : '0';
+    }
+    return (uint32_t)(at - out);
+}
+
+uint32_t expr_format_double(double value, char *out)
+{
+    if (!isfinite(value)) {
+        const char *word = isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
+        memcpy(out, word, strlen(word));
+        return (uint32_t)strlen(word);
+    }
+    /* 15 digits are always read back when a decimal that short exists, except for denormals. */
+    char text[EXPR_DOUBLE_TEXT];
+    int digits = fabs(value) < 2.3e-308 && value != 0.0 ? 1 : 15;
+    for (; digits <= 17; digits++) {
+        (void)snprintf(text, sizeof text, "%.*e", digits - 1, value);
+        if (strtod(text, NULL) == value) {
+            break;
+        }
+    }
+    bool negative = text[0] == '-';
+    char *mark = strchr(text, 'e');
+    ASSERT(mark != NULL);
+    int exponent = (int)strtol(mark + 1, NULL, 10);
+    char mantissa[24];
+    int count = 0;
+    for (const char *c = text; c < mark; c++) {
+        if (*c >= '0' && *c <= '9') {
+            mantissa[count++] = *c;
+        }
+    }
+    while (count > 1 && mantissa[count - 1] == '0') {
+        count--;
+    }
+    return lay_out_digits(mantissa, count, exponent, negative, out);
+}
+
+/* ---- Between numbers. */
+
+void expr_integer_from_bigint(const struct expr_step *step, const struct expr_frame *frame)
+{
+    (void)expr_strict(step, frame);
+    const int64_t *a = expr_arg(step, frame, 0)->i;
+    struct expr_vec *out = expr_out(step, frame);
+    for (uint32_t i = 0; i < frame->n; i++) {
+        out->i[i] = a[i];
+        expr_fail(&out->state[i], a[i] > INT32_MAX || a[i] < INT32_MIN, EXPR_ERROR_OVERFLOW);
+    }
+}
+
+/* Rounds half to even, as PostgreSQL; low and high are exact doubles, high is excluded. */
+static void whole_from_double(const struct expr_step *step, const struct expr_frame *frame,
+                              double low, double high)
+{
+    (void)expr_strict(step, frame);
+    const double *a = expr_arg(step, frame, 0)->d;
+    struct expr_vec *out = expr_out(step, frame);
+    for (uint32_t i = 0; i < frame->n; i++) {
+        double rounded = rint(a[i]);
+        bool fits = rounded >= low && rounded < high; /* false for NaN */
+        out->i[i] = fits ? (int64_t)rounded : 0;
+        expr_fail(&out->state[i], !fits, EXPR_ERROR_OVERFLOW);
+    }
+}
+
+void expr_integer_from_double(const struct expr_step *step, const struct expr_frame *frame)
+{
+    whole_from_double(step, frame, -0x1p31, 0x1p31);
+}
+
+void expr_bigint_from_double(const struct expr_step *step, const struct expr_frame *frame)
+{
+    whole_from_double(step, frame, -0x1p63, 0x1p63);
+}
+
+void expr_double_from_bigint(const struct expr_step *step, const struct expr_frame *frame)
+{
+    (void)expr_strict(step, frame);
+    const int64_t *restrict a = expr_arg(step, frame, 0)->i;
+    double *restrict out = expr_out(step, frame)->d;
+    for (uint32_t i = 0; i < frame->n; i++) {
+        out[i] = (double)a[i];
+    }
+}
+
+void expr_boolean_from_integer(const struct expr_step *step, const struct expr_frame *frame)
+{
+    (void)expr_strict(step, frame);
+    const int64_t *restrict a = expr_arg(step, frame, 0)->i;
+    int64_t *restrict out = expr_out(step, frame)->i;
+    for (uint32_t i = 0; i < frame->n; i++) {
+        out[i] = a[i] != 0;
+    }
+}
+
+/* ---- From text. */
+
+typedef enum expr_state (*parse_fn)(struct kappa_text text, int64_t *out);
+
+static void whole_from_text(const struct expr_step *step, const struct expr_frame *frame,
+                            parse_fn parse)
+{
+    (void)expr_strict(step, frame);
+    const struct kappa_text *a = expr_arg(step, frame, 0)->s;
+    struct expr_vec *out = expr_out(step, frame);
+    for (uint32_t i = 0; i < frame->n; i++) {
+        if (out->state[i] == EXPR_OK) {
+            out->state[i] = (uint8_t)parse(a[i], &out->i[i]);
+        }
+    }
+}
+
+void expr_boolean_from_text(const struct expr_step *step, const struct expr_frame *frame)
+{
+    whole_from_text(step, frame, expr_parse_boolean);
+}
+
+void expr_integer_from_text(const struct expr_step *step, const struct expr_frame *frame)
+{
+    whole_from_text(step, frame, expr_parse_integer);
+}
+
+void expr_bigint_from_text(const struct expr_step *step, const struct expr_frame *frame)
+{
+    whole_from_text(step, frame, expr_parse_bigint);
+}
+
+void expr_timestamptz_from_text(const struct expr_step *step, const struct expr_frame *frame)
+{
+    whole_from_text(step, frame, expr_parse_timestamptz);
+}
+
+void expr_interval_from_text(const struct expr_step *step, const struct expr_frame *frame)
+{
+    whole_from_text(step, frame, expr_parse_interval);
+}
+
+void expr_double_from_text(const struct expr_step *step, const struct expr_frame *frame)
+{
+    (void)expr_strict(step, frame);
+    const struct kappa_text *a = expr_arg(step, frame, 0)->s;
+    struct expr_vec *out = expr_out(step, frame);
+    for (uint32_t i = 0; i < frame->n; i++) {
+        if (out->state[i] == EXPR_OK) {
+            out->state[i] = (uint8_t)expr_parse_double(a[i], &out->d[i]);
+        }
+    }
+}
+
+/* ---- To text. */
+
+static struct kappa_text keep_text(struct arena *texts, const char *bytes, uint32_t len)
+{
+    char *copy = arena_alloc(texts, (size_t)len + 1);
+    memcpy(copy, bytes, len);
+    return (struct kappa_text){copy, len};
+}
+
+void expr_text_from_boolean(const struct expr_step *step, const struct expr_frame *frame)
+{
+    static const struct kappa_text words[] = {{"false", 5}, {"true", 4}};
+    (void)expr_strict(step, frame);
+    const int64_t *a = expr_arg(step, frame, 0)->i;
+    struct expr_vec *out = expr_out(step, frame);
+    for (uint32_t i = 0; i < frame->n; i++) {
+        out->s[i] = words[a[i] == 1];
+    }
+}
+
+void expr_text_from_bigint(const struct expr_step *step, const struct expr_frame *frame)
+{
+    (void)expr_strict(step, frame);
+    const int64_t *a = expr_arg(step, frame, 0)->i;
+    struct expr_vec *out = expr_out(step, frame);
+    for (uint32_t i = 0; i < frame->n; i++) {
+        if (out->state[i] == EXPR_OK) {
+            char text[24];
+            int len = snprintf(text, sizeof text, "%lld", (long long)a[i]);
+            out->s[i] = keep_text(frame->texts, text, (uint32_t)len);
+        }
+    }
+}
+
+void expr_text_from_double(const struct expr_step *step, const struct expr_frame *frame)
+{
+    (void)expr_strict(step, frame);
+    const double *a = expr_arg(step, frame, 0)->d;
+    struct expr_vec *out = expr_out(step, frame);
+    for (uint32_t i = 0; i < frame->n; i++) {
+        if (out->state[i] == EXPR_OK) {
+            char text[EXPR_DOUBLE_TEXT];
+            out->s[i] = keep_text(frame->texts, text, expr_format_double(a[i], text));
+        }
+    }
+}

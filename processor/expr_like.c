@@ -1,0 +1,141 @@
+/* LIKE and ILIKE: % stands for any characters, _ for one, the escape character takes the next one
+ * literally. ILIKE folds ASCII letters. Own header: expr_step.h.
+ *
+ * The matcher keeps one place to go back to, the last %: what lies before it never has to be matched
+ * differently. So it takes at most text * pattern steps, and no recursion. */
+#include "processor/expr_step.h"
+
+#include <string.h>
+
+struct like {
+    struct kappa_text pattern;
+    struct kappa_text escape; /* one character, or empty */
+    bool fold;
+};
+
+static char fold_case(char c)
+{
+    return (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
+}
+
+static bool escape_at(const struct like *like, uint32_t p)
+{
+    return like->escape.len > 0 && like->pattern.len - p >= like->escape.len &&
+           memcmp(like->pattern.bytes + p, like->escape.bytes, like->escape.len) == 0;
+}
+
+static uint32_t character_end(struct kappa_text text, uint32_t at)
+{
+    at++;
+    while (at < text.len && ((unsigned char)text.bytes[at] & 0xC0) == 0x80) {
+        at++;
+    }
+    return at;
+}
+
+bool expr_like_valid(struct kappa_text pattern, struct kappa_text escape)
+{
+    struct like like = {pattern, escape, false};
+    for (uint32_t p = 0; p < pattern.len;) {
+        if (!escape_at(&like, p)) {
+            p = character_end(pattern, p);
+            continue;
+        }
+        p += escape.len;
+        if (p >= pattern.len) {
+            return false;
+        }
+        p = character_end(pattern, p);
+    }
+    return true;
+}
+
+/* Matches one character of the text with the pattern at *p; on success both move on. */
+static bool match_one(const struct like *like, struct kappa_text text, uint32_t *t, uint32_t *p)
+{
+    struct kappa_text pattern = like->pattern;
+    uint32_t at = *p;
+    bool literal = escape_at(like, at);
+    if (literal) {
+        at += like->escape.len;
+    }
+    if (at >= pattern.len) {
+        return false;
+    }
+    uint32_t text_end = character_end(text, *t);
+    uint32_t pattern_end = character_end(pattern, at);
+    if (literal || pattern.bytes[at] != '_') {
+        if (text_end - *t != pattern_end - at) {
+            return false;
+        }
+        for (uint32_t k = 0; k < text_end - *t; k++) {
+            char a = text.bytes[*t + k];
+            char b = pattern.bytes[at + k];
+            if (a != b && !(like->fold && fold_case(a) == fold_case(b))) {
+                return false;
+            }
+        }
+    }
+    *t = text_end;
+    *p = pattern_end;
+    return true;
+}
+
+static bool like_match(const struct like *like, struct kappa_text text)
+{
+    struct kappa_text pattern = like->pattern;
+    uint32_t t = 0;
+    uint32_t p = 0;
+    uint32_t back_t = 0;
+    uint32_t back_p = UINT32_MAX; /* behind the last %, or none yet */
+    while (t < text.len) {
+        if (p < pattern.len && pattern.bytes[p] == '%' && !escape_at(like, p)) {
+            back_p = ++p;
+            back_t = t;
+        } else if (p < pattern.len && match_one(like, text, &t, &p)) {
+            continue;
+        } else if (back_p != UINT32_MAX) {
+            back_t = character_end(text, back_t);
+            t = back_t;
+            p = back_p;
+        } else {
+            return false;
+        }
+    }
+    while (p < pattern.len && pattern.bytes[p] == '%' && !escape_at(like, p)) {
+        p++;
+    }
+    return p == pattern.len;
+}
+
+static void like_run(const struct expr_step *step, const struct expr_frame *frame, bool fold)
+{
+    (void)expr_strict(step, frame);
+    const struct kappa_text *text = expr_arg(step, frame, 0)->s;
+    const struct kappa_text *pattern = expr_arg(step, frame, 1)->s;
+    const struct kappa_text *escape = expr_arg(step, frame, 2)->s;
+    struct expr_vec *out = expr_out(step, frame);
+    for (uint32_t i = 0; i < frame->n; i++) {
+        if (out->state[i] != EXPR_OK) {
+            continue;
+        }
+        struct like like = {pattern[i], escape[i], fold};
+        if (like.escape.len > 0 && character_end(like.escape, 0) != like.escape.len) {
+            out->state[i] = EXPR_ERROR_ARGUMENT;
+        } else if (!expr_like_valid(pattern[i], escape[i])) {
+            out->state[i] = EXPR_ERROR_ARGUMENT;
+        } else {
+            out->i[i] = like_match(&like, text[i]);
+        }
+    }
+}
+
+void expr_like(const struct expr_step *step, const struct expr_frame *frame)
+{
+    like_run(step, frame, false);
+}
+
+void expr_ilike(const struct expr_step *step, const struct expr_frame *frame)
+{
+    like_run(step, frame, true);
+}

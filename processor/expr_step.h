@@ -1,0 +1,137 @@
+/* The inside of expressions: what a step is, and what evaluators share. For expr_*.c, functions.c and
+ * sql_*.c, which name evaluators; everyone else uses expr.h.
+ *
+ * An evaluator fills one register from others for rows 0 .. n-1. It must give every row a state, and
+ * a payload where the state is EXPR_OK; payloads of other rows hold anything, so a loop may compute
+ * on them but may not follow a text pointer or trap. Evaluators are pure: equal operands give equal
+ * results, whatever the other rows are. */
+#ifndef KAPPA_PROCESSOR_EXPR_STEP_H
+#define KAPPA_PROCESSOR_EXPR_STEP_H
+
+#include "processor/expr.h"
+
+struct expr_frame {
+    struct expr_vec *registers;
+    uint32_t n;          /* rows */
+    struct arena *texts; /* texts made by steps live here */
+};
+
+typedef void (*expr_run_fn)(const struct expr_step *step, const struct expr_frame *frame);
+
+struct expr_step {
+    expr_run_fn run;
+    const uint32_t *args; /* registers read */
+    uint32_t arg_count;
+    uint32_t out;                /* register written */
+    int64_t option;              /* variant of the evaluator, 0 where it has none */
+    struct kappa_value constant; /* expr_constant, expr_text_is: else of type NULL */
+};
+
+static inline const struct expr_vec *expr_arg(const struct expr_step *step,
+                                              const struct expr_frame *frame, uint32_t k)
+{
+    return &frame->registers[step->args[k]];
+}
+
+static inline struct expr_vec *expr_out(const struct expr_step *step,
+                                        const struct expr_frame *frame)
+{
+    return &frame->registers[step->out];
+}
+
+/* Marks a row that was OK as failed; branch-free so that loops stay tight. */
+static inline void expr_fail(uint8_t *state, bool failed, enum expr_state error)
+{
+    *state = (uint8_t)(*state | ((failed & (*state == EXPR_OK)) * (unsigned)error));
+}
+
+/* True if all n rows are EXPR_OK. */
+bool expr_all_ok(const uint8_t *state, uint32_t n);
+/* States of a strict step: leftmost error of the operands, else null if any is, else OK. Returns
+ * true if all rows are OK. */
+bool expr_strict(const struct expr_step *step, const struct expr_frame *frame);
+/* Copies row i with its state. */
+void expr_copy(struct expr_vec *out, const struct expr_vec *in, uint32_t i);
+
+/* -1, 0, 1 in byte order; NaN is equal to itself and above all numbers. */
+int expr_compare_text(struct kappa_text a, struct kappa_text b);
+int expr_compare_double(double a, double b);
+
+/* Text to value, strict as PostgreSQL's input functions; blanks around are allowed. EXPR_OK,
+ * EXPR_ERROR_CAST or EXPR_ERROR_OVERFLOW. */
+enum expr_state expr_parse_boolean(struct kappa_text text, int64_t *out);
+enum expr_state expr_parse_integer(struct kappa_text text, int64_t *out);
+enum expr_state expr_parse_bigint(struct kappa_text text, int64_t *out);
+enum expr_state expr_parse_double(struct kappa_text text, double *out);
+enum expr_state expr_parse_timestamptz(struct kappa_text text, int64_t *out);
+/* "5 minutes", "-1 day 02:30:00". EXPR_ERROR_ARGUMENT for months and years, which have no fixed
+ * length. */
+enum expr_state expr_parse_interval(struct kappa_text text, int64_t *out);
+/* Shortest decimal that reads back as the same double, in PostgreSQL's layout. out has
+ * EXPR_DOUBLE_TEXT bytes; returns the length. */
+#define EXPR_DOUBLE_TEXT 40
+uint32_t expr_format_double(double value, char *out);
+
+/* Units of date_trunc and extract; false if there is no such unit, or not one of them. */
+bool expr_trunc_unit_known(struct kappa_text unit);
+bool expr_extract_unit_known(struct kappa_text unit);
+/* False if a LIKE pattern ends in its escape character. */
+bool expr_like_valid(struct kappa_text pattern, struct kappa_text escape);
+
+/* ---- Evaluators outside functions.def, by file. */
+
+/* expr_eval.c */
+void expr_constant(const struct expr_step *step, const struct expr_frame *frame);
+void expr_widen(const struct expr_step *step, const struct expr_frame *frame); /* same payload */
+
+/* expr_logic.c: lazy operators choose between computed values */
+void expr_and(const struct expr_step *step, const struct expr_frame *frame); /* any count */
+void expr_or(const struct expr_step *step, const struct expr_frame *frame);
+void expr_not(const struct expr_step *step, const struct expr_frame *frame);
+void expr_is_null(const struct expr_step *step, const struct expr_frame *frame);
+void expr_is_true(const struct expr_step *step, const struct expr_frame *frame);
+void expr_is_false(const struct expr_step *step, const struct expr_frame *frame);
+void expr_case(const struct expr_step *step,
+               const struct expr_frame *frame); /* (when, then)*, else */
+void expr_coalesce(const struct expr_step *step, const struct expr_frame *frame);
+void expr_greatest(const struct expr_step *step, const struct expr_frame *frame);
+void expr_least(const struct expr_step *step, const struct expr_frame *frame);
+void expr_distinct(const struct expr_step *step, const struct expr_frame *frame);
+
+/* expr_compare.c: of booleans, integers, times; doubles; texts. In the order of enum expr_order. */
+enum expr_order {
+    EXPR_ORDER_EQ,
+    EXPR_ORDER_NE,
+    EXPR_ORDER_LT,
+    EXPR_ORDER_LE,
+    EXPR_ORDER_GT,
+    EXPR_ORDER_GE,
+    EXPR_ORDER_COUNT
+};
+
+extern const expr_run_fn expr_compare_run[KAPPA_TYPE_COUNT][EXPR_ORDER_COUNT];
+/* text = constant (option 0) or text <> constant (option 1): one operand, the other in `constant` */
+void expr_text_is(const struct expr_step *step, const struct expr_frame *frame);
+
+/* expr_text.c: (text, pattern, escape); an empty escape means none */
+void expr_like(const struct expr_step *step, const struct expr_frame *frame);
+void expr_ilike(const struct expr_step *step, const struct expr_frame *frame);
+
+/* expr_cast.c */
+void expr_integer_from_bigint(const struct expr_step *step, const struct expr_frame *frame);
+void expr_integer_from_double(const struct expr_step *step, const struct expr_frame *frame);
+void expr_bigint_from_double(const struct expr_step *step, const struct expr_frame *frame);
+void expr_double_from_bigint(const struct expr_step *step, const struct expr_frame *frame);
+void expr_boolean_from_integer(const struct expr_step *step, const struct expr_frame *frame);
+void expr_boolean_from_text(const struct expr_step *step, const struct expr_frame *frame);
+void expr_integer_from_text(const struct expr_step *step, const struct expr_frame *frame);
+void expr_bigint_from_text(const struct expr_step *step, const struct expr_frame *frame);
+void expr_double_from_text(const struct expr_step *step, const struct expr_frame *frame);
+void expr_timestamptz_from_text(const struct expr_step *step, const struct expr_frame *frame);
+void expr_interval_from_text(const struct expr_step *step, const struct expr_frame *frame);
+void expr_text_from_boolean(const struct expr_step *step, const struct expr_frame *frame);
+void expr_text_from_bigint(const struct expr_step *step, const struct expr_frame *frame);
+void expr_text_from_double(const struct expr_step *step, const struct expr_frame *frame);
+void expr_text_from_timestamptz(const struct expr_step *step, const struct expr_frame *frame);
+
+#endif

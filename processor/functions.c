@@ -1,0 +1,131 @@
+/* The function table and its lookup. Own header: functions.h. */
+#include "processor/functions.h"
+
+#include <string.h>
+
+#define SCALAR(name, args, result, run, help, example, expected)                                   \
+    {FUNCTION_SCALAR, name, args, result, run, 0, help, example, expected},
+#define OPERATOR(name, args, result, run, help, example, expected)                                 \
+    {FUNCTION_OPERATOR, name, args, result, run, 0, help, example, expected},
+#define AGGREGATE(name, args, result, kind, help, example, expected)                               \
+    {FUNCTION_AGGREGATE, name, args, result, NULL, kind, help, example, expected},
+
+static const struct function_row rows[] = {
+#include "processor/functions.def"
+};
+
+const struct function_row *function_rows(uint32_t *count)
+{
+    *count = array_len(rows);
+    return rows;
+}
+
+bool function_exists(enum function_kind kind, const char *name)
+{
+    for (size_t i = 0; i < array_len(rows); i++) {
+        if (rows[i].kind == kind && strcmp(rows[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const struct {
+    char letter;
+    const char *name;
+} types[KAPPA_TYPE_COUNT] = {
+    [KAPPA_TYPE_NULL] = {'x', "unknown"},
+    [KAPPA_TYPE_BOOLEAN] = {'b', "boolean"},
+    [KAPPA_TYPE_INTEGER] = {'i', "integer"},
+    [KAPPA_TYPE_BIGINT] = {'l', "bigint"},
+    [KAPPA_TYPE_DOUBLE] = {'d', "double precision"},
+    [KAPPA_TYPE_TEXT] = {'t', "text"},
+    [KAPPA_TYPE_TIMESTAMPTZ] = {'z', "timestamp with time zone"},
+    [KAPPA_TYPE_INTERVAL] = {'v', "interval"},
+};
+
+enum kappa_type function_letter_type(char letter)
+{
+    unsigned type = 0;
+    while (types[type].letter != letter) {
+        type++;
+        ASSERT_CMP(type, <, KAPPA_TYPE_COUNT);
+    }
+    return (enum kappa_type)type;
+}
+
+const char *function_type_name(enum kappa_type type)
+{
+    ASSERT_CMP((unsigned)type, <, KAPPA_TYPE_COUNT);
+    return types[type].name;
+}
+
+static bool is_number(enum kappa_type type)
+{
+    return type == KAPPA_TYPE_INTEGER || type == KAPPA_TYPE_BIGINT || type == KAPPA_TYPE_DOUBLE;
+}
+
+bool function_converts(enum kappa_type from, enum kappa_type to)
+{
+    return from == to || from == KAPPA_TYPE_NULL || (is_number(from) && is_number(to) && from < to);
+}
+
+#define COST_NEVER 1000u
+
+/* What it costs to pass a value of type from as a parameter of type to. */
+static uint32_t conversion_cost(enum kappa_type from, enum kappa_type to)
+{
+    if (from == to || to == KAPPA_TYPE_NULL) {
+        return 0;
+    }
+    if (from == KAPPA_TYPE_NULL) {
+        return to == KAPPA_TYPE_TEXT ? 1 : to == KAPPA_TYPE_DOUBLE ? 2 : 3;
+    }
+    return function_converts(from, to) ? 10 * ((uint32_t)to - (uint32_t)from) : COST_NEVER;
+}
+
+static uint32_t row_cost(const struct function_row *row, const enum kappa_type *args,
+                         uint32_t count)
+{
+    if (strlen(row->args) != count) {
+        return COST_NEVER;
+    }
+    uint32_t cost = 0;
+    for (uint32_t k = 0; k < count; k++) {
+        cost += conversion_cost(args[k], function_letter_type(row->args[k]));
+    }
+    return cost < COST_NEVER ? cost : COST_NEVER;
+}
+
+const struct function_row *function_find(enum function_kind kind, const char *name,
+                                         const enum kappa_type *given, uint32_t count)
+{
+    if (count > FUNCTION_ARGS_MAX) {
+        return NULL;
+    }
+
+    enum kappa_type args[FUNCTION_ARGS_MAX] = {KAPPA_TYPE_NULL};
+
+    memcpy(args, given, sizeof *args * count);
+    if (kind == FUNCTION_OPERATOR && count == 2) {
+        /* A bare literal beside a typed operand is first read as that operand's type. */
+        args[0] = given[0] == KAPPA_TYPE_NULL ? given[1] : given[0];
+        args[1] = given[1] == KAPPA_TYPE_NULL ? given[0] : given[1];
+    }
+    const struct function_row *best = NULL;
+    for (int attempt = 0; attempt < 2 && best == NULL; attempt++) {
+        uint32_t best_cost = COST_NEVER;
+        for (size_t i = 0; i < array_len(rows); i++) {
+            if (rows[i].kind != kind || strcmp(rows[i].name, name) != 0) {
+                continue;
+            }
+            uint32_t cost = row_cost(&rows[i], args, count);
+            if (cost < best_cost) {
+                best_cost = cost;
+                best = &rows[i];
+            }
+        }
+        memcpy(args, given, sizeof *args * count); /* then as whatever fits */
+    }
+    return best;
+}

@@ -1,0 +1,130 @@
+/* A definition to a plan: parse, then statement by statement. Own header: plan.h. */
+#include "base/limits.h"
+#include "processor/sql.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Where a statement really begins: behind blanks and comments. */
+static int skip_comments(const struct sql *sql, int place)
+{
+    size_t at = (size_t)place;
+    while (at < sql->len) {
+        const char *text = sql->text + at;
+        if (strncmp(text, "--", 2) == 0) {
+            const char *end = strchr(text, '\n');
+            at = end == NULL ? sql->len : (size_t)(end - sql->text) + 1;
+        } else if (strncmp(text, "/*", 2) == 0) {
+            const char *end = strstr(text, "*/");
+            at = end == NULL ? sql->len : (size_t)(end - sql->text) + 2;
+        } else if (strchr(" \t\r\n\v\f", *text) != NULL) {
+            at++;
+        } else {
+            break;
+        }
+    }
+    return at < sql->len ? (int)at : place;
+}
+
+/* "CreateIndexStmt" is what a person wrote as some statement we do not have. */
+static int statement_refuse(struct sql *sql, const char *kind, const json_t *body)
+{
+    static const struct {
+        const char *kind;
+        const char *phrase;
+        const char *hint;
+    } rows[] = {
+        {"SelectStmt", "SELECT by itself",
+         "it makes no table; write CREATE MATERIALIZED VIEW name AS SELECT ..."},
+        {"ViewStmt", "CREATE VIEW", "write CREATE MATERIALIZED VIEW name AS SELECT ..."},
+        {"CreateTableAsStmt", "CREATE TABLE ... AS",
+         "write CREATE MATERIALIZED VIEW name AS SELECT ..."},
+        {"CreateForeignTableStmt", "CREATE FOREIGN TABLE",
+         "write CREATE TABLE name (column type, ...) WITH (topic='...')"},
+        {"InsertStmt", "INSERT INTO", "a view is kept up to date by itself"},
+        {"DropStmt", "DROP", "a definition says what there is; deploy one without it"},
+        {"AlterTableStmt", "ALTER TABLE", "change CREATE TABLE and deploy a new version"},
+    };
+
+    for (size_t i = 0; i < array_len(rows); i++) {
+        if (strcmp(rows[i].kind, kind) == 0) {
+            int rc = sql_error(sql, sql->statement, "not supported yet: %s", rows[i].phrase);
+            err_hint(sql->err, "%s", rows[i].hint);
+            return rc;
+        }
+    }
+    (void)body;
+    int rc = sql_error(sql, sql->statement, "not supported yet: this statement");
+    err_hint(sql->err, "a definition holds CREATE TABLE and CREATE MATERIALIZED VIEW");
+    return rc;
+}
+
+static int statement_compile(struct sql *sql, const json_t *statement)
+{
+    int64_t start = json_int(statement, "stmt_location", 0);
+    int64_t len = json_int(statement, "stmt_len", 0);
+    sql->statement = skip_comments(sql, (int)start);
+    sql->statement_end = len == 0 ? (int)sql->len : (int)(start + len);
+    const json_t *body = NULL;
+    const char *kind = sql_kind(json_object_get(statement, "stmt"), &body);
+    if (strcmp(kind, "CreateStmt") == 0) {
+        return sql_table(sql, body);
+    }
+    if (strcmp(kind, "CreateTableAsStmt") == 0 && sql_is(body, "objtype", "OBJECT_MATVIEW")) {
+        return sql_view(sql, body);
+    }
+    return statement_refuse(sql, kind, body);
+}
+
+static int definition_compile(struct sql *sql, json_t *tree)
+{
+    size_t i;
+    json_t *statement;
+    json_array_foreach (json_object_get(tree, "stmts"), i, statement) {
+        int rc = statement_compile(sql, statement);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    if (sql->plan->view_count == 0) {
+        sql->statement = 0;
+        int rc = sql_error(sql, 0, "the definition makes no table");
+        err_hint(sql->err, "add CREATE MATERIALIZED VIEW name AS SELECT ...");
+        return rc;
+    }
+    sql->plan->hash = sql_hash(tree); /* takes the places out: last */
+    return 0;
+}
+
+int plan_compile(const char *file, const char *text, size_t len, struct plan **out, struct err *err)
+{
+    struct plan *plan = xcalloc(1, sizeof *plan);
+    arena_init(&plan->memory);
+    struct sql sql = {.file = file, .len = len, .err = err, .plan = plan};
+    arena_init(&sql.temp);
+    plan->text = arena_strndup(&plan->memory, text, len);
+    sql.text = plan->text;
+    sql.inputs = arena_calloc(&plan->memory, sizeof *sql.inputs * LIMIT_INPUTS);
+    sql.views = arena_calloc(&plan->memory, sizeof *sql.views * LIMIT_VIEWS);
+    plan->inputs = sql.inputs;
+    plan->views = sql.views;
+    json_t *tree = sql_parse(&sql);
+    int rc = tree == NULL ? -KE_SQL : definition_compile(&sql, tree);
+    json_decref(tree);
+    arena_free(&sql.temp);
+    if (rc != 0) {
+        plan_free(plan);
+        return rc;
+    }
+    *out = plan;
+    return 0;
+}
+
+void plan_free(struct plan *plan)
+{
+    if (plan == NULL) {
+        return;
+    }
+    arena_free(&plan->memory);
+    free(plan);
+}

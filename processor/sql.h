@@ -1,0 +1,206 @@
+/* What the parts of the SQL compiler share. Inside of processor/: others use plan.h.
+ *
+ *     sql_parse.c      text -> parse tree (JSON)          sql_table.c    CREATE TABLE -> plan_input
+ *     sql_tree.c       reading the tree, its hash         sql_option.c   WITH (...)
+ *     sql_error.c      places, carets, did-you-mean       sql_view.c     CREATE MATERIALIZED VIEW
+ *     sql_dialect.c    spellings of other systems         sql_from.c     FROM, tumble
+ *     sql_type.c       type names, casts, literals        sql_group.c    GROUP BY, HAVING
+ *     sql_bind.c       expressions: names and types       sql_plan.c     trees -> plan_view
+ *     sql_operator.c, sql_call.c   more of them           plan.c         the whole definition
+ *
+ * Functions that return a pointer return NULL, those that return int a negative code, after having
+ * written the error; nothing else is written then. A place is a byte position in the definition.
+ * Recursion follows the parse tree and is bounded by LIMIT_SQL_DEPTH. */
+#ifndef KAPPA_PROCESSOR_SQL_H
+#define KAPPA_PROCESSOR_SQL_H
+
+#include "base/json.h"
+#include "base/limits.h"
+#include "processor/expr_compile.h"
+#include "processor/plan.h"
+
+/* One compilation. */
+struct sql {
+    const char *file; /* for messages */
+    const char *text; /* NUL-terminated UTF-8 */
+    size_t len;
+    struct err *err; /* may be NULL */
+    struct plan *plan;
+    struct plan_input *inputs;                 /* of the plan; LIMIT_INPUTS */
+    struct plan_column *columns[LIMIT_INPUTS]; /* of each input */
+    struct plan_view *views;                   /* of the plan; LIMIT_VIEWS */
+    struct arena temp;                         /* trees; freed with the compilation */
+    struct expr_pool pool;                     /* nodes of the statement being compiled, in temp */
+    int statement;                             /* place of the statement being compiled */
+    int statement_end;
+    uint32_t depth; /* nesting of the expression being bound */
+};
+
+/* ---- sql_error.c */
+
+/* "file:line:col: message", the line, a caret. place -1: the statement. Returns -KE_SQL. */
+int sql_error(struct sql *sql, int place, const char *format, ...) printf_like(3, 4);
+/* The same, for functions that return pointers. */
+void *sql_error_null(struct sql *sql, int place, const char *format, ...) printf_like(3, 4);
+
+/* Finds the candidate that is closest to a word, if any is close. */
+struct sql_guess {
+    const char *word;
+    const char *best; /* NULL: none is close */
+    uint32_t distance;
+};
+
+struct sql_guess sql_guess_new(const char *word);
+void sql_guess_offer(struct sql_guess *guess, const char *candidate);
+/* Sets "did you mean ...?" as the hint if there is a guess, else the fallback, if it is not NULL. */
+void sql_guess_hint(struct sql *sql, const struct sql_guess *guess, const char *fallback);
+
+/* ---- sql_parse.c, sql_dialect.c */
+
+/* A new reference to {"stmts": [...]}. */
+json_t *sql_parse(struct sql *sql);
+/* Sets a hint when the text around a syntax error is another system's dialect. */
+void sql_dialect_hint(struct sql *sql, size_t place);
+
+/* ---- sql_tree.c: a node is {"Kind": body}; members that are 0, false or empty are absent */
+
+/* Kind of a node, "" if it is none; *body is its members. */
+const char *sql_kind(const json_t *node, const json_t **body);
+/* The body of a node of this kind, else NULL. */
+const json_t *sql_body(const json_t *node, const char *kind);
+bool sql_is(const json_t *body, const char *member, const char *text);
+/* Place of a node or body: its own, or the first one inside it; -1 if there is none. */
+int sql_place(const json_t *node);
+/* Element i of a list of names; NULL if it is not a String. */
+const char *sql_name(const json_t *list, size_t i);
+/* The last name of a list whose others are the schema pg_catalog; NULL if there is another schema. */
+const char *sql_plain_name(const json_t *list);
+/* Where the keyword of a part was written: backwards from its place, else forwards. */
+int sql_keyword_place(const struct sql *sql, const char *keyword, int place);
+/* Refuses members outside `allowed` (a NULL-ended list) as not supported yet. */
+int sql_only(struct sql *sql, const json_t *body, const char *const *allowed);
+/* Digest of the tree without places. */
+struct digest sql_hash(json_t *tree);
+
+/* ---- sql_type.c */
+
+enum kappa_type sql_type_bind(struct sql *sql, const json_t *type_name, bool *ok);
+/* A string literal read as a value of the type. */
+struct expr_node *sql_literal(struct sql *sql, struct kappa_text text, enum kappa_type type,
+                              int place);
+/* Implicit conversion: what function_converts allows, and bare literals. */
+struct expr_node *sql_coerce(struct sql *sql, struct expr_node *node, enum kappa_type type);
+/* CAST(node AS type). */
+struct expr_node *sql_cast(struct sql *sql, struct expr_node *node, enum kappa_type type,
+                           int place);
+/* The type that all nodes convert to, text if all are bare literals; KAPPA_TYPE_NULL and an error in
+ * the words "COALESCE types text and integer cannot be matched" when there is none. */
+enum kappa_type sql_common_type(struct sql *sql, struct expr_node *const *nodes, uint32_t count,
+                                const char *what);
+
+/* ---- sql_bind.c, sql_operator.c, sql_call.c */
+
+/* What names mean in one place of a query. Row level: input columns, then window_start, window_end. */
+struct sql_scope {
+    const struct plan_input *input;
+    const char *alias;  /* the name that qualifies columns */
+    bool windowed;      /* FROM tumble(...) */
+    const char *clause; /* where aggregates are refused: "WHERE"...; NULL where they are allowed */
+    bool in_aggregate;
+    struct sql_aggregate *aggregates; /* of the view */
+    uint32_t *aggregate_count;
+};
+
+#define SQL_AGGREGATES_MAX  LIMIT_COLUMNS
+/* Windows and retention: event time plus this stays in range. */
+#define SQL_DURATION_MAX_US (INT64_C(36500) * 86400 * 1000000)
+
+struct sql_aggregate {
+    enum plan_aggregate_kind kind;
+    enum kappa_type result_type;
+    struct expr_node *argument; /* NULL for count(*) */
+    struct expr_node *filter;   /* NULL if there is none */
+};
+
+/* Binds one expression; its type may be KAPPA_TYPE_NULL. */
+struct expr_node *sql_bind(struct sql *sql, const struct sql_scope *scope, const json_t *node);
+/* Binds a condition; what: "WHERE", "HAVING"... */
+struct expr_node *sql_bind_boolean(struct sql *sql, const struct sql_scope *scope,
+                                   const json_t *node, const char *what);
+/* Binds a list to an array in temp. */
+struct expr_node **sql_bind_list(struct sql *sql, const struct sql_scope *scope,
+                                 const json_t *list);
+struct expr_node *sql_bind_operator(struct sql *sql, const struct sql_scope *scope,
+                                    const json_t *body);
+struct expr_node *sql_bind_call(struct sql *sql, const struct sql_scope *scope, const json_t *body);
+/* a op b for = <> < <= > >=, operands converted. */
+struct expr_node *sql_compare(struct sql *sql, enum expr_order order, struct expr_node *left,
+                              struct expr_node *right, int place);
+/* Row-level column by index; behind the input's columns: window_start, window_end. */
+struct expr_node *sql_column(struct sql *sql, const struct sql_scope *scope, uint32_t index,
+                             int place);
+const char *sql_column_name(const struct sql_scope *scope, uint32_t index);
+uint32_t sql_column_count(const struct sql_scope *scope);
+struct expr_node *sql_null(struct sql *sql, enum kappa_type type, int place);
+struct expr_node *sql_text_constant(struct sql *sql, struct kappa_text text, int place);
+
+/* ---- sql_table.c, sql_option.c */
+
+int sql_table(struct sql *sql, const json_t *body);
+/* The name of a table to make, free and well-formed. */
+const char *sql_new_name(struct sql *sql, const json_t *range);
+
+/* One option of WITH (...) as read; value NULL: not given. */
+struct sql_option {
+    const char *name;
+    const char *value;
+    int place;
+};
+
+/* Reads WITH (...) into the options of this list, by name. */
+int sql_options(struct sql *sql, const json_t *list, struct sql_option *options, uint32_t count);
+int sql_option_duration(struct sql *sql, const struct sql_option *option, int64_t *us);
+
+/* ---- sql_view.c, sql_from.c, sql_group.c */
+
+/* One SELECT while it is compiled. */
+struct sql_target {
+    const char *name;
+    int place;
+    struct expr_node *node; /* typed; after sql_group_check over keys and aggregates */
+};
+
+struct sql_select {
+    uint32_t input;
+    int64_t window_us; /* 0 without tumble */
+    int64_t window_offset_us;
+    struct sql_scope scope;
+    struct sql_target *targets; /* LIMIT_COLUMNS */
+    uint32_t target_count;
+    struct expr_node *where;  /* or NULL */
+    struct expr_node *having; /* or NULL; after sql_group_check over keys and aggregates */
+    struct expr_node **keys;  /* GROUP BY, without repetitions */
+    uint32_t key_count;
+    bool grouped; /* GROUP BY, HAVING or an aggregate */
+    struct sql_aggregate aggregates[SQL_AGGREGATES_MAX];
+    uint32_t aggregate_count;
+};
+
+int sql_view(struct sql *sql, const json_t *body);
+/* FROM: input, window and scope. */
+int sql_from(struct sql *sql, struct sql_select *select, const json_t *list);
+/* PostgreSQL's name of a column without AS. */
+const char *sql_figure_name(const json_t *node);
+/* Resolves GROUP BY; needs the targets. */
+int sql_group_bind(struct sql *sql, struct sql_select *select, const json_t *list);
+/* Rewrites targets and HAVING over keys and aggregates: inputs are then the keys in order, then the
+ * aggregates. Refuses columns that are neither. */
+int sql_group_check(struct sql *sql, struct sql_select *select);
+enum plan_key_role sql_key_role(const struct sql_select *select, const struct expr_node *key);
+
+/* ---- sql_plan.c: the finished statement into the plan */
+
+void sql_plan_view(struct sql *sql, const struct sql_select *select, const char *name,
+                   int64_t retain_us);
+
+#endif

@@ -1,0 +1,173 @@
+/* Errors of a definition: the place as file:line:col, the line, a caret; and did-you-mean. Own header:
+ * sql.h.
+ *
+ * Columns count characters, from 1. The caret line repeats the tabs of the source line, so that the
+ * caret stands right wherever tabs stop. A long line is cut around the caret. */
+#include "processor/sql.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#define SHOWN_BEFORE 70 /* characters of the line shown before the caret, when it is long */
+#define SHOWN_BEHIND 50
+
+static bool starts_character(char c)
+{
+    return ((unsigned char)c & 0xC0) != 0x80;
+}
+
+/* The line that holds a place. */
+struct line {
+    size_t start;
+    size_t end; /* of its text, without the newline */
+    size_t number;
+    size_t column; /* of the place, in characters from 0 */
+};
+
+static struct line line_of(const struct sql *sql, size_t place)
+{
+    struct line line = {.number = 1};
+    for (size_t i = 0; i < place; i++) {
+        if (sql->text[i] == '\n') {
+            line.number++;
+            line.start = i + 1;
+        }
+    }
+    for (size_t i = line.start; i < place; i++) {
+        line.column += starts_character(sql->text[i]);
+    }
+    line.end = line.start;
+    while (line.end < sql->len && sql->text[line.end] != '\n') {
+        line.end++;
+    }
+    while (line.end > place && line.end > line.start && sql->text[line.end - 1] == '\r') {
+        line.end--;
+    }
+    return line;
+}
+
+/* "\n  SOURCE LINE\n  CARET" */
+static void draw_line(const struct sql *sql, const struct line *line, struct buf *out)
+{
+    size_t first = line->column > SHOWN_BEFORE + 20 ? line->column - SHOWN_BEFORE : 0;
+    size_t last = line->column + SHOWN_BEHIND;
+    struct buf caret = {0};
+    buf_append_text(out, first > 0 ? "\n  ..." : "\n  ");
+    buf_append_text(&caret, first > 0 ? "\n     " : "\n  ");
+    size_t column = 0;
+    size_t i = line->start;
+    for (; i < line->end && column <= last; column++) {
+        size_t next = i + 1;
+        while (next < line->end && !starts_character(sql->text[next])) {
+            next++;
+        }
+        char c = sql->text[i];
+        bool control = (unsigned char)c < ' ' && c != '\t';
+        if (column >= first) {
+            buf_append(out, control ? " " : sql->text + i, next - i);
+        }
+        if (column >= first && column < line->column) {
+            buf_append(&caret, c == '\t' ? "\t" : " ", 1);
+        }
+        i = next;
+    }
+    buf_append_text(out, i < line->end ? "..." : "");
+    buf_append_text(out, buf_text(&caret));
+    buf_append_text(out, "^");
+    buf_free(&caret);
+}
+
+static int error_write(struct sql *sql, int place, const char *format, va_list args)
+{
+    size_t at = (size_t)(place >= 0 ? place : sql->statement);
+    ASSERT_CMP(at, <=, sql->len);
+    char message[800];
+    (void)vsnprintf(message, sizeof message, format, args);
+    struct line line = line_of(sql, at);
+    struct buf drawing = {0};
+    draw_line(sql, &line, &drawing);
+    int rc = err_set(sql->err, KE_SQL, "%s:%zu:%zu: %s%s", sql->file, line.number, line.column + 1,
+                     message, buf_text(&drawing));
+    buf_free(&drawing);
+    return rc;
+}
+
+int sql_error(struct sql *sql, int place, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    int rc = error_write(sql, place, format, args);
+    va_end(args);
+    return rc;
+}
+
+void *sql_error_null(struct sql *sql, int place, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    (void)error_write(sql, place, format, args);
+    va_end(args);
+    return NULL;
+}
+
+/* ---- Did you mean. */
+
+#define WORD_MAX 48
+
+static uint32_t min3(uint32_t a, uint32_t b, uint32_t c)
+{
+    uint32_t least = a < b ? a : b;
+    return least < c ? least : c;
+}
+
+/* Insertions, deletions, substitutions, and swaps of neighbours each count one. */
+static uint32_t edit_distance(const char *a, const char *b)
+{
+    size_t a_len = strlen(a);
+    size_t b_len = strlen(b);
+    if (a_len > WORD_MAX || b_len > WORD_MAX) {
+        return UINT32_MAX;
+    }
+    uint32_t rows[WORD_MAX + 1][WORD_MAX + 1];
+    for (size_t i = 0; i <= a_len; i++) {
+        for (size_t k = 0; k <= b_len; k++) {
+            if (i == 0 || k == 0) {
+                rows[i][k] = (uint32_t)(i + k);
+                continue;
+            }
+            uint32_t change = a[i - 1] == b[k - 1] ? 0 : 1;
+            rows[i][k] = min3(rows[i - 1][k] + 1, rows[i][k - 1] + 1, rows[i - 1][k - 1] + change);
+            if (i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1] &&
+                rows[i - 2][k - 2] + 1 < rows[i][k]) {
+                rows[i][k] = rows[i - 2][k - 2] + 1;
+            }
+        }
+    }
+    return rows[a_len][b_len];
+}
+
+struct sql_guess sql_guess_new(const char *word)
+{
+    size_t len = strlen(word);
+    uint32_t limit = len < 4 ? 1 : len < 8 ? 2 : 3;
+    return (struct sql_guess){word, NULL, limit + 1};
+}
+
+void sql_guess_offer(struct sql_guess *guess, const char *candidate)
+{
+    uint32_t distance = edit_distance(guess->word, candidate);
+    if (distance < guess->distance && distance < strlen(guess->word)) {
+        guess->distance = distance;
+        guess->best = candidate;
+    }
+}
+
+void sql_guess_hint(struct sql *sql, const struct sql_guess *guess, const char *fallback)
+{
+    if (guess->best != NULL) {
+        err_hint(sql->err, "did you mean \"%s\"?", guess->best);
+    } else if (fallback != NULL) {
+        err_hint(sql->err, "%s", fallback);
+    }
+}

@@ -1,0 +1,144 @@
+/* Text to parse tree: the one file with libpg_query (PostgreSQL's own parser). Own header: sql.h.
+ *
+ * libpg_query's recursion is not ours to bound: LIMIT_SQL_LEN bounds it. A definition of that length
+ * needs at most 4 MB of stack (seen with 32,000 nested additions), so threads that compile keep the
+ * default stack of 8 MB. The JSON writer of libpg_query 15 drops negative integers: `ival` is absent
+ * both for 0 and for -3. They are read again from the text, before anything else looks at the tree. */
+#include "base/limits.h"
+#include "processor/sql.h"
+
+#include <pg_query.h>
+#include <string.h>
+
+/* Length of the well-formed UTF-8 character at text, 0 if it is not one. */
+static size_t utf8_length(const unsigned char *text, size_t left)
+{
+    if (text[0] < 0x80) {
+        return 1;
+    }
+    size_t len = text[0] >= 0xC2 && text[0] <= 0xDF   ? 2
+                 : text[0] >= 0xE0 && text[0] <= 0xEF ? 3
+                 : text[0] >= 0xF0 && text[0] <= 0xF4 ? 4
+                                                      : 0;
+    if (len == 0 || left < len) {
+        return 0;
+    }
+    for (size_t i = 1; i < len; i++) {
+        if ((text[i] & 0xC0) != 0x80) {
+            return 0;
+        }
+    }
+    bool overlong = (text[0] == 0xE0 && text[1] < 0xA0) || (text[0] == 0xF0 && text[1] < 0x90);
+    bool beyond = (text[0] == 0xED && text[1] > 0x9F) || (text[0] == 0xF4 && text[1] > 0x8F);
+    return overlong || beyond ? 0 : len;
+}
+
+static int check_text(struct sql *sql)
+{
+    if (sql->len > LIMIT_SQL_LEN) {
+        return err_set(sql->err, KE_SQL, "%s: the definition has %zu bytes; the limit is %d",
+                       sql->file, sql->len, LIMIT_SQL_LEN);
+    }
+    for (size_t i = 0; i < sql->len;) {
+        size_t len = utf8_length((const unsigned char *)sql->text + i, sql->len - i);
+        if (len == 0) {
+            return sql_error(sql, (int)i, "the definition is not valid UTF-8");
+        }
+        if (sql->text[i] == '\0') {
+            return sql_error(sql, (int)i, "the definition holds a zero byte");
+        }
+        i += len;
+    }
+    return 0;
+}
+
+/* Byte of the character with this number, from 1. */
+static size_t byte_of_character(const struct sql *sql, int character)
+{
+    size_t at = 0;
+    for (int seen = 1; at < sql->len && seen < character; seen++) {
+        at++;
+        while (at < sql->len && ((unsigned char)sql->text[at] & 0xC0) == 0x80) {
+            at++;
+        }
+    }
+    return at;
+}
+
+static void parse_failed(struct sql *sql, const PgQueryError *error)
+{
+    size_t place = byte_of_character(sql, error->cursorpos);
+    if (strncmp(error->message, "memory exhausted", 16) == 0) {
+        (void)sql_error(sql, (int)place, "nested too deeply for the parser");
+        return;
+    }
+    (void)sql_error(sql, (int)place, "%s", error->message);
+    sql_dialect_hint(sql, place);
+}
+
+/* The digits that follow a minus sign, blanks, comments and parentheses; 0 when there are none. */
+static int64_t negative_literal(const struct sql *sql, size_t at)
+{
+    int64_t value = 0;
+    while (at < sql->len && (sql->text[at] < '0' || sql->text[at] > '9')) {
+        const char *end = NULL;
+        if (strncmp(sql->text + at, "--", 2) == 0) {
+            end = strchr(sql->text + at, '\n');
+        } else if (strncmp(sql->text + at, "/*", 2) == 0) {
+            end = strstr(sql->text + at, "*/");
+            end = end == NULL ? NULL : end + 1;
+        }
+        at = end == NULL ? at + 1 : (size_t)(end - sql->text) + 1;
+    }
+    for (; at < sql->len && sql->text[at] >= '0' && sql->text[at] <= '9'; at++) {
+        value = value * 10 + (sql->text[at] - '0');
+        if (value > INT64_C(2147483648)) {
+            return 0;
+        }
+    }
+    return -value;
+}
+
+/* Puts back the negative integers that the JSON lacks. */
+// NOLINTNEXTLINE(misc-no-recursion): bounded by jansson's nesting limit of 2048
+static void repair_integers(const struct sql *sql, json_t *node)
+{
+    const char *name;
+    json_t *child;
+    size_t i;
+    json_object_foreach (node, name, child) {
+        json_t *constant = json_object_get(child, "ival");
+        if (strcmp(name, "A_Const") == 0 && constant != NULL && json_object_size(constant) == 0) {
+            int64_t place = json_int(child, "location", -1);
+            bool negative = place >= 0 && (size_t)place < sql->len && sql->text[place] == '-';
+            int64_t value = negative ? negative_literal(sql, (size_t)place) : 0;
+            (void)json_object_set_new(constant, "ival", json_integer(value));
+        }
+        repair_integers(sql, child);
+    }
+    json_array_foreach (node, i, child) {
+        repair_integers(sql, child);
+    }
+}
+
+json_t *sql_parse(struct sql *sql)
+{
+    if (check_text(sql) != 0) {
+        return NULL;
+    }
+    PgQueryParseResult result = pg_query_parse(sql->text);
+    json_t *tree = NULL;
+    if (result.error != NULL) {
+        parse_failed(sql, result.error);
+    } else {
+        json_error_t error;
+        tree = json_loads(result.parse_tree, 0, &error);
+        if (tree == NULL) {
+            (void)sql_error(sql, 0, "nested too deeply for the parser");
+        } else {
+            repair_integers(sql, tree);
+        }
+    }
+    pg_query_free_parse_result(result);
+    return tree;
+}

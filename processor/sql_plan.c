@@ -1,0 +1,149 @@
+/* The bound statement into a plan_view: programs, keys, aggregates, outputs. Own header: sql.h. */
+#include "processor/sql.h"
+
+#include <string.h>
+
+/* Row-level inputs: the columns, then window_start and window_end behind tumble. */
+static enum kappa_type *row_types(struct sql *sql, const struct sql_select *select, uint32_t *count)
+{
+    const struct plan_input *input = select->scope.input;
+    *count = sql_column_count(&select->scope);
+    enum kappa_type *types = arena_calloc(&sql->temp, sizeof *types * (*count + 1));
+    for (uint32_t i = 0; i < *count; i++) {
+        types[i] = i < input->column_count ? input->columns[i].type : KAPPA_TYPE_TIMESTAMPTZ;
+    }
+    return types;
+}
+
+static uint32_t add_or_none(struct expr_builder *builder, const struct expr_node *node)
+{
+    return node == NULL ? PLAN_NONE : expr_builder_add(builder, node);
+}
+
+/* The name of a key: of the output that is just this key, else PostgreSQL's for it. */
+static const char *key_name(struct sql *sql, const struct sql_select *select, uint32_t k)
+{
+    const struct expr_node *key = select->keys[k];
+    for (uint32_t i = 0; i < select->target_count; i++) {
+        const struct expr_node *node = select->targets[i].node;
+        if (node->kind == EXPR_NODE_INPUT && node->index == k) {
+            return arena_strdup(&sql->plan->memory, select->targets[i].name);
+        }
+    }
+    if (key->kind == EXPR_NODE_INPUT) {
+        return arena_strdup(&sql->plan->memory, sql_column_name(&select->scope, key->index));
+    }
+    return "?column?";
+}
+
+static void keys_add(struct sql *sql, const struct sql_select *select, struct expr_builder *builder,
+                     struct plan_view *view)
+{
+    struct plan_key *keys =
+        arena_calloc(&sql->plan->memory, sizeof *keys * ((size_t)select->key_count + 1));
+    for (uint32_t k = 0; k < select->key_count; k++) {
+        keys[k].role = sql_key_role(select, select->keys[k]);
+        keys[k].name = key_name(sql, select, k);
+        keys[k].type = select->keys[k]->type;
+        keys[k].reg = PLAN_NONE;
+        if (keys[k].role == PLAN_KEY_COLUMN) {
+            keys[k].reg = expr_builder_add(builder, select->keys[k]);
+        } else {
+            view->shape.windowed = true;
+        }
+    }
+    view->keys = keys;
+    view->key_count = select->key_count;
+}
+
+static void aggregates_add(struct sql *sql, const struct sql_select *select,
+                           struct expr_builder *builder, struct plan_view *view)
+{
+    struct plan_aggregate *aggregates = arena_calloc(
+        &sql->plan->memory, sizeof *aggregates * ((size_t)select->aggregate_count + 1));
+    for (uint32_t i = 0; i < select->aggregate_count; i++) {
+        const struct sql_aggregate *from = &select->aggregates[i];
+        aggregates[i] = (struct plan_aggregate){
+            .kind = from->kind,
+            .argument_type = from->argument == NULL ? KAPPA_TYPE_NULL : from->argument->type,
+            .result_type = from->result_type,
+            .argument = add_or_none(builder, from->argument),
+            .filter = add_or_none(builder, from->filter)};
+    }
+    view->aggregates = aggregates;
+    view->aggregate_count = select->aggregate_count;
+}
+
+/* An append view stores its output columns as the row program makes them. */
+static void append_add(struct sql *sql, const struct sql_select *select,
+                       struct expr_builder *builder, struct plan_view *view)
+{
+    uint32_t *regs = arena_calloc(&sql->plan->memory, sizeof *regs * select->target_count);
+    for (uint32_t i = 0; i < select->target_count; i++) {
+        regs[i] = expr_builder_add(builder, select->targets[i].node);
+    }
+    view->append_regs = regs;
+    view->append_count = select->target_count;
+}
+
+static void row_program(struct sql *sql, const struct sql_select *select, struct plan_view *view)
+{
+    uint32_t count = 0;
+    const enum kappa_type *types = row_types(sql, select, &count);
+    struct expr_builder builder;
+    expr_builder_open(&builder, &sql->pool, &sql->plan->memory, types, count);
+    view->where = add_or_none(&builder, select->where);
+    if (select->grouped) {
+        keys_add(sql, select, &builder, view);
+        aggregates_add(sql, select, &builder, view);
+    } else {
+        append_add(sql, select, &builder, view);
+    }
+    expr_builder_close(&builder, &view->row);
+    for (uint32_t c = 0; c < select->scope.input->column_count; c++) {
+        struct plan_column *column = &sql->columns[select->input][c];
+        column->used = column->used || builder.input_used[c];
+    }
+}
+
+static void final_program(struct sql *sql, const struct sql_select *select, struct plan_view *view)
+{
+    uint32_t count =
+        select->grouped ? select->key_count + select->aggregate_count : select->target_count;
+    enum kappa_type *types = arena_calloc(&sql->temp, sizeof *types * ((size_t)count + 1));
+    for (uint32_t i = 0; i < count; i++) {
+        types[i] = !select->grouped      ? select->targets[i].node->type
+                   : i < view->key_count ? view->keys[i].type
+                                         : view->aggregates[i - view->key_count].result_type;
+    }
+    struct plan_output *outputs =
+        arena_calloc(&sql->plan->memory, sizeof *outputs * select->target_count);
+    struct expr_builder builder;
+    expr_builder_open(&builder, &sql->pool, &sql->plan->memory, types, count);
+    for (uint32_t i = 0; i < select->target_count; i++) {
+        const struct sql_target *target = &select->targets[i];
+        outputs[i].name = arena_strdup(&sql->plan->memory, target->name);
+        outputs[i].type = target->node->type;
+        outputs[i].reg = select->grouped ? expr_builder_add(&builder, target->node) : i;
+    }
+    view->having = add_or_none(&builder, select->having);
+    expr_builder_close(&builder, &view->final);
+    view->outputs = outputs;
+    view->output_count = select->target_count;
+}
+
+void sql_plan_view(struct sql *sql, const struct sql_select *select, const char *name,
+                   int64_t retain_us)
+{
+    ASSERT_CMP(sql->plan->view_count, <, LIMIT_VIEWS);
+    struct plan_view *view = &sql->views[sql->plan->view_count++];
+    memset(view, 0, sizeof *view);
+    view->shape.name = name;
+    view->kind = select->grouped ? PLAN_GROUP : PLAN_APPEND;
+    view->input = select->input;
+    view->window_us = select->window_us;
+    view->window_offset_us = select->window_offset_us;
+    view->retain_us = retain_us;
+    row_program(sql, select, view);
+    final_program(sql, select, view);
+}

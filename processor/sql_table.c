@@ -1,0 +1,258 @@
+/* CREATE TABLE: a topic to read, and the columns of its records. Own header: sql.h. */
+#include "processor/functions.h"
+#include "processor/sql.h"
+
+#include <string.h>
+
+/* Names of tables and topics become paths, URLs and keys. */
+static bool is_plain_name(const char *name)
+{
+    for (const char *c = name; *c != '\0'; c++) {
+        bool letter = (*c | 0x20) >= 'a' && (*c | 0x20) <= 'z';
+        bool digit = *c >= '0' && *c <= '9';
+        if (!letter && !digit && strchr("._-", *c) == NULL) {
+            return false;
+        }
+    }
+    return name[0] != '\0' && name[0] != '.' && strlen(name) <= LIMIT_NAME_LEN;
+}
+
+const char *sql_new_name(struct sql *sql, const json_t *range)
+{
+    static const char *const allowed[] = {"relname", "inh", "relpersistence", NULL};
+    int place = sql_place(range);
+    const char *name = json_text(range, "relname", "");
+    if (sql_only(sql, range, allowed) != 0) {
+        return NULL;
+    }
+    if (!sql_is(range, "relpersistence", "p")) {
+        return sql_error_null(sql, place, "not supported yet: TEMPORARY and UNLOGGED tables");
+    }
+    if (!is_plain_name(name)) {
+        return sql_error_null(sql, place,
+                              "\"%s\" is no name for a table: letters, digits, \"_\", \"-\" and "
+                              "\".\", at most %d",
+                              name, LIMIT_NAME_LEN);
+    }
+    for (uint32_t i = 0; i < sql->plan->input_count; i++) {
+        if (strcmp(sql->inputs[i].name, name) == 0) {
+            return sql_error_null(sql, place, "relation \"%s\" already exists", name);
+        }
+    }
+    for (uint32_t i = 0; i < sql->plan->view_count; i++) {
+        if (strcmp(sql->views[i].shape.name, name) == 0) {
+            return sql_error_null(sql, place, "relation \"%s\" already exists", name);
+        }
+    }
+    return arena_strdup(&sql->plan->memory, name);
+}
+
+/* ---- Columns. */
+
+static int column_read(struct sql *sql, const json_t *element, struct plan_column *columns,
+                       uint32_t count)
+{
+    static const char *const allowed[] = {"colname", "typeName", "is_local", NULL};
+    const json_t *body = sql_body(element, "ColumnDef");
+    if (body == NULL) {
+        const json_t *other = NULL;
+        const char *kind = sql_kind(element, &other);
+        bool like = strcmp(kind, "TableLikeClause") == 0;
+        return sql_error(sql, sql_place(element), "not supported yet: %s",
+                         like ? "LIKE another table" : "constraints");
+    }
+    const char *name = json_text(body, "colname", "");
+    if (sql_only(sql, body, allowed) != 0) {
+        return -KE_SQL;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (strcmp(columns[i].name, name) == 0) {
+            return sql_error(sql, sql_place(body), "column \"%s\" specified more than once", name);
+        }
+    }
+    const json_t *type_name = json_object_get(body, "typeName");
+    bool ok = false;
+    enum kappa_type type = sql_type_bind(sql, type_name, &ok);
+    if (!ok) {
+        return -KE_SQL;
+    }
+    if (type == KAPPA_TYPE_INTERVAL) {
+        int rc =
+            sql_error(sql, sql_place(type_name), "not supported yet: columns of type interval");
+        err_hint(sql->err, "use bigint or double precision, and say the unit in the name");
+        return rc;
+    }
+    columns[count] =
+        (struct plan_column){.name = arena_strdup(&sql->plan->memory, name), .type = type};
+    return 0;
+}
+
+static int columns_read(struct sql *sql, const json_t *list, uint32_t index)
+{
+    struct plan_input *input = &sql->inputs[index];
+    size_t count = json_array_size(list);
+    if (count == 0) {
+        return sql_error(sql, -1, "table \"%s\" has no columns", input->name);
+    }
+    if (count > LIMIT_COLUMNS) {
+        return sql_error(sql, sql_place(json_array_get(list, LIMIT_COLUMNS)),
+                         "more than %d columns", LIMIT_COLUMNS);
+    }
+    struct plan_column *columns = arena_calloc(&sql->plan->memory, sizeof *columns * count);
+    for (uint32_t i = 0; i < count; i++) {
+        if (column_read(sql, json_array_get(list, i), columns, i) != 0) {
+            return -KE_SQL;
+        }
+    }
+    sql->columns[index] = columns;
+    input->columns = columns;
+    input->column_count = (uint32_t)count;
+    return 0;
+}
+
+/* ---- Options. */
+
+enum {
+    OPTION_TOPIC,
+    OPTION_FORMAT,
+    OPTION_EVENT_TIME,
+    OPTION_WATERMARK,
+    OPTION_UNIT,
+    OPTION_COUNT
+};
+
+static int topic_set(struct sql *sql, struct plan_input *input, const struct sql_option *option)
+{
+    input->topic = input->name;
+    if (option->value != NULL) {
+        if (!is_plain_name(option->value)) {
+            return sql_error(sql, option->place,
+                             "\"%.60s\" is no name for a topic: letters, digits, \"_\", \"-\" and "
+                             "\".\", at most %d",
+                             option->value, LIMIT_NAME_LEN);
+        }
+        input->topic = arena_strdup(&sql->plan->memory, option->value);
+    }
+    for (uint32_t i = 0; i < sql->plan->input_count; i++) {
+        if (strcmp(sql->inputs[i].topic, input->topic) == 0) {
+            return sql_error(sql, option->place, "topic \"%s\" is already read by table \"%s\"",
+                             input->topic, sql->inputs[i].name);
+        }
+    }
+    return 0;
+}
+
+static int format_set(struct sql *sql, struct plan_input *input, const struct sql_option *option)
+{
+    input->format = "json";
+    if (option->value != NULL && strcmp(option->value, "json") != 0) {
+        int rc =
+            sql_error(sql, option->place, "not supported yet: format \"%.60s\"", option->value);
+        err_hint(sql->err, "the format is 'json': one object a record");
+        return rc;
+    }
+    return 0;
+}
+
+static int event_time_set(struct sql *sql, struct plan_input *input,
+                          const struct sql_option *option)
+{
+    input->event_time = PLAN_NONE;
+    if (option->value == NULL) {
+        return 0;
+    }
+    struct sql_guess guess = sql_guess_new(option->value);
+    for (uint32_t i = 0; i < input->column_count; i++) {
+        if (strcmp(input->columns[i].name, option->value) == 0) {
+            input->event_time = i;
+        }
+        sql_guess_offer(&guess, input->columns[i].name);
+    }
+    if (input->event_time == PLAN_NONE) {
+        int rc = sql_error(sql, option->place,
+                           "option \"event_time\": column \"%.60s\" does not "
+                           "exist",
+                           option->value);
+        sql_guess_hint(sql, &guess, NULL);
+        return rc;
+    }
+    enum kappa_type type = input->columns[input->event_time].type;
+    if (type != KAPPA_TYPE_TIMESTAMPTZ) {
+        int rc = sql_error(sql, option->place, "option \"event_time\": column \"%s\" is of type %s",
+                           option->value, function_type_name(type));
+        err_hint(sql->err, "declare it as timestamptz; timestamp_unit says what its numbers count");
+        return rc;
+    }
+    return 0;
+}
+
+static int unit_set(struct sql *sql, struct plan_input *input, const struct sql_option *option)
+{
+    static const struct {
+        const char *name;
+        int64_t num;
+        int64_t den;
+    } units[] = {{"s", 1000000, 1}, {"ms", 1000, 1}, {"us", 1, 1}, {"ns", 1, 1000}};
+
+    const char *wanted = option->value == NULL ? "ms" : option->value;
+    for (size_t i = 0; i < array_len(units); i++) {
+        if (strcmp(units[i].name, wanted) == 0) {
+            input->timestamp_unit_us_num = units[i].num;
+            input->timestamp_unit_us_den = units[i].den;
+            return 0;
+        }
+    }
+    int rc =
+        sql_error(sql, option->place, "option \"timestamp_unit\": \"%.60s\" is no unit", wanted);
+    err_hint(sql->err, "units: 's', 'ms', 'us', 'ns'");
+    return rc;
+}
+
+static int watermark_set(struct sql *sql, struct plan_input *input, const struct sql_option *option)
+{
+    input->watermark_us = 0;
+    if (option->value == NULL) {
+        return 0;
+    }
+    if (input->event_time == PLAN_NONE) {
+        int rc = sql_error(sql, option->place, "option \"watermark\" needs option \"event_time\"");
+        err_hint(sql->err, "add event_time='column'");
+        return rc;
+    }
+    return sql_option_duration(sql, option, &input->watermark_us);
+}
+
+int sql_table(struct sql *sql, const json_t *body)
+{
+    static const char *const allowed[] = {"relation", "tableElts", "options", "oncommit", NULL};
+    if (sql_only(sql, body, allowed) != 0) {
+        return -KE_SQL;
+    }
+    if (sql->plan->input_count == LIMIT_INPUTS) {
+        return sql_error(sql, -1, "more than %d tables to read", LIMIT_INPUTS);
+    }
+    struct sql_option options[OPTION_COUNT] = {
+        [OPTION_TOPIC] = {"topic", NULL, -1},
+        [OPTION_FORMAT] = {"format", NULL, -1},
+        [OPTION_EVENT_TIME] = {"event_time", NULL, -1},
+        [OPTION_WATERMARK] = {"watermark", NULL, -1},
+        [OPTION_UNIT] = {"timestamp_unit", NULL, -1},
+    };
+    uint32_t index = sql->plan->input_count;
+    struct plan_input *input = &sql->inputs[index];
+    input->name = sql_new_name(sql, json_object_get(body, "relation"));
+    if (input->name == NULL || columns_read(sql, json_object_get(body, "tableElts"), index) != 0 ||
+        sql_options(sql, json_object_get(body, "options"), options, OPTION_COUNT) != 0 ||
+        topic_set(sql, input, &options[OPTION_TOPIC]) != 0 ||
+        format_set(sql, input, &options[OPTION_FORMAT]) != 0 ||
+        event_time_set(sql, input, &options[OPTION_EVENT_TIME]) != 0 ||
+        unit_set(sql, input, &options[OPTION_UNIT]) != 0 ||
+        watermark_set(sql, input, &options[OPTION_WATERMARK]) != 0) {
+        return -KE_SQL;
+    }
+    if (input->event_time != PLAN_NONE) {
+        sql->columns[index][input->event_time].used = true;
+    }
+    sql->plan->input_count++;
+    return 0;
+}

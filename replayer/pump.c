@@ -287,8 +287,8 @@ static int apply_batch(struct shard *shard, struct pending_batch *batch, struct 
     int64_t limit = shard->hold == HOLD_TO_CUT ? input->cut : INT64_MAX;
     uint32_t from = find_limit(batch, batch->taken, input->next);
     uint32_t to = find_limit(batch, from, limit);
-    int64_t next = to < batch->count ? limit : i64_min(batch->next_offset, limit);
-    next = i64_max(next, input->next);
+    /* What is left begins at or above the limit, so next_offset lies above it then. */
+    int64_t next = i64_max(i64_min(batch->next_offset, limit), input->next);
     shard->duplicates += from - batch->taken;
     if (from < to || next > input->next) {
         int rc = processor_apply(shard->processor, input->spec.source, batch->records + from,

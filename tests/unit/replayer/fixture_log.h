@@ -78,8 +78,8 @@ static inline void fixture_fill(struct fixture_log *log, struct prng *prng, uint
             .kind = (uint32_t)prng_below(prng, 4),
             .bad = prng_below(prng, 50) == 0};
     }
-    log->partitions[0].end += 3; /* a hole at the end */
-    log->partitions[4].end = 25;
+    log->partitions[0].end += 60; /* a hole at the end */
+    log->partitions[4].end = 400;
 }
 
 static inline void fixture_reader_clear(struct fixture_reader *reader)
@@ -181,7 +181,7 @@ static inline int fixture_next(struct log_reader *base, int timeout_ms, uint32_t
         if (prng_below(&log->prng, 2) == 0 || behind < s->offset) {
             behind = hole;
         } else if (count == 0 && hole > behind) {
-            behind++; /* a part of the hole */
+            behind += 1 + (int64_t)prng_below(&log->prng, (uint64_t)(hole - behind)); /* a part */
         }
         s->offset = i64_max(behind, s->offset);
         *batch = (struct log_batch){.source = s->number,

@@ -175,11 +175,8 @@ static void random_cut(struct rig *rig, struct prng *prng, int64_t *cut)
     rig_positions(rig, next, committed);
     for (uint32_t s = 0; s < FIXTURE_PARTITIONS; s++) {
         int64_t left = rig->log->partitions[s].end - next[s];
-        cut[s] = next[s];
-        if (prng_below(prng, 4) > 0) {
-            int64_t most = prng_below(prng, 2) ? left : i64_min(left, 30);
-            cut[s] += (int64_t)prng_below(prng, (uint64_t)most + 1);
-        }
+        int64_t most[] = {0, i64_min(left, 8), left / 6, prng_below(prng, 8) ? 0 : left};
+        cut[s] = next[s] + (int64_t)prng_below(prng, (uint64_t)most[prng_below(prng, 4)] + 1);
     }
 }
 
@@ -192,17 +189,17 @@ static void run_with_holds(struct fixture_log *log, uint64_t round)
     struct rig_options options = {.shards = 1 + (uint32_t)prng_below(&prng, RIG_SHARDS_MAX),
                                   .batch_records = 1 + (uint32_t)prng_below(&prng, 200),
                                   .cache_bytes = 1 + prng_below(&prng, 100000),
-                                  .keep_bytes = prng_below(&prng, 3000),
+                                  .keep_bytes = prng_below(&prng, 3) ? 0 : 1 + prng_below(&prng, 3000),
                                   .crash = prng_below(&prng, 2) ? 40 : 0,
                                   .serving = prng_below(&prng, 2) == 1};
     log->errors = prng_below(&prng, 3) == 0 ? 20 : 0;
     log->repeats = prng_below(&prng, 3) == 0 ? 10 : 0;
     struct rig *rig = rig_new(log, prng_next(&prng), &options);
-    for (int hold = 0; hold < 5; hold++) {
+    for (int hold = 0; hold < 8; hold++) {
         int64_t cut[FIXTURE_PARTITIONS];
         struct digest want[RIG_DIGESTS];
         uint32_t index = 0;
-        for (uint64_t steps = prng_below(&prng, 60); steps > 0; steps--) {
+        for (uint64_t steps = prng_below(&prng, 2) * prng_below(&prng, 15); steps > 0; steps--) {
             (void)rig_step(rig, &index);
         }
         random_cut(rig, &prng, cut);

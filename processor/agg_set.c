@@ -121,6 +121,7 @@ struct agg_set *agg_set_add(struct agg_set *set, struct pool *pool, const void *
     if (set == AGG_SET_FULL) {
         return set;
     }
+    bytes = len == 0 ? "" : bytes; /* an empty text may be anywhere, also at NULL */
     uint32_t hash = (uint32_t)hash_bytes(bytes, len);
     if (set != NULL && set_holds(set, hash, bytes, len)) {
         return set;

@@ -174,13 +174,16 @@ void agg_text_set(struct agg_extreme_text *text, struct pool *pool, const void *
         text->capacity = u32_from(pool_block_size(len == 0 ? 1 : len));
         text->bytes = pool_alloc(pool, text->capacity);
     }
-    memcpy(text->bytes, bytes, len);
+    if (len > 0) {
+        memcpy(text->bytes, bytes, len);
+    }
     text->len = len;
 }
 
 bool agg_text_below(const void *a, uint32_t a_len, const void *b, uint32_t b_len)
 {
-    int order = memcmp(a, b, a_len < b_len ? a_len : b_len);
+    uint32_t len = a_len < b_len ? a_len : b_len;
+    int order = len == 0 ? 0 : memcmp(a, b, len);
     return order < 0 || (order == 0 && a_len < b_len);
 }
 

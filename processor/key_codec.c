@@ -47,7 +47,7 @@ static uint8_t *put_text(uint8_t *at, const uint8_t *end, struct kappa_text text
                 *at++ = TEXT_ESCAPED;
             }
         }
-    } else {
+    } else if (text.len > 0) {
         memcpy(at, bytes, text.len);
         at += text.len;
     }

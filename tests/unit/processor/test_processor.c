@@ -66,16 +66,15 @@ static void event_json(struct event *e, struct prng *prng)
     if (e->has[H_AT]) {
         buf_printf(&out, ",\"at\":%lld", (long long)(e->at / 1000));
     }
-    if (!e->bad || e->has[H_AT]) {
-        buf_append_text(&out, "}");
-    }
+    buf_append_text(&out, "}");
     assert_true(out.len < sizeof e->json);
     memcpy(e->json, buf_text(&out), out.len + 1);
     e->json_len = out.len;
     buf_free(&out);
 }
 
-static void event_random(struct event *e, struct prng *prng, int64_t now)
+/* grain: times are multiples of it, so that coarse ones meet the ends of windows exactly. */
+static void event_random(struct event *e, struct prng *prng, int64_t now, int64_t grain)
 {
     static const char *const amounts[] = {"0.1", "0.2", "0.3", "1e16", "-1e16", "3.14159", "-0.0"};
     for (uint32_t c = 0; c < H_COLUMNS; c++) {
@@ -94,7 +93,7 @@ static void event_random(struct event *e, struct prng *prng, int64_t now)
     e->keep = prng_below(prng, 6) != 0;
     /* Mostly within the bound of the watermark, sometimes far behind. */
     int64_t back = (int64_t)prng_below(prng, prng_below(prng, 10) == 0 ? 30000 : 4000);
-    e->at = (now - back) * 1000;
+    e->at = (now - back) / grain * grain * 1000;
     event_json(e, prng);
     if (e->bad && e->has[H_AT]) {
         e->json[prng_below(prng, e->json_len)] = '\1'; /* nowhere valid in JSON */
@@ -107,6 +106,7 @@ static struct stream *stream_random(struct prng *prng)
     stream->count = (uint32_t)(1 + prng_below(prng, EVENTS_MAX));
     int64_t offsets[MEM_SOURCES] = {0};
     int64_t now[MEM_SOURCES];
+    int64_t grain = prng_below(prng, 2) == 0 ? 1 : 1000;
     for (uint32_t s = 0; s < MEM_SOURCES; s++) {
         now[s] = 1700000000000 + (int64_t)prng_below(prng, 20000);
     }
@@ -116,7 +116,7 @@ static struct stream *stream_random(struct prng *prng)
         offsets[e->source] += 1 + (prng_below(prng, 5) == 0 ? 3 : 0);
         e->offset = offsets[e->source];
         now[e->source] += (int64_t)prng_below(prng, 1200);
-        event_random(e, prng, now[e->source]);
+        event_random(e, prng, now[e->source], grain);
     }
     return stream;
 }

@@ -1,0 +1,379 @@
+/* Goal: sets, aggregate states and their bytes hold what they were given, at every size; damaged bytes
+ * are refused; sums do not overflow; the sum of doubles is the same to the last bit.
+ * Method: random values against naive models; encode, decode, encode again; every cut of the bytes. */
+#include "tests/unit/unit.h"
+
+#include "base/limits.h"
+#include "base/prng.h"
+#include "processor/agg_state.h"
+
+#include <math.h>
+#include <string.h>
+
+static void test_set(void **state)
+{
+    (void)state;
+    struct prng prng;
+    prng_init(&prng, unit_seed("set"));
+    struct pool pool;
+    pool_init(&pool);
+    for (int round = 0; round < 200; round++) {
+        uint32_t range = 1 + (uint32_t)prng_below(&prng, round % 4 == 0 ? 3000 : 40);
+        uint32_t length = (uint32_t)prng_below(&prng, 30);
+        uint32_t order[3000];
+        uint32_t count = 0;
+        bool seen[3000] = {0};
+        struct agg_set *set = NULL;
+        for (int i = 0; i < 1500; i++) {
+            uint32_t value = (uint32_t)prng_below(&prng, range);
+            char text[64] = {0};
+            int len = snprintf(text, sizeof text, "%u%.*s", value, (int)length,
+                               "abcdefghijklmnopqrstuvwxyz0123456789");
+            set = agg_set_add(set, &pool, text, value == 0 ? 0 : (uint32_t)len, 1 << 20);
+            if (!seen[value]) {
+                seen[value] = true;
+                order[count++] = value;
+            }
+        }
+        assert_int_equal(agg_set_count(set), count);
+        for (uint32_t i = 0; i < count; i++) {
+            uint32_t len = 0;
+            const char *bytes = (const char *)agg_set_value(set, i, &len);
+            char number[16] = {0};
+            memcpy(number, bytes, len < 15 ? len : 15);
+            assert_int_equal(strtoul(number, NULL, 10), order[i]);
+        }
+        agg_set_free(set, &pool);
+        assert_int_equal(pool.used_bytes, 0);
+    }
+    pool_close(&pool);
+}
+
+static void test_set_full(void **state)
+{
+    (void)state;
+    struct pool pool;
+    pool_init(&pool);
+    struct agg_set *set = agg_set_add(NULL, &pool, "abc", 3, 5);
+    set = agg_set_add(set, &pool, "de", 2, 5);
+    set = agg_set_add(set, &pool, "abc", 3, 5);
+    assert_int_equal(agg_set_count(set), 2);
+    set = agg_set_add(set, &pool, "f", 1, 5);
+    assert_ptr_equal(set, AGG_SET_FULL);
+    set = agg_set_add(set, &pool, "abc", 3, 5);
+    assert_ptr_equal(set, AGG_SET_FULL);
+    assert_int_equal(pool.used_bytes, 0);
+    agg_set_free(set, &pool);
+    pool_close(&pool);
+}
+
+/* ---- One aggregate of each kind over a small vector. */
+
+static const struct plan_aggregate all[] = {
+    {PLAN_COUNT_ROWS, KAPPA_TYPE_NULL, KAPPA_TYPE_BIGINT, PLAN_NONE, PLAN_NONE},
+    {PLAN_COUNT, KAPPA_TYPE_TEXT, KAPPA_TYPE_BIGINT, 2, PLAN_NONE},
+    {PLAN_COUNT_DISTINCT, KAPPA_TYPE_TEXT, KAPPA_TYPE_BIGINT, 2, PLAN_NONE},
+    {PLAN_COUNT_DISTINCT, KAPPA_TYPE_BIGINT, KAPPA_TYPE_BIGINT, 0, PLAN_NONE},
+    {PLAN_COUNT_DISTINCT, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_BIGINT, 1, PLAN_NONE},
+    {PLAN_SUM, KAPPA_TYPE_BIGINT, KAPPA_TYPE_BIGINT, 0, PLAN_NONE},
+    {PLAN_SUM, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_DOUBLE, 1, PLAN_NONE},
+    {PLAN_AVG, KAPPA_TYPE_BIGINT, KAPPA_TYPE_DOUBLE, 0, PLAN_NONE},
+    {PLAN_AVG, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_DOUBLE, 1, PLAN_NONE},
+    {PLAN_MIN, KAPPA_TYPE_BIGINT, KAPPA_TYPE_BIGINT, 0, PLAN_NONE},
+    {PLAN_MAX, KAPPA_TYPE_BIGINT, KAPPA_TYPE_BIGINT, 0, PLAN_NONE},
+    {PLAN_MIN, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_DOUBLE, 1, PLAN_NONE},
+    {PLAN_MAX, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_DOUBLE, 1, PLAN_NONE},
+    {PLAN_MIN, KAPPA_TYPE_TEXT, KAPPA_TYPE_TEXT, 2, PLAN_NONE},
+    {PLAN_MAX, KAPPA_TYPE_TEXT, KAPPA_TYPE_TEXT, 2, PLAN_NONE},
+};
+
+enum { ROWS = 64, KINDS = array_len(all) };
+
+struct bench {
+    struct arena arena;
+    struct pool pool;
+    struct agg_layout layout;
+    int64_t ints[ROWS];
+    double reals[ROWS];
+    struct kappa_text texts[ROWS];
+    uint8_t states[3][ROWS];
+    struct expr_vec vecs[3];
+    uint8_t *state[ROWS];
+    uint32_t rows[ROWS];
+};
+
+static void bench_open(struct bench *b)
+{
+    memset(b, 0, sizeof *b);
+    arena_init(&b->arena);
+    pool_init(&b->pool);
+    agg_layout_init(&b->layout, &b->arena, all, KINDS);
+    b->vecs[0] = (struct expr_vec){KAPPA_TYPE_BIGINT, b->states[0], {.i = b->ints}};
+    b->vecs[1] = (struct expr_vec){KAPPA_TYPE_DOUBLE, b->states[1], {.d = b->reals}};
+    b->vecs[2] = (struct expr_vec){KAPPA_TYPE_TEXT, b->states[2], {.s = b->texts}};
+}
+
+static void bench_close(struct bench *b)
+{
+    assert_int_equal(b->pool.used_bytes, 0);
+    pool_close(&b->pool);
+    arena_free(&b->arena);
+}
+
+static void feed(struct bench *b, uint8_t *state, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = from; i < to; i++) {
+        b->state[i - from] = state;
+        b->rows[i - from] = i;
+    }
+    struct agg_rows rows = {b->state, b->rows, to - from, &b->pool};
+    for (uint32_t a = 0; a < KINDS; a++) {
+        agg_update(&b->layout.slots[a], &rows,
+                   all[a].argument == PLAN_NONE ? NULL : &b->vecs[all[a].argument], NULL);
+    }
+}
+
+static uint8_t *state_new(struct bench *b)
+{
+    return xcalloc(1, b->layout.bytes);
+}
+
+static void state_free(struct bench *b, uint8_t *state)
+{
+    agg_state_free(&b->layout, state, &b->pool);
+    free(state);
+}
+
+static void random_rows(struct bench *b, struct prng *prng)
+{
+    static const double reals[] = {0.0, -0.0, NAN, 1e300, -1e300, 0.1, 5e-324, 1e16, INFINITY};
+    static const char *const texts[] = {"", "a", "b", "ab", "zz", "\xc3\xa9", "a long text that takes "
+                                        "more than one small block of the pool"};
+    for (uint32_t i = 0; i < ROWS; i++) {
+        b->ints[i] = prng_below(prng, 4) == 0 ? INT64_MAX : (int64_t)prng_next(prng) >> 40;
+        b->ints[i] = prng_below(prng, 2) == 0 ? -b->ints[i] : b->ints[i];
+        b->reals[i] = reals[prng_below(prng, array_len(reals))];
+        const char *text = texts[prng_below(prng, array_len(texts))];
+        b->texts[i] = (struct kappa_text){text, (uint32_t)strlen(text)};
+        for (int c = 0; c < 3; c++) {
+            b->states[c][i] = prng_below(prng, 4) == 0 ? EXPR_NULL : EXPR_OK;
+        }
+    }
+}
+
+static void assert_same_bytes(struct bench *b, const uint8_t *one, const uint8_t *two)
+{
+    struct buf left = {0};
+    struct buf right = {0};
+    agg_encode(&b->layout, one, &left);
+    agg_encode(&b->layout, two, &right);
+    assert_int_equal(left.len, right.len);
+    assert_memory_equal(left.data, right.data, left.len);
+    buf_free(&left);
+    buf_free(&right);
+}
+
+/* A state is what it was when it comes back from bytes, also when it goes on from there. */
+static void test_codec(void **unused)
+{
+    (void)unused;
+    struct prng prng;
+    prng_init(&prng, unit_seed("aggregate codec"));
+    struct bench b;
+    bench_open(&b);
+    for (int round = 0; round < 300; round++) {
+        random_rows(&b, &prng);
+        uint32_t cut = (uint32_t)prng_below(&prng, ROWS);
+        uint8_t *whole = state_new(&b);
+        uint8_t *first = state_new(&b);
+        feed(&b, whole, 0, ROWS);
+        feed(&b, first, 0, cut);
+        struct buf bytes = {0};
+        agg_encode(&b.layout, first, &bytes);
+        uint8_t *again = state_new(&b);
+        assert_int_equal(agg_decode(&b.layout, again, &b.pool, bytes.data, bytes.len, NULL), 0);
+        assert_same_bytes(&b, first, again);
+        feed(&b, again, cut, ROWS);
+        assert_same_bytes(&b, whole, again);
+        /* Cut short or with a byte too many it is no state. */
+        for (size_t len = 0; len <= bytes.len + 1; len++) {
+            uint8_t *copy = xcalloc(1, len + 1);
+            memcpy(copy, bytes.data, len < bytes.len ? len : bytes.len);
+            uint8_t *damaged = state_new(&b);
+            int rc = agg_decode(&b.layout, damaged, &b.pool, copy, len, NULL);
+            assert_int_equal(rc, len == bytes.len ? 0 : -KE_CORRUPT);
+            state_free(&b, damaged);
+            free(copy);
+        }
+        buf_free(&bytes);
+        state_free(&b, whole);
+        state_free(&b, first);
+        state_free(&b, again);
+    }
+    bench_close(&b);
+}
+
+/* Any bytes decode or are refused; none crash. */
+static void test_codec_noise(void **unused)
+{
+    (void)unused;
+    struct prng prng;
+    prng_init(&prng, unit_seed("aggregate noise"));
+    struct bench b;
+    bench_open(&b);
+    random_rows(&b, &prng);
+    uint8_t *state = state_new(&b);
+    feed(&b, state, 0, ROWS);
+    struct buf bytes = {0};
+    agg_encode(&b.layout, state, &bytes);
+    for (int round = 0; round < 5000; round++) {
+        uint8_t *copy = xmalloc(bytes.len);
+        memcpy(copy, bytes.data, bytes.len);
+        copy[prng_below(&prng, bytes.len)] = (uint8_t)prng_next(&prng);
+        uint8_t *damaged = state_new(&b);
+        int rc = agg_decode(&b.layout, damaged, &b.pool, copy, bytes.len, NULL);
+        assert_true(rc == 0 || rc == -KE_CORRUPT);
+        state_free(&b, damaged);
+        free(copy);
+    }
+    buf_free(&bytes);
+    state_free(&b, state);
+    bench_close(&b);
+}
+
+static struct kappa_value result(struct bench *b, const uint8_t *state, uint32_t a,
+                                 enum expr_state *what)
+{
+    uint8_t flag = 0;
+    struct kappa_text room = {0};
+    struct expr_vec out = {all[a].result_type, &flag, {.s = &room}};
+    agg_result(&b->layout.slots[a], state, &out);
+    return expr_value(&out, 0, what);
+}
+
+static void test_results(void **unused)
+{
+    (void)unused;
+    struct bench b;
+    bench_open(&b);
+    uint8_t *state = state_new(&b);
+    enum expr_state what = EXPR_OK;
+    /* Nothing seen: counts are 0, the rest is null. */
+    for (uint32_t a = 0; a < KINDS; a++) {
+        struct kappa_value value = result(&b, state, a, &what);
+        assert_int_equal(what, a < 5 ? EXPR_OK : EXPR_NULL);
+        assert_true(a >= 5 || value.i == 0);
+    }
+    /* A sum beyond bigint comes back when the other sign follows. */
+    b.ints[0] = b.ints[1] = INT64_MAX;
+    b.ints[2] = b.ints[3] = -INT64_MAX;
+    memset(b.states[1], EXPR_NULL, ROWS);
+    memset(b.states[2], EXPR_NULL, ROWS);
+    feed(&b, state, 0, 2);
+    (void)result(&b, state, 5, &what);
+    assert_int_equal(what, EXPR_ERROR_OVERFLOW);
+    assert_true(result(&b, state, 7, &what).d == 0x1p63);
+    feed(&b, state, 2, 4);
+    assert_int_equal(result(&b, state, 5, &what).i, 0);
+    assert_int_equal(what, EXPR_OK);
+    assert_int_equal(result(&b, state, 3, &what).i, 2);
+    /* NaN is above all numbers; zeros are one value. */
+    memset(b.states[1], EXPR_OK, ROWS);
+    b.reals[0] = 0.0;
+    b.reals[1] = -0.0;
+    b.reals[2] = NAN;
+    b.reals[3] = -5;
+    feed(&b, state, 0, 4);
+    assert_int_equal(result(&b, state, 4, &what).i, 3);
+    assert_true(result(&b, state, 11, &what).d == -5);
+    assert_true(isnan(result(&b, state, 12, &what).d));
+    state_free(&b, state);
+    /* Text in byte order. */
+    state = state_new(&b);
+    memset(b.states[2], EXPR_OK, ROWS);
+    b.texts[0] = (struct kappa_text){"b", 1};
+    b.texts[1] = (struct kappa_text){"ab", 2};
+    b.texts[2] = (struct kappa_text){"a", 1};
+    b.texts[3] = (struct kappa_text){"bb", 2};
+    feed(&b, state, 0, 4);
+    struct kappa_value least = result(&b, state, 13, &what);
+    assert_int_equal(least.s.len, 1);
+    assert_memory_equal(least.s.bytes, "a", 1);
+    struct kappa_value most = result(&b, state, 14, &what);
+    assert_int_equal(most.s.len, 2);
+    assert_memory_equal(most.s.bytes, "bb", 2);
+    state_free(&b, state);
+    bench_close(&b);
+}
+
+/* The same rows in the same order give the same bits, however they are cut into calls. */
+static void test_double_bits(void **unused)
+{
+    (void)unused;
+    struct prng prng;
+    prng_init(&prng, unit_seed("double bits"));
+    struct bench b;
+    bench_open(&b);
+    for (int round = 0; round < 500; round++) {
+        double model = 0;
+        for (uint32_t i = 0; i < ROWS; i++) {
+            b.reals[i] = ldexp(prng_unit(&prng) - 0.5, (int)prng_below(&prng, 80) - 40);
+            model += b.reals[i];
+        }
+        uint8_t *state = state_new(&b);
+        for (uint32_t from = 0; from < ROWS;) {
+            uint32_t to = from + 1 + (uint32_t)prng_below(&prng, ROWS - from);
+            feed(&b, state, from, to);
+            from = to;
+        }
+        enum expr_state what = EXPR_OK;
+        double sum = result(&b, state, 6, &what).d;
+        assert_memory_equal(&sum, &model, sizeof sum);
+        state_free(&b, state);
+    }
+    bench_close(&b);
+}
+
+/* A full count(DISTINCT) stays full through bytes and merges, and reads as an error. */
+static void test_full_is_sticky(void **unused)
+{
+    (void)unused;
+    struct bench b;
+    bench_open(&b);
+    uint8_t *state = state_new(&b);
+    char *large = xcalloc(1, LIMIT_DISTINCT_BYTES);
+    memset(b.states[0], EXPR_NULL, ROWS);
+    memset(b.states[1], EXPR_NULL, ROWS);
+    b.texts[0] = (struct kappa_text){large, LIMIT_DISTINCT_BYTES};
+    b.texts[1] = (struct kappa_text){"x", 1};
+    feed(&b, state, 0, 2);
+    enum expr_state what = EXPR_OK;
+    (void)result(&b, state, 2, &what);
+    assert_int_equal(what, EXPR_ERROR_LIMIT);
+    struct buf bytes = {0};
+    agg_encode(&b.layout, state, &bytes);
+    uint8_t *again = state_new(&b);
+    assert_int_equal(agg_decode(&b.layout, again, &b.pool, bytes.data, bytes.len, NULL), 0);
+    uint8_t *merged = state_new(&b);
+    feed(&b, merged, 1, 2);
+    agg_merge(&b.layout, merged, again, &b.pool);
+    (void)result(&b, merged, 2, &what);
+    assert_int_equal(what, EXPR_ERROR_LIMIT);
+    buf_free(&bytes);
+    free(large);
+    state_free(&b, state);
+    state_free(&b, again);
+    state_free(&b, merged);
+    bench_close(&b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_set),         cmocka_unit_test(test_set_full),
+        cmocka_unit_test(test_codec),       cmocka_unit_test(test_codec_noise),
+        cmocka_unit_test(test_results),     cmocka_unit_test(test_double_bits),
+        cmocka_unit_test(test_full_is_sticky),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,187 @@
+/* Which version a read sees, and as of when. Own header: reader.h; rows: reader_row.c, reader_scan.c.
+ *
+ * A serving read, step by step:
+ *
+ *     pointer(table) -> version, epoch
+ *     take the version: open from before, or opened now
+ *     snapshot
+ *     pointer(table) again: same epoch -> the snapshot was begun while this version served, before
+ *         anything beyond the cut of a swap was readable in it: go on. Another epoch -> begin anew.
+ *
+ * A swap in between costs another round, never an error. Rounds that follow one another quickly are
+ * slowed down; only a version that cannot be opened ends them.
+ */
+#include "serve/reader_inner.h"
+
+#include "base/clock.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define ROUNDS_QUICK  4        /* without waiting in between */
+#define ROUND_WAIT_NS 1000000  /* then so much */
+#define ROUNDS_MAX_US 30000000 /* a pointer that moves for so long is a fault elsewhere */
+
+int reader_open(const char *data_dir, struct reader **out, struct err *err)
+{
+    struct reader *reader = xcalloc(1, sizeof *reader);
+    reader->magic = READER_MAGIC;
+    reader->data_dir = xstrdup(data_dir);
+    ASSERT(pthread_mutex_init(&reader->lock, NULL) == 0);
+    ASSERT(pthread_mutex_init(&reader->opening, NULL) == 0);
+    char *dir = xasprintf("%s/catalog", data_dir);
+    int rc = catalog_open(dir, false, &reader->catalog, err);
+    free(dir);
+    if (rc == -KE_NOT_FOUND) {
+        rc = err_set(err, KE_NOT_FOUND, "%s is not the data directory of a kappa: no catalog in it",
+                     data_dir);
+        err_hint(err, "`kappa up --data %s` makes one", data_dir);
+    }
+    if (rc != 0) {
+        reader_close(reader);
+        return rc;
+    }
+    *out = reader;
+    return 0;
+}
+
+void reader_close(struct reader *reader)
+{
+    if (reader == NULL) {
+        return;
+    }
+    MAGIC_ASSERT(reader, READER_MAGIC);
+    reader_versions_close(reader);
+    catalog_close(reader->catalog);
+    (void)pthread_mutex_destroy(&reader->lock);
+    (void)pthread_mutex_destroy(&reader->opening);
+    reader->magic = 0;
+    free(reader->data_dir);
+    free(reader);
+}
+
+/* ---- which version, as of when */
+
+void reader_end(struct reader *reader, struct reader_read *reading)
+{
+    view_snapshot_end(reading->snapshot);
+    reader_version_give(reader, reading->version);
+}
+
+/* The snapshot of a version that is at hand; gives the version back when it fails. */
+static int snapshot_of(struct reader *reader, const char *table, struct reader_read *reading,
+                       struct err *err)
+{
+    reading->table = reader_version_table(reading->version, table);
+    int rc;
+    if (reading->table == PLAN_NONE) {
+        rc = err_set(err, KE_NOT_FOUND, "version %u of %s has no table %s",
+                     reading->version->number, reading->version->processor, table);
+    } else {
+        rc = view_snapshot_begin(reading->version->view, &reading->snapshot, err);
+    }
+    if (rc != 0) {
+        reader_version_give(reader, reading->version);
+    }
+    return rc;
+}
+
+static int named_begin(struct reader *reader, const char *table, uint32_t number,
+                       struct reader_read *reading, struct err *err)
+{
+    char processor[LIMIT_NAME_LEN + 1];
+    int rc = reader_processor_of(reader, table, number, processor, err);
+    if (rc == 0) {
+        rc = reader_version_take(reader, processor, number, &reading->version, err);
+    }
+    if (rc == 0) {
+        rc = snapshot_of(reader, table, reading, err);
+    }
+    if (rc == 0) {
+        reading->epoch = reader_epoch(reader, processor);
+    }
+    return rc;
+}
+
+static bool same_pointer(const struct catalog_pointer *a, const struct catalog_pointer *b)
+{
+    return a->epoch == b->epoch && a->version == b->version &&
+           strcmp(a->processor, b->processor) == 0;
+}
+
+/* The pointer; *served is false when there is none, which is not an error here. */
+static int look(struct reader *reader, const char *table, struct catalog_pointer *pointer,
+                bool *served, struct err *err)
+{
+    int rc = catalog_pointer_get(reader->catalog, table, pointer, err);
+    *served = rc == 0;
+    return rc == -KE_NOT_FOUND ? 0 : rc;
+}
+
+/* One round: 1 the reading stands, 0 the pointer moved, negative. */
+static int serving_round(struct reader *reader, const char *table, struct reader_read *reading,
+                         struct err *err)
+{
+    struct catalog_pointer before;
+    struct catalog_pointer after;
+    bool served = false;
+    int rc = look(reader, table, &before, &served, err);
+    if (rc != 0) {
+        return rc;
+    }
+    if (!served) {
+        return reader_table_not_served(reader, table, err);
+    }
+    struct err reason = {0};
+    int taken =
+        reader_version_take(reader, before.processor, before.version, &reading->version, &reason);
+    if (taken == 0) {
+        taken = snapshot_of(reader, table, reading, &reason);
+    }
+    rc = look(reader, table, &after, &served, err);
+    bool same = rc == 0 && served && same_pointer(&before, &after);
+    if (taken != 0) {
+        /* It may have been retired and dropped since the first look: then there is another one. */
+        if (rc == 0 && same && err != NULL) {
+            *err = reason;
+        }
+        return rc != 0 ? rc : same ? taken : 0;
+    }
+    reading->epoch = before.epoch;
+    if (!same) {
+        reader_end(reader, reading);
+    }
+    return rc != 0 ? rc : same ? 1 : 0;
+}
+
+static int serving_begin(struct reader *reader, const char *table, struct reader_read *reading,
+                         struct err *err)
+{
+    int64_t until = clock_mono_us(clock_real()) + ROUNDS_MAX_US;
+    for (uint32_t round = 1;; round++) {
+        int rc = serving_round(reader, table, reading, err);
+        if (rc != 0) {
+            return rc < 0 ? rc : 0;
+        }
+        if (clock_mono_us(clock_real()) > until) {
+            return err_set(err, KE_TIMEOUT, "the serving pointer of %s does not come to rest",
+                           table);
+        }
+        if (round >= ROUNDS_QUICK) {
+            struct timespec nap = {0, ROUND_WAIT_NS};
+            (void)nanosleep(&nap, NULL);
+        }
+    }
+}
+
+int reader_begin(struct reader *reader, const char *table, uint32_t version,
+                 struct reader_read *reading, struct err *err)
+{
+    MAGIC_ASSERT(reader, READER_MAGIC);
+    *reading = (struct reader_read){0};
+    int rc = version == 0 ? serving_begin(reader, table, reading, err)
+                          : named_begin(reader, table, version, reading, err);
+    ASSERT(rc != 0 || reading->snapshot != NULL);
+    return rc;
+}

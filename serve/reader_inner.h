@@ -1,0 +1,103 @@
+/* The inside of the reader, shared by reader.c (which version, as of when), reader_names.c (tables and
+ * whose they are), reader_version.c (versions opened once and kept), reader_row.c (one row),
+ * reader_scan.c (all rows) and reader_report.c (cuts, digests, dead records). */
+#ifndef KAPPA_SERVE_READER_INNER_H
+#define KAPPA_SERVE_READER_INNER_H
+
+#include "base/limits.h"
+#include "processor/processor.h"
+#include "serve/reader.h"
+#include "table/catalog.h"
+#include "table/view.h"
+
+#include <pthread.h>
+#include <sys/types.h>
+
+#define READER_MAGIC     0x72656452U /* "Rder" */
+#define READER_FINISHERS 8           /* idle row finishers kept per table */
+
+/* An input partition of a version. */
+struct reader_source {
+    uint32_t input;
+    uint32_t partition;
+    const char *topic; /* in object */
+    int64_t start;     /* its cut until the first commit */
+};
+
+/* Scratch for reading rows of one table; guarded by reader->lock. */
+struct reader_idle {
+    uint32_t count;
+    struct row_finisher *finishers[READER_FINISHERS];
+};
+
+/* A version that is open: plan and environments. Read-only but for the fields named. */
+struct reader_version {
+    struct reader_version *next; /* reader->lock */
+    uint32_t refs;               /* reads in it; reader->lock */
+    bool doomed;                 /* out of the list, closed by its last read; reader->lock */
+    int64_t used_us;             /* when it was last taken; reader->lock */
+    char processor[LIMIT_NAME_LEN + 1];
+    uint32_t number;
+    dev_t device; /* of its first shard's data: a version made anew at this place is another one */
+    ino_t inode;
+    json_t *object; /* "v/P/N" of the catalog */
+    struct plan *plan;
+    struct view *view;
+    struct reader_source *sources;
+    uint32_t source_count;
+    uint32_t *input_first;    /* first source of each input, and source_count behind the last */
+    struct reader_idle *idle; /* per table */
+};
+
+struct reader {
+    uint32_t magic;
+    char *data_dir;
+    struct catalog *catalog;
+    pthread_mutex_t lock;            /* the list and what is marked so; held for moments */
+    pthread_mutex_t opening;         /* held while a version is opened; taken before lock */
+    struct reader_version *versions; /* lock */
+    int64_t sweep_us;                /* when the next sweep is due; lock */
+};
+
+/* One read: which table of which version, as of when. */
+struct reader_read {
+    struct reader_version *version;
+    struct view_snapshot *snapshot;
+    uint32_t table;
+    uint64_t epoch;
+};
+
+/* version 0: the serving one. */
+int reader_begin(struct reader *reader, const char *table, uint32_t version,
+                 struct reader_read *reading, struct err *err) must_check;
+void reader_end(struct reader *reader, struct reader_read *reading);
+
+/* Fills err with why there is no pointer for the table: unknown, or not served yet. Returns the
+ * negative code. */
+int reader_table_not_served(struct reader *reader, const char *table, struct err *err);
+/* The processor that a named version of a table belongs to; processor has LIMIT_NAME_LEN + 1 bytes. */
+int reader_processor_of(struct reader *reader, const char *table, uint32_t version, char *processor,
+                        struct err *err) must_check;
+
+/* Opens or finds a version; NOT_FOUND when there is none, or none with files. Give it back. */
+int reader_version_take(struct reader *reader, const char *processor, uint32_t number,
+                        struct reader_version **out, struct err *err) must_check;
+void reader_version_give(struct reader *reader, struct reader_version *version);
+/* Index of a table, or PLAN_NONE. */
+uint32_t reader_version_table(const struct reader_version *version, const char *table);
+struct row_finisher *reader_finisher_take(struct reader *reader, struct reader_version *version,
+                                          uint32_t table);
+void reader_finisher_give(struct reader *reader, struct reader_version *version, uint32_t table,
+                          struct row_finisher *finisher);
+/* At reader_close: nobody reads. */
+void reader_versions_close(struct reader *reader);
+
+/* The next offset of a source as of the snapshot. */
+int64_t reader_source_next(const struct reader_version *version, struct view_snapshot *snapshot,
+                           uint32_t source);
+/* {"topic": [next offset per partition]}: a new reference. */
+json_t *reader_cut(const struct reader_version *version, struct view_snapshot *snapshot);
+/* Epoch of a processor, 0 when it never swapped. */
+uint64_t reader_epoch(struct reader *reader, const char *processor);
+
+#endif

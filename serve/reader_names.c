@@ -1,0 +1,135 @@
+/* Names of tables: whom they belong to, and what is said when there is no such table. Own header:
+ * reader_inner.h. */
+#include "serve/reader_inner.h"
+
+#include <string.h>
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Edit distance, one row at a time. */
+static uint32_t distance(const char *a, const char *b)
+{
+    uint32_t row[LIMIT_NAME_LEN + 1];
+    size_t b_len = strlen(b);
+    if (strlen(a) > LIMIT_NAME_LEN || b_len > LIMIT_NAME_LEN) {
+        return UINT32_MAX;
+    }
+    for (uint32_t j = 0; j <= b_len; j++) {
+        row[j] = j;
+    }
+    for (uint32_t i = 0; a[i] != '\0'; i++) {
+        uint32_t diagonal = row[0];
+        row[0] = i + 1;
+        for (uint32_t j = 1; j <= b_len; j++) {
+            uint32_t change = diagonal + (a[i] == b[j - 1] ? 0 : 1);
+            diagonal = row[j];
+            row[j] = least(change, least(row[j], row[j - 1]) + 1);
+        }
+    }
+    return row[b_len];
+}
+
+/* Calls fn for each table of each version in the catalog until it returns true. */
+static void each_table(const json_t *versions,
+                       bool (*fn)(void *ctx, const json_t *version, const char *table), void *ctx)
+{
+    size_t i;
+    size_t j;
+    json_t *item;
+    json_t *table;
+    json_array_foreach (versions, i, item) {
+        const json_t *version = json_object_get(item, "value");
+        json_array_foreach (json_object_get(version, "tables"), j, table) {
+            if (json_is_string(table) && fn(ctx, version, json_string_value(table))) {
+                return;
+            }
+        }
+    }
+}
+
+struct name_search {
+    const char *table;
+    uint32_t version;      /* wanted, or 0 */
+    const json_t *found;   /* a version object with the table */
+    const char *nearest;   /* another table's name */
+    uint32_t nearest_cost; /* its distance */
+};
+
+static bool look_at_name(void *ctx, const json_t *version, const char *table)
+{
+    struct name_search *search = ctx;
+    if (strcmp(table, search->table) == 0) {
+        bool wanted = search->version == 0 || json_int(version, "version", 0) == search->version;
+        if (search->found == NULL || wanted) {
+            search->found = version;
+        }
+        return wanted;
+    }
+    uint32_t cost = distance(search->table, table);
+    if (cost < search->nearest_cost) {
+        search->nearest = table;
+        search->nearest_cost = cost;
+    }
+    return false;
+}
+
+/* No pointer names the table: says whether it is unknown, or only not served yet. */
+int reader_table_not_served(struct reader *reader, const char *table, struct err *err)
+{
+    json_t *versions = NULL;
+    int rc = catalog_list(reader->catalog, "v/", &versions, err);
+    if (rc != 0) {
+        return rc;
+    }
+    struct name_search search = {.table = table, .nearest_cost = (uint32_t)strlen(table) / 3 + 2};
+    each_table(versions, look_at_name, &search);
+    if (search.found != NULL) {
+        int64_t number = json_int(search.found, "version", 0);
+        rc = err_set(err, KE_NOT_FOUND, "table %s is not served yet: version %lld of %s is %s",
+                     table, (long long)number, json_text(search.found, "processor", "?"),
+                     json_text(search.found, "state", "unknown"));
+        err_hint(err, "name the version (--version %lld) to read it as far as it is",
+                 (long long)number);
+    } else {
+        rc = err_set(err, KE_NOT_FOUND, "there is no table %s", table);
+        if (search.nearest != NULL) {
+            err_hint(err, "did you mean %s?", search.nearest);
+        }
+    }
+    json_decref(versions);
+    return rc;
+}
+
+/* The processor that a named version of a table belongs to. */
+int reader_processor_of(struct reader *reader, const char *table, uint32_t version, char *processor,
+                        struct err *err)
+{
+    struct catalog_pointer pointer;
+    int rc = catalog_pointer_get(reader->catalog, table, &pointer, err);
+    if (rc == 0) {
+        memcpy(processor, pointer.processor, sizeof pointer.processor);
+        return 0;
+    }
+    if (rc != -KE_NOT_FOUND) {
+        return rc;
+    }
+    json_t *versions = NULL;
+    rc = catalog_list(reader->catalog, "v/", &versions, err);
+    if (rc != 0) {
+        return rc;
+    }
+    struct name_search search = {.table = table, .version = version};
+    each_table(versions, look_at_name, &search);
+    if (search.found != NULL) {
+        const char *name = json_text(search.found, "processor", "");
+        size_t len = strlen(name) <= LIMIT_NAME_LEN ? strlen(name) : LIMIT_NAME_LEN;
+        memcpy(processor, name, len);
+        processor[len] = '\0';
+    }
+    bool found = search.found != NULL;
+    json_decref(versions);
+    return found ? 0 : reader_table_not_served(reader, table, err);
+}

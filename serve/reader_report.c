@@ -1,0 +1,223 @@
+/* What a version's commits say: cut, digests, dead records. Own headers: reader.h, reader_inner.h. */
+#include "serve/reader_inner.h"
+
+#include <string.h>
+
+int64_t reader_source_next(const struct reader_version *version, struct view_snapshot *snapshot,
+                           uint32_t source)
+{
+    struct store_source found;
+    ASSERT_CMP(source, <, version->source_count);
+    return view_source(snapshot, source, &found) ? found.state.next_offset
+                                                 : version->sources[source].start;
+}
+
+json_t *reader_cut(const struct reader_version *version, struct view_snapshot *snapshot)
+{
+    json_t *cut = json_object();
+    for (uint32_t source = 0; source < version->source_count; source++) {
+        const struct reader_source *of = &version->sources[source];
+        int64_t next = reader_source_next(version, snapshot, source);
+        json_t *offsets = json_object_get(cut, of->topic);
+        if (offsets == NULL) {
+            offsets = json_array();
+            ASSERT(json_object_set_new(cut, of->topic, offsets) == 0);
+        }
+        /* Two inputs may read one topic: its cut is what both have applied. */
+        if (of->partition < json_array_size(offsets)) {
+            int64_t other = (int64_t)json_integer_value(json_array_get(offsets, of->partition));
+            ASSERT(json_array_set_new(offsets, of->partition, json_integer(i64_min(other, next))) ==
+                   0);
+        } else {
+            ASSERT(json_array_append_new(offsets, json_integer(next)) == 0);
+        }
+    }
+    return cut;
+}
+
+uint64_t reader_epoch(struct reader *reader, const char *processor)
+{
+    char key[CATALOG_KEY_LEN];
+    json_t *object = NULL;
+    catalog_key_processor(key, processor);
+    if (catalog_get(reader->catalog, key, &object, NULL) != 0) {
+        return 0;
+    }
+    int64_t epoch = json_int(object, "epoch", 0);
+    json_decref(object);
+    return epoch > 0 ? (uint64_t)epoch : 0;
+}
+
+/* ---- digests */
+
+static json_t *digest_json(struct digest digest)
+{
+    char text[DIGEST_TEXT_LEN + 1];
+    digest_format(digest, text);
+    return json_string(text);
+}
+
+static json_t *version_digest(const struct reader_version *version, struct view_snapshot *snapshot)
+{
+    const struct plan *plan = version->plan;
+    struct digest tables[STORE_DIGESTS] = {{0, 0}};
+    struct digest all = {0, 0};
+    json_t *sources = json_array();
+    for (uint32_t source = 0; source < version->source_count; source++) {
+        const struct reader_source *of = &version->sources[source];
+        struct store_source found;
+        (void)view_source(snapshot, source, &found); /* zeros when never committed */
+        for (uint32_t i = 0; i < plan->view_count; i++) {
+            digest_add(&tables[i], found.digests[i]);
+        }
+        struct digest sum = store_digest_sum(&found, plan->view_count);
+        digest_add(&all, sum);
+        json_t *item = json_pack("{s:s, s:I, s:I, s:o}", "topic", of->topic, "partition",
+                                 (json_int_t)of->partition, "next",
+                                 (json_int_t)reader_source_next(version, snapshot, source),
+                                 "digest", digest_json(sum));
+        ASSERT(item != NULL);
+        ASSERT(json_array_append_new(sources, item) == 0);
+    }
+    json_t *by_table = json_object();
+    for (uint32_t i = 0; i < plan->view_count; i++) {
+        ASSERT(json_object_set_new(by_table, plan->views[i].shape.name, digest_json(tables[i])) ==
+               0);
+    }
+    json_t *answer = json_pack("{s:o, s:o, s:o, s:o}", "cut", reader_cut(version, snapshot),
+                               "sources", sources, "tables", by_table, "digest", digest_json(all));
+    ASSERT(answer != NULL);
+    return answer;
+}
+
+/* ---- dead records */
+
+struct dead_list {
+    const struct reader_version *version;
+    int64_t limit; /* < 0: none */
+    json_t *out;
+};
+
+static json_t *base64(const uint8_t *bytes, size_t len)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    struct buf text = {0};
+    for (size_t i = 0; i < len; i += 3) {
+        uint32_t word = (uint32_t)bytes[i] << 16;
+        word |= i + 1 < len ? (uint32_t)bytes[i + 1] << 8 : 0;
+        word |= i + 2 < len ? (uint32_t)bytes[i + 2] : 0;
+        buf_append_u8(&text, (uint8_t)digits[word >> 18]);
+        buf_append_u8(&text, (uint8_t)digits[word >> 12 & 63]);
+        buf_append_u8(&text, (uint8_t)(i + 1 < len ? digits[word >> 6 & 63] : '='));
+        buf_append_u8(&text, (uint8_t)(i + 2 < len ? digits[word & 63] : '='));
+    }
+    json_t *value = json_stringn(buf_text(&text), text.len);
+    ASSERT(value != NULL);
+    buf_free(&text);
+    return value;
+}
+
+/* The record's bytes: text, null, or (*encoded) base64. */
+static json_t *dead_value(const struct view_dead *dead, bool *encoded)
+{
+    *encoded = false;
+    if (dead->bytes_len == KAPPA_NULL_LEN) {
+        return json_null();
+    }
+    json_t *text = json_stringn((const char *)dead->bytes, dead->bytes_len);
+    if (text != NULL) {
+        return text;
+    }
+    *encoded = true; /* not UTF-8 */
+    return base64(dead->bytes, dead->bytes_len);
+}
+
+static bool dead_add(void *ctx, const struct view_dead *dead)
+{
+    struct dead_list *list = ctx;
+    if (list->limit >= 0 && (int64_t)json_array_size(list->out) >= list->limit) {
+        return false;
+    }
+    const struct reader_source *of = &list->version->sources[dead->source];
+    const struct plan *plan = list->version->plan;
+    bool encoded = false;
+    json_t *value = dead_value(dead, &encoded);
+    json_t *item =
+        json_pack("{s:s, s:I, s:I, s:s?, s:o, s:o}", "topic", of->topic, "partition",
+                  (json_int_t)of->partition, "offset", (json_int_t)dead->offset, "table",
+                  dead->view < plan->view_count ? plan->views[dead->view].shape.name : NULL,
+                  "reason", json_text_lossy(dead->reason, dead->reason_len), "value", value);
+    ASSERT(item != NULL);
+    if (encoded) {
+        ASSERT(json_object_set_new(item, "base64", json_true()) == 0);
+    }
+    ASSERT(json_array_append_new(list->out, item) == 0);
+    return true;
+}
+
+static int dead_list(const struct reader_version *version, struct view_snapshot *snapshot,
+                     int64_t limit, json_t **out, struct err *err)
+{
+    struct dead_list list = {.version = version, .limit = limit, .out = json_array()};
+    int rc = view_dead_each(snapshot, version->source_count, dead_add, &list, err);
+    if (rc < 0) {
+        json_decref(list.out);
+        return rc;
+    }
+    *out = list.out;
+    return 0;
+}
+
+/* ---- */
+
+struct report {
+    struct reader_version *version;
+    struct view_snapshot *snapshot;
+};
+
+static int report_begin(struct reader *reader, const char *processor, uint32_t number,
+                        struct report *report, struct err *err)
+{
+    MAGIC_ASSERT(reader, READER_MAGIC);
+    int rc = reader_version_take(reader, processor, number, &report->version, err);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = view_snapshot_begin(report->version->view, &report->snapshot, err);
+    if (rc != 0) {
+        reader_version_give(reader, report->version);
+    }
+    return rc;
+}
+
+static void report_end(struct reader *reader, struct report *report)
+{
+    view_snapshot_end(report->snapshot);
+    reader_version_give(reader, report->version);
+}
+
+int reader_version_digest(struct reader *reader, const char *processor, uint32_t version,
+                          json_t **out, struct err *err)
+{
+    struct report report;
+    int rc = report_begin(reader, processor, version, &report, err);
+    if (rc != 0) {
+        return rc;
+    }
+    *out = version_digest(report.version, report.snapshot);
+    report_end(reader, &report);
+    return 0;
+}
+
+int reader_dead(struct reader *reader, const char *processor, uint32_t version, int64_t limit,
+                json_t **out, struct err *err)
+{
+    struct report report;
+    int rc = report_begin(reader, processor, version, &report, err);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = dead_list(report.version, report.snapshot, limit, out, err);
+    report_end(reader, &report);
+    return rc;
+}

@@ -1,0 +1,222 @@
+/* One row by its key, and a row as JSON. Own header: reader.h. */
+#include "serve/reader_inner.h"
+
+#include "base/timefmt.h"
+
+#include <math.h>
+#include <string.h>
+
+/* The text of a key as it was asked for. */
+static int no_row(const struct plan_view *view, const char *const *keys, uint32_t key_count,
+                  struct err *err)
+{
+    struct buf text = {0};
+    for (uint32_t i = 0; i < key_count && text.len < 200; i++) {
+        buf_printf(&text, "%s%.100s", i == 0 ? "" : ", ", keys[i]);
+    }
+    int rc =
+        err_set(err, KE_NOT_FOUND, "table %s has no row (%s)", view->shape.name, buf_text(&text));
+    buf_free(&text);
+    return rc;
+}
+
+/* End of the window that holds the time; false when it is no timestamp. */
+static bool window_of(const struct plan_view *view, int64_t at_us, int64_t *end)
+{
+    int128 from_offset = (int128)at_us - view->window_offset_us;
+    int128 index = from_offset / view->window_us;
+    if (from_offset % view->window_us < 0) {
+        index--; /* division rounds towards zero, windows count downwards */
+    }
+    int128 wide = (index + 1) * view->window_us + view->window_offset_us;
+    *end = (int64_t)wide;
+    return wide == *end;
+}
+
+/* 1 and the newest window over all sources of the table, 0: the key has none. */
+static int newest_of(const struct reader_read *reading, const uint8_t *key, size_t len,
+                     int64_t *end, struct err *err)
+{
+    const struct reader_version *version = reading->version;
+    uint32_t input = version->plan->views[reading->table].input;
+    int found = 0;
+    for (uint32_t source = version->input_first[input]; source < version->input_first[input + 1];
+         source++) {
+        int64_t of_source = 0;
+        int rc = view_newest(reading->snapshot, reading->table, source, key, len, &of_source, err);
+        if (rc < 0) {
+            return rc;
+        }
+        if (rc == 1) {
+            *end = found ? i64_max(*end, of_source) : of_source;
+            found = 1;
+        }
+    }
+    return found;
+}
+
+/* Merges the key's partials in the order of the sources: 1 a row, 0 none, negative. */
+static int merge(const struct reader_read *reading, struct row_finisher *finisher, uint32_t first,
+                 uint32_t behind, const uint8_t *key, size_t len, struct err *err)
+{
+    int found = 0;
+    for (uint32_t source = first; source < behind; source++) {
+        const uint8_t *value = NULL;
+        size_t value_len = 0;
+        int rc =
+            view_get(reading->snapshot, reading->table, source, key, len, &value, &value_len, err);
+        if (rc == 1) {
+            found = 1;
+            rc = row_finisher_add(finisher, value, value_len, err);
+        }
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return found;
+}
+
+/* A key as it is looked up: behind the source prefix, and in which sources. */
+struct row_key {
+    uint32_t first, behind; /* sources */
+    int64_t window_end;     /* of window tables */
+    size_t len;
+    uint8_t bytes[LIMIT_TABLE_KEY_LEN + KAPPA_KEY_WINDOW_BYTES];
+};
+
+/* From texts: 1 a key, 0 there can be no row, negative. */
+static int row_key_make(const struct reader_read *reading, const char *const *keys,
+                        uint32_t key_count, int64_t at_us, struct row_key *out, struct err *err)
+{
+    const struct reader_version *version = reading->version;
+    const struct plan_view *view = &version->plan->views[reading->table];
+    uint8_t *columns = out->bytes + KAPPA_KEY_WINDOW_BYTES;
+    uint32_t partition = UINT32_MAX;
+    size_t len = 0;
+    int rc = plan_key_from_text(view, keys, key_count, columns, &len, &partition, err);
+    if (rc != 0) {
+        return rc;
+    }
+    out->window_end = 0;
+    out->first = version->input_first[view->input];
+    out->behind = version->input_first[view->input + 1];
+    if (view->kind == PLAN_APPEND) {
+        if (partition >= out->behind - out->first) {
+            return 0;
+        }
+        out->first += partition;
+        out->behind = out->first + 1;
+    }
+    out->len = len;
+    if (!view->shape.windowed) {
+        memmove(out->bytes, columns, len);
+        return at_us == KAPPA_NO_TIME
+                   ? 1
+                   : err_set(err, KE_INVALID, "table %s has no windows: it takes no time",
+                             view->shape.name);
+    }
+    int found = 1;
+    if (at_us == KAPPA_NO_TIME) {
+        found = newest_of(reading, columns, len, &out->window_end, err);
+    } else {
+        found = window_of(view, at_us, &out->window_end) ? 1 : 0;
+    }
+    store_i64_sortable(out->bytes, out->window_end);
+    out->len = KAPPA_KEY_WINDOW_BYTES + len;
+    return found;
+}
+
+static int row_get(const struct reader_read *reading, struct row_finisher *finisher,
+                   const char *const *keys, uint32_t key_count, int64_t at_us, json_t **out,
+                   struct err *err)
+{
+    const struct plan_view *view = &reading->version->plan->views[reading->table];
+    struct row_key key;
+    const struct kappa_value *values = NULL;
+    int rc = row_key_make(reading, keys, key_count, at_us, &key, err);
+    if (rc == 1) {
+        size_t skip = view->shape.windowed ? KAPPA_KEY_WINDOW_BYTES : 0;
+        row_finisher_begin(finisher, key.window_end, key.bytes + skip, key.len - skip);
+        rc = merge(reading, finisher, key.first, key.behind, key.bytes, key.len, err);
+    }
+    if (rc == 1) {
+        rc = row_finisher_finish(finisher, &values, err); /* 0: HAVING refuses it */
+    }
+    if (rc <= 0) {
+        return rc < 0 ? rc : no_row(view, keys, key_count, err);
+    }
+    ASSERT(values != NULL);
+    *out = reader_row_json(view, values);
+    return 0;
+}
+
+int reader_get(struct reader *reader, const char *table, uint32_t version, const char *const *keys,
+               uint32_t key_count, int64_t at_us, json_t **out, struct err *err)
+{
+    struct reader_read reading = {0};
+    int rc = reader_begin(reader, table, version, &reading, err);
+    if (rc != 0) {
+        return rc;
+    }
+    struct row_finisher *finisher = reader_finisher_take(reader, reading.version, reading.table);
+    json_t *row = NULL;
+    rc = row_get(&reading, finisher, keys, key_count, at_us, &row, err);
+    if (rc == 0) {
+        *out = json_pack("{s:s, s:I, s:I, s:o, s:o}", "table", table, "version",
+                         (json_int_t)reading.version->number, "epoch", (json_int_t)reading.epoch,
+                         "cut", reader_cut(reading.version, reading.snapshot), "row", row);
+        ASSERT(*out != NULL);
+    }
+    reader_finisher_give(reader, reading.version, reading.table, finisher);
+    reader_end(reader, &reading);
+    return rc;
+}
+
+/* ---- values as JSON */
+
+static json_t *double_json(double d)
+{
+    if (isnan(d)) {
+        return json_string("NaN");
+    }
+    if (isinf(d)) {
+        return json_string(d > 0 ? "Infinity" : "-Infinity");
+    }
+    return json_real(d);
+}
+
+static json_t *value_json(const struct kappa_value *value)
+{
+    char time[TIME_TEXT_LEN];
+    if (value->is_null) {
+        return json_null();
+    }
+    switch (value->type) {
+    case KAPPA_TYPE_BOOLEAN:
+        return json_boolean(value->i != 0);
+    case KAPPA_TYPE_INTEGER:
+    case KAPPA_TYPE_BIGINT:
+    case KAPPA_TYPE_INTERVAL:
+        return json_integer(value->i);
+    case KAPPA_TYPE_DOUBLE:
+        return double_json(value->d);
+    case KAPPA_TYPE_TEXT:
+        return json_text_lossy(value->s.bytes, value->s.len);
+    case KAPPA_TYPE_TIMESTAMPTZ:
+        time_format(value->i, time);
+        return json_string(time);
+    case KAPPA_TYPE_NULL:
+    case KAPPA_TYPE_COUNT:
+    default:
+        return json_null();
+    }
+}
+
+json_t *reader_row_json(const struct plan_view *view, const struct kappa_value *values)
+{
+    json_t *row = json_object();
+    for (uint32_t i = 0; i < view->output_count; i++) {
+        ASSERT(json_object_set_new(row, view->outputs[i].name, value_json(&values[i])) == 0);
+    }
+    return row;
+}

@@ -4,6 +4,8 @@
  *     supervise_open -> (supervise_start -> supervise_send... -> [supervise_stop] -> exited)* ->
  *     supervise_close
  *
+ * The process must ignore SIGPIPE: a worker may die while it is written to.
+ *
  * Invariants:
  *  1. For every start that returned a pid there is exactly one `exited`, after its last event.
  *  2. Callbacks come from the loop, never from within a call made here.

@@ -1,0 +1,248 @@
+/* The data directory. Own header: datadir.h. */
+#include "controller/datadir.h"
+
+#include "base/trace.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define TRASH   ".trash-"
+#define SCRATCH ".verify-"
+
+struct datadir {
+    char *path;     /* absolute; owned */
+    int lock;       /* fd, holds the flock */
+    bool published; /* server.json is ours */
+    unsigned trashed;
+};
+
+const char *datadir_path(const struct datadir *datadir)
+{
+    return datadir->path;
+}
+
+/* ---- Open ---- */
+
+/* mkdir -p */
+static int make_dirs(const char *path, struct err *err)
+{
+    char *part = xstrdup(path);
+    int rc = 0;
+    for (char *at = part + 1; rc == 0; at++) {
+        if (*at != '/' && *at != '\0') {
+            continue;
+        }
+        char kept = *at;
+        *at = '\0';
+        if (mkdir(part, 0777) != 0 && errno != EEXIST) {
+            rc = err_errno(err, errno, "cannot make the directory %s", part);
+        }
+        *at = kept;
+        if (kept == '\0') {
+            break;
+        }
+    }
+    free(part);
+    return rc;
+}
+
+static int make_below(const struct datadir *datadir, const char *name, struct err *err)
+{
+    char *path = xasprintf("%s/%s", datadir->path, name);
+    int rc = make_dirs(path, err);
+    free(path);
+    return rc;
+}
+
+static int refuse_busy(int fd, const char *path, struct err *err)
+{
+    char pid[32];
+    ssize_t len = pread(fd, pid, sizeof pid - 1, 0);
+    pid[len > 0 ? len : 0] = '\0';
+    pid[strcspn(pid, "\n")] = '\0';
+    int rc = err_set(err, KE_BUSY, "another kappa up (pid %s) serves %s",
+                     pid[0] != '\0' ? pid : "unknown", path);
+    err_hint(err, "stop it first, or give another --data");
+    return rc;
+}
+
+static int take_lock(struct datadir *datadir, struct err *err)
+{
+    char *path = xasprintf("%s/lock", datadir->path);
+    int rc = 0;
+    datadir->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (datadir->lock < 0) {
+        rc = err_errno(err, errno, "cannot open %s", path);
+    } else if (flock(datadir->lock, LOCK_EX | LOCK_NB) != 0) {
+        rc = errno == EWOULDBLOCK ? refuse_busy(datadir->lock, datadir->path, err)
+                                  : err_errno(err, errno, "cannot lock %s", path);
+    } else if (ftruncate(datadir->lock, 0) != 0 ||
+               dprintf(datadir->lock, "%ld\n", (long)getpid()) < 0) {
+        rc = err_errno(err, errno, "cannot write %s", path);
+    }
+    free(path);
+    return rc;
+}
+
+int datadir_open(const char *path, struct datadir **out, struct err *err)
+{
+    if (path[0] == '\0') {
+        return err_set(err, KE_INVALID, "the data directory has no name");
+    }
+    int rc = make_dirs(path, err);
+    if (rc != 0) {
+        return rc;
+    }
+    char *absolute = realpath(path, NULL);
+    if (absolute == NULL) {
+        return err_errno(err, errno, "cannot use the directory %s", path);
+    }
+    struct datadir *datadir = xcalloc(1, sizeof *datadir);
+    datadir->path = absolute;
+    rc = take_lock(datadir, err);
+    if (rc == 0) {
+        rc = make_below(datadir, "versions", err);
+    }
+    if (rc != 0) {
+        datadir_close(datadir);
+        return rc;
+    }
+    *out = datadir;
+    return 0;
+}
+
+void datadir_close(struct datadir *datadir)
+{
+    if (datadir == NULL) {
+        return;
+    }
+    if (datadir->published) {
+        char *path = xasprintf("%s/server.json", datadir->path);
+        (void)unlink(path);
+        free(path);
+    }
+    if (datadir->lock >= 0) {
+        (void)close(datadir->lock);
+    }
+    free(datadir->path);
+    free(datadir);
+}
+
+/* ---- server.json ---- */
+
+static int write_all(int fd, const struct buf *text)
+{
+    size_t done = 0;
+    while (done < text->len) {
+        ssize_t count = write(fd, text->data + done, text->len - done);
+        if (count < 0 && errno != EINTR) {
+            return -1;
+        }
+        done += count > 0 ? (size_t)count : 0;
+    }
+    return 0;
+}
+
+int datadir_publish(struct datadir *datadir, const char *http, const json_t *log, struct err *err)
+{
+    char *path = xasprintf("%s/server.json", datadir->path);
+    char *temporary = xasprintf("%s/server.json.new", datadir->path);
+    json_t *body = json_pack("{s:i, s:s, s:O}", "pid", (int)getpid(), "http", http, "log", log);
+    ASSERT(body != NULL);
+    struct buf text = {0};
+    json_write(&text, body);
+    buf_append_u8(&text, '\n');
+    int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int rc = 0;
+    if (fd < 0 || write_all(fd, &text) != 0 || rename(temporary, path) != 0) {
+        rc = err_errno(err, errno, "cannot write %s", path);
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    datadir->published = rc == 0;
+    json_decref(body);
+    buf_free(&text);
+    free(temporary);
+    free(path);
+    return rc;
+}
+
+/* ---- Trash ---- */
+
+int datadir_trash(struct datadir *datadir, const char *dir, struct err *err)
+{
+    char *from = xasprintf("%s/versions/%s", datadir->path, dir);
+    char *to =
+        xasprintf("%s/versions/" TRASH "%ld-%u", datadir->path, (long)getpid(), datadir->trashed++);
+    int rc = 0;
+    if (rename(from, to) != 0 && errno != ENOENT) {
+        rc = err_errno(err, errno, "cannot move %s away", from);
+    }
+    free(from);
+    free(to);
+    return rc;
+}
+
+static int remove_entry(const char *path, const struct stat *stat, int kind, struct FTW *ftw)
+{
+    (void)stat;
+    (void)kind;
+    (void)ftw;
+    if (remove(path) != 0 && errno != ENOENT) {
+        trace(TRACE_WARN, "cannot remove %s: %s", path, strerror(errno));
+    }
+    return 0;
+}
+
+/* The directories of `path` whose names begin with prefix go, with all that is in them. */
+static void remove_matching(const char *path, const char *prefix)
+{
+    DIR *dir = opendir(path);
+    const struct dirent *entry;
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0) {
+            char *child = xasprintf("%s/%s", path, entry->d_name);
+            (void)nftw(child, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+            free(child);
+        }
+    }
+    if (dir != NULL) {
+        (void)closedir(dir);
+    }
+}
+
+/* DATA/versions/P/.verify-... of every P. */
+static void remove_scratch(const char *versions)
+{
+    DIR *dir = opendir(versions);
+    const struct dirent *entry;
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        if (entry->d_name[0] != '.') {
+            char *processor = xasprintf("%s/%s", versions, entry->d_name);
+            remove_matching(processor, SCRATCH);
+            free(processor);
+        }
+    }
+    if (dir != NULL) {
+        (void)closedir(dir);
+    }
+}
+
+void datadir_sweep(const struct datadir *datadir, bool scratch)
+{
+    char *versions = xasprintf("%s/versions", datadir->path);
+    if (scratch) {
+        remove_scratch(versions);
+    }
+    remove_matching(versions, TRASH);
+    free(versions);
+}

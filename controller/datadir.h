@@ -1,0 +1,31 @@
+/* The data directory as its one server holds it: lock, leftovers, server.json.
+ *
+ *     datadir_open -> datadir_publish -> datadir_trash -> datadir_sweep (any thread) ->
+ *     datadir_close */
+#ifndef KAPPA_CONTROLLER_DATADIR_H
+#define KAPPA_CONTROLLER_DATADIR_H
+
+#include "base/err.h"
+#include "base/json.h"
+
+struct datadir;
+
+/* Made when missing. BUSY when another server holds DATA/lock; the text names its pid. */
+int datadir_open(const char *path, struct datadir **out, struct err *err) must_check;
+/* Removes server.json if it was published, and gives up the lock. */
+void datadir_close(struct datadir *datadir);
+/* Absolute. */
+const char *datadir_path(const struct datadir *datadir);
+/* Writes DATA/server.json, whole or not at all; readable by the owner only, for it may hold the
+ * log's passwords. */
+int datadir_publish(struct datadir *datadir, const char *http, const json_t *log,
+                    struct err *err) must_check;
+/* DATA/versions/<dir> becomes DATA/versions/.trash-...: gone at once, its disk space with the next
+ * sweep. Nothing happens when it is not there. */
+int datadir_trash(struct datadir *datadir, const char *dir, struct err *err) must_check;
+/* Frees what was trashed, by this server or one that died. scratch: also the directories of
+ * verifies (only at start: later they may be in use). Touches nothing of struct datadir but its
+ * path. */
+void datadir_sweep(const struct datadir *datadir, bool scratch);
+
+#endif

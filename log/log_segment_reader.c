@@ -61,29 +61,52 @@ static struct segment_reader *reader_of(struct log_reader *reader)
 
 /* ---- Finding the segment ---- */
 
+/* Base of the segment below the active one that holds the offset; NOT_FOUND: retention was faster. */
+static int find_base(const struct segment_source *source, int64_t *base, struct err *err)
+{
+    int64_t *bases = NULL;
+    size_t count = 0;
+    int64_t found = -1;
+    int rc = segment_list(source->partition.dir, &bases, &count, err);
+    for (size_t i = 0; rc == 0 && i < count && bases[i] <= source->next; i++) {
+        found = bases[i];
+    }
+    free(bases);
+    if (rc == 0 && found < 0) {
+        rc = err_set(err, KE_NOT_FOUND, "no segment holds offset %" PRId64, source->next);
+    }
+    *base = found;
+    return rc;
+}
+
+/* Maps the segment that holds `next`. A reader that goes on from one segment to the next finds it by
+ * name; only one that begins in the middle has to look through the folder. */
+static int map_segment(struct segment_source *source, const struct head_state *state,
+                       struct err *err)
+{
+    const char *dir = source->partition.dir;
+    if (source->next >= state->segment_base) {
+        return segment_map_open(&source->map, dir, state->segment_base, err);
+    }
+    int rc = segment_map_open(&source->map, dir, source->next, NULL);
+    if (rc == -KE_NOT_FOUND) {
+        int64_t base = -1;
+        rc = find_base(source, &base, err);
+        return rc != 0 ? rc : segment_map_open(&source->map, dir, base, err);
+    }
+    return rc == 0 ? 0 : segment_map_open(&source->map, dir, source->next, err);
+}
+
 /* Opens the segment that holds `next` and finds the byte. NOT_FOUND: retention was faster. */
 static int open_segment(struct segment_source *source, const struct head_state *state,
-                        size_t limit_active, struct err *err)
+                        struct err *err)
 {
-    int64_t base = state->segment_base;
-    if (source->next < base) {
-        int64_t *bases = NULL;
-        size_t count = 0;
-        int rc = segment_list(source->partition.dir, &bases, &count, err);
-        base = -1;
-        for (size_t i = 0; rc == 0 && i < count && bases[i] <= source->next; i++) {
-            base = bases[i];
-        }
-        free(bases);
-        if (rc != 0 || base < 0) {
-            return rc != 0 ? rc : err_set(err, KE_NOT_FOUND, "no segment holds the position");
-        }
-    }
-    int rc = segment_map_open(&source->map, source->partition.dir, base, err);
+    int rc = map_segment(source, state, err);
     if (rc != 0) {
         return rc;
     }
-    struct segment_seal seal = {.used = i64_from(limit_active)};
+    int64_t base = source->map.base;
+    struct segment_seal seal = {.used = state->position};
     if (base != state->segment_base && !segment_map_seal(&source->map, &seal)) {
         rc = segment_corrupt(&source->map, 0, base, "the seal is damaged", err);
     } else if ((size_t)seal.used + KAPPA_RECORD_TAIL > source->map.size) {
@@ -121,7 +144,7 @@ static int position_segment(struct segment_source *source, const struct head_sta
         return 0;
     }
     segment_map_close(&source->map);
-    int rc = open_segment(source, state, (size_t)state->position, err);
+    int rc = open_segment(source, state, err);
     if (rc == 0 && !find_limits(source, state, limit, limit_offset)) {
         rc = segment_corrupt(&source->map, source->map.size, source->next,
                              "the file is shorter than its records", err);

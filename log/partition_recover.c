@@ -68,26 +68,48 @@ static int check_sealed(struct recovery *recovery, size_t index, struct err *err
 
 /* ---- The last segment ---- */
 
-/* Where a sound record of a later offset lies behind `at`; 0: nowhere. */
-static size_t find_later_record(const struct segment_map *map, size_t at, int64_t expected)
+/* Where the last bytes lie that were ever written: what follows is a hole of the sparse file, which
+ * would be slow to read. The size of the file where the file system cannot tell. */
+static size_t find_data_end(const struct segment_map *map, size_t at)
 {
-    for (size_t i = at + 1; i + SEGMENT_RECORD_FIXED <= map->size; i++) {
-        size_t size = segment_record_size(map->bytes, i, map->size);
+    off_t end = (off_t)at;
+    int fd = open(map->path, O_RDONLY | O_CLOEXEC);
+    for (off_t data = end; fd >= 0;) {
+        data = lseek(fd, data, SEEK_DATA);
+        if (data < 0) {
+            end = errno == ENXIO ? end : (off_t)map->size;
+            break;
+        }
+        data = lseek(fd, data, SEEK_HOLE);
+        end = data;
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return fd < 0 || (size_t)end > map->size ? map->size : (size_t)end;
+}
+
+/* Does a sound record of a later offset lie behind `at`? */
+static bool later_record(const struct segment_map *map, size_t at, size_t data_end,
+                         int64_t expected)
+{
+    for (size_t i = at + 1; i + SEGMENT_RECORD_FIXED <= data_end; i++) {
+        size_t size = segment_record_size(map->bytes, i, data_end);
         if (size == 0) {
             continue;
         }
         int64_t offset = segment_record_offset(map->bytes + i);
         if (offset > expected && offset - expected < OFFSET_JUMP_MAX &&
             segment_record_sound(map->bytes + i, size)) {
-            return i;
+            return true;
         }
     }
-    return 0;
+    return false;
 }
 
-static bool all_zero(const struct segment_map *map, size_t at)
+static bool all_zero(const struct segment_map *map, size_t at, size_t data_end)
 {
-    for (size_t i = at; i < map->size; i++) {
+    for (size_t i = at; i < data_end; i++) {
         if (map->bytes[i] != 0) {
             return false;
         }
@@ -104,11 +126,12 @@ static int judge_tail(const struct recovery *recovery, const struct segment_map 
     if (end < recovery->synced) {
         return segment_corrupt(map, at, end, "the record is damaged or missing", err);
     }
-    *cut = !all_zero(map, at);
+    size_t data_end = find_data_end(map, at);
+    *cut = !all_zero(map, at, data_end);
     if (!*cut) {
         return 0;
     }
-    if (recovery->synced < 0 && find_later_record(map, at, end) != 0) {
+    if (recovery->synced < 0 && later_record(map, at, data_end, end)) {
         return segment_corrupt(map, at, end, "the record is damaged, and sound ones follow", err);
     }
     trace(TRACE_WARN,

@@ -45,6 +45,8 @@ def bar(ratio, width=24):
 
 
 def short(number):
+    if number is None:
+        return "?"
     if number >= 1e6:
         return f"{number / 1e6:.2f} M"
     return f"{number / 1e3:.1f} k" if number >= 1e4 else f"{number:.0f}"
@@ -52,6 +54,13 @@ def short(number):
 
 def seconds(value):
     return "-" if value is None else f"{value:.1f} s" if value < 60 else f"{value / 60:.0f} min"
+
+
+def done(source):
+    """How much of a partition is applied, 0 to 1."""
+    if source["next"] is None or not source["end"]:
+        return 0.0
+    return (source["next"] - source["start"]) / max(1, source["end"] - source["start"])
 
 
 class Watch:
@@ -67,9 +76,8 @@ class Watch:
                 f"lag {short(version['lag']):>8}   ETA {eta}")
         lines = [head]
         for source in version["sources"]:
-            start, end = source["start"], max(source["end"], source["start"] + 1)
-            lines.append(f"   partition {source['partition']}  {bar((source['next'] - start) / (end - start))} "
-                         f"{source['next']:>9} of {source['end']:<9} lag {source['lag']}")
+            lines.append(f"   partition {source['partition']}  {bar(done(source))} "
+                         f"{source['next'] or 0:>9} of {source['end'] or '?':<9} lag {short(source['lag'])}")
         if COLOUR:
             if self.drawn:
                 sys.stdout.write(f"\x1b[{self.drawn}A")
@@ -78,8 +86,7 @@ class Watch:
             self.drawn = len(lines)
         elif time.monotonic() - self.last_line > 0.5 or version["state"] == "serving":
             self.last_line = time.monotonic()
-            say(head + "   " + " ".join(bar((s["next"] - s["start"]) / max(1, s["end"] - s["start"]), 10)
-                                        for s in version["sources"]))
+            say(head + "   " + " ".join(bar(done(s), 10) for s in version["sources"]))
 
 
 def follow(platform, number, timeout=120):
@@ -230,7 +237,7 @@ def run(options, platform):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kafka", help="host:port of a broker instead of the embedded log")
-    parser.add_argument("--history", type=int, default=2_000_000, help="events before v1 (default 2,000,000)")
+    parser.add_argument("--history", type=int, default=5_000_000, help="events before v1 (default 5,000,000)")
     parser.add_argument("--rate", type=int, default=5000, help="live events a second (default 5000)")
     parser.add_argument("--users", type=int, default=5000)
     parser.add_argument("--seed", type=int, default=1)

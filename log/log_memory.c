@@ -22,35 +22,29 @@ struct log_memory *log_memory_of(struct log *log)
     return self;
 }
 
-int memory_find_topic(struct log_memory *self, const char *name, struct memory_topic **out,
-                      struct err *err)
+struct memory_topic *memory_find_topic(struct log_memory *self, const char *name, struct err *err)
 {
     for (struct memory_topic *topic = self->topics; topic != NULL; topic = topic->next) {
         if (strcmp(topic->name, name) == 0) {
-            *out = topic;
-            return 0;
+            return topic;
         }
     }
     json_t *names = memory_list_topics(self);
-    int rc = topic_name_not_found(name, names, err);
+    (void)topic_name_not_found(name, names, err);
     json_decref(names);
-    return rc;
+    return NULL;
 }
 
-int memory_find_partition(struct log_memory *self, const char *name, uint32_t number,
-                          struct memory_partition **out, struct err *err)
+struct memory_partition *memory_find_partition(struct log_memory *self, const char *name,
+                                               uint32_t number, struct err *err)
 {
-    struct memory_topic *topic = NULL;
-    int rc = memory_find_topic(self, name, &topic, err);
-    if (rc != 0) {
-        return rc;
+    struct memory_topic *topic = memory_find_topic(self, name, err);
+    if (topic != NULL && number >= topic->partition_count) {
+        (void)err_set(err, KE_NOT_FOUND, "topic '%s' has no partition %u: it has %u, from 0", name,
+                      number, topic->partition_count);
+        topic = NULL;
     }
-    if (number >= topic->partition_count) {
-        return err_set(err, KE_NOT_FOUND, "topic '%s' has no partition %u: it has %u, from 0", name,
-                       number, topic->partition_count);
-    }
-    *out = &topic->partitions[number];
-    return 0;
+    return topic == NULL ? NULL : &topic->partitions[number];
 }
 
 json_t *memory_list_topics(struct log_memory *self)
@@ -166,7 +160,6 @@ static int memory_topic_create(struct log *log, const char *name,
                                const struct log_topic_options *options, struct err *err)
 {
     struct log_memory *self = log_memory_of(log);
-    struct memory_topic *there = NULL;
     int rc = topic_name_check(name, err);
     if (rc == 0 && options->partitions == 0) {
         rc = err_set(err, KE_INVALID, "a topic needs at least one partition");
@@ -179,7 +172,7 @@ static int memory_topic_create(struct log *log, const char *name,
         return rc;
     }
     memory_lock(self);
-    if (memory_find_topic(self, name, &there, NULL) == 0) {
+    if (memory_find_topic(self, name, NULL) != NULL) {
         rc = err_set(err, KE_EXISTS, "the topic '%s' already exists", name);
     } else {
         insert_topic(self, name, options->partitions);
@@ -202,59 +195,56 @@ static int memory_topic_partitions(struct log *log, const char *name, uint32_t *
                                    struct err *err)
 {
     struct log_memory *self = log_memory_of(log);
-    struct memory_topic *topic = NULL;
-    memory_lock(self);
     int rc = topic_name_check(name, err);
-    if (rc == 0) {
-        rc = memory_find_topic(self, name, &topic, err);
+    if (rc != 0) {
+        return rc;
     }
-    if (rc == 0) {
+    memory_lock(self);
+    const struct memory_topic *topic = memory_find_topic(self, name, err);
+    if (topic != NULL) {
         *count = topic->partition_count;
     }
     memory_unlock(self);
-    return rc;
+    return topic != NULL ? 0 : -KE_NOT_FOUND;
 }
 
 static int memory_topic_identity(struct log *log, const char *name, uint64_t *identity,
                                  struct err *err)
 {
     struct log_memory *self = log_memory_of(log);
-    struct memory_topic *topic = NULL;
     memory_lock(self);
-    int rc = memory_find_topic(self, name, &topic, err);
-    if (rc == 0) {
+    const struct memory_topic *topic = memory_find_topic(self, name, err);
+    if (topic != NULL) {
         *identity = topic->identity;
     }
     memory_unlock(self);
-    return rc;
+    return topic != NULL ? 0 : -KE_NOT_FOUND;
 }
 
 static int memory_offsets(struct log *log, const char *name, uint32_t number, int64_t *start,
                           int64_t *end, struct err *err)
 {
     struct log_memory *self = log_memory_of(log);
-    struct memory_partition *partition = NULL;
     memory_lock(self);
-    int rc = memory_find_partition(self, name, number, &partition, err);
-    if (rc == 0) {
+    const struct memory_partition *partition = memory_find_partition(self, name, number, err);
+    if (partition != NULL) {
         *start = partition->start;
         *end = memory_end(partition);
     }
     memory_unlock(self);
-    return rc;
+    return partition != NULL ? 0 : -KE_NOT_FOUND;
 }
 
 static int memory_offset_at_time(struct log *log, const char *name, uint32_t number,
                                  int64_t time_ms, int64_t *offset, struct err *err)
 {
     struct log_memory *self = log_memory_of(log);
-    struct memory_partition *partition = NULL;
     if (time_ms < 0) {
         return err_set(err, KE_INVALID, "a time before 1970 cannot be looked up");
     }
     memory_lock(self);
-    int rc = memory_find_partition(self, name, number, &partition, err);
-    if (rc == 0) {
+    const struct memory_partition *partition = memory_find_partition(self, name, number, err);
+    if (partition != NULL) {
         *offset = -1;
         size_t i = memory_lower_bound(partition, partition->start);
         size_t stop = memory_lower_bound(partition, memory_end(partition));
@@ -265,7 +255,7 @@ static int memory_offset_at_time(struct log *log, const char *name, uint32_t num
         }
     }
     memory_unlock(self);
-    return rc;
+    return partition != NULL ? 0 : -KE_NOT_FOUND;
 }
 
 static int memory_expire(struct log *log, int64_t now_ms, struct err *err)
@@ -311,8 +301,8 @@ int log_open_memory(struct log **out, struct err *err)
 static struct memory_partition *must_find(struct log_memory *self, const char *topic,
                                           uint32_t number)
 {
-    struct memory_partition *partition = NULL;
-    ASSERT(memory_find_partition(self, topic, number, &partition, NULL) == 0);
+    struct memory_partition *partition = memory_find_partition(self, topic, number, NULL);
+    ASSERT(partition != NULL);
     return partition;
 }
 
@@ -359,9 +349,9 @@ void log_memory_set_end(struct log *log, const char *topic, uint32_t partition, 
 void log_memory_recreate(struct log *log, const char *topic)
 {
     struct log_memory *self = log_memory_of(log);
-    struct memory_topic *found = NULL;
     memory_lock(self);
-    ASSERT(memory_find_topic(self, topic, &found, NULL) == 0);
+    struct memory_topic *found = memory_find_topic(self, topic, NULL);
+    ASSERT(found != NULL);
     found->identity = ++self->identities;
     for (uint32_t i = 0; i < found->partition_count; i++) {
         struct memory_partition *partition = &found->partitions[i];

@@ -41,8 +41,8 @@ struct segment_source {
 struct segment_reader {
     struct log_reader reader; /* first */
     uint32_t magic;
-    struct log_segment *log; /* borrowed */
-    struct segment_source **sources;
+    struct log_segment *log;                         /* borrowed */
+    struct segment_source *sources[LIMIT_SOURCES];   /* in the order of add() */
     struct segment_source *by_number[LIMIT_SOURCES]; /* for progress() */
     uint32_t count;
     uint32_t turn; /* index of the source to look at first */
@@ -371,7 +371,6 @@ static int reader_add(struct log_reader *reader, uint32_t number, const char *to
     }
     source->number = number;
     source->next = offset;
-    self->sources = xrealloc(self->sources, (self->count + 1) * sizeof *self->sources);
     self->sources[self->count++] = source;
     self->by_number[number] = source;
     return 0;
@@ -406,7 +405,6 @@ static void reader_close(struct log_reader *reader)
         partition_close(&self->sources[i]->partition);
         free(self->sources[i]);
     }
-    free(self->sources);
     free(self->records);
     self->magic = 0;
     free(self);

@@ -51,11 +51,11 @@ static inline void memory_unlock(struct log_memory *self)
     ASSERT(pthread_mutex_unlock(&self->mutex) == 0);
 }
 
-/* All of these: for the holder of the mutex. */
-int memory_find_topic(struct log_memory *self, const char *name, struct memory_topic **out,
-                      struct err *err) must_check;
-int memory_find_partition(struct log_memory *self, const char *name, uint32_t number,
-                          struct memory_partition **out, struct err *err) must_check;
+/* All of these: for the holder of the mutex. The two look-ups return NULL when there is no such
+ * thing, with NOT_FOUND in err. */
+struct memory_topic *memory_find_topic(struct log_memory *self, const char *name, struct err *err);
+struct memory_partition *memory_find_partition(struct log_memory *self, const char *name,
+                                               uint32_t number, struct err *err);
 json_t *memory_list_topics(struct log_memory *self);
 int64_t memory_end(const struct memory_partition *partition);
 void memory_add(struct log_memory *self, struct memory_partition *partition,

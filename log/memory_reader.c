@@ -168,17 +168,14 @@ static int reader_add(struct log_reader *reader, uint32_t number, const char *to
                       uint32_t partition, int64_t offset, struct err *err)
 {
     struct memory_reader *self = reader_of(reader);
-    struct memory_topic *found = NULL;
-    struct memory_partition *found_partition = NULL;
     if (offset < 0) {
         return err_set(err, KE_INVALID, "offset %" PRId64 " is negative", offset);
     }
     memory_lock(self->log);
-    int rc = memory_find_topic(self->log, topic, &found, err);
-    if (rc == 0) {
-        rc = memory_find_partition(self->log, topic, partition, &found_partition, err);
-    }
-    if (rc == 0) {
+    const struct memory_topic *found = memory_find_topic(self->log, topic, err);
+    struct memory_partition *found_partition =
+        found == NULL ? NULL : memory_find_partition(self->log, topic, partition, err);
+    if (found_partition != NULL) {
         self->sources = xrealloc(self->sources, (self->count + 1) * sizeof *self->sources);
         self->sources[self->count++] = (struct memory_source){
             .topic = found->name,
@@ -189,7 +186,7 @@ static int reader_add(struct log_reader *reader, uint32_t number, const char *to
         };
     }
     memory_unlock(self->log);
-    return rc;
+    return found_partition != NULL ? 0 : -KE_NOT_FOUND;
 }
 
 static void reader_progress(struct log_reader *reader, uint32_t number, int64_t *start,

@@ -106,15 +106,15 @@ static const struct log_writer_ops writer_ops = {
 int memory_writer_open(struct log *log, const char *topic, struct log_writer **out, struct err *err)
 {
     struct log_memory *owner = log_memory_of(log);
-    struct memory_topic *found = NULL;
     int rc = topic_name_check(topic, err);
-    if (rc == 0) {
-        memory_lock(owner);
-        rc = memory_find_topic(owner, topic, &found, err);
-        memory_unlock(owner);
-    }
     if (rc != 0) {
         return rc;
+    }
+    memory_lock(owner);
+    struct memory_topic *found = memory_find_topic(owner, topic, err);
+    memory_unlock(owner);
+    if (found == NULL) {
+        return -KE_NOT_FOUND;
     }
     struct memory_writer *self = xcalloc(1, sizeof *self);
     self->writer.ops = &writer_ops;

@@ -235,7 +235,7 @@ int topic_dir_list(const char *log_dir, json_t **out, struct err *err)
     }
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++) {
-        struct topic_info info;
+        struct topic_info info = {0};
         /* Another folder, or one that was deleted a moment ago, is not a topic. */
         if (load_info(log_dir, names[i], &info, NULL) == 0) {
             (void)json_array_append_new(list, json_pack("{s:s,s:I}", "name", names[i], "partitions",

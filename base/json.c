@@ -3,6 +3,7 @@
 
 #include "base/limits.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,10 +78,62 @@ static int append_chunk(const char *data, size_t len, void *ctx)
     return 0;
 }
 
+/* Copies a number, a real with as few digits as give the same double. Returns the length, which is
+ * at most len. */
+static size_t number_shorten(char *out, const char *number, size_t len)
+{
+    char text[40];
+    if (len >= 17 && len < sizeof text - 2 && memchr(number, '.', len) != NULL) {
+        double exact = strtod(number, NULL);
+        for (int digits = 15; digits < 17; digits++) {
+            (void)snprintf(text, sizeof text, "%.*g", digits, exact);
+            if (strpbrk(text, ".e") == NULL) {
+                (void)strcat(text, ".0"); /* it stays a real */
+            }
+            size_t short_len = strlen(text);
+            if (strtod(text, NULL) == exact && short_len < len) {
+                memcpy(out, text, short_len); /* NOLINT: within a longer text */
+                return short_len;
+            }
+        }
+    }
+    memmove(out, number, len);
+    return len;
+}
+
+/* jansson writes reals with 17 digits: 0.1 as 0.10000000000000001. Rewrites the text behind `from`
+ * in place. */
+static void reals_shorten(struct buf *buf, size_t from)
+{
+    char *out = (char *)buf->data + from;
+    const char *at = out;
+    const char *end = (const char *)buf->data + buf->len;
+    bool in_string = false;
+    while (at < end) {
+        char c = *at;
+        if (!in_string && (c == '-' || (c >= '0' && c <= '9'))) {
+            size_t len = strspn(at, "-+.eE0123456789");
+            out += number_shorten(out, at, len);
+            at += len;
+            continue;
+        }
+        if (c == '"') {
+            in_string = !in_string;
+        } else if (c == '\\') {
+            *out++ = *at++; /* what follows is no quote */
+        }
+        *out++ = *at++;
+    }
+    buf->len = (size_t)(out - (char *)buf->data);
+    buf->data[buf->len] = '\0';
+}
+
 void json_write(struct buf *buf, const json_t *value)
 {
+    size_t from = buf->len;
     int rc = json_dump_callback(value, append_chunk, buf, JSON_COMPACT | JSON_ENCODE_ANY);
     ASSERT(rc == 0);
+    reals_shorten(buf, from);
 }
 
 char *json_print(const json_t *value)

@@ -2,6 +2,7 @@
 #include "serve/reader_inner.h"
 
 #include "base/timefmt.h"
+#include "processor/event_time.h"
 
 #include <math.h>
 #include <string.h>
@@ -20,17 +21,15 @@ static int no_row(const struct plan_view *view, const char *const *keys, uint32_
     return rc;
 }
 
-/* End of the window that holds the time; false when it is no timestamp. */
+/* End of the window that holds the time; false when it is beyond what a table can hold. */
 static bool window_of(const struct plan_view *view, int64_t at_us, int64_t *end)
 {
-    int128 from_offset = (int128)at_us - view->window_offset_us;
-    int128 index = from_offset / view->window_us;
-    if (from_offset % view->window_us < 0) {
-        index--; /* division rounds towards zero, windows count downwards */
+    const int64_t bound = INT64_C(1) << 62;
+    if (at_us <= -bound || at_us >= bound) {
+        return false;
     }
-    int128 wide = (index + 1) * view->window_us + view->window_offset_us;
-    *end = (int64_t)wide;
-    return wide == *end;
+    *end = event_time_window_end(view, at_us);
+    return true;
 }
 
 /* 1 and the newest window over all sources of the table, 0: the key has none. */

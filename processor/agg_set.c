@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#define AGG_SET_LINEAR 16 /* values found without an index */
+#define AGG_SET_LINEAR 32 /* values found without an index */
 
 struct agg_set {
     uint32_t count;
@@ -49,16 +49,35 @@ static inline bool value_is(struct agg_set *set, uint32_t i, const void *bytes, 
     return ends(set)[i] - start == len && memcmp(bytes_of(set) + start, bytes, len) == 0;
 }
 
-static bool set_holds(struct agg_set *set, uint32_t hash, const void *bytes, uint32_t len)
+/* Four hashes at a time; those behind the last value belong to nobody and are masked away. */
+static bool linear_holds(struct agg_set *set, uint32_t hash, const void *bytes, uint32_t len)
 {
-    if (set->index_size == 0) {
-        const uint32_t *all = hashes(set);
-        for (uint32_t i = 0; i < set->count; i++) {
-            if (all[i] == hash && value_is(set, i, bytes, len)) {
+    typedef int32_t lanes __attribute__((vector_size(16)));
+
+    const uint32_t *all = hashes(set);
+    lanes wanted = {(int32_t)hash, (int32_t)hash, (int32_t)hash, (int32_t)hash};
+    for (uint32_t i = 0; i < set->count; i += 4) {
+        lanes four;
+        memcpy(&four, all + i, sizeof four);
+        lanes equal = four == wanted;
+        uint64_t halves[2];
+        memcpy(halves, &equal, sizeof halves);
+        if ((halves[0] | halves[1]) == 0) {
+            continue;
+        }
+        for (uint32_t k = i; k < i + 4 && k < set->count; k++) {
+            if (all[k] == hash && value_is(set, k, bytes, len)) {
                 return true;
             }
         }
-        return false;
+    }
+    return false;
+}
+
+static bool set_holds(struct agg_set *set, uint32_t hash, const void *bytes, uint32_t len)
+{
+    if (set->index_size == 0) {
+        return linear_holds(set, hash, bytes, len);
     }
     const uint32_t *index = index_of(set);
     uint32_t mask = set->index_size - 1;
@@ -176,4 +195,6 @@ void agg_set_prefetch(const struct agg_set *set)
 {
     __builtin_prefetch(set);
     __builtin_prefetch((const uint8_t *)set + 64);
+    __builtin_prefetch((const uint8_t *)set + 128);
+    __builtin_prefetch((const uint8_t *)set + 192);
 }

@@ -310,3 +310,15 @@ size_t agg_state_owned(const struct agg_layout *layout, const uint8_t *state)
     }
     return bytes;
 }
+
+void agg_state_prefetch(const struct agg_layout *layout, const uint8_t *state)
+{
+    for (uint32_t a = 0; a < layout->count; a++) {
+        const void *at = state + layout->slots[a].offset;
+        if (layout->slots[a].op == AGG_DISTINCT) {
+            agg_set_prefetch(*(struct agg_set *const *)at);
+        } else if (is_text(&layout->slots[a])) {
+            __builtin_prefetch(((const struct agg_extreme_text *)at)->bytes);
+        }
+    }
+}

@@ -98,6 +98,8 @@ void agg_update(const struct agg_slot *slot, const struct agg_rows *rows,
 void agg_state_free(const struct agg_layout *layout, uint8_t *state, struct pool *pool);
 /* Memory that the state owns beyond itself. */
 size_t agg_state_owned(const struct agg_layout *layout, const uint8_t *state);
+/* Fetches what the state owns into the processor's caches ahead of its use. */
+void agg_state_prefetch(const struct agg_layout *layout, const uint8_t *state);
 void agg_encode(const struct agg_layout *layout, const uint8_t *state, struct buf *out);
 /* state: zeroed. On CORRUPT it holds what was read so far: agg_state_free it. */
 int agg_decode(const struct agg_layout *layout, uint8_t *state, struct pool *pool,

@@ -144,19 +144,24 @@ static int resolve(struct processor *p, struct node_view *view, uint32_t s, stru
     return 0;
 }
 
+static void prefetch_entry(const struct node_view *view, const struct agg_entry *entry)
+{
+    for (size_t at = 0; at < sizeof *entry + view->layout.bytes + 64; at += 64) {
+        __builtin_prefetch((const uint8_t *)entry + at);
+    }
+}
+
 static int find_entries(struct processor *p, struct node_view *view, struct err *err)
 {
     struct node_keys *keys = &p->keys;
     uint32_t count = p->chunk.count;
-    uint32_t state_bytes = view->layout.bytes;
     for (uint32_t s = 0; s < count; s++) {
         agg_cache_prefetch(&view->cache, keys->hash[s]);
     }
     for (uint32_t s = 0; s < count; s++) {
         const struct agg_entry *entry = agg_cache_peek(&view->cache, keys->hash[s]);
-        __builtin_prefetch(entry);
-        for (uint32_t at = 64; entry != NULL && at < sizeof *entry + state_bytes + 64; at += 64) {
-            __builtin_prefetch((const uint8_t *)entry + at);
+        if (entry != NULL) {
+            prefetch_entry(view, entry);
         }
     }
     for (uint32_t s = 0; s < count; s++) {
@@ -244,9 +249,9 @@ static int flush_rows(struct processor *p, const struct node_view *view,
     uint32_t source = UINT32_MAX;
     for (size_t i = 0; i < count; i++) {
         const struct agg_entry *entry = rows[i].entry;
-        if (i + AHEAD < count) {
-            __builtin_prefetch(rows[i + AHEAD].entry);
-            __builtin_prefetch((const uint8_t *)rows[i + AHEAD].entry + 64);
+        if (i + 2 * AHEAD < count) {
+            prefetch_entry(view, rows[i + 2 * AHEAD].entry);
+            agg_state_prefetch(&view->layout, rows[i + AHEAD].entry->state);
         }
         if (entry->source != source) {
             source = entry->source;

@@ -72,19 +72,24 @@ void buf_append_varint(struct buf *buf, uint64_t value)
     buf_append(buf, bytes, len);
 }
 
+void buf_vprintf(struct buf *buf, const char *format, va_list args)
+{
+    va_list again;
+    va_copy(again, args);
+    int len = vsnprintf(NULL, 0, format, again);
+    va_end(again);
+    ASSERT_CMP(len, >=, 0);
+    buf_reserve(buf, (size_t)len);
+    (void)vsnprintf((char *)buf->data + buf->len, (size_t)len + 1, format, args);
+    buf->len += (size_t)len;
+}
+
 void buf_printf(struct buf *buf, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    va_list again;
-    va_copy(again, args);
-    int len = vsnprintf(NULL, 0, format, args);
+    buf_vprintf(buf, format, args);
     va_end(args);
-    ASSERT_CMP(len, >=, 0);
-    buf_reserve(buf, (size_t)len);
-    (void)vsnprintf((char *)buf->data + buf->len, (size_t)len + 1, format, again);
-    va_end(again);
-    buf->len += (size_t)len;
 }
 
 const char *buf_text(const struct buf *buf)

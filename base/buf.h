@@ -7,6 +7,8 @@
 
 #include "base/base.h"
 
+#include <stdarg.h>
+
 struct buf {
     uint8_t *data; /* NULL while empty and never used */
     size_t len;
@@ -24,6 +26,7 @@ void buf_append_u64_le(struct buf *buf, uint64_t value);
 /* LEB128. */
 void buf_append_varint(struct buf *buf, uint64_t value);
 void buf_printf(struct buf *buf, const char *format, ...) printf_like(2, 3);
+void buf_vprintf(struct buf *buf, const char *format, va_list args) printf_like(2, 0);
 /* The text so far; "" when empty. Valid until the next append. */
 const char *buf_text(const struct buf *buf);
 void buf_reset(struct buf *buf);

@@ -1,13 +1,12 @@
-/* Casts between types, and text to value and back. Own header: expr_step.h.
+/* Casts between types, and text to value. Own header: expr_step.h. Value to text: expr_format.c.
  *
  * Reading is strict as PostgreSQL's input functions: blanks around are allowed, anything else is an
- * error. Doubles are printed as their shortest decimal. */
+ * error. */
 #include "base/timefmt.h"
 #include "processor/expr_step.h"
 
 #include <errno.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -97,7 +96,8 @@ enum expr_state expr_parse_integer(struct kappa_text text, int64_t *out)
 static bool looks_like_double(struct kappa_text text)
 {
     for (uint32_t i = 0; i < text.len; i++) {
-        if (memchr("xXpP(", text.bytes[i], 5) != NULL || is_blank(text.bytes[i])) {
+        char c = text.bytes[i];
+        if (c == '\0' || strchr("xXpP(", c) != NULL || is_blank(c)) {
             return false;
         }
     }
@@ -136,70 +136,6 @@ enum expr_state expr_parse_timestamptz(struct kappa_text text, int64_t *out)
 {
     text = without_blanks(text);
     return time_parse(text.bytes, text.len, out) ? EXPR_OK : EXPR_ERROR_CAST;
-}
-
-/* Moves the decimal digits to PostgreSQL's layout: plain for exponents from -5 to 14, else d.dde+XX. */
-static uint32_t lay_out_digits(const char *digits, int count, int exponent, bool negative,
-                               char *out)
-{
-    char *at = out;
-    if (negative) {
-        *at++ = '-';
-    }
-    if (exponent < -4 || exponent >= 15) {
-        int written = count > 1
-                          ? snprintf(at, EXPR_DOUBLE_TEXT - 1, "%c.%.*se%+03d", digits[0],
-                                     count - 1, digits + 1, exponent)
-                          : snprintf(at, EXPR_DOUBLE_TEXT - 1, "%ce%+03d", digits[0], exponent);
-        return (uint32_t)(at - out) + (uint32_t)written;
-    }
-    if (exponent < 0) {
-        *at++ = '0';
-        *at++ = '.';
-        for (int i = -1; i > exponent; i--) {
-            *at++ = '0';
-        }
-    }
-    for (int i = 0; i < count || i <= exponent; i++) {
-        if (i == exponent + 1 && exponent >= 0) {
-            *at++ = '.';
-        }
-        *at++ = i < count ? digits[i] : '0';
-    }
-    return (uint32_t)(at - out);
-}
-
-uint32_t expr_format_double(double value, char *out)
-{
-    if (!isfinite(value)) {
-        const char *word = isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
-        memcpy(out, word, strlen(word));
-        return (uint32_t)strlen(word);
-    }
-    /* 15 digits are always read back when a decimal that short exists, except for denormals. */
-    char text[EXPR_DOUBLE_TEXT];
-    int digits = fabs(value) < 2.3e-308 && value != 0.0 ? 1 : 15;
-    for (; digits <= 17; digits++) {
-        (void)snprintf(text, sizeof text, "%.*e", digits - 1, value);
-        if (strtod(text, NULL) == value) {
-            break;
-        }
-    }
-    bool negative = text[0] == '-';
-    char *mark = strchr(text, 'e');
-    ASSERT(mark != NULL);
-    int exponent = (int)strtol(mark + 1, NULL, 10);
-    char mantissa[24];
-    int count = 0;
-    for (const char *c = text; c < mark; c++) {
-        if (*c >= '0' && *c <= '9') {
-            mantissa[count++] = *c;
-        }
-    }
-    while (count > 1 && mantissa[count - 1] == '0') {
-        count--;
-    }
-    return lay_out_digits(mantissa, count, exponent, negative, out);
 }
 
 /* ---- Between numbers. */
@@ -341,9 +277,8 @@ void expr_text_from_bigint(const struct expr_step *step, const struct expr_frame
     struct expr_vec *out = expr_out(step, frame);
     for (uint32_t i = 0; i < frame->n; i++) {
         if (out->state[i] == EXPR_OK) {
-            char text[24];
-            int len = snprintf(text, sizeof text, "%lld", (long long)a[i]);
-            out->s[i] = keep_text(frame->texts, text, (uint32_t)len);
+            char text[EXPR_BIGINT_TEXT];
+            out->s[i] = keep_text(frame->texts, text, expr_format_bigint(a[i], text));
         }
     }
 }
@@ -357,6 +292,19 @@ void expr_text_from_double(const struct expr_step *step, const struct expr_frame
         if (out->state[i] == EXPR_OK) {
             char text[EXPR_DOUBLE_TEXT];
             out->s[i] = keep_text(frame->texts, text, expr_format_double(a[i], text));
+        }
+    }
+}
+
+void expr_text_from_timestamptz(const struct expr_step *step, const struct expr_frame *frame)
+{
+    (void)expr_strict(step, frame);
+    const int64_t *a = expr_arg(step, frame, 0)->i;
+    struct expr_vec *out = expr_out(step, frame);
+    for (uint32_t i = 0; i < frame->n; i++) {
+        if (out->state[i] == EXPR_OK) {
+            char text[EXPR_TIME_TEXT];
+            out->s[i] = keep_text(frame->texts, text, expr_format_timestamptz(a[i], text));
         }
     }
 }

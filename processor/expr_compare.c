@@ -32,7 +32,7 @@ int expr_compare_double(double a, double b)
         const int64_t *restrict b = expr_arg(step, frame, 1)->member;                              \
         int64_t *restrict out = expr_out(step, frame)->i;                                          \
         for (uint32_t i = 0; i < frame->n; i++) {                                                  \
-            out[i] = a[i] op b[i];                                                                 \
+            out[i] = (a[i])op(b[i]);                                                               \
         }                                                                                          \
     }
 
@@ -44,7 +44,7 @@ int expr_compare_double(double a, double b)
         const double *b = expr_arg(step, frame, 1)->d;                                             \
         int64_t *restrict out = expr_out(step, frame)->i;                                          \
         for (uint32_t i = 0; i < frame->n; i++) {                                                  \
-            out[i] = expr_compare_double(a[i], b[i]) op 0;                                         \
+            out[i] = (expr_compare_double(a[i], b[i]))op(0);                                       \
         }                                                                                          \
     }
 
@@ -57,7 +57,7 @@ int expr_compare_double(double a, double b)
         const uint8_t *state = expr_out(step, frame)->state;                                       \
         int64_t *restrict out = expr_out(step, frame)->i;                                          \
         for (uint32_t i = 0; i < frame->n; i++) {                                                  \
-            out[i] = state[i] == EXPR_OK ? expr_compare_text(a[i], b[i]) op 0 : 0;                 \
+            out[i] = state[i] == EXPR_OK ? (expr_compare_text(a[i], b[i]))op(0) : 0;               \
         }                                                                                          \
     }
 

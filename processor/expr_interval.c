@@ -6,7 +6,6 @@
 #include "base/timefmt.h"
 #include "processor/expr_step.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -97,10 +96,19 @@ static enum expr_state scan_quantity(struct interval_scan *scan, const char *fir
     if (names_calendar_unit(word, word_len)) {
         return EXPR_ERROR_ARGUMENT;
     }
-    char pair[96];
-    int len = snprintf(pair, sizeof pair, "%.*s %.*s", (int)(number_end - first), first,
-                       word_len == 0 ? 1 : (int)word_len, word_len == 0 ? "s" : word);
-    if (len < 0 || (size_t)len >= sizeof pair || !duration_parse(pair, (size_t)len, us)) {
+    size_t number_len = (size_t)(number_end - first);
+    char pair[96]; /* "number unit" */
+    if (number_len + word_len + 2 > sizeof pair) {
+        return EXPR_ERROR_CAST;
+    }
+    memcpy(pair, first, number_len);
+    pair[number_len] = ' ';
+    if (word_len == 0) {
+        word = "s";
+        word_len = 1;
+    }
+    memcpy(pair + number_len + 1, word, word_len);
+    if (!duration_parse(pair, number_len + 1 + word_len, us)) {
         return EXPR_ERROR_CAST;
     }
     return EXPR_OK;

@@ -120,12 +120,11 @@ static void like_run(const struct expr_step *step, const struct expr_frame *fram
             continue;
         }
         struct like like = {pattern[i], escape[i], fold};
-        if (like.escape.len > 0 && character_end(like.escape, 0) != like.escape.len) {
-            out->state[i] = EXPR_ERROR_ARGUMENT;
-        } else if (!expr_like_valid(pattern[i], escape[i])) {
-            out->state[i] = EXPR_ERROR_ARGUMENT;
-        } else {
+        bool one = like.escape.len == 0 || character_end(like.escape, 0) == like.escape.len;
+        if (one && expr_like_valid(pattern[i], escape[i])) {
             out->i[i] = like_match(&like, text[i]);
+        } else {
+            out->state[i] = EXPR_ERROR_ARGUMENT;
         }
     }
 }

@@ -104,7 +104,7 @@ BINARY(expr_multiply_double, double, d, {
 })
 BINARY(expr_divide_double, double, d, {
     expr_fail(&state[i], b == 0.0 && !isnan(a), EXPR_ERROR_DIVISION);
-    r = b == 0.0 ? NAN : a / b;
+    r = b == 0.0 ? (double)NAN : a / b;
     bool vanished = r == 0.0 && a != 0.0 && !isinf(b);
     expr_fail(&state[i], (isinf(r) && !isinf(a)) || vanished, EXPR_ERROR_OVERFLOW);
 })

@@ -67,10 +67,14 @@ enum expr_state expr_parse_timestamptz(struct kappa_text text, int64_t *out);
 /* "5 minutes", "-1 day 02:30:00". EXPR_ERROR_ARGUMENT for months and years, which have no fixed
  * length. */
 enum expr_state expr_parse_interval(struct kappa_text text, int64_t *out);
-/* Shortest decimal that reads back as the same double, in PostgreSQL's layout. out has
- * EXPR_DOUBLE_TEXT bytes; returns the length. */
-#define EXPR_DOUBLE_TEXT 40
+/* Value to text, not NUL-terminated; the length is returned. out has so many bytes. A double becomes
+ * the shortest decimal that reads back as it, a time 2026-01-31 12:00:00.5+00. */
+#define EXPR_BIGINT_TEXT 20
+#define EXPR_DOUBLE_TEXT 32
+#define EXPR_TIME_TEXT   40
+uint32_t expr_format_bigint(int64_t value, char *out);
 uint32_t expr_format_double(double value, char *out);
+uint32_t expr_format_timestamptz(int64_t us, char *out);
 
 /* Units of date_trunc and extract; false if there is no such unit, or not one of them. */
 bool expr_trunc_unit_known(struct kappa_text unit);
@@ -113,7 +117,7 @@ extern const expr_run_fn expr_compare_run[KAPPA_TYPE_COUNT][EXPR_ORDER_COUNT];
 /* text = constant (option 0) or text <> constant (option 1): one operand, the other in `constant` */
 void expr_text_is(const struct expr_step *step, const struct expr_frame *frame);
 
-/* expr_text.c: (text, pattern, escape); an empty escape means none */
+/* expr_like.c: (text, pattern, escape); an empty escape means none */
 void expr_like(const struct expr_step *step, const struct expr_frame *frame);
 void expr_ilike(const struct expr_step *step, const struct expr_frame *frame);
 

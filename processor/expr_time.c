@@ -6,7 +6,6 @@
 #include "processor/functions.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -55,6 +54,9 @@ static enum unit unit_find(struct kappa_text text)
         {"doy", UNIT_DOY},
     };
 
+    if (text.bytes == NULL) {
+        return UNIT_NONE;
+    }
     uint32_t len = text.len;
     if (len > 3 && (text.bytes[len - 1] == 's' || text.bytes[len - 1] == 'S')) {
         len--; /* "hours" */
@@ -129,7 +131,7 @@ static enum expr_state trunc_time(int64_t us, enum unit unit, int64_t *out)
     if (unit == UNIT_NONE || unit > UNIT_YEAR) {
         return EXPR_ERROR_ARGUMENT;
     }
-    if (us < INT64_MIN + 400 * 366 * US_DAY) {
+    if (us < INT64_MIN + INT64_C(400) * 366 * US_DAY) {
         return EXPR_ERROR_OVERFLOW;
     }
     if (unit <= UNIT_DAY) {
@@ -160,21 +162,21 @@ static double extract_calendar(int64_t day, enum unit unit)
     unsigned day_of_month;
     time_civil_from_days(day, &year, &month, &day_of_month);
     int64_t monday_first = (day + 3) - floor_to(day + 3, 7); /* 0 is Monday */
-    double result = (double)day_of_month;
+    int64_t result = day_of_month;
     if (unit == UNIT_YEAR) {
-        result = (double)(year > 0 ? year : year - 1);
+        result = year > 0 ? year : year - 1;
     } else if (unit == UNIT_QUARTER) {
         result = (month - 1) / 3 + 1;
     } else if (unit == UNIT_MONTH) {
         result = month;
     } else if (unit == UNIT_ISODOW) {
-        result = (double)(monday_first + 1);
+        result = monday_first + 1;
     } else if (unit == UNIT_DOW) {
-        result = (double)((monday_first + 1) % 7);
+        result = (monday_first + 1) % 7;
     } else if (unit == UNIT_DOY) {
-        result = (double)(day - time_days_from_civil(year, 1, 1) + 1);
+        result = day - time_days_from_civil(year, 1, 1) + 1;
     }
-    return result;
+    return (double)result;
 }
 
 static enum expr_state extract_time(int64_t us, enum unit unit, double *out)
@@ -197,9 +199,11 @@ static enum expr_state extract_time(int64_t us, enum unit unit, double *out)
     } else if (unit == UNIT_SECOND) {
         *out = (double)in_minute / 1e6;
     } else if (unit == UNIT_MINUTE) {
-        *out = (double)(in_day / US_MINUTE % 60);
+        int64_t minute = in_day / US_MINUTE % 60;
+        *out = (double)minute;
     } else if (unit == UNIT_HOUR) {
-        *out = (double)(in_day / US_HOUR);
+        int64_t hour = in_day / US_HOUR;
+        *out = (double)hour;
     } else {
         *out = extract_calendar(day_start / US_DAY, unit);
     }
@@ -298,41 +302,5 @@ void expr_divide_interval(const struct expr_step *step, const struct expr_frame 
     for (uint32_t i = 0; i < frame->n; i++) {
         expr_fail(&out->state[i], divisor[i] == 0.0, EXPR_ERROR_DIVISION);
         store_us(out, i, divisor[i] == 0.0 ? 0.0 : (double)us[i] / divisor[i]);
-    }
-}
-
-/* As PostgreSQL in UTC: 2026-01-31 12:00:00.5+00. */
-void expr_text_from_timestamptz(const struct expr_step *step, const struct expr_frame *frame)
-{
-    (void)expr_strict(step, frame);
-    const int64_t *us = expr_arg(step, frame, 0)->i;
-    struct expr_vec *out = expr_out(step, frame);
-    for (uint32_t i = 0; i < frame->n; i++) {
-        if (out->state[i] != EXPR_OK) {
-            continue;
-        }
-        if (us[i] < INT64_MIN + US_DAY) {
-            out->state[i] = EXPR_ERROR_OVERFLOW;
-            continue;
-        }
-        int64_t day_start = floor_to(us[i], US_DAY);
-        int64_t second = (us[i] - day_start) / US_SECOND;
-        int64_t year;
-        unsigned month;
-        unsigned day;
-        time_civil_from_days(day_start / US_DAY, &year, &month, &day);
-        char fraction[12] = "";
-        int64_t micros = (us[i] - day_start) % US_SECOND;
-        if (micros != 0) {
-            (void)snprintf(fraction, sizeof fraction, ".%06d", (int)micros);
-            for (size_t end = strlen(fraction); fraction[end - 1] == '0'; end--) {
-                fraction[end - 1] = '\0';
-            }
-        }
-        char *text = arena_printf(frame->texts, "%04lld-%02u-%02u %02d:%02d:%02d%s+00%s",
-                                  (long long)(year > 0 ? year : 1 - year), month, day,
-                                  (int)(second / 3600), (int)(second / 60 % 60), (int)(second % 60),
-                                  fraction, year > 0 ? "" : " BC");
-        out->s[i] = (struct kappa_text){text, u32_from(strlen(text))};
     }
 }

@@ -4,11 +4,11 @@
 #include <string.h>
 
 #define SCALAR(name, args, result, run, help, example, expected)                                   \
-    {FUNCTION_SCALAR, name, args, result, run, 0, help, example, expected},
+    {name, args, result, run, help, example, expected, FUNCTION_SCALAR, 0},
 #define OPERATOR(name, args, result, run, help, example, expected)                                 \
-    {FUNCTION_OPERATOR, name, args, result, run, 0, help, example, expected},
+    {name, args, result, run, help, example, expected, FUNCTION_OPERATOR, 0},
 #define AGGREGATE(name, args, result, kind, help, example, expected)                               \
-    {FUNCTION_AGGREGATE, name, args, result, NULL, kind, help, example, expected},
+    {name, args, result, NULL, help, example, expected, FUNCTION_AGGREGATE, kind},
 
 static const struct function_row rows[] = {
 #include "processor/functions.def"

@@ -12,15 +12,15 @@ enum function_kind { FUNCTION_SCALAR, FUNCTION_OPERATOR, FUNCTION_AGGREGATE };
 #define FUNCTION_ARGS_MAX 3
 
 struct function_row {
-    enum function_kind kind;
     const char *name;
-    const char *args;                   /* a letter each, see functions.def; 'x': any type */
-    const char *result;                 /* a letter; 'x': the argument's type */
-    expr_run_fn run;                    /* SCALAR, OPERATOR */
+    const char *args;     /* a letter each, see functions.def; 'x': any type */
+    const char *result;   /* a letter; 'x': the argument's type */
+    expr_run_fn run;      /* SCALAR, OPERATOR */
+    const char *help;     /* one sentence */
+    const char *example;  /* an expression; of aggregates over x in 1, 2, 2, null */
+    const char *expected; /* its value cast to text */
+    enum function_kind kind;
     enum plan_aggregate_kind aggregate; /* AGGREGATE */
-    const char *help;                   /* one sentence */
-    const char *example;                /* an expression; of aggregates over x in 1, 2, 2, null */
-    const char *expected;               /* its value cast to text */
 };
 
 /* All rows, in the order of functions.def. */

@@ -6,7 +6,6 @@
 #include "processor/sql.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 #define SHOWN_BEFORE 70 /* characters of the line shown before the caret, when it is long */
@@ -78,17 +77,19 @@ static void draw_line(const struct sql *sql, const struct line *line, struct buf
     buf_free(&caret);
 }
 
-static int error_write(struct sql *sql, int place, const char *format, va_list args)
+static int printf_like(3, 0)
+    error_write(struct sql *sql, int place, const char *format, va_list args)
 {
     size_t at = (size_t)(place >= 0 ? place : sql->statement);
     ASSERT_CMP(at, <=, sql->len);
-    char message[800];
-    (void)vsnprintf(message, sizeof message, format, args);
     struct line line = line_of(sql, at);
+    struct buf message = {0};
+    buf_vprintf(&message, format, args);
     struct buf drawing = {0};
     draw_line(sql, &line, &drawing);
-    int rc = err_set(sql->err, KE_SQL, "%s:%zu:%zu: %s%s", sql->file, line.number, line.column + 1,
-                     message, buf_text(&drawing));
+    int rc = err_set(sql->err, KE_SQL, "%.200s:%zu:%zu: %.800s%s", sql->file, line.number,
+                     line.column + 1, buf_text(&message), buf_text(&drawing));
+    buf_free(&message);
     buf_free(&drawing);
     return rc;
 }

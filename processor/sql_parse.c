@@ -35,7 +35,7 @@ static size_t utf8_length(const unsigned char *text, size_t left)
 
 static int check_text(struct sql *sql)
 {
-    if (sql->len > LIMIT_SQL_LEN) {
+    if (sql->len > (size_t)LIMIT_SQL_LEN) {
         return err_set(sql->err, KE_SQL, "%s: the definition has %zu bytes; the limit is %d",
                        sql->file, sql->len, LIMIT_SQL_LEN);
     }

@@ -2,7 +2,6 @@
 #include "processor/functions.h"
 #include "processor/sql.h"
 
-#include <stdio.h>
 #include <string.h>
 
 static const struct {

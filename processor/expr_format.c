@@ -1,0 +1,180 @@
+/* Values as text, in PostgreSQL's layouts. Own header: expr_step.h. No stdio: this folder is pure. */
+#include "base/timefmt.h"
+#include "processor/expr_step.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Decimal digits of value, at least `width` of them, zeros in front; returns the end. */
+static char *put_number(char *at, uint64_t value, int width)
+{
+    char digits[20];
+    int count = 0;
+    do {
+        digits[count++] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value > 0);
+    for (int i = count; i < width; i++) {
+        *at++ = '0';
+    }
+    while (count > 0) {
+        *at++ = digits[--count];
+    }
+    return at;
+}
+
+uint32_t expr_format_bigint(int64_t value, char *out)
+{
+    char *at = out;
+    uint64_t magnitude = (uint64_t)value;
+    if (value < 0) {
+        *at++ = '-';
+        magnitude = 0 - magnitude;
+    }
+    return (uint32_t)(put_number(at, magnitude, 1) - out);
+}
+
+/* ---- Doubles: the shortest decimal that reads back as the same double. */
+
+struct decimal {
+    char digits[20]; /* d[0].d[1]d[2]... * 10^exponent, no zeros at the end */
+    int count;
+    int exponent;
+    bool negative;
+};
+
+/* value with so many significant digits; false if that is not value. */
+static bool decimal_try(double value, int digits, struct decimal *out)
+{
+    char format[] = "%.00e";
+    (void)put_number(format + 2, (uint64_t)(digits - 1), 2);
+    char text[48];
+    int len = strfromd(text, sizeof text, format, value);
+    ASSERT_CMP(len, <, (int)sizeof text);
+    *out = (struct decimal){.negative = text[0] == '-'};
+    const char *c = text;
+    for (; *c != 'e'; c++) {
+        ASSERT_CMP(*c, !=, 0);
+        if (*c >= '0' && *c <= '9') {
+            out->digits[out->count++] = *c;
+        }
+    }
+    out->exponent = (int)strtol(c + 1, NULL, 10);
+    while (out->count > 1 && out->digits[out->count - 1] == '0') {
+        out->count--;
+    }
+    return strtod(text, NULL) == value;
+}
+
+/* 1e+15, 1.5e-07 */
+static char *put_scientific(char *at, const struct decimal *decimal)
+{
+    *at++ = decimal->digits[0];
+    if (decimal->count > 1) {
+        *at++ = '.';
+        memcpy(at, decimal->digits + 1, (size_t)decimal->count - 1);
+        at += decimal->count - 1;
+    }
+    *at++ = 'e';
+    *at++ = decimal->exponent < 0 ? '-' : '+';
+    return put_number(at, (uint64_t)abs(decimal->exponent), 2);
+}
+
+static char *put_plain(char *at, const struct decimal *decimal)
+{
+    int exponent = decimal->exponent;
+    if (exponent < 0) {
+        *at++ = '0';
+        *at++ = '.';
+        for (int i = -1; i > exponent; i--) {
+            *at++ = '0';
+        }
+    }
+    for (int i = 0; i < decimal->count || i <= exponent; i++) {
+        if (i == exponent + 1 && exponent >= 0) {
+            *at++ = '.';
+        }
+        *at = '0';
+        if (i < decimal->count) {
+            *at = decimal->digits[i];
+        }
+        at++;
+    }
+    return at;
+}
+
+static uint32_t put_word(char *out, const char *word)
+{
+    size_t len = strlen(word);
+    for (size_t i = 0; i < len; i++) {
+        out[i] = word[i];
+    }
+    return (uint32_t)len;
+}
+
+uint32_t expr_format_double(double value, char *out)
+{
+    if (!isfinite(value)) {
+        return put_word(out, isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity");
+    }
+    /* A decimal of up to 15 digits always reads back as itself, except among denormals. */
+    int digits = fabs(value) < 2.3e-308 && value != 0.0 ? 1 : 15;
+    struct decimal decimal;
+    while (!decimal_try(value, digits, &decimal) && digits < 17) {
+        digits++;
+    }
+    char *at = out;
+    if (decimal.negative) {
+        *at++ = '-';
+    }
+    bool plain = decimal.exponent >= -4 && decimal.exponent < 15;
+    at = plain ? put_plain(at, &decimal) : put_scientific(at, &decimal);
+    ASSERT_CMP(at - out, <=, EXPR_DOUBLE_TEXT);
+    return (uint32_t)(at - out);
+}
+
+/* ---- Times. */
+
+#define US_SECOND INT64_C(1000000)
+#define US_DAY    (86400 * US_SECOND)
+
+/* Fraction of a second without zeros at the end; nothing when it is 0. */
+static char *put_fraction(char *at, int64_t micros)
+{
+    if (micros == 0) {
+        return at;
+    }
+    *at++ = '.';
+    at = put_number(at, (uint64_t)micros, 6);
+    while (at[-1] == '0') {
+        at--;
+    }
+    return at;
+}
+
+uint32_t expr_format_timestamptz(int64_t us, char *out)
+{
+    int64_t days = us / US_DAY - (us % US_DAY < 0 ? 1 : 0);
+    int64_t in_day = us % US_DAY + (us % US_DAY < 0 ? US_DAY : 0);
+    uint64_t second = (uint64_t)(in_day / US_SECOND);
+    int64_t year;
+    unsigned month;
+    unsigned day;
+    time_civil_from_days(days, &year, &month, &day);
+    char *at = put_number(out, (uint64_t)(year > 0 ? year : 1 - year), 4);
+    *at++ = '-';
+    at = put_number(at, month, 2);
+    *at++ = '-';
+    at = put_number(at, day, 2);
+    *at++ = ' ';
+    at = put_number(at, second / 3600, 2);
+    *at++ = ':';
+    at = put_number(at, second / 60 % 60, 2);
+    *at++ = ':';
+    at = put_number(at, second % 60, 2);
+    at = put_fraction(at, in_day % US_SECOND);
+    at += put_word(at, year > 0 ? "+00" : "+00 BC");
+    ASSERT_CMP(at - out, <=, EXPR_TIME_TEXT);
+    return (uint32_t)(at - out);
+}

@@ -88,7 +88,7 @@ static size_t number_shorten(char *out, const char *number, size_t len)
         for (int digits = 15; digits < 17; digits++) {
             (void)snprintf(text, sizeof text, "%.*g", digits, exact);
             if (strpbrk(text, ".e") == NULL) {
-                (void)strcat(text, ".0"); /* it stays a real */
+                (void)snprintf(text + strlen(text), sizeof ".0", ".0"); /* it stays a real */
             }
             size_t short_len = strlen(text);
             if (strtod(text, NULL) == exact && short_len < len) {

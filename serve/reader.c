@@ -133,6 +133,9 @@ static int serving_round(struct reader *reader, const char *table, struct reader
     if (!served) {
         return reader_table_not_served(reader, table, err);
     }
+    if (reader->between != NULL) {
+        reader->between(reader->between_ctx);
+    }
     struct err reason = {0};
     int taken =
         reader_version_take(reader, before.processor, before.version, &reading->version, &reason);

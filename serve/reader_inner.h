@@ -57,6 +57,8 @@ struct reader {
     pthread_mutex_t opening;         /* held while a version is opened; taken before lock */
     struct reader_version *versions; /* lock */
     int64_t sweep_us;                /* when the next sweep is due; lock */
+    void (*between)(void *ctx);      /* tests: called between the first look and the snapshot */
+    void *between_ctx;
 };
 
 /* One read: which table of which version, as of when. */

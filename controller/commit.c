@@ -54,6 +54,12 @@ static json_t *receipt_make(const struct core *core, const struct core_processor
     return receipt;
 }
 
+static bool stands_by(const struct core_version *version)
+{
+    return version->state == VERSION_STANDBY ||
+           (version->state == VERSION_PAUSED && version_paused_from(version) == VERSION_STANDBY);
+}
+
 /* New and old change places; a version that stood by before retires. */
 static void change_roles(const struct core *core, struct change *change,
                          const struct core_processor *processor)
@@ -76,11 +82,8 @@ static void change_roles(const struct core *core, struct change *change,
     }
     for (uint32_t i = 0; i < processor->version_count; i++) {
         struct core_version *other = processor->versions[i];
-        bool older = other != swap->old && other != swap->new;
-        bool standby =
-            other->state == VERSION_STANDBY ||
-            (other->state == VERSION_PAUSED && version_paused_from(other) == VERSION_STANDBY);
-        if (older && standby) {
+        ASSERT(other != NULL);
+        if (!conduct_involves(other) && stands_by(other)) {
             change_version(change, other, version_object_in(core, other, VERSION_RETIRED));
         }
     }

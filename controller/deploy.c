@@ -88,7 +88,7 @@ static int check_body(const struct deploy *deploy, struct err *err)
                  LIMIT_NAME_LEN);
         return rc;
     }
-    if (strlen(deploy->sql) > LIMIT_SQL_LEN) {
+    if (strlen(deploy->sql) > (size_t)LIMIT_SQL_LEN) {
         return err_set(err, KE_LIMIT, "the definition has %zu bytes, at most %d are allowed",
                        strlen(deploy->sql), LIMIT_SQL_LEN);
     }

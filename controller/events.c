@@ -56,9 +56,8 @@ static void on_opened(struct core *core, struct core_version *version, const jso
         err_hint(&err, "kappa replay %s makes a new version from the log",
                  version->processor->name);
         version_fail(core, version, &err);
-    } else if (version->state == VERSION_PLANNED) {
-        (void)version_move_self(core, version, VERSION_REPLAYING, NULL);
-    } else if (version->state == VERSION_CATCHING_UP && !lag_past_target(&version->lag)) {
+    } else if (version->state == VERSION_PLANNED ||
+               (version->state == VERSION_CATCHING_UP && !lag_past_target(&version->lag))) {
         (void)version_move_self(core, version, VERSION_REPLAYING, NULL);
     } else if (version->state == VERSION_PAUSED) {
         child_send_word(core, child, "pause");

@@ -346,17 +346,13 @@ void core_request(struct core *core, void *request, const char *verb, const char
     struct ask ask = {
         .core = core, .request = request, .name = processor, .number = version, .body = body};
     const struct ask_row *row = find_row(verb);
-    int rc = 0;
     if (core->stopping) {
-        rc = err_set(&err, KE_CLOSED, "the server is shutting down");
+        (void)err_set(&err, KE_CLOSED, "the server is shutting down");
     } else if (row == NULL) {
-        rc = err_set(&err, KE_INVALID, "there is no call '%s'", verb);
-    } else {
-        rc = resolve(&ask, row, &err);
-    }
-    if (rc != 0) {
-        refuse(&ask, &err);
+        (void)err_set(&err, KE_INVALID, "there is no call '%s'", verb);
+    } else if (resolve(&ask, row, &err) == 0) {
+        row->fn(&ask);
         return;
     }
-    row->fn(&ask);
+    refuse(&ask, &err);
 }

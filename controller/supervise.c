@@ -9,6 +9,7 @@
 #include "base/trace.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,6 +30,7 @@ struct process {
     size_t queued; /* bytes written and not yet taken */
     int status;
     int signal;
+    bool killed;   /* nothing it still says counts */
     bool ended;    /* the process */
     bool read_all; /* its stdout */
     bool in_closed;
@@ -139,19 +141,29 @@ static void process_kill(struct process *process)
     }
 }
 
+/* For breaking the protocol: said once. */
+static void process_punish(struct process *process, const char *why)
+{
+    if (!process->killed) {
+        trace(TRACE_ERROR, "the worker of %s %s: killed", process->name, why);
+        process->killed = true;
+        process_kill(process);
+    }
+}
+
 /* ---- What it says ---- */
 
 static void take_line(struct process *process, const char *text, size_t len)
 {
-    struct err err = {0};
-    json_t *event = json_parse(text, len, &err);
-    if (event == NULL || !json_is_object(event)) {
-        trace(TRACE_ERROR, "the worker of %s speaks no JSON (%s): killed; it said: %.*s",
-              process->name, err.text, (int)(len < 200 ? len : 200), text);
-        process_kill(process);
-    } else {
+    json_t *event = json_parse(text, len, NULL);
+    if (json_is_object(event)) {
         const struct supervise_options *options = &process->supervise->options;
         options->event(options->ctx, process->worker, event);
+    } else {
+        char why[160];
+        (void)snprintf(why, sizeof why, "speaks no JSON (\"%.*s\")", (int)(len < 80 ? len : 80),
+                       text);
+        process_punish(process, why);
     }
     json_decref(event);
 }
@@ -166,7 +178,7 @@ static void take_lines(struct process *process)
             break;
         }
         size_t len = (size_t)(end - (data + done));
-        if (len > 0) {
+        if (len > 0 && !process->killed) {
             take_line(process, data + done, len);
         }
         done += len + 1;
@@ -174,10 +186,8 @@ static void take_lines(struct process *process)
     memmove(process->line.data, process->line.data + done, process->line.len - done);
     process->line.len -= done;
     if (process->line.len > LIMIT_MESSAGE_BYTES) {
-        trace(TRACE_ERROR, "the worker of %s sends a line of more than %d bytes: killed",
-              process->name, LIMIT_MESSAGE_BYTES);
         buf_reset(&process->line);
-        process_kill(process);
+        process_punish(process, "sends a line longer than a message may be");
     }
 }
 
@@ -236,8 +246,7 @@ void supervise_send(struct supervise *supervise, uint64_t worker, const json_t *
     if (rc != 0) {
         on_written(&message->request, rc);
     } else if (process->queued > SUPERVISE_QUEUE_MAX) {
-        trace(TRACE_ERROR, "the worker of %s reads nothing: killed", process->name);
-        process_kill(process);
+        process_punish(process, "reads nothing");
     }
 }
 

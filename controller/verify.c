@@ -3,7 +3,8 @@
  *
  *     job      cut and digests of the version, as committed now
  *     worker   a scratch worker runs from the version's start to exactly that cut
- *     at_cut   digests per source are compared, the request is answered
+ *     at_cut   digests per source are compared; the next progress tells how many records it took,
+ *              and the request is answered
  *     exit     the scratch directory is removed
  *
  * A scratch worker that ends early ends the verify: it is not started again. A verify is not in the
@@ -25,10 +26,11 @@ struct core_verify {
     struct core_ops ops;      /* a copy: the job may outlive the core */
     char *processor;          /* owned */
     uint32_t version;
-    char *dir;       /* below versions/; owned */
-    json_t *open;    /* the first message, without `until`; owned until the start */
-    json_t *digest;  /* of the version; owned; from the job */
-    json_t *records; /* of the last progress; owned or NULL */
+    char *dir;      /* below versions/; owned */
+    json_t *open;   /* the first message, without `until`; owned until the start */
+    json_t *digest; /* of the version; owned; from the job */
+    json_t *at_cut; /* the worker's answer; owned, NULL until then */
+    double seconds; /* that it took */
     int64_t started_us;
     struct child child;
     bool asked; /* the job is done */
@@ -42,7 +44,7 @@ static void verify_free(struct core_verify *verify)
     free(verify->dir);
     json_decref(verify->open);
     json_decref(verify->digest);
-    json_decref(verify->records);
+    json_decref(verify->at_cut);
     child_free(&verify->child);
     free(verify);
 }
@@ -158,18 +160,17 @@ static bool same_digests(const struct core_verify *verify, const json_t *replaye
     return true;
 }
 
-static void verify_at_cut(struct core *core, struct core_verify *verify, const json_t *event)
+static void verify_finish(struct core *core, struct core_verify *verify, int64_t records)
 {
     json_t *cut = cut_of(verify->digest);
-    bool there = json_equal(cut, json_object_get(event, "cut")) != 0;
+    bool there = json_equal(cut, json_object_get(verify->at_cut, "cut")) != 0;
     json_decref(cut);
-    bool same = there && same_digests(verify, json_object_get(event, "sources"));
-    double seconds = (double)(core_now_us(core) - verify->started_us) / 1e6;
-    json_t *body =
-        json_pack("{s:b, s:O?, s:s, s:s, s:O?, s:f}", "verified", same, "cut",
-                  json_object_get(verify->digest, "cut"), "digest",
-                  json_text(verify->digest, "digest", ""), "replayed_digest",
-                  json_text(event, "digest", ""), "records", verify->records, "seconds", seconds);
+    bool same = there && same_digests(verify, json_object_get(verify->at_cut, "sources"));
+    json_t *body = json_pack("{s:b, s:O?, s:s, s:s, s:I, s:f}", "verified", same, "cut",
+                             json_object_get(verify->digest, "cut"), "digest",
+                             json_text(verify->digest, "digest", ""), "replayed_digest",
+                             json_text(verify->at_cut, "digest", ""), "records",
+                             (json_int_t)records, "seconds", verify->seconds);
     ASSERT(body != NULL);
     trace(same ? TRACE_INFO : TRACE_ERROR, "%s v%u: replayed again, its digest is %s",
           verify->processor, verify->version, same ? "the same" : "DIFFERENT");
@@ -182,15 +183,15 @@ void verify_event(struct core *core, struct core_verify *verify, const json_t *e
     const char *word = json_text(event, "is", "");
     if (strcmp(word, "opened") == 0) {
         verify->child.phase = CHILD_OPEN;
-    } else if (strcmp(word, "progress") == 0) {
-        json_decref(verify->records);
-        verify->records = json_incref(json_object_get(event, "records"));
+    } else if (strcmp(word, "progress") == 0 && verify->at_cut != NULL && verify->request != NULL) {
+        verify_finish(core, verify, json_int(event, "records", 0));
     } else if (strcmp(word, "failed") == 0) {
         error_from_json(json_object_get(event, "error"), &verify->child.said);
         err_prefix(&verify->child.said, "the replay for verifying");
         verify_answer(core, verify, NULL, &verify->child.said);
-    } else if (strcmp(word, "at_cut") == 0 && verify->request != NULL) {
-        verify_at_cut(core, verify, event);
+    } else if (strcmp(word, "at_cut") == 0 && verify->at_cut == NULL) {
+        verify->at_cut = json_incref((json_t *)(uintptr_t)event);
+        verify->seconds = (double)(core_now_us(core) - verify->started_us) / 1e6;
     }
 }
 

@@ -120,14 +120,15 @@ static bool take_woken(struct shard *shard)
 /* Commits must not wait for records that may not come. */
 static int read_timeout(struct shard *shard, int timeout_ms)
 {
-    if (take_woken(shard) || (shard->dirty && shard->serving)) {
+    if (take_woken(shard)) {
         return 0;
     }
     if (!shard->dirty) {
         return timeout_ms;
     }
+    int64_t pace = shard->serving ? SERVING_COMMIT_US : END_COMMIT_US;
     int64_t due = i64_min(shard->dirty_us + BEHIND_COMMIT_US,
-                          i64_max(shard->commit_last_us + END_COMMIT_US, shard->dirty_us));
+                          i64_max(shard->commit_began_us + pace, shard->dirty_us));
     int64_t left_ms = (i64_max(due - now_us(shard), 0) + 999) / 1000;
     return (int)i64_min(timeout_ms, left_ms);
 }
@@ -345,8 +346,8 @@ static void commit_done(struct shard *shard, int64_t started)
     }
     store_sizes(shard->store, &shard->file_bytes, &shard->used_bytes);
     shard->dirty = false;
-    shard->commit_last_us = now_us(shard);
-    shard->commit_spent_us = shard->commit_last_us - started;
+    shard->commit_began_us = started;
+    shard->commit_spent_us = now_us(shard) - started;
     shard->commit_us += u64_from_i64(i64_max(shard->commit_spent_us, 0));
     shard->commit_us_max = i64_max(shard->commit_us_max, shard->commit_spent_us);
     shard->commits++;
@@ -377,18 +378,17 @@ static bool commit_due(const struct shard *shard, bool idle)
     if (!shard->dirty) {
         return false;
     }
-    if (idle) {
-        return true;
-    }
     int64_t now = now_us(shard);
     int64_t unwritten_us = now - shard->dirty_us;
+    int64_t since_last_us = now - shard->commit_began_us;
     if (shard->serving) {
-        int64_t bound = i64_max(SERVING_COMMIT_US, 3 * shard->commit_spent_us);
-        if (unwritten_us >= i64_min(bound, BEHIND_COMMIT_US)) {
+        int64_t bound = i64_max(SERVING_COMMIT_US, shard->commit_spent_us);
+        if (unwritten_us >= i64_min(bound, BEHIND_COMMIT_US) ||
+            (idle && since_last_us >= SERVING_COMMIT_US)) {
             return true;
         }
-    } else if (unwritten_us >= BEHIND_COMMIT_US || (now - shard->commit_last_us >= END_COMMIT_US &&
-                                                    !shard->pending.first && all_at_end(shard))) {
+    } else if (idle || unwritten_us >= BEHIND_COMMIT_US ||
+               (since_last_us >= END_COMMIT_US && !shard->pending.first && all_at_end(shard))) {
         return true;
     }
     struct processor_stats stats;

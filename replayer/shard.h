@@ -19,11 +19,11 @@
  *
  * Commits come at the end of a step when something was applied (records, or a position moved over
  * a hole) and
- *     serving:  nothing more is readable now, or 4 ms have passed since the first unwritten record
- *               (or three times the last commit, when that is longer: a slow disk must not eat the
- *               whole thread);
+ *     serving:  nothing more is readable now and the last commit began 4 ms ago; or 4 ms have
+ *               passed since the first unwritten record (or as long as the last commit took: a
+ *               slow disk must not eat the whole thread);
  *     else:     nothing more is readable now; or the end was reached and 100 ms have passed since
- *               the last commit; or 2 s have passed since the first unwritten record;
+ *               the last commit began; or 2 s have passed since the first unwritten record;
  *     always:   the processor's dirty bytes reach half its budget; before held, at_cut and paused
  *               are reported; before an error of the log is returned; at shard_close with `drain`.
  *

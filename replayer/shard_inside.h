@@ -49,7 +49,7 @@ struct shard {
 
     bool dirty;              /* something was applied since the last commit */
     int64_t dirty_us;        /* when it first was */
-    int64_t commit_last_us;  /* when the last commit ended */
+    int64_t commit_began_us; /* when the last commit began */
     int64_t commit_spent_us; /* how long it took */
     uint64_t commits;
     uint64_t commit_us;

@@ -6,14 +6,16 @@
 #include "cli/place.h"
 
 #include <inttypes.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 json_t *call_body(void)
 {
-    const char *user = getenv("USER");
-    json_t *name = user == NULL ? NULL : json_string(user);
+    const struct passwd *entry = getpwuid(geteuid());
+    json_t *name = entry == NULL ? NULL : json_string(entry->pw_name);
     return json_pack("{s:o}", "who", name != NULL ? name : json_string("cli"));
 }
 

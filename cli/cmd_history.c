@@ -40,7 +40,7 @@ static void digest_cell(struct out_table *table, const json_t *receipt, const ch
     }
 }
 
-static void history_text(const json_t *receipts, struct buf *out)
+static void history_text(const struct cli *cli, const json_t *receipts, struct buf *out)
 {
     static const char *const titles[] = {"EPOCH",      "TIME",       "SWAP", "WHY",
                                          "OLD DIGEST", "NEW DIGEST", "HOLD"};
@@ -53,7 +53,7 @@ static void history_text(const json_t *receipts, struct buf *out)
     const json_t *receipt;
     json_array_foreach (receipts, i, receipt) {
         int64_t old = json_int(receipt, "old", 0);
-        char from[24] = "-";
+        char from[24] = "none";
         if (old != 0) {
             (void)snprintf(from, sizeof from, "v%" PRId64, old);
         }
@@ -65,7 +65,7 @@ static void history_text(const json_t *receipts, struct buf *out)
         digest_cell(&table, receipt, "new_digest");
         out_table_cellf(&table, "%.1f ms", json_number(receipt, "hold_ms", 0));
     }
-    out_table_end(&table, true, out);
+    out_table_end(&table, cli->colour, out);
 }
 
 static int history_run(struct cli *cli, struct err *err)
@@ -94,7 +94,7 @@ static int history_run(struct cli *cli, struct err *err)
         buf_printf(&text, "%s has not been swapped yet\n", cli->args[0]);
         rc = out_write(&text, err);
     } else {
-        history_text(receipts, &text);
+        history_text(cli, receipts, &text);
         rc = out_write(&text, err);
     }
     json_decref(answer);

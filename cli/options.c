@@ -234,9 +234,14 @@ int options_parse(int argc, char **argv, struct cli *cli, struct err *err)
         return check_output(cli, err);
     }
     int at = optind;
-    if (at == argc) {
+    if (at == argc && cli_option(cli, "help") != NULL) {
         become(cli, "help", argv + argc, 0);
         return check_output(cli, err);
+    }
+    if (at == argc) {
+        rc = err_set(err, KE_INVALID, "which command?");
+        err_hint(err, "`kappa help` lists them; `kappa help COMMAND` says more");
+        return rc;
     }
     int words = 0;
     cli->entry = options_find(argv[at], at + 1 < argc ? argv[at + 1] : NULL, &words);

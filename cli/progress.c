@@ -82,8 +82,8 @@ static void head_line(const char *processor, const json_t *version, char *line, 
     char eta[OUT_NUMBER_LEN];
     int64_t lag_records = json_int(version, "lag", -1);
     (void)out_short(json_number(version, "rate", 0), rate);
-    (void)out_seconds(json_object_get(version, "lag_seconds"), behind);
-    (void)out_seconds(json_object_get(version, "eta_seconds"), eta);
+    (void)out_brief(json_object_get(version, "lag_seconds"), behind);
+    (void)out_brief(json_object_get(version, "eta_seconds"), eta);
     (void)snprintf(line, size, "%s v%" PRId64 " %s  %s records/s  lag %s (%s)  ETA %s", processor,
                    json_int(version, "version", 0), json_text(version, "state", "?"), rate,
                    lag_records < 0 ? "?" : out_short((double)lag_records, lag), behind, eta);

@@ -96,7 +96,8 @@ static void start_shard(struct worker *w, uint32_t index, struct shard_source *s
                                     .sources = sources,
                                     .source_count = count,
                                     .building = version_dir_building(w->dir),
-                                    .cache_bytes = w->open.cache_bytes / w->open.shards,
+                                    .cache_bytes =
+                                        (w->open.cache_bytes + w->open.shards - 1) / w->open.shards,
                                     .batch_records = w->open.batch_records,
                                     .clock = clock_real(),
                                     .fail_point = fail_here};

@@ -189,7 +189,8 @@ static void run_with_holds(struct fixture_log *log, uint64_t round)
     struct rig_options options = {.shards = 1 + (uint32_t)prng_below(&prng, RIG_SHARDS_MAX),
                                   .batch_records = 1 + (uint32_t)prng_below(&prng, 200),
                                   .cache_bytes = 1 + prng_below(&prng, 100000),
-                                  .keep_bytes = prng_below(&prng, 3) ? 0 : 1 + prng_below(&prng, 3000),
+                                  .keep_bytes =
+                                      prng_below(&prng, 3) ? 0 : 1 + prng_below(&prng, 3000),
                                   .crash = prng_below(&prng, 2) ? 40 : 0,
                                   .serving = prng_below(&prng, 2) == 1};
     log->errors = prng_below(&prng, 3) == 0 ? 20 : 0;

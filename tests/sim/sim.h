@@ -1,0 +1,133 @@
+/* The simulator: the whole platform in one thread, its clock and its crashes owned by a seed.
+ *
+ * Real: the brain (controller/core.h), the catalog, shards with processor and store (replayer/shard.h), version
+ * directories, the reader (serve/reader.h). Modelled: processes and pipes (queues that the scheduler empties in
+ * any order that pipes allow), the clock, the log (log/log_memory.c).
+ *
+ * A run: v1 (with a bug) goes live while records arrive, v2 is deployed, replayed and swapped in, rolled back,
+ * swapped in again; at any commit, message or moment a worker, the controller or the whole machine may die. Checked
+ * throughout: reads never fail and never go back. Checked at the end: every row against a naive model of the log,
+ * every digest against a replay with other shards, batches and caches. */
+#ifndef KAPPA_TESTS_SIM_H
+#define KAPPA_TESTS_SIM_H
+
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "base/prng.h"
+#include "controller/core.h"
+#include "log/log.h"
+#include "replayer/shard.h"
+#include "replayer/version_dir.h"
+#include "replayer/worker_protocol.h"
+#include "serve/reader.h"
+#include "table/catalog.h"
+
+#define SIM_TOPIC          "events"
+#define SIM_TABLE          "features"
+#define SIM_PARTITIONS_MAX 4
+#define SIM_RECORDS_MAX    6000
+#define SIM_USERS_MAX      12
+#define SIM_PRODUCTS       16
+
+/* A record as the model sees it. */
+struct sim_record {
+    uint32_t partition;
+    bool bad; /* goes to dead */
+    uint32_t user;
+    uint32_t type; /* 0 view, 1 click, 2 purchase */
+    uint32_t product;
+    double amount;
+    int64_t time_ms;
+};
+
+/* A worker process. */
+struct sim_worker {
+    struct sim_worker *next;
+    uint64_t id;
+    struct worker_open open;
+    struct plan *plan;
+    struct version_dir *dir;
+    struct shard **shards; /* opened ones */
+    char **shard_dirs;
+    struct shard_source *sources;
+    uint32_t shard_count;
+    bool opened;
+    bool gone;       /* exited or killed; freed when its channel is read out */
+    bool died;       /* at a fail point of a commit: to be killed */
+    uint64_t run_to; /* id + 1 of a run_to under way, 0 none */
+    bool progress_pending;
+    json_t *inbox;  /* commands on their way */
+    json_t *outbox; /* events on their way; {"exit":status,"signal":n} is the last */
+    struct sim *sim;
+};
+
+struct sim {
+    uint64_t seed;
+    struct prng prng;
+    bool verbose;
+    char dir[256];
+    char boot_id[64]; /* changes when the machine dies */
+    uint32_t boots;
+    int64_t now_us;
+    struct clock_ops clock;
+
+    struct log *log;
+    struct log_writer *writer;
+    uint32_t partitions;
+    uint32_t users;
+    struct sim_record records[SIM_RECORDS_MAX];
+    uint32_t record_count;
+    int64_t offsets[SIM_PARTITIONS_MAX]; /* records in each partition */
+    int64_t event_ms;
+
+    struct catalog *catalog;
+    struct core *core;
+    bool core_dead; /* it met a fail point */
+    json_t *log_config;
+    struct reader *reader;
+    struct sim_worker *workers;
+    struct core_job *jobs[16];
+    uint32_t job_count;
+
+    bool crashes;          /* allowed now */
+    uint32_t crash_count;  /* so far */
+    uint32_t commit_count; /* of stores and catalog */
+
+    /* The request under way. */
+    bool asked;
+    bool answered;
+    struct err answer;
+    json_t *answer_body;
+
+    /* What readers have seen. */
+    uint64_t epoch_seen;
+    int64_t cut_seen[SIM_PARTITIONS_MAX];
+    uint64_t reads;
+};
+
+/* Ends the run with what is wrong and how to see it again. */
+_Noreturn void sim_fail(const struct sim *sim, const char *format, ...) printf_like(2, 3);
+bool sim_chance(struct sim *sim, uint64_t in);
+
+/* sim_worker.c: a process with its pipes. */
+struct sim_worker *sim_worker_new(struct sim *sim, uint64_t id);
+/* Takes one command from the inbox, if there is one. */
+void sim_worker_deliver(struct sim_worker *worker);
+/* One step of one of its shards. */
+void sim_worker_step(struct sim_worker *worker);
+/* End of its stdin: drains and exits. */
+void sim_worker_end(struct sim_worker *worker);
+/* kill -9. */
+void sim_worker_kill(struct sim_worker *worker);
+void sim_worker_free(struct sim_worker *worker);
+
+/* sim_check.c */
+const char *sim_definition(bool right);
+void sim_produce(struct sim *sim, uint32_t count);
+/* One read as a user makes it: must not fail once something serves, and not go back. */
+void sim_read(struct sim *sim);
+/* The serving table against the naive model, and all digests against a replay. */
+void sim_check_all(struct sim *sim);
+
+#endif

@@ -248,8 +248,7 @@ static int env_make(const char *dir, bool create, size_t map_bytes, struct env *
     }
     env->device = st.st_dev;
     env->inode = st.st_ino;
-    int dead = 0;
-    (void)mdb_reader_check(env->mdb, &dead); /* slots of readers that were killed pin pages */
+    (void)env_reader_check(env);
     env->next = registry;
     registry = env;
     *out = env;

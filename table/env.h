@@ -66,6 +66,9 @@ int env_grow(struct env *env, struct err *err) must_check;
 /* From now on the map keeps its size: when it is full, writing fails with LIMIT. */
 void env_fix_map(struct env *env);
 
+/* Frees the slots of readers that died; returns how many. */
+int env_reader_check(struct env *env);
+
 /* on: commits do not sync (a version under construction). */
 void env_set_nosync(struct env *env, bool on);
 int env_sync(struct env *env, struct err *err) must_check;

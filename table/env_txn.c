@@ -77,6 +77,12 @@ void env_fix_map(struct env *env)
     env->fixed_map = true;
 }
 
+int env_reader_check(struct env *env)
+{
+    int dead = 0;
+    return mdb_reader_check(env->mdb, &dead) == 0 ? dead : 0;
+}
+
 /* ---- reading */
 
 /* A counted transaction, or a code of LMDB. */
@@ -137,13 +143,12 @@ int env_read_begin(struct env *env, MDB_txn **out, struct err *err)
             return 0;
         }
         read_leave(env, NULL);
-        int dead = 0;
         if (rc == MDB_MAP_RESIZED) {
             int code = env_remap(env, 0, seen, err);
             if (code != 0) {
                 return code;
             }
-        } else if (rc != MDB_READERS_FULL || mdb_reader_check(env->mdb, &dead) != 0 || dead == 0) {
+        } else if (rc != MDB_READERS_FULL || env_reader_check(env) == 0) {
             break;
         }
     }
@@ -207,8 +212,7 @@ static int after_failure(struct env *env, int rc, const char *what, struct err *
         return env_error(env, rc, what, err);
     }
     /* Pages that a killed reader held back may be room enough. */
-    int dead = 0;
-    if (mdb_reader_check(env->mdb, &dead) != 0 || dead == 0) {
+    if (env_reader_check(env) == 0) {
         int code = env_grow(env, err);
         if (code != 0) {
             return code;

@@ -20,6 +20,9 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#define READER_CHECK_EVERY 256  /* commits */
+#define STORE_PAGE_BYTES   4096 /* LMDB takes the system's page size */
+
 /* ---- opening */
 
 static int lock_take(struct store *store, const char *dir, struct err *err)
@@ -268,6 +271,12 @@ void store_sizes(const struct store *store, uint64_t *file_bytes, uint64_t *used
     *used_bytes = store->used_bytes;
 }
 
+size_t store_commit_bytes(const struct store *store, uint64_t rows)
+{
+    uint64_t pages = store->used_bytes / STORE_PAGE_BYTES;
+    return (size_t)((rows < pages ? rows : pages) * STORE_PAGE_BYTES);
+}
+
 struct digest store_digest_sum(const struct store_source *source, uint32_t table_count)
 {
     struct digest sum = {0};
@@ -327,6 +336,9 @@ static int begin(struct store *store, struct err *err)
     ASSERT(store->txn == NULL);
     ASSERT_CMP(store->touched_count, ==, 0);
     load_end(store);
+    if (store->seq % READER_CHECK_EVERY == 0) {
+        env_reader_check(store->env); /* killed readers hold pages back, and the file grows */
+    }
     int rc = env_write_begin(store->env, &store->txn, err);
     if (rc != 0) {
         store->txn = NULL;

@@ -77,6 +77,12 @@ int store_seal(struct store *store, struct err *err) must_check;
 /* Sizes for status: bytes of the file, and of pages in use. */
 void store_sizes(const struct store *store, uint64_t *file_bytes, uint64_t *used_bytes);
 
+/* About the memory that a commit of this many changed rows takes: LMDB copies each page it changes,
+ * keeps the copies until the commit, and keeps their memory for the next one. Rows that are changed
+ * at random lie on a page each, until there are as many as the table has pages. Above 512 MiB it
+ * spills, and the file grows by what was changed: commit before that. */
+size_t store_commit_bytes(const struct store *store, uint64_t rows);
+
 /* Adds up the digest of a source over its tables into one (for receipts), order of tables fixed. */
 struct digest store_digest_sum(const struct store_source *source, uint32_t table_count);
 

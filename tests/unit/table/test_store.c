@@ -89,6 +89,8 @@ static void random_commits(bool building)
     store_sizes(store, &file, &used);
     assert_true(used > 0);
     assert_true(used <= file);
+    assert_int_equal(store_commit_bytes(store, 2), 8192);
+    assert_int_equal(store_commit_bytes(store, UINT64_MAX), used);
     assert_true(grown > 0 || !building);
     store_close(store);
     model_free(&model);

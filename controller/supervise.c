@@ -1,8 +1,9 @@
 /* Worker processes over libuv. Own header: supervise.h.
  *
- * A child is a process handle and two pipes. It is reported as exited when the process has ended AND
- * its stdout has been read to the end, so that its last words (`failed`) come first. It is freed
- * when all three handles are closed. */
+ * A child is a process handle, two pipes and a timer. It is reported as exited when the process has
+ * ended AND its stdout has been read to the end, so that its last words (`failed`) come first; the
+ * end of stdout is waited for LAST_WORDS_MS at most, since a grandchild might hold it open. It is
+ * freed when all handles are closed. */
 #include "controller/supervise.h"
 
 #include "base/limits.h"
@@ -16,6 +17,7 @@
 #include <uv.h>
 
 #define PROCESS_MAGIC 0x50726F63U
+#define LAST_WORDS_MS 500
 
 struct process {
     uint32_t magic;
@@ -26,6 +28,7 @@ struct process {
     uv_process_t handle;
     uv_pipe_t in;  /* its stdin */
     uv_pipe_t out; /* its stdout */
+    uv_timer_t last_words;
     struct buf line;
     size_t queued; /* bytes written and not yet taken */
     int status;
@@ -112,17 +115,30 @@ static void close_in(struct process *process)
     }
 }
 
+static void close_all(struct process *process)
+{
+    close_in(process);
+    uv_close((uv_handle_t *)&process->out, on_closed);
+    uv_close((uv_handle_t *)&process->last_words, on_closed);
+    uv_close((uv_handle_t *)&process->handle, on_closed);
+}
+
 /* Both ends reached: tells, and lets go. */
 static void maybe_exited(struct process *process)
 {
     if (!process->ended || !process->read_all) {
         return;
     }
-    close_in(process);
-    uv_close((uv_handle_t *)&process->out, on_closed);
-    uv_close((uv_handle_t *)&process->handle, on_closed);
+    close_all(process);
     const struct supervise_options *options = &process->supervise->options;
     options->exited(options->ctx, process->worker, process->status, process->signal);
+}
+
+static void on_last_words(uv_timer_t *timer)
+{
+    struct process *process = process_of((uv_handle_t *)timer);
+    process->read_all = true;
+    maybe_exited(process);
 }
 
 static void on_end(uv_process_t *handle, int64_t status, int signal)
@@ -131,6 +147,10 @@ static void on_end(uv_process_t *handle, int64_t status, int signal)
     process->ended = true;
     process->status = (int)status;
     process->signal = signal;
+    if (!process->read_all) {
+        int rc = uv_timer_start(&process->last_words, on_last_words, LAST_WORDS_MS, 0);
+        ASSERT_CMP(rc, ==, 0);
+    }
     maybe_exited(process);
 }
 
@@ -301,6 +321,8 @@ int supervise_start(struct supervise *supervise, uint64_t worker, const char *na
     ASSERT(rc == 0);
     rc = uv_pipe_init(loop, &process->out, 0);
     ASSERT(rc == 0);
+    rc = uv_timer_init(loop, &process->last_words);
+    ASSERT(rc == 0);
     uv_stdio_container_t stdio[3] = {
         {.flags = (uv_stdio_flags)(UV_CREATE_PIPE | UV_READABLE_PIPE),
          .data.stream = (uv_stream_t *)&process->in},
@@ -316,12 +338,11 @@ int supervise_start(struct supervise *supervise, uint64_t worker, const char *na
     rc = uv_spawn(loop, &process->handle, &options);
     init_handle(process, (uv_handle_t *)&process->in);
     init_handle(process, (uv_handle_t *)&process->out);
+    init_handle(process, (uv_handle_t *)&process->last_words);
     init_handle(process, (uv_handle_t *)&process->handle);
     if (rc != 0) {
         process->worker = 0; /* nobody's any more */
-        close_in(process);
-        uv_close((uv_handle_t *)&process->out, on_closed);
-        uv_close((uv_handle_t *)&process->handle, on_closed);
+        close_all(process);
         return err_set(err, KE_IO, "cannot start a worker process: %s", uv_strerror(rc));
     }
     rc = uv_read_start((uv_stream_t *)&process->out, on_alloc, on_read);

@@ -126,8 +126,21 @@ static void test_kill(void **unused)
 {
     (void)unused;
     struct heard heard;
-    run_script(&heard, "trap '' TERM INT; while :; do sleep 1; done", true, true);
+    run_script(&heard, "trap '' TERM INT; echo; exec cat /dev/zero >/dev/null", true, true);
     assert_int_equal(heard.signal, 9);
+    heard_close(&heard);
+}
+
+/* A grandchild that holds its stdout does not hold up the news of its end. */
+static void test_grandchild(void **unused)
+{
+    (void)unused;
+    struct heard heard;
+    time_t before = time(NULL);
+    run_script(&heard, "sleep 5 2>/dev/null & echo '{}'; exit 4", false, false);
+    assert_true(time(NULL) - before < 4);
+    assert_int_equal(heard.status, 4);
+    assert_int_equal(json_array_size(heard.events), 1);
     heard_close(&heard);
 }
 
@@ -135,9 +148,9 @@ static void test_nonsense_is_killed(void **unused)
 {
     (void)unused;
     static const char *const scripts[] = {
-        "echo 'Segmentation fault'; cat >/dev/null; sleep 100",
-        "echo '[1,2]'; sleep 100",
-        "head -c 3000000 /dev/zero | tr '\\0' x; sleep 100",
+        "echo 'Segmentation fault'; exec sleep 100",
+        "echo '[1,2]'; exec sleep 100",
+        "head -c 3000000 /dev/zero | tr '\\0' x; exec sleep 100",
     };
     for (size_t i = 0; i < array_len(scripts); i++) {
         struct heard heard;
@@ -264,6 +277,7 @@ int main(void)
         cmocka_unit_test(test_talks_and_ends),
         cmocka_unit_test(test_last_words_come_first),
         cmocka_unit_test(test_kill),
+        cmocka_unit_test(test_grandchild),
         cmocka_unit_test(test_nonsense_is_killed),
         cmocka_unit_test(test_deaf_worker_is_killed),
         cmocka_unit_test(test_program_that_is_not_there),

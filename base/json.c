@@ -78,62 +78,64 @@ static int append_chunk(const char *data, size_t len, void *ctx)
     return 0;
 }
 
-/* Copies a number, a real with as few digits as give the same double. Returns the length, which is
- * at most len. */
-static size_t number_shorten(char *out, const char *number, size_t len)
+static void write_scalar(struct buf *buf, const json_t *value)
 {
-    char text[40];
-    if (len >= 17 && len < sizeof text - 2 && memchr(number, '.', len) != NULL) {
-        double exact = strtod(number, NULL);
-        for (int digits = 15; digits < 17; digits++) {
-            (void)snprintf(text, sizeof text, "%.*g", digits, exact);
-            if (strpbrk(text, ".e") == NULL) {
-                (void)snprintf(text + strlen(text), sizeof ".0", ".0"); /* it stays a real */
-            }
-            size_t short_len = strlen(text);
-            if (strtod(text, NULL) == exact && short_len < len) {
-                memcpy(out, text, short_len); /* NOLINT: within a longer text */
-                return short_len;
-            }
-        }
-    }
-    memmove(out, number, len);
-    return len;
+    int rc = json_dump_callback(value, append_chunk, buf, JSON_COMPACT | JSON_ENCODE_ANY);
+    ASSERT(rc == 0);
 }
 
-/* jansson writes reals with 17 digits: 0.1 as 0.10000000000000001. Rewrites the text behind `from`
- * in place. */
-static void reals_shorten(struct buf *buf, size_t from)
+/* The shortest digits that read back as the same double (jansson writes 17, as in
+ * 356.68000000000001). With a point or exponent, so that it stays a real number to readers. */
+static void write_real(struct buf *buf, double value)
 {
-    char *out = (char *)buf->data + from;
-    const char *at = out;
-    const char *end = (const char *)buf->data + buf->len;
-    bool in_string = false;
-    while (at < end) {
-        char c = *at;
-        if (!in_string && (c == '-' || (c >= '0' && c <= '9'))) {
-            size_t len = strspn(at, "-+.eE0123456789");
-            out += number_shorten(out, at, len);
-            at += len;
-            continue;
+    char text[40];
+    for (int digits = 15; digits <= 17; digits++) {
+        (void)snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value) {
+            break;
         }
-        if (c == '"') {
-            in_string = !in_string;
-        } else if (c == '\\') {
-            *out++ = *at++; /* what follows is no quote */
-        }
-        *out++ = *at++;
     }
-    buf->len = (size_t)(out - (char *)buf->data);
-    buf->data[buf->len] = '\0';
+    buf_append_text(buf, text);
+    if (strpbrk(text, ".e") == NULL) {
+        buf_append_text(buf, ".0");
+    }
+}
+
+/* NOLINTNEXTLINE(misc-no-recursion): values come from json_parse (LIMIT_JSON_DEPTH) or our own code */
+static void write_value(struct buf *buf, const json_t *value, unsigned depth)
+{
+    ASSERT_CMP(depth, <=, LIMIT_JSON_DEPTH + 8);
+    if (json_is_real(value)) {
+        write_real(buf, json_real_value(value));
+    } else if (json_is_array(value)) {
+        for (size_t i = 0; i < json_array_size(value); i++) {
+            buf_append_u8(buf, i == 0 ? '[' : ',');
+            write_value(buf, json_array_get(value, i), depth + 1);
+        }
+        buf_append_text(buf, json_array_size(value) == 0 ? "[]" : "]");
+    } else if (json_is_object(value)) {
+        const char *name;
+        const json_t *member;
+        char before = '{';
+        json_object_foreach ((json_t *)(uintptr_t)value, name, member) {
+            json_t *text = json_string_nocheck(name);
+            ASSERT(text != NULL);
+            buf_append_u8(buf, (uint8_t)before);
+            write_scalar(buf, text);
+            json_decref(text);
+            buf_append_u8(buf, ':');
+            write_value(buf, member, depth + 1);
+            before = ',';
+        }
+        buf_append_text(buf, before == '{' ? "{}" : "}");
+    } else {
+        write_scalar(buf, value);
+    }
 }
 
 void json_write(struct buf *buf, const json_t *value)
 {
-    size_t from = buf->len;
-    int rc = json_dump_callback(value, append_chunk, buf, JSON_COMPACT | JSON_ENCODE_ANY);
-    ASSERT(rc == 0);
-    reals_shorten(buf, from);
+    write_value(buf, value, 0);
 }
 
 char *json_print(const json_t *value)

@@ -1,13 +1,15 @@
 /* The simulator: the whole platform in one thread, its clock and its crashes owned by a seed.
  *
- * Real: the brain (controller/core.h), the catalog, shards with processor and store (replayer/shard.h), version
- * directories, the reader (serve/reader.h). Modelled: processes and pipes (queues that the scheduler empties in
- * any order that pipes allow), the clock, the log (log/log_memory.c).
+ * Real: the brain (controller/core.h), the catalog, shards with processor and store
+ * (replayer/shard.h), version directories, the reader (serve/reader.h). Modelled: processes and
+ * pipes (queues that the scheduler empties in any order that pipes allow), the clock, the log
+ * (log/log_memory.c).
  *
- * A run: v1 (with a bug) goes live while records arrive, v2 is deployed, replayed and swapped in, rolled back,
- * swapped in again; at any commit, message or moment a worker, the controller or the whole machine may die. Checked
- * throughout: reads never fail and never go back. Checked at the end: every row against a naive model of the log,
- * every digest against a replay with other shards, batches and caches. */
+ * A run: v1 (with a bug) goes live while records arrive, v2 is deployed, replayed and swapped in,
+ * rolled back, swapped in again; at any commit, message or moment a worker, the controller or the
+ * whole machine may die. Checked throughout: reads never fail and never go back. Checked at the
+ * end: every row against a naive model of the log, every digest against a replay with other
+ * shards, batches and caches. */
 #ifndef KAPPA_TESTS_SIM_H
 #define KAPPA_TESTS_SIM_H
 

@@ -1,5 +1,6 @@
-/* What must hold in the simulator: the naive model of the table, reads that never go back, and digests that a replay
- * in another shape reproduces. The model is a loop over the records, written without looking at processor/. */
+/* What must hold in the simulator: the naive model of the table, reads that never go back, and
+ * digests that a replay in another shape reproduces. The model is a loop over the records, written
+ * without looking at processor/. */
 #include "tests/sim/sim.h"
 
 #include "base/limits.h"

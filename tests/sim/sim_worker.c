@@ -1,5 +1,5 @@
-/* A worker process of the simulator: real shards, modelled pipes. It does what replayer/worker.c does with
- * threads, one message or one step at a time. */
+/* A worker process of the simulator: real shards, modelled pipes. It does what replayer/worker.c
+ * does with threads, one message or one step at a time. */
 #include "tests/sim/sim.h"
 
 #include "base/limits.h"

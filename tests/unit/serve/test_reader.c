@@ -656,7 +656,7 @@ static void test_swaps_under_load(void **state)
     }
     for (uint32_t version = 2; version <= 30; version++) {
         make_version(&world, version, 100 + version);
-        serve(&world, version, version * 3);
+        serve(&world, version, (uint64_t)version * 3);
         drop_version(&world, version - 1, version % 2 == 0);
     }
     uint64_t reads = 0;

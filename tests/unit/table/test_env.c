@@ -309,12 +309,12 @@ static int container(const char *dir, int out, int hold)
         return 1;
     }
     int rc = env_read_begin(env, &txn, &fault);
-    char answer = rc == 0 ? '0' : rc == -KE_BUSY ? 'b' : '?';
-    if (rc == -KE_BUSY && strstr(fault.hint, "--pid") == NULL) {
-        answer = '?';
+    const char *answer = rc == 0 ? "0" : "?";
+    if (rc == -KE_BUSY && strstr(fault.hint, "--pid") != NULL) {
+        answer = "b";
     }
     char byte;
-    return write(out, &answer, 1) != 1 || read(hold, &byte, 1) != 0;
+    return write(out, answer, 1) != 1 || read(hold, &byte, 1) != 0;
 }
 
 /* A child that makes a namespace and waits for the container in it. */

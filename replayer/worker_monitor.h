@@ -18,8 +18,8 @@ struct worker_monitor;
 /* open and log are borrowed until stop; event_fd is written when there is a finding. */
 struct worker_monitor *worker_monitor_start(const struct worker_open *open, struct log *log,
                                             int event_fd);
-/* Tells where the sources stand while nothing reads (paused); NULL: they are being read. Offsets are
- * copied. */
+/* Tells where the sources stand while nothing reads (paused); NULL: they are being read. Offsets
+ * are copied. */
 void worker_monitor_resting(struct worker_monitor *monitor, const int64_t *next);
 /* True and *finding (RANGE_LOST, TOPIC_CHANGED) once something was found; *source: whose, or
  * UINT32_MAX. */

@@ -1,4 +1,5 @@
-/* One shard's thread inside a worker: carries out orders between steps and publishes how it stands.
+/* One shard's thread inside a worker: carries out orders between steps and publishes how it
+ * stands.
  *
  *     worker_shard_start -> worker_shard_order ... -> WORKER_STOP ordered, or it fails
  *     -> `closed` in the report -> worker_shard_join
@@ -8,8 +9,8 @@
  * one lock that is never held while anything slow happens. After each change that the main thread
  * waits for (opened, an order done, at the cut, closed) the event descriptor is written.
  *
- * Orders are numbered by the caller, ascending. done_seq says which was carried out last; at_cut_seq
- * names the run_to at whose cut the shard stands. */
+ * Orders are numbered by the caller, ascending. done_seq says which was carried out last;
+ * at_cut_seq names the run_to at whose cut the shard stands. */
 #ifndef KAPPA_REPLAYER_WORKER_SHARD_H
 #define KAPPA_REPLAYER_WORKER_SHARD_H
 

@@ -1,6 +1,7 @@
-/* A log for tests of the replayer, nastier than a real one: seeded holes, batches of odd sizes in odd
- * order, batches that only move the position, records delivered twice, passing errors, and memory that
- * is gone at the next call (a use of old records is a use after free). One topic, "events".
+/* A log for tests of the replayer, nastier than a real one: seeded holes, batches of odd sizes in
+ * odd order, batches that only move the position, records delivered twice, passing errors, and
+ * memory that is gone at the next call (a use of old records is a use after free). One topic,
+ * "events".
  *
  * Events are {"user","kind","amount","ts"}; some are not JSON at all. fixture_event tells what was
  * made, so that a test can count by itself. */

@@ -57,7 +57,7 @@ static void test_eta(void **state)
         {1000, 100, 200, CATCHUP_NEVER},
         {1000, 0, 0, CATCHUP_NEVER},
         {-1, 100, 0, CATCHUP_NEVER},
-        {1000, NAN, 0, CATCHUP_NEVER},
+        {1000, (double)NAN, 0, CATCHUP_NEVER},
     };
 
     for (size_t i = 0; i < array_len(cases); i++) {

@@ -1,6 +1,7 @@
-/* Goal: what waits behind a cut comes out byte for byte and in order, though the reader's memory is
- * long gone. Method: random batches are pushed, partly taken, kept and dropped in random order; the
- * reader's memory is overwritten after each keep; a naive list of expected records is the oracle. */
+/* Goal: what waits behind a cut comes out byte for byte and in order, though the reader's memory
+ * is long gone. Method: random batches are pushed, partly taken, kept and dropped in random order;
+ * the reader's memory is overwritten after each keep; a naive list of expected records is the
+ * oracle. */
 #include "replayer/pending.h"
 
 #include <setjmp.h>

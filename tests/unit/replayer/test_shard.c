@@ -1,7 +1,8 @@
-/* Goal: rows and digests at a cut are a function of the log below the cut alone, and the cut is exact.
- * Method: the same nasty log (fixture_log.h) is run in many ways: batch sizes, shards, tiny caches, tiny
- * queues, death at commits, holds at random cuts, serving or not. Every run must give the digests of the
- * plainest one, and its rows must equal a count made from the events themselves.
+/* Goal: rows and digests at a cut are a function of the log below the cut alone, and the cut is
+ * exact. Method: the same nasty log (fixture_log.h) is run in many ways: batch sizes, shards, tiny
+ * caches, tiny queues, death at commits, holds at random cuts, serving or not. Every run must give
+ * the digests of the plainest one, and its rows must equal a count made from the events
+ * themselves.
  *
  * KAPPA_SEED gives the seed, KAPPA_ROUNDS the number of random rounds. */
 #include "tests/unit/replayer/shard_rig.h"

@@ -1,6 +1,7 @@
-/* Goal: a version directory is opened as new, building or sealed exactly as its files say, environments
- * of another boot are removed, and only one worker holds it. Method: real directories under mkdtemp
- * with stand-ins for environments; the boot id is given; a second holder is a forked process. */
+/* Goal: a version directory is opened as new, building or sealed exactly as its files say,
+ * environments of another boot are removed, and only one worker holds it. Method: real directories
+ * under mkdtemp with stand-ins for environments; the boot id is given; a second holder is a forked
+ * process. */
 #include "replayer/version_dir.h"
 
 #include <fcntl.h>

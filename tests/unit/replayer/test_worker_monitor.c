@@ -1,6 +1,6 @@
-/* Goal: a topic that is not the version's any more is found, and only that; a stuck log does not keep
- * the worker from ending. Method: monitors over fake logs, one per case, run side by side, since each
- * asks only every two seconds. */
+/* Goal: a topic that is not the version's any more is found, and only that; a stuck log does not
+ * keep the worker from ending. Method: monitors over fake logs, one per case, run side by side,
+ * since each asks only every two seconds. */
 #include "replayer/worker_monitor.h"
 
 #include <poll.h>
@@ -19,11 +19,11 @@
 /* What a fake log answers. */
 struct fake {
     struct log base;
-    uint32_t partitions;
-    int partitions_code; /* error instead, or 0 */
     uint64_t identity;
     int64_t start, end;
-    bool stuck; /* never answers */
+    uint32_t partitions;
+    int partitions_code; /* error instead, or 0 */
+    bool stuck;          /* never answers */
 };
 
 static struct fake *fake_of(struct log *log)
@@ -68,24 +68,28 @@ static const struct log_ops ops = {
 
 struct monitor_case {
     struct fake fake;
-    bool resting;
     int64_t next;
+    const char *says; /* part of the finding's text */
     int code;         /* of the finding, 0: none */
-    const char *says; /* part of its text */
+    bool resting;
 };
 
 /* The version was made for topic "t" of 2 partitions, identity 7. */
 static struct monitor_case cases[] = {
-    {{.partitions = 2, .identity = 7, .start = 50, .end = 90}, false, 10, 0, NULL},
-    {{.partitions = 2, .identity = 7, .start = 10, .end = 90}, true, 10, 0, NULL},
-    {{.partitions = 2, .identity = 7, .start = 11, .end = 90}, true, 10, KE_RANGE_LOST, "at 10"},
-    {{.partitions = 3, .identity = 7}, false, 0, KE_TOPIC_CHANGED, "3 partitions"},
-    {{.partitions = 1, .identity = 7}, false, 0, KE_TOPIC_CHANGED, "1 partitions"},
-    {{.partitions = 2, .identity = 8}, false, 0, KE_TOPIC_CHANGED, "made again"},
-    {{.partitions = 2, .identity = 0}, false, 0, 0, NULL}, /* it cannot tell */
-    {{.partitions_code = KE_NOT_FOUND}, false, 0, KE_TOPIC_CHANGED, "gone"},
-    {{.partitions_code = KE_BROKER}, false, 0, 0, NULL}, /* trouble is no finding */
-    {{.stuck = true}, false, 0, 0, NULL},
+    {.fake = {.partitions = 2, .identity = 7, .start = 50, .end = 90}, .next = 10},
+    {.fake = {.partitions = 2, .identity = 7, .start = 10, .end = 90}, .next = 10, .resting = true},
+    {.fake = {.partitions = 2, .identity = 7, .start = 11, .end = 90},
+     .next = 10,
+     .resting = true,
+     .code = KE_RANGE_LOST,
+     .says = "at 10"},
+    {.fake = {.partitions = 3, .identity = 7}, .code = KE_TOPIC_CHANGED, .says = "3 partitions"},
+    {.fake = {.partitions = 1, .identity = 7}, .code = KE_TOPIC_CHANGED, .says = "1 partitions"},
+    {.fake = {.partitions = 2, .identity = 8}, .code = KE_TOPIC_CHANGED, .says = "made again"},
+    {.fake = {.partitions = 2, .identity = 0}}, /* it cannot tell */
+    {.fake = {.partitions_code = KE_NOT_FOUND}, .code = KE_TOPIC_CHANGED, .says = "gone"},
+    {.fake = {.partitions_code = KE_BROKER}}, /* trouble is no finding */
+    {.fake = {.stuck = true}},
 };
 
 static void check_case(const struct monitor_case *c, struct worker_monitor *monitor, int event_fd)

@@ -1,5 +1,6 @@
-/* Goal: every command line is taken as meant or refused with what is wrong with it; nothing from outside
- * reaches the worker unchecked. Method: a table of lines with the code and a part of the sentence. */
+/* Goal: every command line is taken as meant or refused with what is wrong with it; nothing from
+ * outside reaches the worker unchecked. Method: a table of lines with the code and a part of the
+ * sentence. */
 #include "replayer/worker_protocol.h"
 
 #include <setjmp.h>
@@ -84,12 +85,13 @@ static int parse_command(const char *line, struct worker_command *command, struc
 static void test_commands(void **state)
 {
     (void)state;
-    struct worker_command command;
+    struct worker_command command = {.cut = NULL};
     assert_int_equal(parse_command("{\"do\":\"hold\",\"id\":12}", &command, NULL), 0);
     assert_int_equal(command.what, WORKER_HOLD);
     assert_int_equal(command.id, 12);
     assert_int_equal(parse_command("{\"do\":\"run_to\",\"id\":1,\"cut\":[3,4]}", &command, NULL),
                      0);
+    ASSERT(command.cut);
     assert_int_equal(command.cut[1], 4);
     worker_command_free(&command);
     assert_int_equal(parse_command("{\"do\":\"serving\",\"on\":false}", &command, NULL), 0);

@@ -1,5 +1,5 @@
-/* A worker in a forked child, spoken to over pipes as the controller does, over an embedded log in a
- * directory of its own: what the tests of the worker share. */
+/* A worker in a forked child, spoken to over pipes as the controller does, over an embedded log in
+ * a directory of its own: what the tests of the worker share. */
 #ifndef KAPPA_TESTS_WORKER_RIG_H
 #define KAPPA_TESTS_WORKER_RIG_H
 
@@ -255,8 +255,8 @@ static inline json_t *worker_event(struct worker_child *child, int timeout_ms, b
     }
 }
 
-/* Waits for the event of this kind, past progress; NULL when the child died instead. Any other event
- * is a failure of the test, unless the kind is NULL. */
+/* Waits for the event of this kind, past progress; NULL when the child died instead. Any other
+ * event is a failure of the test, unless the kind is NULL. */
 static inline json_t *worker_wait_or_death(struct worker_child *child, const char *is)
 {
     for (;;) {

@@ -271,7 +271,7 @@ static struct expr_node *bind_scalar(struct sql *sql, const struct sql_scope *sc
     const json_t *list = json_object_get(body, "args");
     uint32_t count = u32_from(json_array_size(list));
     int place = sql_place(body);
-    if (scalar_only(sql, body, name, place) != 0) {
+    if (function_exists(FUNCTION_SCALAR, name) && scalar_only(sql, body, name, place) != 0) {
         return NULL;
     }
     struct expr_node **args = sql_bind_list(sql, scope, list);

@@ -8,7 +8,8 @@
 #include <stdarg.h>
 #include <string.h>
 
-#define SHOWN_BEFORE 70 /* characters of the line shown before the caret, when it is long */
+#define SHOWN_WHOLE  130 /* characters of a line that is shown whole */
+#define SHOWN_BEFORE 70  /* of a longer one: before the caret */
 #define SHOWN_BEHIND 50
 
 static bool starts_character(char c)
@@ -22,6 +23,7 @@ struct line {
     size_t end; /* of its text, without the newline */
     size_t number;
     size_t column; /* of the place, in characters from 0 */
+    size_t columns; /* of the line */
 };
 
 static struct line line_of(const struct sql *sql, size_t place)
@@ -43,14 +45,18 @@ static struct line line_of(const struct sql *sql, size_t place)
     while (line.end > place && line.end > line.start && sql->text[line.end - 1] == '\r') {
         line.end--;
     }
+    for (size_t i = line.start; i < line.end; i++) {
+        line.columns += starts_character(sql->text[i]);
+    }
     return line;
 }
 
 /* "\n  SOURCE LINE\n  CARET" */
 static void draw_line(const struct sql *sql, const struct line *line, struct buf *out)
 {
-    size_t first = line->column > SHOWN_BEFORE + 20 ? line->column - SHOWN_BEFORE : 0;
-    size_t last = line->column + SHOWN_BEHIND;
+    bool whole = line->columns <= SHOWN_WHOLE;
+    size_t first = !whole && line->column > SHOWN_BEFORE ? line->column - SHOWN_BEFORE : 0;
+    size_t last = whole ? SHOWN_WHOLE : line->column + SHOWN_BEHIND;
     struct buf caret = {0};
     buf_append_text(out, first > 0 ? "\n  ..." : "\n  ");
     buf_append_text(&caret, first > 0 ? "\n     " : "\n  ");

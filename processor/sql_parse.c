@@ -72,7 +72,8 @@ static void parse_failed(struct sql *sql, const PgQueryError *error)
         (void)sql_error(sql, (int)place, "nested too deeply for the parser");
         return;
     }
-    (void)sql_error(sql, (int)place, "%s", error->message);
+    int shown = (int)strcspn(error->message, "\n"); /* it may quote the rest of the text */
+    (void)sql_error(sql, (int)place, "%.*s", shown, error->message);
     sql_dialect_hint(sql, place);
 }
 

@@ -94,7 +94,6 @@ static const struct {
     {"ordinality", "WITH ORDINALITY", "with"},
     {"is_rowsfrom", "ROWS FROM", "rows"},
     {"coldeflist", "a column list after a function in FROM", NULL},
-    {"colnames", "a column list after an alias", NULL},
     {"colNames", "a column list after the view's name", NULL},
     {"schemaname", "schema names", NULL},
     {"catalogname", "database names", NULL},

@@ -48,7 +48,11 @@ static void refuse_type(struct sql *sql, const char *name, int place)
 {
     for (size_t i = 0; i < array_len(other_types); i++) {
         if (strcmp(other_types[i].name, name) == 0) {
-            (void)sql_error(sql, place, "not supported yet: type %s", name);
+            const char *shown = strcmp(name, "float4") == 0   ? "real"
+                                : strcmp(name, "int2") == 0   ? "smallint"
+                                : strcmp(name, "bpchar") == 0 ? "character"
+                                                              : name;
+            (void)sql_error(sql, place, "not supported yet: type %s", shown);
             err_hint(sql->err, "%s", other_types[i].instead);
             return;
         }

@@ -9,7 +9,9 @@
  *  1. Who changes a file of the folder holds the lock (flock of `lock`, so it goes with the process).
  *  2. Every segment below the head's active one is sealed, and its end is the base of the next.
  *     Files above the active one are leftovers of a killed writer and belong to nobody.
- *  3. Readers touch a segment only below what the head (active) or the seal says is valid. */
+ *  3. Readers touch a segment only below what the head (active) or the seal says is valid.
+ *  4. Behind that, the active segment is zero when a writer begins to write: who finds leftovers of
+ *     a killed writer there removes them first. */
 #ifndef KAPPA_LOG_PARTITION_H
 #define KAPPA_LOG_PARTITION_H
 

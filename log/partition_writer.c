@@ -76,6 +76,26 @@ static int undo_roll(struct partition_writer *writer, const char *path, struct e
     return rc != 0 ? rc : segment_unseal(writer->fd, path, err);
 }
 
+/* Zeroes what a writer wrote behind the end and never published, so that recovery cannot take it
+ * for records that follow those written next. A hole is punched, not the file cut: readers may look
+ * at the bytes behind the last record. */
+static int clean_tail(const struct partition_writer *writer, const struct head_state *state,
+                      const char *path, struct err *err)
+{
+    uint8_t bytes[8] = {0};
+    if (pread(writer->fd, bytes, sizeof bytes, state->position) < 0) {
+        return err_errno(err, errno, "cannot read %s", path);
+    }
+    if (load_u64_le(bytes) == 0) {
+        return 0;
+    }
+    if (fallocate(writer->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, state->position,
+                  writer->capacity + SEGMENT_PAD_BYTES - state->position) != 0) {
+        return err_errno(err, errno, "cannot clean the end of %s", path);
+    }
+    return 0;
+}
+
 /* Opens the segment that the head calls active, unless it is open. */
 static int attach_segment(struct partition_writer *writer, const struct head_state *state,
                           struct err *err)
@@ -100,6 +120,9 @@ static int attach_segment(struct partition_writer *writer, const struct head_sta
         writer->capacity = st.st_size - SEGMENT_PAD_BYTES;
         if (segment_is_sealed(writer->fd)) {
             rc = undo_roll(writer, path, err);
+        }
+        if (rc == 0) {
+            rc = clean_tail(writer, state, path, err);
         }
     }
     free(path);

@@ -182,8 +182,12 @@ static void test_unsynced_hole(void **state)
     patch(path, from, zeros, (size_t)(to - from));
     crash_machine(&test, 12);
     expect_numbers(&test, 15);
-    append_numbers(&test, "t", 0, 15, 3);
-    expect_numbers(&test, 18);
+    append_numbers(&test, "t", 0, 15, 1); /* as long as the one that was there */
+    expect_numbers(&test, 16);
+    remove_head(&test); /* what was cut off does not come back */
+    expect_numbers(&test, 16);
+    append_numbers(&test, "t", 0, 16, 3);
+    expect_numbers(&test, 19);
     free(path);
     close_log(&test);
 }
@@ -332,13 +336,17 @@ static void test_unpublished_bytes(void **state)
     char *path = last_segment(&test, &base);
     find_record(path, base, 9, &from, &to);
     struct buf buf = {0};
-    struct kappa_record record = text_record("k", "never published, and rather long", 1);
-    segment_record_encode(&buf, &record, 1);
-    segment_record_stamp(buf.data, buf.len, 10);
-    patch(path, to, buf.data, buf.len);
-    patch(path, to + (int64_t)buf.len, buf.data, 20);
+    for (int64_t i = 10; i < 14; i++) {
+        struct kappa_record record = text_record("k", "unknowns", 1); /* as long as "value 10" */
+        size_t at = buf.len;
+        segment_record_encode(&buf, &record, 1);
+        segment_record_stamp(buf.data + at, buf.len - at, i);
+    }
+    patch(path, to, buf.data, buf.len - 3);
     expect_numbers(&test, 10);
     append_numbers(&test, "t", 0, 10, 1);
+    expect_numbers(&test, 11);
+    remove_head(&test); /* recovery does not take them for records behind the new one */
     expect_numbers(&test, 11);
     append_numbers(&test, "t", 0, 11, 20);
     expect_numbers(&test, 31);
@@ -414,20 +422,30 @@ static int64_t expected_start(const int64_t *bases, size_t count, int64_t end,
     return bases[i];
 }
 
+/* A bound that some number of segments reaches exactly, or any. */
+static int64_t pick_bound(const int64_t *bases, size_t count, int64_t end, struct prng *prng)
+{
+    size_t keep = (size_t)prng_below(prng, count) + 1;
+    int64_t exact = record_bytes(bases[count - keep], end) + (int64_t)keep * SEGMENT_HEADER_BYTES;
+    return exact + (int64_t)prng_below(prng, 3) - 1;
+}
+
 /* Written without bounds, so that nothing goes while writing; then topic.json gets them. */
 static void test_retention(void **state)
 {
     (void)state;
     struct prng prng;
     prng_init(&prng, unit_seed("retention"));
-    for (int round = 0; round < 60; round++) {
+    for (int round = 0; round < 100; round++) {
         int64_t end = 1 + (int64_t)prng_below(&prng, 100);
         struct test_log test = with_records(end, 100 + (int64_t)prng_below(&prng, 600));
+        size_t count = 0;
+        int64_t *bases = list_segments(&test, &count);
         bool by_size = prng_below(&prng, 2) == 0;
+        bool by_age = !by_size || prng_below(&prng, 2) == 0;
         struct log_topic_options options = {
-            .retain_bytes = by_size ? (int64_t)prng_below(&prng, 6000) : -1,
-            .retain_ms =
-                !by_size || prng_below(&prng, 2) == 0 ? (int64_t)prng_below(&prng, 120) : -1,
+            .retain_bytes = by_size ? pick_bound(bases, count, end, &prng) : -1,
+            .retain_ms = by_age ? (int64_t)prng_below(&prng, 120) : -1,
         };
         int64_t now_ms = (int64_t)prng_below(&prng, 200); /* record N has time N */
         char *path = xasprintf("%s/t/topic.json", test.dir);
@@ -439,8 +457,6 @@ static void test_retention(void **state)
                       options.retain_ms, options.retain_bytes);
         (void)fclose(file);
         free(path);
-        size_t count = 0;
-        int64_t *bases = list_segments(&test, &count);
         int64_t expected = expected_start(bases, count, end, &options, now_ms);
         free(bases);
 

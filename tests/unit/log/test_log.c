@@ -5,6 +5,7 @@
 #include "tests/unit/log/log_test.h"
 
 #include "base/limits.h"
+#include "log/notify.h"
 
 #include <pthread.h>
 
@@ -417,6 +418,23 @@ static void test_follow_thread(void **state)
     close_log(&test);
 }
 
+/* Each publish rings the bell that waiting readers of any process sleep on. */
+static void test_bell(void **state)
+{
+    struct test_log test = open_for(state);
+    struct notify notify = {0};
+    make_topic(&test, "t", 1, 0);
+    OK(notify_open(&notify, test.dir, &test_err));
+    for (int64_t i = 0; i < 3; i++) {
+        uint32_t before = notify_sequence(&notify);
+        append_numbers(&test, "t", 0, i, 1);
+        assert_int_not_equal(notify_sequence(&notify), before);
+        notify_wait(&notify, before, 60000); /* returns at once */
+    }
+    notify_close(&notify);
+    close_log(&test);
+}
+
 /* ---- Topics and writers ---- */
 
 static void test_topics(void **state)
@@ -527,10 +545,9 @@ static open_log_fn memory = open_memory;
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_BOTH(test_random_history),      ON_BOTH(test_end_and_beyond),
-        ON_BOTH(test_range_lost),          ON_BOTH(test_sources_take_turns),
-        ON_BOTH(test_batch_bytes),         ON_BOTH(test_wake),
-        ON_BOTH(test_follow_thread),       ON_BOTH(test_topics),
+        ON_BOTH(test_random_history),      ON_BOTH(test_end_and_beyond), ON_BOTH(test_range_lost),
+        ON_BOTH(test_sources_take_turns),  ON_BOTH(test_batch_bytes),    ON_BOTH(test_wake),
+        ON_BOTH(test_follow_thread),       ON(test_bell, embedded),      ON_BOTH(test_topics),
         ON_BOTH(test_choice_of_partition),
     };
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #define WRITERS 3
@@ -27,6 +28,18 @@ static void *share(size_t size)
     void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(map != MAP_FAILED);
     return map;
+}
+
+/* A child that writes for ever must not outlive a test that failed. */
+static pid_t start_child(void)
+{
+    pid_t parent = getpid();
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0 && (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)) {
+        _exit(1);
+    }
+    return pid;
 }
 
 static void child_check(bool good, const char *what)
@@ -65,8 +78,7 @@ static _Noreturn void writer_child(const char *dir, uint32_t id, struct shared *
 
 static pid_t start_writer(const char *dir, uint32_t id, struct shared *shared, uint64_t seed)
 {
-    pid_t pid = fork();
-    assert_true(pid >= 0);
+    pid_t pid = start_child();
     if (pid == 0) {
         writer_child(dir, id, shared, seed);
     }
@@ -234,8 +246,7 @@ static void test_follow_process(void **state)
     (void)state;
     struct test_log test = open_embedded();
     make_topic(&test, "t", 1, 2000);
-    pid_t pid = fork();
-    assert_true(pid >= 0);
+    pid_t pid = start_child();
     if (pid == 0) {
         reader_child(test.dir, 500);
     }
@@ -333,8 +344,7 @@ static void test_full_disk(void **state)
         char dir[64];
         int status = -1;
         temp_dir(dir, sizeof dir);
-        pid_t pid = fork();
-        assert_true(pid >= 0);
+        pid_t pid = start_child();
         if (pid == 0) {
             full_disk_child(dir, segment_bytes[i]);
         }

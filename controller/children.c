@@ -208,6 +208,9 @@ static void reconcile_off(struct core *core, struct core_version *version)
 {
     struct child *child = &version->child;
     bool wanted = version_wants_worker(version->state) && !child->blocked && !core->stopping;
+    if (wanted && conduct_freezes(version)) {
+        return;
+    }
     if (wanted && core_now_us(core) >= child->start_us) {
         char name[LIMIT_NAME_LEN + 16];
         version_name(version, name, sizeof name);

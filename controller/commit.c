@@ -69,7 +69,7 @@ static void change_roles(const struct core *core, struct change *change,
     object_set(object, "barred", json_false());
     object_set(object, "standby_until_ms", json_null());
     change_version(change, swap->new, object);
-    if (swap->old != NULL && swap->swap.party[SWAP_OLD].part == SWAP_STILL) {
+    if (swap->old != NULL && swap->old->child.blocked) {
         change_version(change, swap->old, version_object_in(core, swap->old, VERSION_FAILED));
     } else if (swap->old != NULL) {
         int64_t standby_ms = core->standby_forced

@@ -11,9 +11,9 @@
  * conduct_give_up: both are released, the reason is kept and shown, and an automatic swap is tried
  * again with backoff.
  *
- * An old version whose worker cannot go on does not hold up its successor: it stands where it
- * stands, the new one runs at least up to there, and the old one becomes failed instead of
- * standby. */
+ * An old version whose worker is not running does not hold up its successor: it stands still, the
+ * new one runs at least up to there (still.c). If that worker cannot go on at all, the old version
+ * becomes failed instead of standby. */
 #include "controller/core_inside.h"
 
 #include "base/trace.h"
@@ -69,19 +69,23 @@ static int check_new(const struct core_version *version, struct err *err)
     return 0;
 }
 
-/* What the old version does in the swap; negative: it must be waited for. */
-static int part_of_old(const struct core_version *old, enum swap_part *part, struct err *err)
+/* What the old version does in the swap; negative: it must be waited for. One whose worker is not
+ * running stands still; a person need not wait until it does, an automatic swap waits for a worker
+ * that is only being restarted. */
+static int part_of_old(const struct core_version *old, bool asked, enum swap_part *part,
+                       struct err *err)
 {
-    if (old == NULL) {
+    const struct child *child = old != NULL ? &old->child : NULL;
+    if (child == NULL) {
         *part = SWAP_ABSENT;
-    } else if (child_is_open(&old->child)) {
+    } else if (child_is_open(child)) {
         *part = SWAP_LIVE;
-    } else if (old->child.blocked) {
+    } else if (child->phase == CHILD_OFF &&
+               (asked || child->blocked || child->backoff_us >= STILL_US)) {
         *part = SWAP_STILL;
     } else {
-        return err_set(err, KE_AGAIN, "the worker of the serving v%u is not running%s%s",
-                       old->number, old->child.exit.code != 0 ? ": " : " yet",
-                       old->child.exit.code != 0 ? old->child.exit.text : "");
+        return err_set(err, KE_AGAIN, "the worker of the serving v%u is %s", old->number,
+                       child->phase == CHILD_STARTING ? "starting" : "not running");
     }
     return 0;
 }
@@ -119,28 +123,39 @@ static void send_both(struct core *core, struct core_swap *swap, const char *wor
     }
 }
 
+void conduct_prepare(struct core *core, struct core_processor *processor)
+{
+    struct core_swap *swap = &processor->swap;
+    swap->asking = false;
+    swap->swap.started_us = core_now_us(core);
+    set_party(swap, SWAP_OLD, swap->part);
+    set_party(swap, SWAP_NEW, SWAP_LIVE);
+    send_both(core, swap, "hold");
+}
+
 int conduct_start(struct core *core, struct core_version *version, const char *why, const char *who,
                   void *request, struct err *err)
 {
     struct core_processor *processor = version->processor;
     struct core_swap *swap = &processor->swap;
-    if (swap->active && swap->new == version &&request != NULL) {
-        waiters_add(&swap->waiters, request);
-        return 0;
+    if (swap->active && (swap->new != version || request == NULL)) {
+        return err_set(err, KE_BUSY, "a swap to v%u is under way", swap->new->number);
     }
     if (swap->active) {
-        return err_set(err, KE_BUSY, "a swap to v%u is under way", swap->new->number);
+        waiters_add(&swap->waiters, request);
+        return 0;
     }
     struct core_version *old = core_serving(processor);
     enum swap_part part = SWAP_ABSENT;
     int rc = check_new(version, err);
     if (rc == 0) {
-        rc = part_of_old(old, &part, err);
+        rc = part_of_old(old, request != NULL, &part, err);
     }
     if (rc != 0) {
         return rc;
     }
     swap->active = true;
+    swap->part = part;
     swap->old = old;
     swap->new = version;
     swap->why = why;
@@ -149,13 +164,15 @@ int conduct_start(struct core *core, struct core_version *version, const char *w
     partitions_open(&swap->partitions, old != NULL ? json_object_get(old->object, "inputs") : NULL,
                     json_object_get(version->object, "inputs"));
     swap_open(&swap->swap, ++core->last_id, swap->partitions.count, core_now_us(core), HOLD_US_MAX);
-    set_party(swap, SWAP_OLD, part);
-    set_party(swap, SWAP_NEW, SWAP_LIVE);
     if (request != NULL) {
         waiters_add(&swap->waiters, request);
     }
     trace(TRACE_DEBUG, "%s: swap to v%u begins (%s)", processor->name, version->number, why);
-    send_both(core, swap, "hold");
+    if (part == SWAP_STILL) {
+        still_ask(core, processor);
+    } else {
+        conduct_prepare(core, processor);
+    }
     return 0;
 }
 
@@ -199,6 +216,12 @@ bool conduct_involves(const struct core_version *version)
 {
     const struct core_swap *swap = &version->processor->swap;
     return swap->active && (swap->old == version || swap->new == version);
+}
+
+bool conduct_freezes(const struct core_version *version)
+{
+    const struct core_swap *swap = &version->processor->swap;
+    return swap->active && swap->old == version && swap->part == SWAP_STILL;
 }
 
 void conduct_give_up_version(struct core *core, struct core_version *version,

@@ -3,7 +3,7 @@
  *
  *     core.c      open, close, tick, moves of versions    change.c    catalog transactions
  *     children.c  starting, stopping, removing
- *     events.c    what workers say                    conduct.c   conducts a swap, commit.c its COMMIT
+ *     events.c    what workers say                    conduct.c   conducts a swap: still.c, commit.c
  *     requests.c  control calls      deploy.c  deploy, replay         verify.c   status.c
  */
 #ifndef KAPPA_CONTROLLER_CORE_INSIDE_H
@@ -22,6 +22,7 @@
 #define SWAP_BACKOFF_US_MAX  INT64_C(30000000)
 #define START_BACKOFF_US     INT64_C(100000) /* after an exit; doubles */
 #define START_BACKOFF_US_MAX INT64_C(10000000)
+#define STILL_US             INT64_C(1000000) /* backoff from which a swap no longer waits for the old worker */
 #define HEALTHY_US           INT64_C(30000000) /* running for so long: the backoff starts anew */
 #define STOP_US_MAX          INT64_C(10000000) /* to drain; then it is killed */
 #define CATALOG_RETRY_US     INT64_C(1000000)  /* after a catalog transaction that failed */
@@ -76,8 +77,10 @@ struct core_waiter {
 struct core_swap {
     bool active;
     struct swap swap;
+    bool asking; /* not begun: the files of a version that stands still are being read */
     struct core_version *old; /* or NULL */
     struct core_version *new;
+    enum swap_part part;          /* of the old one */
     struct partitions partitions; /* of both: cuts are numbered so */
     json_t *at_cut[SWAP_SIDES];   /* the workers' answers, for the receipt; owned */
     const char *why;              /* "auto", "swap", "rollback" */
@@ -227,6 +230,10 @@ json_t *error_to_json(const struct err *err);
  * begun, the request is still the caller's. */
 int conduct_start(struct core *core, struct core_version *version, const char *why, const char *who,
                   void *request, struct err *err) must_check;
+/* Holds those that are live. */
+void conduct_prepare(struct core *core, struct core_processor *processor);
+/* Is its worker to stay away, since a swap counts on where it stands? */
+bool conduct_freezes(const struct core_version *version);
 /* A `held` or `at_cut` event. */
 void conduct_event(struct core *core, struct core_version *version, const json_t *event);
 /* COMMIT: writes pointers, roles, receipt. Memory is as the catalog when it returns 0. */
@@ -243,6 +250,10 @@ bool conduct_involves(const struct core_version *version);
 /* Runs out a hold; begins automatic swaps. */
 void conduct_tick(struct core *core, struct core_processor *processor);
 void conduct_close(struct core *core, struct core_processor *processor);
+
+/* ---- still.c ---- */
+/* Finds out where the old version stands, then conduct_prepare. */
+void still_ask(struct core *core, struct core_processor *processor);
 
 /* ---- deploy.c, verify.c, status.c, requests.c ---- */
 void deploy_request(struct core *core, void *request, const char *processor, const json_t *body);

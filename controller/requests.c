@@ -241,7 +241,8 @@ static void ask_resume(const struct ask *ask)
         if (rc == 0) {
             child_send_word(ask->core, &version->child, "resume");
         }
-    } else if (version->state == VERSION_SERVING && version->child.blocked) {
+    } else if (version->state == VERSION_SERVING && version->child.blocked &&
+               !conduct_involves(version)) {
         /* A person repaired what was wrong: another try. */
         version->child.blocked = false;
         version->child.start_us = 0;

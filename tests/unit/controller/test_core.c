@@ -516,6 +516,62 @@ static void test_serving_version_fails(void **state)
     world_refused(world, "rollback", 0, json_object(), -KE_REFUSED, "no version on standby");
 }
 
+/* v2 serves and its worker dies as soon as it opens: what rollbacks are for. */
+static void test_rollback_from_a_dying_version(void **state)
+{
+    struct world *world = *state;
+    serve_second(world);
+    swap_with_fault(world, "open", NULL, 2, false);
+    for (int i = 0; i < WORLD_WORKERS; i++) {
+        if (world->workers[i].alive && world->workers[i].version == 2) {
+            /* It had committed more than it told. */
+            for (int p = 0; p < WORLD_PARTITIONS; p++) {
+                world->workers[i].files->next[p] += 500;
+                world->end[p] += 600;
+            }
+            world_worker_exit(&world->workers[i], 0, 11);
+        }
+    }
+    world_steps(world, 60);
+    int64_t stood = world_files(world, "p/2", false)->next[0];
+    struct world_answer answer = {0};
+    for (int i = 0; i < 50 && answer.body == NULL; i++) {
+        world_ask(world, &answer, "rollback", "p", 0, json_object());
+        world_until(world, &answer);
+        if (answer.body == NULL && answer.err.code != -KE_AGAIN) {
+            fail_msg("%s", answer.err.text);
+        }
+        world_steps(world, 1);
+    }
+    assert_non_null(answer.body);
+    const json_t *cut = json_object_get(json_object_get(answer.body, "cut"), "events");
+    assert_true(json_integer_value(json_array_get(cut, 0)) >= stood);
+    assert_true(json_is_null(json_object_get(answer.body, "old_digest")));
+    json_decref(answer.body);
+    assert_string_equal(world_state(world, 1), "serving");
+    assert_string_equal(world_state(world, 2), "standby");
+    world_steps(world, 50);
+    world->die_at = NULL;
+    world_steps(world, 600);
+    world_do(world, "swap", "p", 2);
+}
+
+/* A serving version that only dies is replaced in the end, also by itself. */
+static void test_auto_swap_from_a_dying_version(void **state)
+{
+    struct world *world = *state;
+    serve_first(world);
+    swap_with_fault(world, "open", NULL, 1, false);
+    for (int i = 0; i < WORLD_WORKERS; i++) {
+        if (world->workers[i].alive) {
+            world_worker_exit(&world->workers[i], 0, 11);
+        }
+    }
+    world_deploy(world, COUNTS_2, "auto");
+    world_wait(world, 2, "serving");
+    assert_string_equal(world_state(world, 1), "standby");
+}
+
 static void test_resume_of_a_serving_version(void **state)
 {
     struct world *world = *state;
@@ -619,6 +675,8 @@ int main(void)
         WORLD_TEST(test_candidate_fails_for_good),
         WORLD_TEST(test_candidate_fails_for_now),
         WORLD_TEST(test_serving_version_fails),
+        WORLD_TEST(test_rollback_from_a_dying_version),
+        WORLD_TEST(test_auto_swap_from_a_dying_version),
         WORLD_TEST(test_resume_of_a_serving_version),
         WORLD_TEST(test_lost_files),
         WORLD_TEST(test_verify),

@@ -341,7 +341,6 @@ static inline void world_worker_open(struct world *world, struct world_worker *w
     const char *dir = strstr(json_text(message, "dir", ""), "/versions/");
     assert_non_null(dir);
     worker->files = world_files(world, dir + strlen("/versions/"), true);
-    worker->version = (uint32_t)json_int(message, "version", 0);
     worker->serving = json_bool(message, "serving", false);
     assert_int_equal(json_array_size(json_object_get(message, "sources")), WORLD_PARTITIONS);
     for (int i = 0; worker->files->next[0] < 0 || i > 0; i++) {
@@ -370,6 +369,7 @@ static inline void world_command(struct world *world, struct world_worker *worke
                                  const json_t *message)
 {
     const char *word = json_text(message, "do", "");
+    worker->version = (uint32_t)json_int(message, "version", worker->version); /* of open */
     bool faulty = worker->version == world->fault_version && !worker->until;
     if (faulty && world->die_at != NULL && strcmp(world->die_at, word) == 0) {
         world->die_at = world->fault_once ? NULL : world->die_at;

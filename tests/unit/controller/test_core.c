@@ -556,6 +556,32 @@ static void test_rollback_from_a_dying_version(void **state)
     world_do(world, "swap", "p", 2);
 }
 
+/* The other version has some way to go to where the dead one stood: meanwhile that one is not started
+ * again, or readers would see it run ahead and then go back. */
+static void test_dead_version_stands_still(void **state)
+{
+    struct world *world = *state;
+    serve_second(world);
+    world->pace = 20;
+    world->inflow = 0;
+    world_steps(world, 5);
+    for (int i = 0; i < WORLD_WORKERS; i++) {
+        if (world->workers[i].alive && world->workers[i].version == 2) {
+            for (int p = 0; p < WORLD_PARTITIONS; p++) {
+                world->workers[i].files->next[p] += 250; /* committed, and never told */
+                world->end[p] += 300;
+            }
+            world_worker_exit(&world->workers[i], 0, 9);
+        }
+    }
+    uint32_t starts = world->starts;
+    world_step(world);
+    world_do(world, "rollback", "p", 0);
+    assert_int_equal(world->starts, starts);
+    world_steps(world, 20);
+    assert_int_equal(world->starts, starts + 1);
+}
+
 /* A serving version that only dies is replaced in the end, also by itself. */
 static void test_auto_swap_from_a_dying_version(void **state)
 {
@@ -676,6 +702,7 @@ int main(void)
         WORLD_TEST(test_candidate_fails_for_now),
         WORLD_TEST(test_serving_version_fails),
         WORLD_TEST(test_rollback_from_a_dying_version),
+        WORLD_TEST(test_dead_version_stands_still),
         WORLD_TEST(test_auto_swap_from_a_dying_version),
         WORLD_TEST(test_resume_of_a_serving_version),
         WORLD_TEST(test_lost_files),

@@ -30,15 +30,18 @@ struct reader_stamp {
 /* Reads DATA/catalog and DATA/versions directly. NOT_FOUND when there is no catalog. */
 int reader_open(const char *data_dir, struct reader **out, struct err *err) must_check;
 void reader_close(struct reader *reader);
-/* Closes versions whose files are gone (dropped) or that nobody read for ten minutes. Reads do it now
- * and then by themselves; a server that may stand idle calls it too. */
+/* Closes versions whose files are gone (dropped) or that nobody read for ten minutes. Reads do it
+ * now and then by themselves; a server that may stand idle calls it too. */
 void reader_sweep(struct reader *reader);
 
-/* {"table","version","epoch","cut","row":{column: value}}: a new reference. version 0: the serving
- * one; a named one is read in whatever state it is, as long as its files exist. keys: one text per group column without the window columns (append views: partition,
- * offset). at_us: the window that holds that time, or KAPPA_NO_TIME: the key's newest window;
- * INVALID on tables without windows. NOT_FOUND: no such table, version or row (the text says
- * which). */
+/* {"table","version","epoch","cut","row":{column: value}}: a new reference.
+ *     version   0: the serving one; a named one is read in whatever state it is, as long as its
+ *               files exist
+ *     keys      one text per group column without the window columns (append views: partition,
+ *               offset)
+ *     at_us     the window that holds that time, or KAPPA_NO_TIME: the key's newest window; INVALID
+ *               on tables without windows
+ * NOT_FOUND: no such table, version or row (the text says which). */
 int reader_get(struct reader *reader, const char *table, uint32_t version, const char *const *keys,
                uint32_t key_count, int64_t at_us, json_t **out, struct err *err) must_check;
 

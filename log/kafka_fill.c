@@ -61,6 +61,13 @@ static const uint8_t *value_with_tail(struct kafka_reader *reader, const uint8_t
     return copy;
 }
 
+static void put(uint8_t *out, const void *bytes, size_t len)
+{
+    if (len > 0) {
+        memcpy(out, bytes, len);
+    }
+}
+
 /* Headers in Kappa's layout (include/kappa/record.h); out NULL: only their length. */
 static size_t headers_write(const rd_kafka_headers_t *headers, uint8_t *out)
 {
@@ -75,12 +82,10 @@ static size_t headers_write(const rd_kafka_headers_t *headers, uint8_t *out)
         size_t copied = value == NULL ? 0 : value_len;
         if (out != NULL) {
             store_u32_le(out + size, u32_from(name_len));
-            memcpy(out + size + 4, name, name_len);
+            put(out + size + 4, name, name_len);
             store_u32_le(out + size + 4 + name_len,
                          value == NULL ? KAPPA_NULL_LEN : u32_from(copied));
-            if (copied > 0) {
-                memcpy(out + size + 8 + name_len, value, copied);
-            }
+            put(out + size + 8 + name_len, value, copied);
         }
         size += 8 + name_len + copied;
     }
@@ -210,22 +215,6 @@ void kafka_fill_release(struct kafka_reader *reader)
     arena_reset(&reader->copies);
 }
 
-/* Up to `wanted` messages; waits only for the first, since librdkafka itself would wait until it
- * has all of them. */
-static uint32_t consume(struct kafka_reader *reader, int timeout_ms, uint32_t wanted)
-{
-    rd_kafka_message_t **messages = reader->messages;
-    ssize_t count = rd_kafka_consume_batch_queue(reader->queue, 0, messages, wanted);
-    if (count <= 0 && timeout_ms > 0 && !atomic_load(&reader->woken)) {
-        count = rd_kafka_consume_batch_queue(reader->queue, timeout_ms, messages, 1);
-        if (count == 1 && wanted > 1) {
-            ssize_t more = rd_kafka_consume_batch_queue(reader->queue, 0, messages + 1, wanted - 1);
-            count += more > 0 ? more : 0;
-        }
-    }
-    return count < 0 ? 0 : (uint32_t)count;
-}
-
 /* ---- Keeping librdkafka awake */
 
 /* Fetching stops while librdkafka's queue is full, and in 2.0.2 a broker thread that stopped looks
@@ -245,17 +234,6 @@ static void nudge(struct kafka_reader *reader)
     if (error != NULL) {
         rd_kafka_error_destroy(error);
     }
-}
-
-static void nudge_when_due(struct kafka_reader *reader)
-{
-    if (reader->nudge_messages < NUDGE_MESSAGES && reader->nudge_bytes < NUDGE_BYTES) {
-        if (reader->nudge_bytes >= NUDGE_DRY_BYTES && reader->message_count == 0) {
-            nudge(reader); /* it ran dry after a stream */
-        }
-        return;
-    }
-    nudge(reader);
 }
 
 /* A consumer assigned before its first connection is up may look for the leaders of its partitions
@@ -299,6 +277,25 @@ void kafka_fill_prepare(struct kafka_reader *reader)
     }
 }
 
+/* Up to `wanted` messages; waits only for the first, since librdkafka itself would wait until it
+ * has all of them. */
+static uint32_t consume(struct kafka_reader *reader, int timeout_ms, uint32_t wanted)
+{
+    rd_kafka_message_t **messages = reader->messages;
+    ssize_t count = rd_kafka_consume_batch_queue(reader->queue, 0, messages, wanted);
+    if (count <= 0 && timeout_ms > 0 && !atomic_load(&reader->woken)) {
+        if (reader->nudge_bytes >= NUDGE_DRY_BYTES) {
+            nudge(reader); /* it ran dry after a stream */
+        }
+        count = rd_kafka_consume_batch_queue(reader->queue, timeout_ms, messages, 1);
+        if (count == 1 && wanted > 1) {
+            ssize_t more = rd_kafka_consume_batch_queue(reader->queue, 0, messages + 1, wanted - 1);
+            count += more > 0 ? more : 0;
+        }
+    }
+    return count < 0 ? 0 : (uint32_t)count;
+}
+
 void kafka_fill(struct kafka_reader *reader, int timeout_ms)
 {
     kafka_fill_release(reader);
@@ -322,5 +319,7 @@ void kafka_fill(struct kafka_reader *reader, int timeout_ms)
     }
     reader->nudge_messages += count;
     reader->nudge_bytes += bytes;
-    nudge_when_due(reader);
+    if (reader->nudge_messages >= NUDGE_MESSAGES || reader->nudge_bytes >= NUDGE_BYTES) {
+        nudge(reader);
+    }
 }

@@ -41,9 +41,10 @@ struct kafka_client {
     uint32_t magic;
     rd_kafka_t *rk;
     const struct kafka_settings *settings; /* of the log, which outlives its clients */
-    pthread_mutex_t lock;                  /* guards trouble_text */
+    pthread_mutex_t lock;                  /* guards trouble_text, partition_lost */
     char trouble_text[512];                /* the last thing librdkafka said about its brokers */
-    atomic_bool trouble;                   /* said since the flag was last cleared */
+    bool partition_lost; /* a partition in use was deleted: see kafka_client_close */
+    atomic_bool trouble; /* said since the flag was last cleared */
 };
 
 struct kafka_log {

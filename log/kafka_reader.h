@@ -51,36 +51,36 @@ struct kafka_run {
 struct kafka_reader {
     struct log_reader base;
     uint32_t magic;
+    uint32_t lost; /* index of a source whose position is gone and whose range is still asked for */
     struct kafka_client client;
     rd_kafka_queue_t *queue;
     char *user, *password; /* see nudge(); NULL when nudging is not possible */
+    int64_t assigned_us;   /* when */
     bool assigned;
-    bool started;        /* something was received */
-    int64_t assigned_us; /* when */
+    bool started; /* something was received */
     atomic_bool woken;
-    int failed; /* an error for good, given again by every next() */
+    int failed;             /* an error for good, given again by every next() */
+    uint32_t failed_source; /* the caller's number */
+    uint32_t gone_looks;    /* in a row that a source was not known to brokers */
+    int64_t probed_us;      /* when trouble was last looked into */
     struct err failure;
-    uint32_t failed_source;
-    uint32_t lost; /* index of a source whose position is gone and whose range is still asked for */
 
     struct kafka_source *sources;
+    uint32_t *by_name; /* indexes of sources by topic and partition */
     uint32_t source_count, source_cap;
-    uint32_t *by_name;                  /* indexes of sources by topic and partition */
-    uint32_t by_source[LIMIT_SOURCES];  /* the caller's number -> index, or KAFKA_NO_INDEX */
-    const rd_kafka_topic_t *last_topic; /* of the last message looked up in this fill */
-    uint32_t last_index;
+    uint32_t by_source[LIMIT_SOURCES]; /* the caller's number -> index, or KAFKA_NO_INDEX */
 
-    rd_kafka_message_t *messages[KAFKA_FILL_MAX]; /* of this fill */
-    uint32_t message_count;
-    struct kappa_record records[KAFKA_FILL_MAX];
-    uint32_t record_count;
-    struct kafka_run runs[KAFKA_FILL_MAX];
-    uint32_t run_count, run_now;
+    uint32_t message_count, record_count, run_count; /* of this fill */
+    uint32_t run_now;                                /* the next to hand out */
+    const rd_kafka_topic_t *last_topic;              /* of the last message looked up */
+    uint32_t last_index;                             /* its source */
     struct arena copies;                /* headers, and values whose tail is not readable */
     size_t average;                     /* bytes per message of the last fill, at least 1 */
     size_t nudge_messages, nudge_bytes; /* consumed since the last nudge */
-    int64_t probed_us;                  /* when trouble was last looked into */
     uint64_t dropped;                   /* records below the position */
+    rd_kafka_message_t *messages[KAFKA_FILL_MAX];
+    struct kappa_record records[KAFKA_FILL_MAX];
+    struct kafka_run runs[KAFKA_FILL_MAX];
 };
 
 /* ---- log_kafka_reader.c: sources by topic and partition */

@@ -12,8 +12,10 @@
 
 #include <string.h>
 
-#define REPORT_US 1000000 /* trouble with brokers is reported once a second */
-#define RANGE_MS  2000    /* asking for the range once a position is lost */
+#define DRAIN_ROUNDS 100     /* at the close; more than a full queue */
+#define REPORT_US    1000000 /* trouble with brokers is reported once a second */
+#define GONE_LOOKS   3       /* at a topic that no broker knows, until it counts as deleted */
+#define RANGE_MS     2000    /* asking for the range once a position is lost */
 
 static struct kafka_reader *reader_of(struct log_reader *base)
 {
@@ -169,6 +171,16 @@ static void remember_quiet(struct kafka_reader *reader)
 
 /* ---- Errors of a partition */
 
+static int gone(const struct kafka_source *source, struct err *err)
+{
+    int rc =
+        err_set(err, KE_TOPIC_CHANGED, "%s [%d] does not exist any more (offset %lld was next)",
+                source->topic, source->partition, (long long)source->read);
+    err_hint(err, "the topic was deleted or lost partitions; make a new version that replays what "
+                  "is there");
+    return rc;
+}
+
 static int lost(struct kafka_reader *reader, const struct kafka_source *source, struct err *err)
 {
     int64_t start = -1;
@@ -177,8 +189,7 @@ static int lost(struct kafka_reader *reader, const struct kafka_source *source, 
     int rc = kafka_query_range(&reader->client, source->topic, source->partition, RANGE_MS, &start,
                                &end, err);
     if (rc == -KE_NOT_FOUND) {
-        return err_set(err, KE_TOPIC_CHANGED, "%s [%d] is gone; offset %lld was wanted",
-                       source->topic, source->partition, wanted);
+        return gone(source, err);
     }
     if (rc != 0) {
         return rc;
@@ -209,12 +220,8 @@ static int partition_error(struct kafka_reader *reader, const struct kafka_sourc
 {
     const char *detail = rd_kafka_message_errstr(message);
     switch ((int)kafka_error_code(message->err)) {
-    case KE_NOT_FOUND: {
-        int rc = err_set(err, KE_TOPIC_CHANGED, "%s [%d] does not exist any more (at offset %lld)",
-                         source->topic, source->partition, (long long)source->read);
-        err_hint(err, "the topic was deleted or lost partitions; nothing is read from it again");
-        return rc;
-    }
+    case KE_NOT_FOUND:
+        return gone(source, err);
     case KE_CORRUPT: {
         int rc = err_set(err, KE_CORRUPT, "%s [%d]: damaged records at offset %lld: %s",
                          source->topic, source->partition, (long long)message->offset, detail);
@@ -227,9 +234,16 @@ static int partition_error(struct kafka_reader *reader, const struct kafka_sourc
     }
 }
 
-static bool is_final(int rc)
+/* Remembers an error for good: every next() gives it again. Returns rc. */
+static int reader_fail(struct kafka_reader *reader, const struct kafka_source *source, int rc,
+                       const struct err *err)
 {
-    return rc != -KE_BROKER && rc != -KE_AGAIN;
+    if (rc != -KE_BROKER && rc != -KE_AGAIN) {
+        reader->failed = rc;
+        reader->failed_source = source->source;
+        reader->failure = err == NULL ? (struct err){.code = rc} : *err;
+    }
+    return rc;
 }
 
 /* bad: NULL when the range of a lost source is asked for again. */
@@ -242,61 +256,83 @@ static int source_error(struct kafka_reader *reader, uint32_t index, const rd_ka
     int rc = range ? lost(reader, source, &local) : partition_error(reader, source, bad, &local);
     batch->source = source->source;
     reader->lost = range ? index : reader->lost; /* librdkafka has stopped fetching it */
-    if (is_final(rc)) {
-        reader->failed = rc;
-        reader->failed_source = source->source;
-        reader->failure = local;
-    }
     if (err != NULL) {
         *err = local;
     }
-    return rc;
+    return reader_fail(reader, source, rc, &local);
 }
 
 /* ---- Trouble with brokers */
 
-/* A leader for every source, as far as librdkafka can find out now. */
-static bool leaders_known(const struct kafka_reader *reader,
-                          const struct rd_kafka_metadata *metadata, char *text, size_t size)
+static const struct rd_kafka_metadata_partition *metadata_find(
+    const struct rd_kafka_metadata *metadata, const struct kafka_source *source, bool *known)
 {
+    *known = true;
     for (int t = 0; t < metadata->topic_cnt; t++) {
         const struct rd_kafka_metadata_topic *topic = &metadata->topics[t];
+        if (strcmp(topic->topic, source->topic) != 0) {
+            continue;
+        }
         for (int p = 0; p < topic->partition_cnt; p++) {
-            if (topic->partitions[p].leader < 0 &&
-                kafka_source_find(reader, topic->topic, topic->partitions[p].id) !=
-                    KAFKA_NO_INDEX) {
-                (void)snprintf(text, size, "%s [%d] has no leader", topic->topic,
-                               topic->partitions[p].id);
-                return false;
+            if (topic->partitions[p].id == source->partition) {
+                return &topic->partitions[p];
             }
         }
+        *known = topic->err != RD_KAFKA_RESP_ERR_NO_ERROR &&
+                 topic->err != RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
+        return NULL;
     }
-    return true;
+    return NULL;
 }
 
-/* Called when nothing came. Something went wrong since we last looked: is it still so? The word of
- * librdkafka alone is not enough, since it also tells of connections closed for being idle. */
-static int trouble_look(struct kafka_reader *reader, struct err *err)
+/* 0 when every source has a leader; BROKER when one has none now. A source that the brokers do not
+ * know is gone, but only when they say so several times: one that just started may not know yet. */
+static int metadata_check(struct kafka_reader *reader, const struct rd_kafka_metadata *metadata,
+                          struct log_batch *batch, struct err *err)
 {
-    char text[256] = "Kafka does not answer";
+    for (uint32_t i = 0; i < reader->source_count; i++) {
+        const struct kafka_source *source = &reader->sources[i];
+        bool known = true;
+        const struct rd_kafka_metadata_partition *found = metadata_find(metadata, source, &known);
+        if (!known) {
+            batch->source = source->source;
+            if (++reader->gone_looks >= GONE_LOOKS) {
+                return reader_fail(reader, source, gone(source, err), err);
+            }
+            return err_set(err, KE_BROKER, "%s [%d]: no broker knows it now", source->topic,
+                           source->partition);
+        }
+        if (found != NULL && found->leader < 0) {
+            batch->source = source->source;
+            return kafka_error_brokers(&reader->client, err, "%s [%d] has no leader", source->topic,
+                                       source->partition);
+        }
+    }
+    reader->gone_looks = 0;
+    return 0;
+}
+
+/* Something went wrong since we last looked: is it still so? The word of librdkafka alone is not
+ * enough, since it also tells of connections closed for being idle. A deleted topic is told in the
+ * same way. */
+static int trouble_look(struct kafka_reader *reader, struct log_batch *batch, struct err *err)
+{
     int64_t now = now_us();
     if (!atomic_load(&reader->client.trouble) || now - reader->probed_us < REPORT_US) {
         return 0;
     }
     reader->probed_us = now;
     const struct rd_kafka_metadata *metadata = NULL;
-    rd_kafka_resp_err_t code =
-        rd_kafka_metadata(reader->client.rk, 0, NULL, &metadata, KAFKA_PROBE_MS);
-    bool fine =
-        code == RD_KAFKA_RESP_ERR_NO_ERROR && leaders_known(reader, metadata, text, sizeof text);
-    if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        rd_kafka_metadata_destroy(metadata);
+    if (rd_kafka_metadata(reader->client.rk, 0, NULL, &metadata, KAFKA_PROBE_MS) !=
+        RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return kafka_error_brokers(&reader->client, err, "Kafka does not answer");
     }
-    if (fine) {
+    int rc = metadata_check(reader, metadata, batch, err);
+    rd_kafka_metadata_destroy(metadata);
+    if (rc == 0) {
         kafka_client_trouble_over(&reader->client);
-        return 0;
     }
-    return kafka_error_brokers(&reader->client, err, "%s", text);
+    return rc;
 }
 
 /* ---- next */
@@ -357,7 +393,10 @@ static int kafka_reader_next(struct log_reader *base, int timeout_ms, uint32_t m
         return rc;
     }
     int64_t deadline = now_us() + (int64_t)timeout_ms * 1000;
-    while (reader->run_now == reader->run_count) {
+    if (reader->run_now == reader->run_count) {
+        rc = trouble_look(reader, batch, err);
+    }
+    while (rc == 0 && reader->run_now == reader->run_count) {
         int64_t left = deadline - now_us();
         kafka_fill(reader, left <= 0 ? 0 : (int)((left + 999) / 1000));
         if (reader->run_count > 0) {
@@ -366,8 +405,11 @@ static int kafka_reader_next(struct log_reader *base, int timeout_ms, uint32_t m
         if (reader->message_count == 0 &&
             (atomic_exchange(&reader->woken, false) || now_us() >= deadline)) {
             remember_quiet(reader);
-            return trouble_look(reader, err);
+            return 0;
         }
+    }
+    if (rc != 0) {
+        return rc;
     }
     const struct kafka_run *run = &reader->runs[reader->run_now];
     if (run->bad != NULL) {
@@ -387,6 +429,23 @@ static void kafka_reader_wake(struct log_reader *base)
 
 /* ---- Life */
 
+/* Stops fetching and serves what is queued, so that a deleted topic is heard of before the close. */
+static void drain(struct kafka_reader *reader)
+{
+    if (!reader->assigned || rd_kafka_assign(reader->client.rk, NULL) != 0) {
+        return;
+    }
+    for (int round = 0; round < DRAIN_ROUNDS; round++) {
+        ssize_t count =
+            rd_kafka_consume_batch_queue(reader->queue, 0, reader->messages, KAFKA_FILL_MAX);
+        if (count <= 0) {
+            break;
+        }
+        reader->message_count = (uint32_t)count;
+        kafka_fill_release(reader);
+    }
+}
+
 static void kafka_reader_close(struct log_reader *base)
 {
     struct kafka_reader *reader = reader_of(base);
@@ -395,6 +454,7 @@ static void kafka_reader_close(struct log_reader *base)
               (unsigned long long)reader->dropped);
     }
     kafka_fill_release(reader);
+    drain(reader);
     rd_kafka_queue_destroy(reader->queue);
     kafka_client_close(&reader->client);
     for (uint32_t i = 0; i < reader->source_count; i++) {

@@ -1,4 +1,5 @@
-/* Which version a read sees, and as of when. Own header: reader.h; rows: reader_row.c, reader_scan.c.
+/* Which version a read sees, and as of when. Own header: reader.h; rows: reader_row.c,
+ * reader_scan.c.
  *
  * A serving read, step by step:
  *

@@ -5,7 +5,8 @@
  * again. When the epoch moved, the snapshot may be newer than the cut of the swap: it is dropped
  * and the read starts over. So no read mixes versions and none goes back.
  *
- *     reader_open -> reader_get, reader_scan, reader_dead, reader_version_digest ... -> reader_close
+ *     reader_open -> reader_get, reader_scan, reader_dead, reader_version_digest...
+ *                 -> reader_close
  *
  * Thread-safe. Plans and environments are opened once and kept; versions that no longer exist are
  * closed.

@@ -1,5 +1,5 @@
-/* The inside of the reader, shared by reader.c (which version, as of when), reader_names.c (tables and
- * whose they are), reader_version.c (versions opened once and kept), reader_row.c (one row),
+/* The inside of the reader, shared by reader.c (which version, as of when), reader_names.c (tables
+ * and whose they are), reader_version.c (versions opened once and kept), reader_row.c (one row),
  * reader_scan.c (all rows) and reader_report.c (cuts, digests, dead records). */
 #ifndef KAPPA_SERVE_READER_INNER_H
 #define KAPPA_SERVE_READER_INNER_H
@@ -77,7 +77,8 @@ void reader_end(struct reader *reader, struct reader_read *reading);
 /* Fills err with why there is no pointer for the table: unknown, or not served yet. Returns the
  * negative code. */
 int reader_table_not_served(struct reader *reader, const char *table, struct err *err);
-/* The processor that a named version of a table belongs to; processor has LIMIT_NAME_LEN + 1 bytes. */
+/* The processor that a named version of a table belongs to; processor has LIMIT_NAME_LEN + 1
+ * bytes. */
 int reader_processor_of(struct reader *reader, const char *table, uint32_t version, char *processor,
                         struct err *err) must_check;
 

@@ -1,4 +1,5 @@
-/* What a version's commits say: cut, digests, dead records. Own headers: reader.h, reader_inner.h. */
+/* What a version's commits say: cut, digests, dead records. Own headers: reader.h, reader_inner.h.
+ */
 #include "serve/reader_inner.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
 /* All rows of a table, in key order. Own header: reader.h.
  *
- * The cursor gives partials: those of one key follow one another, by source. A row is given out when
- * the next key comes, or the end. */
+ * The cursor gives partials: those of one key follow one another, by source. A row is given out
+ * when the next key comes, or the end. */
 #include "serve/reader_inner.h"
 
 #include <string.h>

@@ -1,10 +1,9 @@
-/* Versions that are open for reading: found by (processor, number), opened once, kept while they are
- * used and their files exist. Own header: reader_inner.h.
+/* Versions that are open for reading: found by (processor, number), opened once, kept while they
+ * are used and their files exist. Own header: reader_inner.h.
  *
  * A version's files may go at any time (`kappa drop`) while its numbers stay in memory: each take
  * looks with one stat whether the data file is still the one that was opened. What is open stays
- * readable until the last read gives it back.
- */
+ * readable until the last read gives it back. */
 #include "serve/reader_inner.h"
 
 #include "base/clock.h"

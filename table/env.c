@@ -155,8 +155,8 @@ static int refuse_network(const char *dir, struct err *err)
     return 0;
 }
 
-/* 1 and *st: there is a data file with something in it; 0: there is none, or it is empty because its
- * maker is still at it or died there. */
+/* 1 and *st: there is a data file with something in it; 0: there is none, or it is empty because
+ * its maker is still at it or died there. */
 static int data_file_stat(const char *dir, struct stat *st, struct err *err)
 {
     char *path = xasprintf("%s/data.mdb", dir);

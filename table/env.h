@@ -1,7 +1,7 @@
 /* LMDB, wrapped: the one header that includes it. Private to table/.
  *
  *     env_open -> env_read_begin .. env_read_end          (any thread, any number at once)
- *              -> env_write_begin -> env_write_commit     (one writer; begin and commit in one thread)
+ *              -> env_write_begin -> env_write_commit     (one writer, in one thread)
  *              -> env_close
  *
  * Cursors, gets and puts are called as LMDB gives them; every code they return that is not expected
@@ -41,7 +41,8 @@ void env_close(struct env *env);
 
 MDB_env *env_mdb(struct env *env);
 const char *env_dir(const struct env *env);
-/* Handles of databases are opened by one transaction of a process at a time: hold this around it. */
+/* Handles of databases are opened by one transaction of a process at a time: hold this around it.
+ */
 void env_handles_lock(struct env *env);
 void env_handles_unlock(struct env *env);
 

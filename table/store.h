@@ -43,8 +43,8 @@ struct store_options {
     bool building;    /* NOSYNC until store_seal; the version is deleted if the OS dies meanwhile */
     size_t map_bytes; /* first map size; 0: default (64 MiB) */
     /* For crash tests; may be NULL. Called at store_begin ("flush"), before LMDB commits ("commit")
-     * and after ("committed": the commit stands). A negative code makes the step fail with it: close
-     * the store then, as if the process had died there. */
+     * and after ("committed": the commit stands). A negative code makes the step fail with it:
+     * close the store then, as if the process had died there. */
     int (*fail_point)(void *ctx, const char *step);
     void *fail_ctx;
 };

@@ -55,7 +55,8 @@ struct store {
     struct store_slot *touched[LIMIT_SOURCES];
 };
 
-/* The open transaction failed with a code of LMDB: drops it and says why. AGAIN after a full map. */
+/* The open transaction failed with a code of LMDB: drops it and says why. AGAIN after a full map.
+ */
 int store_fail(struct store *store, int rc, const char *what, struct err *err) must_check;
 
 /* store_meta.c */

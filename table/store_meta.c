@@ -1,4 +1,5 @@
-/* The "meta" database and the sources: what a commit keeps beside rows. Own header: store_inner.h. */
+/* The "meta" database and the sources: what a commit keeps beside rows. Own header: store_inner.h.
+ */
 #include "table/store_inner.h"
 
 #include <stdlib.h>

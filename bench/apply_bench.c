@@ -154,23 +154,24 @@ static void run(const struct plan *plan, const struct load *load, uint32_t batch
     commit(p, &sink, &times);
     processor_source_state(p, 0, &state);
     double all = times.apply + times.flush + times.committed;
-    (void)printf("{\"bench\":\"apply\",\"events\":%u,\"apply_per_s\":%.0f,\"with_commits_per_s\":%.0f,"
-                 "\"apply_ns\":%.1f,\"flush_ns_per_row\":%.1f,\"flush_ms_max\":%.2f,"
-                 "\"committed_ms\":%.2f,\"puts\":%llu,\"put_bytes\":%llu,\"dead\":%llu,\"late\":%llu,"
-                 "\"cache_rows\":%llu,\"cache_bytes\":%zu}\n",
-                 load->count, load->count / times.apply, load->count / all,
-                 times.apply * 1e9 / load->count, times.flush * 1e9 / (double)(sink.puts + 1),
-                 times.flush_max * 1e3, times.committed * 1e3, (unsigned long long)sink.puts,
-                 (unsigned long long)sink.bytes, (unsigned long long)state.dead,
-                 (unsigned long long)state.late, (unsigned long long)stats.cache_rows,
-                 stats.cache_bytes);
+    (void)printf(
+        "{\"bench\":\"apply\",\"events\":%u,\"apply_per_s\":%.0f,\"with_commits_per_s\":%.0f,"
+        "\"apply_ns\":%.1f,\"flush_ns_per_row\":%.1f,\"flush_ms_max\":%.2f,"
+        "\"committed_ms\":%.2f,\"puts\":%llu,\"put_bytes\":%llu,\"dead\":%llu,\"late\":%llu,"
+        "\"cache_rows\":%llu,\"cache_bytes\":%zu}\n",
+        load->count, load->count / times.apply, load->count / all, times.apply * 1e9 / load->count,
+        times.flush * 1e9 / (double)(sink.puts + 1), times.flush_max * 1e3, times.committed * 1e3,
+        (unsigned long long)sink.puts, (unsigned long long)sink.bytes,
+        (unsigned long long)state.dead, (unsigned long long)state.late,
+        (unsigned long long)stats.cache_rows, stats.cache_bytes);
     processor_close(p);
 }
 
 int main(int argc, char **argv)
 {
     if (argc < 3) {
-        (void)fprintf(stderr, "usage: apply_bench DEFINITION.sql EVENTS.ndjson [batch [commit [rounds]]]\n");
+        (void)fprintf(
+            stderr, "usage: apply_bench DEFINITION.sql EVENTS.ndjson [batch [commit [rounds]]]\n");
         return 2;
     }
     uint32_t batch = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : LIMIT_BATCH_RECORDS;

@@ -15,16 +15,29 @@
 
 #include <string.h>
 
-enum hand_column { H_USR, H_N, H_I, H_AMOUNT, H_P, H_OK, H_KEEP, H_AT, H_COLUMNS, H_START = H_COLUMNS, H_END };
+enum hand_column {
+    H_USR,
+    H_N,
+    H_I,
+    H_AMOUNT,
+    H_P,
+    H_OK,
+    H_KEEP,
+    H_AT,
+    H_COLUMNS,
+    H_START = H_COLUMNS,
+    H_END
+};
+
 enum hand_view { V_USER, V_NUMBER, V_KEPT, V_WINDOWS, V_COUNT };
 
 #define HAND_WATERMARK_US INT64_C(3000000)
 
 static const struct plan_column hand_columns[H_COLUMNS] = {
-    {"usr", KAPPA_TYPE_TEXT, true},      {"n", KAPPA_TYPE_BIGINT, true},
-    {"i", KAPPA_TYPE_INTEGER, true},     {"amount", KAPPA_TYPE_DOUBLE, true},
-    {"p", KAPPA_TYPE_TEXT, true},        {"ok", KAPPA_TYPE_BOOLEAN, true},
-    {"keep", KAPPA_TYPE_BOOLEAN, true},  {"at", KAPPA_TYPE_TIMESTAMPTZ, true},
+    {"usr", KAPPA_TYPE_TEXT, true},     {"n", KAPPA_TYPE_BIGINT, true},
+    {"i", KAPPA_TYPE_INTEGER, true},    {"amount", KAPPA_TYPE_DOUBLE, true},
+    {"p", KAPPA_TYPE_TEXT, true},       {"ok", KAPPA_TYPE_BOOLEAN, true},
+    {"keep", KAPPA_TYPE_BOOLEAN, true}, {"at", KAPPA_TYPE_TIMESTAMPTZ, true},
 };
 
 static const struct plan_input hand_input = {
@@ -39,7 +52,10 @@ static const struct plan_input hand_input = {
     .timestamp_unit_us_den = 1,
 };
 
-#define AGG(kind, argument, result, reg, filter) {kind, argument, result, reg, filter}
+#define AGG(kind, argument, result, reg, filter)                                                   \
+    {                                                                                              \
+        kind, argument, result, reg, filter                                                        \
+    }
 
 static const struct plan_aggregate hand_user_aggregates[] = {
     AGG(PLAN_COUNT_ROWS, KAPPA_TYPE_NULL, KAPPA_TYPE_BIGINT, PLAN_NONE, PLAN_NONE),
@@ -117,8 +133,8 @@ static inline void hand_programs(struct hand_plan *hand, uint32_t v)
         hand->outputs[v][n] = (struct plan_output){column->name, column->type, n};
         hand->final_types[v][n++] = column->type;
     }
-    view->final = (struct expr_program){
-        .input_count = n, .register_count = n, .types = hand->final_types[v]};
+    view->final =
+        (struct expr_program){.input_count = n, .register_count = n, .types = hand->final_types[v]};
     view->having = PLAN_NONE;
     view->outputs = hand->outputs[v];
     view->output_count = n;

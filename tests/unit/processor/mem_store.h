@@ -171,7 +171,8 @@ static inline void mem_apply_put(struct mem_store *store, const struct mem_chang
 {
     const struct mem_row *row = &change->row;
     size_t at = mem_find(store, row->table, row->key, row->key_len);
-    if (at < store->count && mem_compare(&store->rows[at], row->table, row->key, row->key_len) == 0) {
+    if (at < store->count &&
+        mem_compare(&store->rows[at], row->table, row->key, row->key_len) == 0) {
         assert_false(change->is_new);
         mem_remove(store, at);
     }

@@ -147,7 +147,13 @@ static void state_free(struct bench *b, uint8_t *state)
 static void random_rows(struct bench *b, struct prng *prng)
 {
     static const double reals[] = {0.0, -0.0, NAN, 1e300, -1e300, 0.1, 5e-324, 1e16, INFINITY};
-    static const char *const texts[] = {"", "a", "b", "ab", "zz", "\xc3\xa9", "a long text that takes "
+    static const char *const texts[] = {"",
+                                        "a",
+                                        "b",
+                                        "ab",
+                                        "zz",
+                                        "\xc3\xa9",
+                                        "a long text that takes "
                                         "more than one small block of the pool"};
     for (uint32_t i = 0; i < ROWS; i++) {
         b->ints[i] = prng_below(prng, 4) == 0 ? INT64_MAX : (int64_t)prng_next(prng) >> 40;
@@ -370,9 +376,12 @@ static void test_full_is_sticky(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_set),         cmocka_unit_test(test_set_full),
-        cmocka_unit_test(test_codec),       cmocka_unit_test(test_codec_noise),
-        cmocka_unit_test(test_results),     cmocka_unit_test(test_double_bits),
+        cmocka_unit_test(test_set),
+        cmocka_unit_test(test_set_full),
+        cmocka_unit_test(test_codec),
+        cmocka_unit_test(test_codec_noise),
+        cmocka_unit_test(test_results),
+        cmocka_unit_test(test_double_bits),
         cmocka_unit_test(test_full_is_sticky),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -119,7 +119,8 @@ static const struct {
     {"{\"i\":1e3}", "!column \"i\": expected integer, got a number with fraction or exponent"},
     {"{\"i\":2147483648}", "!column \"i\": expected integer, got a number out of range"},
     {"{\"l\":9223372036854775808}", "!column \"l\": expected bigint, got a number out of range"},
-    {"{\"l\":99999999999999999999999}", "!column \"l\": expected bigint, got a number out of range"},
+    {"{\"l\":99999999999999999999999}",
+     "!column \"l\": expected bigint, got a number out of range"},
     {"{\"ts\":\"yesterday\"}",
      "!column \"ts\": expected timestamptz, got text that is not an RFC 3339 time"},
     {"{\"ts\":1e300}", "!column \"ts\": expected timestamptz, got a number out of range"},
@@ -283,8 +284,9 @@ static void test_units(void **state)
 
 static void random_text(struct prng *prng, struct buf *out)
 {
-    static const char *const parts[] = {"a",    "bc",       "\\n",  "\\\"", "\\u00e9", "\u00e9", " ",
-                                        "\\\\", "\\ud83d\\ude00", "{", "}", ",", ":", "0123456789abcdef"};
+    static const char *const parts[] = {
+        "a", "bc", "\\n", "\\\"", "\\u00e9",         "\u00e9", " ", "\\\\", "\\ud83d\\ude00",
+        "{", "}",  ",",   ":",    "0123456789abcdef"};
     buf_append_u8(out, '"');
     for (uint64_t n = prng_below(prng, 6); n > 0; n--) {
         buf_append_text(out, parts[prng_below(prng, array_len(parts))]);
@@ -299,7 +301,8 @@ static void random_number(struct prng *prng, struct buf *out)
         buf_printf(out, "%lld", (long long)(int64_t)prng_next(prng) >> prng_below(prng, 64));
         return;
     case 1:
-        buf_printf(out, "%.17g", (prng_unit(prng) - 0.5) * pow(10, (double)prng_below(prng, 40) - 20));
+        buf_printf(out, "%.17g",
+                   (prng_unit(prng) - 0.5) * pow(10, (double)prng_below(prng, 40) - 20));
         return;
     case 2:
         buf_printf(out, "%.*f", (int)prng_below(prng, 25), prng_unit(prng) * 1e6);
@@ -352,8 +355,8 @@ static void compare_values(const struct decoder *decoder, const json_t *root)
     }
     const json_t *real = json_object_get(root, "d");
     if (json_is_number(real)) {
-        double expected = json_is_real(real) ? json_real_value(real)
-                                             : (double)json_integer_value(real);
+        double expected =
+            json_is_real(real) ? json_real_value(real) : (double)json_integer_value(real);
         assert_memory_equal(&vecs[4].d[0], &expected, sizeof expected);
     }
 }
@@ -390,7 +393,8 @@ static void test_random(void **state)
         }
         if (malformed != (root == NULL)) {
             fail_msg("%s\nours: %s\njansson: %s", buf_text(&text),
-                     malformed ? decoder_reason(decoder) : "good", root == NULL ? error.text : "good");
+                     malformed ? decoder_reason(decoder) : "good",
+                     root == NULL ? error.text : "good");
         }
         if (ours) {
             compare_values(decoder, root);
@@ -408,8 +412,8 @@ static void test_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases), cmocka_unit_test(test_special_values),
-        cmocka_unit_test(test_depth), cmocka_unit_test(test_units),
+        cmocka_unit_test(test_cases),  cmocka_unit_test(test_special_values),
+        cmocka_unit_test(test_depth),  cmocka_unit_test(test_units),
         cmocka_unit_test(test_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,13 +11,14 @@
 #include <math.h>
 #include <string.h>
 
-static const enum kappa_type types[] = {KAPPA_TYPE_BOOLEAN, KAPPA_TYPE_INTEGER, KAPPA_TYPE_BIGINT,
-                                        KAPPA_TYPE_DOUBLE,  KAPPA_TYPE_TEXT,    KAPPA_TYPE_TIMESTAMPTZ};
+static const enum kappa_type types[] = {KAPPA_TYPE_BOOLEAN, KAPPA_TYPE_INTEGER,
+                                        KAPPA_TYPE_BIGINT,  KAPPA_TYPE_DOUBLE,
+                                        KAPPA_TYPE_TEXT,    KAPPA_TYPE_TIMESTAMPTZ};
 
 static struct kappa_value random_value(struct prng *prng, enum kappa_type type, char *room)
 {
-    static const double reals[] = {0.0,  -0.0, 1.5,    -1.5, INFINITY, -INFINITY,
-                                   NAN,  5e-324, -5e-324, 1e300, -1e300};
+    static const double reals[] = {0.0, -0.0,   1.5,     -1.5,  INFINITY, -INFINITY,
+                                   NAN, 5e-324, -5e-324, 1e300, -1e300};
     struct kappa_value value = {.type = type, .is_null = prng_below(prng, 8) == 0};
     if (type == KAPPA_TYPE_TEXT) {
         static const char bytes[] = {0, 0, 1, 'a', 'b', '\xff'};
@@ -62,7 +63,8 @@ static int by_definition(const struct kappa_value *a, const struct kappa_value *
 }
 
 /* Two columns: the first value, then one more, so that the end of a text matters. */
-static size_t encode(const struct kappa_value *first, const struct kappa_value *second, uint8_t *key)
+static size_t encode(const struct kappa_value *first, const struct kappa_value *second,
+                     uint8_t *key)
 {
     uint8_t *at = key_put_value(key, key + LIMIT_GROUP_KEY_LEN, first);
     assert_non_null(at);
@@ -181,7 +183,8 @@ static void test_written(void **state)
     (void)state;
     for (size_t i = 0; i < array_len(written); i++) {
         struct plan_key key = {PLAN_KEY_COLUMN, "k", written[i].type, 0};
-        struct plan_view view = {.shape = {"t", false}, .kind = PLAN_GROUP, .keys = &key, .key_count = 1};
+        struct plan_view view = {
+            .shape = {"t", false}, .kind = PLAN_GROUP, .keys = &key, .key_count = 1};
         uint8_t bytes[LIMIT_GROUP_KEY_LEN];
         size_t len = 0;
         uint32_t source = 0;
@@ -215,7 +218,8 @@ static void test_written_columns(void **state)
         {PLAN_KEY_COLUMN, "usr", KAPPA_TYPE_TEXT, 0},
         {PLAN_KEY_COLUMN, "n", KAPPA_TYPE_BIGINT, 1},
     };
-    struct plan_view view = {.shape = {"t", true}, .kind = PLAN_GROUP, .keys = keys, .key_count = 3};
+    struct plan_view view = {
+        .shape = {"t", true}, .kind = PLAN_GROUP, .keys = keys, .key_count = 3};
     const char *texts[] = {"u1", "5", "6"};
     uint8_t bytes[LIMIT_GROUP_KEY_LEN];
     size_t len = 0;
@@ -234,8 +238,10 @@ static void test_written_columns(void **state)
     assert_int_equal(source, 3);
     assert_int_equal(len, 8);
     assert_int_equal(load_i64_sortable(bytes), 41);
-    assert_int_equal(plan_key_from_text(&append, texts, 2, bytes, &len, &source, &err), -KE_INVALID);
-    assert_int_equal(plan_key_from_text(&append, place, 1, bytes, &len, &source, &err), -KE_INVALID);
+    assert_int_equal(plan_key_from_text(&append, texts, 2, bytes, &len, &source, &err),
+                     -KE_INVALID);
+    assert_int_equal(plan_key_from_text(&append, place, 1, bytes, &len, &source, &err),
+                     -KE_INVALID);
 }
 
 int main(void)

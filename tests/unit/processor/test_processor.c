@@ -263,8 +263,8 @@ static void assert_same_store(struct mem_store *a, struct mem_store *b)
 {
     assert_int_equal(a->count, b->count);
     for (size_t i = 0; i < a->count; i++) {
-        assert_int_equal(mem_compare(&a->rows[i], b->rows[i].table, b->rows[i].key,
-                                     b->rows[i].key_len), 0);
+        assert_int_equal(
+            mem_compare(&a->rows[i], b->rows[i].table, b->rows[i].key, b->rows[i].key_len), 0);
         assert_int_equal(a->rows[i].value_len, b->rows[i].value_len);
         assert_memory_equal(a->rows[i].value, b->rows[i].value, a->rows[i].value_len);
     }
@@ -349,8 +349,8 @@ static void finish_row(const struct run *run, struct row_finisher *finisher, siz
     for (size_t i = first; i < run->store.count; i++) {
         if (i == first || (view->kind == PLAN_GROUP && same_rest(row, &run->store.rows[i]))) {
             uint8_t *value = mem_copy(run->store.rows[i].value, run->store.rows[i].value_len);
-            assert_int_equal(
-                row_finisher_add(finisher, value, run->store.rows[i].value_len, &err), 0);
+            assert_int_equal(row_finisher_add(finisher, value, run->store.rows[i].value_len, &err),
+                             0);
             free(value);
         }
     }
@@ -404,7 +404,10 @@ static int64_t floor_to(int64_t t, int64_t size, int64_t offset)
 static struct kappa_value event_value(const struct event *e, uint32_t c)
 {
     struct kappa_value v = {.type = hand_columns[c].type, .is_null = !e->has[c]};
-    const int64_t ints[H_COLUMNS] = {[H_N] = e->n, [H_I] = e->i, [H_OK] = e->ok, [H_KEEP] = e->keep,
+    const int64_t ints[H_COLUMNS] = {[H_N] = e->n,
+                                     [H_I] = e->i,
+                                     [H_OK] = e->ok,
+                                     [H_KEEP] = e->keep,
                                      [H_AT] = e->at / 1000 * 1000};
     if (v.type == KAPPA_TYPE_TEXT) {
         const char *text = c == H_USR ? e->usr : e->p;

@@ -135,6 +135,7 @@ void model_free(struct core *core)
             version_free(processor->versions[k]);
         }
         free(processor->versions);
+        json_decref(processor->later.body);
         free(processor->name);
         json_decref(processor->object);
         free(processor);

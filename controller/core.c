@@ -261,6 +261,7 @@ void processor_advance(struct core *core, struct core_processor *processor)
     for (uint32_t i = processor->version_count; i-- > 0;) {
         version_advance(core, processor->versions[i]);
     }
+    requests_later(core, processor, NULL);
     conduct_tick(core, processor);
 }
 
@@ -308,6 +309,7 @@ void core_shutdown(struct core *core)
     struct err err = {0};
     (void)err_set(&err, KE_CLOSED, "the server is shutting down");
     for (uint32_t i = 0; i < core->processor_count; i++) {
+        requests_later(core, core->processors[i], &err);
         conduct_give_up(core, core->processors[i], &err);
     }
     verify_shutdown(core);
@@ -340,6 +342,7 @@ void core_close(struct core *core)
     (void)err_set(&err, KE_CLOSED, "the server is shutting down");
     for (uint32_t i = 0; i < core->processor_count; i++) {
         struct core_processor *processor = core->processors[i];
+        requests_later(core, processor, &err);
         conduct_close(core, processor);
         for (uint32_t k = 0; k < processor->version_count; k++) {
             core_reply(core, processor->versions[k]->drop, NULL, &err);

@@ -22,6 +22,7 @@
 #define SWAP_BACKOFF_US_MAX  INT64_C(30000000)
 #define START_BACKOFF_US     INT64_C(100000) /* after an exit; doubles */
 #define START_BACKOFF_US_MAX INT64_C(10000000)
+#define LATER_US             INT64_C(3000000) /* a person's swap waits so long for workers to come up */
 #define STILL_US             INT64_C(1000000) /* backoff from which a swap no longer waits for the old worker */
 #define HEALTHY_US           INT64_C(30000000) /* running for so long: the backoff starts anew */
 #define STOP_US_MAX          INT64_C(10000000) /* to drain; then it is killed */
@@ -94,12 +95,22 @@ struct core_swap {
     int64_t try_us;     /* no automatic try before */
 };
 
+/* A person's swap or rollback that waits for workers to come up. */
+struct core_later {
+    void *request; /* NULL: none */
+    bool rollback;
+    uint32_t number; /* as asked */
+    json_t *body;    /* owned */
+    int64_t until_us;
+};
+
 struct core_processor {
     char *name;                     /* owned */
     json_t *object;                 /* as in the catalog; owned */
     struct core_version **versions; /* ascending numbers; owned */
     uint32_t version_count;
     struct core_swap swap;
+    struct core_later later;
 };
 
 struct core_verify; /* verify.c */
@@ -267,6 +278,8 @@ uint32_t verify_workers_left(const struct core *core);
 void verify_tick(struct core *core);
 void verify_shutdown(struct core *core);
 void verify_close(struct core *core);
+/* Tries again what waits for workers; give_up: answers it with this instead. */
+void requests_later(struct core *core, struct core_processor *processor, const struct err *give_up);
 json_t *status_processor(const struct core *core, const struct core_processor *processor);
 json_t *status_all(const struct core *core);
 /* Requests that wait for a job are kept here. take: false when it was answered already. */

@@ -19,6 +19,7 @@ struct ask {
     const char *name;                 /* of the processor as asked, or NULL */
     uint32_t number;                  /* of the version as asked, or 0 */
     const json_t *body;               /* or NULL */
+    int64_t until_us;                 /* a second try of a swap waits no longer; 0: the first */
 };
 
 static void refuse(const struct ask *ask, const struct err *err)
@@ -105,10 +106,29 @@ static struct core_version *newest_to_swap(struct core_processor *processor)
     return standby != NULL ? standby : candidate;
 }
 
+/* Workers that are just starting are waited for: after a crash a rollback must not need luck. */
+static bool wait_for_workers(const struct ask *ask, bool rollback)
+{
+    struct core_later *later = &ask->processor->later;
+    int64_t now = core_now_us(ask->core);
+    int64_t until = ask->until_us != 0 ? ask->until_us : now + LATER_US;
+    if (later->request != NULL || now >= until || ask->core->stopping) {
+        return false;
+    }
+    *later = (struct core_later){.request = ask->request,
+                                 .rollback = rollback,
+                                 .number = ask->number,
+                                 .body = json_deep_copy(ask->body),
+                                 .until_us = until};
+    return true;
+}
+
 static void start_swap(const struct ask *ask, struct core_version *version, const char *why)
 {
     struct err err = {0};
-    if (conduct_start(ask->core, version, why, asker(ask), ask->request, &err) != 0) {
+    int rc = conduct_start(ask->core, version, why, asker(ask), ask->request, &err);
+    bool waits = rc == -KE_AGAIN && wait_for_workers(ask, strcmp(why, "rollback") == 0);
+    if (rc != 0 && !waits) {
         refuse(ask, &err);
     }
 }
@@ -157,6 +177,30 @@ static void ask_rollback(const struct ask *ask)
     } else {
         start_swap(ask, version, "rollback");
     }
+}
+
+void requests_later(struct core *core, struct core_processor *processor, const struct err *give_up)
+{
+    struct core_later later = processor->later;
+    if (later.request == NULL || core->dead) {
+        return;
+    }
+    processor->later = (struct core_later){0};
+    struct ask ask = {.core = core,
+                      .request = later.request,
+                      .processor = processor,
+                      .name = processor->name,
+                      .number = later.number,
+                      .body = later.body,
+                      .until_us = later.until_us};
+    if (give_up != NULL) {
+        refuse(&ask, give_up);
+    } else if (later.rollback) {
+        ask_rollback(&ask);
+    } else {
+        ask_swap(&ask);
+    }
+    json_decref(later.body);
 }
 
 /* ---- One version's life ---- */

@@ -534,20 +534,11 @@ static void test_rollback_from_a_dying_version(void **state)
     }
     world_steps(world, 60);
     int64_t stood = world_files(world, "p/2", false)->next[0];
-    struct world_answer answer = {0};
-    for (int i = 0; i < 50 && answer.body == NULL; i++) {
-        world_ask(world, &answer, "rollback", "p", 0, json_object());
-        world_until(world, &answer);
-        if (answer.body == NULL && answer.err.code != -KE_AGAIN) {
-            fail_msg("%s", answer.err.text);
-        }
-        world_steps(world, 1);
-    }
-    assert_non_null(answer.body);
-    const json_t *cut = json_object_get(json_object_get(answer.body, "cut"), "events");
+    json_t *receipt = world_call(world, "rollback", "p", 0, json_object());
+    const json_t *cut = json_object_get(json_object_get(receipt, "cut"), "events");
     assert_true(json_integer_value(json_array_get(cut, 0)) >= stood);
-    assert_true(json_is_null(json_object_get(answer.body, "old_digest")));
-    json_decref(answer.body);
+    assert_true(json_is_null(json_object_get(receipt, "old_digest")));
+    json_decref(receipt);
     assert_string_equal(world_state(world, 1), "serving");
     assert_string_equal(world_state(world, 2), "standby");
     world_steps(world, 50);
@@ -580,6 +571,27 @@ static void test_dead_version_stands_still(void **state)
     assert_int_equal(world->starts, starts);
     world_steps(world, 20);
     assert_int_equal(world->starts, starts + 1);
+}
+
+/* Asked before the workers are up: it waits for them, not for ever. */
+static void test_rollback_just_after_a_crash(void **state)
+{
+    struct world *world = *state;
+    serve_second(world);
+    world_restart(world);
+    world_do(world, "rollback", "p", 0);
+    world->refuse_start = 1000;
+    world_restart(world);
+    int64_t before = world->now_us;
+    world_refused(world, "swap", 2, json_object(), -KE_AGAIN, "the worker of v2 is not running");
+    assert_in_range(world->now_us - before, 2900000, 3200000);
+    world->refuse_start = 0;
+    struct world_answer answer;
+    world_restart(world);
+    world_ask(world, &answer, "swap", "p", 2, json_object());
+    assert_false(answer.done);
+    core_shutdown(world->core);
+    assert_int_equal(answer.err.code, -KE_CLOSED);
 }
 
 /* A serving version that only dies is replaced in the end, also by itself. */
@@ -703,6 +715,7 @@ int main(void)
         WORLD_TEST(test_serving_version_fails),
         WORLD_TEST(test_rollback_from_a_dying_version),
         WORLD_TEST(test_dead_version_stands_still),
+        WORLD_TEST(test_rollback_just_after_a_crash),
         WORLD_TEST(test_auto_swap_from_a_dying_version),
         WORLD_TEST(test_resume_of_a_serving_version),
         WORLD_TEST(test_lost_files),

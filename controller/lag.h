@@ -32,7 +32,8 @@ struct lag {
 void lag_open(struct lag *lag, const json_t *begin, const json_t *target);
 void lag_close(struct lag *lag);
 
-/* From `opened`: positions only; ends are unknown again, rates start afresh. False: not as many as there are sources. */
+/* From `opened`: positions only; ends are unknown again, rates start afresh. False: not as many as
+ * there are sources. */
 bool lag_opened(struct lag *lag, const json_t *next);
 /* From `progress`: each vector that is there and of the right length is taken. */
 bool lag_progress(struct lag *lag, const json_t *event, int64_t now_us);

@@ -1,3 +1,4 @@
+/* Lag, rates and time left. Own header: catchup.h. */
 #include "replayer/catchup.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* Batches that wait behind a cut. Own header: pending.h. */
 #include "replayer/pending.h"
 
 #include <stdlib.h>

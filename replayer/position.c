@@ -1,3 +1,4 @@
+/* Start positions: the text parsed, then resolved against a log. Own header: position.h. */
 #include "replayer/position.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* A version's directory: lock, boot id, sealing. Own header: version_dir.h. */
 #include "replayer/version_dir.h"
 
 #include <dirent.h>

@@ -1,3 +1,4 @@
+/* The thread that asks the log slow questions. Own header: worker_monitor.h. */
 #include "replayer/worker_monitor.h"
 
 #include <inttypes.h>

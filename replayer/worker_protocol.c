@@ -1,3 +1,4 @@
+/* Command lines parsed and checked. Own header: worker_protocol.h. */
 #include "replayer/worker_protocol.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* A shard's thread: mailbox, steps, report. Own header: worker_shard.h. */
 #include "replayer/worker_shard.h"
 
 #include <inttypes.h>

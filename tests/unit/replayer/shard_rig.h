@@ -114,7 +114,7 @@ static inline struct rig *rig_new(struct fixture_log *log, uint64_t seed,
     if (plan_compile("test.sql", rig_sql, strlen(rig_sql), &rig->plan, &err) != 0) {
         fail_msg("%s", err.text);
     }
-    strcpy(rig->dir, "/tmp/kappa-shard-XXXXXX");
+    (void)snprintf(rig->dir, sizeof rig->dir, "/tmp/kappa-shard-XXXXXX");
     assert_non_null(mkdtemp(rig->dir));
     for (uint32_t i = 0; i < options->shards; i++) {
         rig_open_shard(rig, i);

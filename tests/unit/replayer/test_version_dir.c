@@ -28,7 +28,7 @@ struct place {
 static int setup(void **state)
 {
     struct place *place = xcalloc(1, sizeof *place);
-    strcpy(place->root, "/tmp/kappa-version-dir-XXXXXX");
+    (void)snprintf(place->root, sizeof place->root, "/tmp/kappa-version-dir-XXXXXX");
     assert_non_null(mkdtemp(place->root));
     place->dir = xasprintf("%s/versions/p/1", place->root);
     *state = place;

@@ -101,7 +101,7 @@ static inline struct place *place_new(uint64_t seed, uint32_t events)
 {
     struct place *place = xcalloc(1, sizeof *place);
     struct err err = {0};
-    strcpy(place->root, "/tmp/kappa-worker-XXXXXX");
+    (void)snprintf(place->root, sizeof place->root, "/tmp/kappa-worker-XXXXXX");
     assert_non_null(mkdtemp(place->root));
     place->log_dir = xasprintf("%s/log", place->root);
     prng_init(&place->prng, seed);

@@ -17,8 +17,8 @@
 #include <unistd.h>
 
 #define BLOCK_BYTES  (1U << 20) /* one read */
-#define IDLE_MS      2          /* nothing came for so long: what there is becomes readable */
-#define FLUSH_US_MAX 20000      /* a busy stream becomes readable at least so often */
+#define FLUSH_US_MIN 1000  /* a stream that pauses becomes readable at once, but not more often */
+#define FLUSH_US_MAX 20000 /* a stream without pauses becomes readable at least so often */
 
 static int produce_run(struct cli *cli, struct err *err);
 
@@ -119,9 +119,9 @@ static int wait_input(struct produce *produce, struct err *err)
 {
     struct pollfd input = {.fd = produce->fd, .events = POLLIN};
     if (produce->unflushed) {
-        int ready = poll(&input, 1, IDLE_MS);
-        bool late = clock_mono_us(clock_real()) - produce->flushed_us > FLUSH_US_MAX;
-        if (ready == 0 || late) {
+        int64_t since_us = clock_mono_us(clock_real()) - produce->flushed_us;
+        int ready = poll(&input, 1, since_us < FLUSH_US_MIN ? 1 : 0);
+        if (ready == 0 || since_us > FLUSH_US_MAX) {
             int rc = produce_flush(produce, false, err);
             if (rc < 0) {
                 return rc;

@@ -45,7 +45,8 @@ int http_server_start(const struct http_options *options, struct http_server **o
     server->magic = HTTP_SERVER_MAGIC;
     server->listening = listening;
     server->options = *options;
-    server->context = (struct route_context){.reader = options->reader, .log = options->log};
+    server->context = (struct route_context){
+        .reader = options->reader, .log = options->log, .stop = &server->stopping};
     rc = pthread_cond_init(&server->finished, NULL);
     ASSERT_CMP(rc, ==, 0);
     server->daemon = daemon_start(server);
@@ -82,7 +83,7 @@ void http_server_stop(struct http_server *server)
 {
     MAGIC_ASSERT(server, HTTP_SERVER_MAGIC);
     int fd = MHD_quiesce_daemon(server->daemon);
-    http_requests_close(server);
+    http_sleep_close(server);
     MHD_stop_daemon(server->daemon);
     if (fd >= 0) {
         (void)close(fd);

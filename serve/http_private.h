@@ -1,7 +1,9 @@
-/* The inside of the HTTP server: http.c starts and stops it, http_request.c holds its requests.
+/* The inside of the HTTP server: http.c starts and stops it, http_admit.c looks at headers,
+ * http_request.c takes bodies and sends answers, http_sleep.c has the requests that wait: for the
+ * controller (a call), or for a thread of their own (a slow route).
  *
- * A request that asked the controller has two owners, its connection and its call; the one that
- * lets go last frees it. calls_lock guards what both touch. */
+ * A request that sleeps has two owners, its connection and its call or thread; the one that lets go
+ * last frees it. calls_lock guards what both touch. */
 #ifndef KAPPA_SERVE_HTTP_PRIVATE_H
 #define KAPPA_SERVE_HTTP_PRIVATE_H
 
@@ -26,14 +28,15 @@ struct http_server {
     struct route_counters counters; /* atomic increments */
     struct http_request *sleeping;  /* calls_lock: requests whose connection is suspended */
     uint32_t unfinished;            /* calls_lock: requests that slept and are not yet answered */
-    pthread_cond_t finished;        /* unfinished became 0 */
-    bool stopping;                  /* calls_lock */
+    uint32_t running;               /* calls_lock: threads of slow routes */
+    pthread_cond_t finished;        /* unfinished or running became 0 */
+    bool stopping; /* written with calls_lock; read by route_context.stop, atomic */
 };
 
 struct http_request {
     struct http_call call; /* first: the controller holds this */
     uint32_t magic;
-    uint32_t owners;             /* calls_lock once asked: connection, call */
+    uint32_t owners;             /* calls_lock once it slept: connection, and call or thread */
     struct http_server *server;  /* valid while the connection owns it */
     const struct route *route;   /* NULL: err says why */
     struct route_request parsed; /* pointers into path and query_text */
@@ -44,10 +47,12 @@ struct http_request {
     int status;        /* instead of the status of err's code, or 0 */
     struct err err;    /* why it is refused, or what the call brought */
 
-    bool asked;                        /* the call was handed over */
-    bool answered;                     /* calls_lock: reply or err is set */
-    json_t *call_body;                 /* owned */
-    json_t *reply;                     /* owned */
+    bool slept;                /* its connection was suspended */
+    bool answered;             /* calls_lock: reply, ready or err is set */
+    json_t *call_body;         /* owned */
+    json_t *reply;             /* of the controller; owned */
+    struct route_answer ready; /* of a slow route, when has_ready; owned */
+    bool has_ready;
     struct MHD_Connection *connection; /* calls_lock: suspended one */
     struct http_request *next;         /* calls_lock: of server->sleeping */
     struct http_request *prev;
@@ -60,7 +65,26 @@ enum MHD_Result http_request_handle(void *server, struct MHD_Connection *connect
 void http_request_completed(void *server, struct MHD_Connection *connection, void **request,
                             enum MHD_RequestTerminationCode code);
 
-/* Answers all sleeping requests with CLOSED, waits a moment for the answers to leave. */
-void http_requests_close(struct http_server *server);
+/* Fills request->route, or request->err. */
+int http_request_admit(struct http_server *server, struct MHD_Connection *connection,
+                       const char *url, const char *method, struct http_request *request);
+
+/* Says that the body is too large. */
+int http_request_too_large(struct http_request *request);
+
+/* Frees a request that nobody owns. */
+void http_request_free(struct http_request *request);
+
+/* http_sleep.c: puts the connection to sleep and hands the request over, or sets err. */
+int http_sleep_call(struct http_request *request, struct MHD_Connection *connection);
+int http_sleep_slow(struct http_request *request, struct MHD_Connection *connection);
+/* Has it been answered since? */
+bool http_sleep_answered(const struct http_request *request);
+/* The connection lets go. */
+void http_sleep_release(struct http_server *server, struct http_request *request);
+
+/* Answers all sleeping requests with CLOSED, waits a moment for the answers to leave, and for the
+ * threads of slow routes to end. */
+void http_sleep_close(struct http_server *server);
 
 #endif

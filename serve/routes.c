@@ -6,8 +6,10 @@
 #include "serve/routes_private.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int answer_alive(const struct route_context *context, const struct route_request *request,
                         struct route_answer *answer, struct err *err)
@@ -42,30 +44,30 @@ static void render_metrics(json_t *body, const struct route_counters *counters,
 
 /* clang-format off */
 static const struct route routes[] = {
-    {"GET",  "/healthz",                "", 200, answer_alive, 0, NULL, false},
-    {"GET",  "/readyz",                 "", 200, NULL, HTTP_VERB_STATUS, render_ready, false},
-    {"GET",  "/metrics",                "", 200, NULL, HTTP_VERB_STATUS, render_metrics, false},
-    {"GET",  "/v1/status",              "", 200, NULL, HTTP_VERB_STATUS, NULL, false},
-    {"GET",  P,                         "", 200, NULL, HTTP_VERB_STATUS, NULL, false},
-    {"GET",  P "/*",                    "", 200, NULL, HTTP_VERB_STATUS, NULL, false},
-    {"POST", P,                         "", 201, NULL, HTTP_VERB_DEPLOY, NULL, false},
-    {"POST", P "/*/replay",             "", 201, NULL, HTTP_VERB_REPLAY, NULL, false},
-    {"POST", P "/*/swap",               "", 200, NULL, HTTP_VERB_SWAP, NULL, false},
-    {"POST", P "/*/rollback",           "", 200, NULL, HTTP_VERB_ROLLBACK, NULL, false},
-    {"POST", P "/*/versions/*/abort",   "", 200, NULL, HTTP_VERB_ABORT, NULL, false},
-    {"POST", P "/*/versions/*/pause",   "", 200, NULL, HTTP_VERB_PAUSE, NULL, false},
-    {"POST", P "/*/versions/*/resume",  "", 200, NULL, HTTP_VERB_RESUME, NULL, false},
-    {"POST", P "/*/versions/*/drop",    "", 200, NULL, HTTP_VERB_DROP, NULL, false},
-    {"POST", P "/*/versions/*/verify",  "", 200, NULL, HTTP_VERB_VERIFY, NULL, false},
-    {"GET",  P "/*/history",            "", 200, NULL, HTTP_VERB_HISTORY, NULL, false},
-    {"GET",  P "/*/versions/*/dead",    "limit", 200, route_dead, 0, NULL, false},
-    {"GET",  "/v1/topics",              "", 200, route_topic_list, 0, NULL, false},
-    {"POST", "/v1/topics",              "", 201, route_topic_create, 0, NULL, false},
-    {"GET",  "/v1/topics/*/records",    "from,limit,partition", 200, route_topic_read, 0, NULL, false},
-    {"POST", "/v1/topics/*/records",    "key,time,partition", 200, route_topic_produce, 0, NULL, true},
-    {"GET",  "/v1/tables/*/row",        "at,version", 200, route_row, 0, NULL, false},
-    {"GET",  T,                         "limit,version", 200, route_rows, 0, NULL, false},
-    {"GET",  T "/**",                   "at,version", 200, route_row, 0, NULL, false},
+    {"GET",  "/healthz",                "", 200, answer_alive, 0, NULL, false, false},
+    {"GET",  "/readyz",                 "", 200, NULL, HTTP_VERB_STATUS, render_ready, false, false},
+    {"GET",  "/metrics",                "", 200, NULL, HTTP_VERB_STATUS, render_metrics, false, false},
+    {"GET",  "/v1/status",              "", 200, NULL, HTTP_VERB_STATUS, NULL, false, false},
+    {"GET",  P,                         "", 200, NULL, HTTP_VERB_STATUS, NULL, false, false},
+    {"GET",  P "/*",                    "", 200, NULL, HTTP_VERB_STATUS, NULL, false, false},
+    {"POST", P,                         "", 201, NULL, HTTP_VERB_DEPLOY, NULL, false, false},
+    {"POST", P "/*/replay",             "", 201, NULL, HTTP_VERB_REPLAY, NULL, false, false},
+    {"POST", P "/*/swap",               "", 200, NULL, HTTP_VERB_SWAP, NULL, false, false},
+    {"POST", P "/*/rollback",           "", 200, NULL, HTTP_VERB_ROLLBACK, NULL, false, false},
+    {"POST", P "/*/versions/*/abort",   "", 200, NULL, HTTP_VERB_ABORT, NULL, false, false},
+    {"POST", P "/*/versions/*/pause",   "", 200, NULL, HTTP_VERB_PAUSE, NULL, false, false},
+    {"POST", P "/*/versions/*/resume",  "", 200, NULL, HTTP_VERB_RESUME, NULL, false, false},
+    {"POST", P "/*/versions/*/drop",    "", 200, NULL, HTTP_VERB_DROP, NULL, false, false},
+    {"POST", P "/*/versions/*/verify",  "", 200, NULL, HTTP_VERB_VERIFY, NULL, false, false},
+    {"GET",  P "/*/history",            "", 200, NULL, HTTP_VERB_HISTORY, NULL, false, false},
+    {"GET",  P "/*/versions/*/dead",    "limit", 200, route_dead, 0, NULL, true, false},
+    {"GET",  "/v1/topics",              "", 200, route_topic_list, 0, NULL, true, false},
+    {"POST", "/v1/topics",              "", 201, route_topic_create, 0, NULL, true, false},
+    {"GET",  "/v1/topics/*/records",    "from,limit,partition", 200, route_topic_read, 0, NULL, true, false},
+    {"POST", "/v1/topics/*/records",    "key,time,partition", 200, route_topic_produce, 0, NULL, true, true},
+    {"GET",  "/v1/tables/*/row",        "at,version", 200, route_row, 0, NULL, false, false},
+    {"GET",  T,                         "limit,version", 200, route_rows, 0, NULL, true, false},
+    {"GET",  T "/**",                   "at,version", 200, route_row, 0, NULL, false, false},
 };
 /* clang-format on */
 
@@ -313,7 +315,7 @@ int route_call(const struct route *route, const struct route_request *request,
 
 void route_answer_init(struct route_answer *answer, int status)
 {
-    *answer = (struct route_answer){.status = status, .type = "application/json"};
+    *answer = (struct route_answer){.status = status, .type = "application/json", .spill = -1};
 }
 
 void route_answer_free(struct route_answer *answer)
@@ -323,6 +325,53 @@ void route_answer_free(struct route_answer *answer)
     }
     answer->header_count = 0;
     buf_free(&answer->body);
+    if (answer->spill >= 0) {
+        (void)close(answer->spill);
+        answer->spill = -1;
+    }
+}
+
+/* A file without a name, on a disk rather than in memory where there is a choice. */
+static int spill_open(struct err *err)
+{
+    static const char *const places[] = {"/var/tmp", "/tmp"};
+    const char *wanted = getenv("TMPDIR");
+    int fd = wanted == NULL ? -1 : open(wanted, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    for (size_t i = 0; fd < 0 && i < array_len(places); i++) {
+        fd = open(places[i], O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    }
+    return fd >= 0 ? fd : err_errno(err, errno, "no temporary file for a large answer");
+}
+
+int route_answer_spill(struct route_answer *answer, struct err *err)
+{
+    if (answer->body.len < ROUTE_SPILL_BYTES) {
+        return 0;
+    }
+    if (answer->spill < 0) {
+        int fd = spill_open(err);
+        if (fd < 0) {
+            return fd;
+        }
+        answer->spill = fd;
+    }
+    return route_answer_spill_rest(answer, err);
+}
+
+int route_answer_spill_rest(struct route_answer *answer, struct err *err)
+{
+    ASSERT(answer->spill >= 0);
+    size_t done = 0;
+    while (done < answer->body.len) {
+        ssize_t len = write(answer->spill, answer->body.data + done, answer->body.len - done);
+        if (len < 0 && errno != EINTR) {
+            return err_errno(err, errno, "a large answer could not be kept in a temporary file");
+        }
+        done += len < 0 ? 0 : (size_t)len;
+    }
+    answer->spilled += done;
+    buf_reset(&answer->body);
+    return 0;
 }
 
 void route_answer_header(struct route_answer *answer, const char *name, const char *value)

@@ -36,6 +36,8 @@ struct route_answer {
     int status;
     const char *type; /* content type, static */
     struct buf body;
+    int spill;        /* unlinked file that holds the body's beginning, or -1 */
+    uint64_t spilled; /* bytes in it */
 
     struct {
         const char *name; /* static */
@@ -53,6 +55,7 @@ struct route_counters {
 struct route_context {
     struct reader *reader; /* or NULL */
     struct log *log;       /* or NULL */
+    const bool *stop;      /* set when the server stops: long answers break off. Atomic */
 };
 
 struct route {
@@ -67,6 +70,7 @@ struct route {
     enum http_verb verb;
     void (*render)(json_t *body, const struct route_counters *counters,
                    struct route_answer *answer);
+    bool slow;       /* answer may take long or wait for a broker: a thread of its own runs it */
     bool body_lines; /* the body is NDJSON (or a JSON object) rather than one JSON object */
 };
 
@@ -88,6 +92,10 @@ int route_call(const struct route *route, const struct route_request *request,
 void route_answer_init(struct route_answer *answer, int status);
 void route_answer_free(struct route_answer *answer);
 void route_answer_header(struct route_answer *answer, const char *name, const char *value);
+/* To be called now and then while a large body grows: what is there goes to a file. IO, DISK_FULL. */
+int route_answer_spill(struct route_answer *answer, struct err *err) must_check;
+/* The rest too, of an answer that has spilled: then the file is the body. */
+int route_answer_spill_rest(struct route_answer *answer, struct err *err) must_check;
 /* One JSON text and a line end. */
 void route_answer_json(struct route_answer *answer, const json_t *body);
 void route_answer_err(struct route_answer *answer, const struct err *err);

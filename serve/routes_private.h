@@ -4,11 +4,13 @@
 
 #include "serve/routes.h"
 
-/* Largest NDJSON answer: it is built in memory. */
-#define ROUTE_ANSWER_BYTES_MAX (64U << 20)
+/* More of an answer than this goes to a file. */
+#define ROUTE_SPILL_BYTES       (1U << 20)
+/* A GET on a topic ends here: it says where to go on. */
+#define ROUTE_RECORDS_BYTES_MAX (64U << 20)
 /* Records of one GET on a topic: what is asked when limit is not given, and the most. */
-#define ROUTE_RECORDS_DEFAULT  1000
-#define ROUTE_RECORDS_MAX      100000
+#define ROUTE_RECORDS_DEFAULT   1000
+#define ROUTE_RECORDS_MAX       100000
 
 /* routes_tables.c */
 int route_row(const struct route_context *context, const struct route_request *request,

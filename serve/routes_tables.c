@@ -103,15 +103,19 @@ int route_row(const struct route_context *context, const struct route_request *r
 }
 
 struct scan {
+    const struct route_context *context;
     struct route_answer *answer;
-    bool full; /* the answer has reached its bound */
+    int rc; /* why it broke off */
+    struct err *err;
 };
 
 static bool scan_row(void *ctx, const struct plan_view *view, const struct kappa_value *values)
 {
     struct scan *scan = ctx;
-    if (scan->answer->body.len > ROUTE_ANSWER_BYTES_MAX) {
-        scan->full = true;
+    scan->rc = __atomic_load_n(scan->context->stop, __ATOMIC_RELAXED)
+                   ? err_set(scan->err, KE_CLOSED, "the server is stopping")
+                   : route_answer_spill(scan->answer, scan->err);
+    if (scan->rc < 0) {
         return false;
     }
     json_t *row = reader_row_json(view, values);
@@ -135,7 +139,7 @@ int route_rows(const struct route_context *context, const struct route_request *
     if (rc < 0) {
         return rc;
     }
-    struct scan scan = {.answer = answer};
+    struct scan scan = {.context = context, .answer = answer, .err = err};
     struct reader_stamp stamp = {0};
     rc = reader_scan(context->reader, request->segments[SEGMENT_TABLE], version, limit, scan_row,
                      &scan, &stamp, err);
@@ -145,13 +149,7 @@ int route_rows(const struct route_context *context, const struct route_request *
     answer->type = "application/x-ndjson";
     stamp_headers(answer, stamp.version, stamp.epoch, stamp.cut);
     json_decref(stamp.cut);
-    if (scan.full) {
-        rc = err_set(err, KE_LIMIT, "the rows are more than %u MiB of JSON",
-                     ROUTE_ANSWER_BYTES_MAX >> 20);
-        err_hint(err, "ask for fewer with limit=, or run `kappa scan --data DIR` on the server's "
-                      "machine, which has no bound");
-    }
-    return rc;
+    return scan.rc;
 }
 
 int route_dead(const struct route_context *context, const struct route_request *request,

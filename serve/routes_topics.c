@@ -116,12 +116,14 @@ int route_topic_produce(const struct route_context *context, const struct route_
 }
 
 /* Adds records until the limit, the end, the size or the time is reached. */
-static int read_into(struct topic_cursor *cursor, const char *topic, int64_t limit, struct buf *out,
-                     struct err *err)
+static int read_into(const struct route_context *context, struct topic_cursor *cursor,
+                     const char *topic, int64_t limit, struct route_answer *answer, struct err *err)
 {
     int64_t until_us = clock_mono_us(clock_real()) + READ_TIME_US_MAX;
     int64_t left = limit;
-    while (left > 0 && !topic_cursor_done(cursor) && out->len < ROUTE_ANSWER_BYTES_MAX &&
+    while (left > 0 && !topic_cursor_done(cursor) &&
+           answer->body.len + answer->spilled < ROUTE_RECORDS_BYTES_MAX &&
+           !__atomic_load_n(context->stop, __ATOMIC_RELAXED) &&
            clock_mono_us(clock_real()) < until_us) {
         struct log_batch batch;
         int rc = topic_cursor_next(
@@ -131,12 +133,12 @@ static int read_into(struct topic_cursor *cursor, const char *topic, int64_t lim
             return rc;
         }
         for (uint32_t i = 0; !batch.none && i < batch.count; i++) {
-            if (left == 0) {
-                topic_cursor_stopped(cursor, batch.source, batch.records[i].offset);
-                break;
-            }
-            topic_record_json(topic, batch.source, &batch.records[i], out);
+            topic_record_json(topic, batch.source, &batch.records[i], &answer->body);
             left--;
+        }
+        rc = route_answer_spill(answer, err);
+        if (rc < 0) {
+            return rc;
         }
     }
     return 0;
@@ -165,7 +167,7 @@ int route_topic_read(const struct route_context *context, const struct route_req
     if (rc < 0) {
         return rc;
     }
-    rc = read_into(&cursor, topic, limit, &answer->body, err);
+    rc = read_into(context, &cursor, topic, limit, answer, err);
     if (rc == 0) {
         struct buf position = {0};
         topic_cursor_position(&cursor, &position);

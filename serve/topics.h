@@ -27,9 +27,6 @@ int topic_cursor_open(struct log *log, const char *topic, const char *from, int6
 /* As next() of a log reader; batch->source is the partition. */
 int topic_cursor_next(struct topic_cursor *cursor, int timeout_ms, uint32_t max_records,
                       struct log_batch *batch, struct err *err) must_check;
-/* The records up to offset are used; the rest of the batch will be read again by whoever goes on
- * from topic_cursor_position. */
-void topic_cursor_stopped(struct topic_cursor *cursor, uint32_t partition, int64_t next_offset);
 /* Everything that was there at the open has been read. */
 bool topic_cursor_done(const struct topic_cursor *cursor);
 /* Where it stands, as a `P:OFFSET,...` to begin at. Appended. */

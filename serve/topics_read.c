@@ -119,6 +119,25 @@ static int starts_find(struct log *log, const char *topic, const char *from, uin
     return 0;
 }
 
+/* Neither moved nor waited for: somebody meant something else. */
+static int start_check(uint32_t p, int64_t start, int64_t first, int64_t end, struct err *err)
+{
+    int rc = 0;
+    if (start > end) {
+        rc = err_set(err, KE_INVALID,
+                     "offset %" PRId64 " lies beyond the end of partition %" PRIu32
+                     ", which is %" PRId64,
+                     start, p, end);
+    } else if (start < first) {
+        rc = err_set(err, KE_RANGE_LOST,
+                     "partition %" PRIu32 " begins at offset %" PRId64 ": %" PRId64
+                     " is no longer in the log",
+                     p, first, start);
+        err_hint(err, "begin at `beginning`, or at %" PRIu32 ":%" PRId64, p, first);
+    }
+    return rc;
+}
+
 static int sources_add(struct log *log, const char *topic, struct topic_cursor *cursor,
                        struct err *err)
 {
@@ -126,6 +145,9 @@ static int sources_add(struct log *log, const char *topic, struct topic_cursor *
     for (uint32_t p = 0; rc == 0 && p < cursor->partitions; p++) {
         int64_t first;
         rc = log->ops->offsets(log, topic, p, &first, &cursor->end[p], err);
+        if (rc == 0 && cursor->next[p] != NOT_READ) {
+            rc = start_check(p, cursor->next[p], first, cursor->end[p], err);
+        }
         if (rc == 0 && cursor->next[p] != NOT_READ) {
             rc = cursor->reader->ops->add(cursor->reader, p, topic, p, cursor->next[p], err);
         }
@@ -184,13 +206,6 @@ int topic_cursor_next(struct topic_cursor *cursor, int timeout_ms, uint32_t max_
         cursor->next[batch->source] = batch->next_offset;
     }
     return rc;
-}
-
-void topic_cursor_stopped(struct topic_cursor *cursor, uint32_t partition, int64_t next_offset)
-{
-    ASSERT_CMP(partition, <, cursor->partitions);
-    ASSERT_CMP(next_offset, <=, cursor->next[partition]);
-    cursor->next[partition] = next_offset;
 }
 
 bool topic_cursor_done(const struct topic_cursor *cursor)

@@ -30,11 +30,10 @@ struct log_batch {
     uint32_t source; /* the number given to add() */
     uint32_t count;  /* of records; may be 0 when only the position moved or nothing came */
     const struct kappa_record *records;
-    int64_t
-        next_offset;    /* the position behind this batch: > last record's offset, may skip holes */
-    int64_t end_offset; /* the partition's end as known now, >= next_offset, or -1 if unknown */
-    bool none;          /* timeout: no source had anything; the other fields are not set */
-    bool at_end;        /* next_offset reached the end when this batch was made */
+    int64_t next_offset; /* behind this batch: > last record's offset, may skip holes */
+    int64_t end_offset;  /* the partition's end as known now, >= next_offset, or -1 if unknown */
+    bool none;           /* timeout: no source had anything; the other fields are not set */
+    bool at_end;         /* next_offset reached the end when this batch was made */
 };
 
 struct log_topic_options {
@@ -74,8 +73,9 @@ struct log_ops {
 
 struct log_reader_ops {
     void (*close)(struct log_reader *reader);
-    /* Adds a partition from this offset; `source` comes back in batches. All adds come before the
-     * first next(). */
+    /* Adds a partition from this offset; `source`, below LIMIT_SOURCES and not yet used, comes back
+     * in batches. All adds come before the first next(). An offset outside the log is found out by
+     * next(). */
     int (*add)(struct log_reader *reader, uint32_t source, const char *topic, uint32_t partition,
                int64_t offset, struct err *err);
     /* Waits up to timeout_ms for something to read. Takes the sources in turn, so that none
@@ -94,11 +94,13 @@ struct log_writer_ops {
     void (*close)(struct log_writer *writer); /* flush first to learn of errors */
     /* partition: number, or -1: by key (murmur2 as Kafka's Java client, so both agree), or round
      * robin when the key is null. record->offset is ignored; time_ms KAPPA_NO_TIME means now.
-     * Copies. */
+     * Copies. It may flush by itself. On error this record was not taken; those before it were, and
+     * stay for the next flush. */
     int (*append)(struct log_writer *writer, int32_t partition, const struct kappa_record *record,
                   struct err *err);
     /* Everything appended is readable by others when this returns 0. sync: also survives an OS
-     * crash (Kafka: acknowledged by all replicas, always). */
+     * crash (Kafka: acknowledged by all replicas, always). After DISK_FULL nothing is published by
+     * halves: what is not published yet waits, and flush may be called again. */
     int (*flush)(struct log_writer *writer, bool sync, struct err *err);
 };
 

@@ -10,8 +10,8 @@
 #include "log/log.h"
 #include "log/log_memory.h"
 
-#include <dirent.h>
 #include <fcntl.h>
+#include <ftw.h>
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -44,22 +44,17 @@ static inline void temp_dir(char *dir, size_t size)
     assert_non_null(mkdtemp(dir));
 }
 
+static inline int remove_one(const char *path, const struct stat *st, int kind, struct FTW *place)
+{
+    (void)st;
+    (void)kind;
+    (void)place;
+    return remove(path);
+}
+
 static inline void remove_tree(const char *path)
 {
-    DIR *folder = opendir(path);
-    if (folder != NULL) {
-        for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
-            if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
-                char *inner = xasprintf("%s/%s", path, entry->d_name);
-                remove_tree(inner);
-                free(inner);
-            }
-        }
-        (void)closedir(folder);
-        (void)rmdir(path);
-    } else {
-        (void)unlink(path);
-    }
+    (void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 static inline struct test_log open_embedded(void)

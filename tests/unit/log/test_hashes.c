@@ -17,8 +17,8 @@ static void test_crc32c_vectors(void **state)
     assert_int_equal(crc32c(0, bytes, sizeof bytes), 0x8A9136AA); /* RFC 3720, B.4 */
     memset(bytes, 0xFF, sizeof bytes);
     assert_int_equal(crc32c(0, bytes, sizeof bytes), 0x62A8AB43);
-    for (uint8_t i = 0; i < sizeof bytes; i++) {
-        bytes[i] = i;
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (uint8_t)i;
     }
     assert_int_equal(crc32c(0, bytes, sizeof bytes), 0x46DD794E);
 }

@@ -39,9 +39,8 @@ static void fill_random(struct buf *buf, struct prng *prng, size_t len)
     }
 }
 
-static uint32_t pick_partition(struct model *model, struct prng *prng)
+static uint32_t pick_partition(struct prng *prng)
 {
-    (void)model;
     return (uint32_t)prng_below(prng, PARTITIONS);
 }
 
@@ -196,7 +195,7 @@ static void test_random_history(void **state)
         for (int step = 0; step < 12; step++) {
             uint64_t count = prng_below(&prng, 60);
             for (uint64_t i = 0; i < count; i++) {
-                uint32_t p = pick_partition(&model, &prng);
+                uint32_t p = pick_partition(&prng);
                 struct kappa_record record = model_add(&model, p, &prng);
                 OK(writer->ops->append(writer, (int32_t)p, &record, &test_err));
             }

@@ -226,7 +226,7 @@ class KafkaBroker:
 
     def tool(self, class_name, *arguments, stdin=None, timeout=TOOL_SECONDS, bootstrap=True):
         """Runs one of Kafka's command-line classes against this broker; its output."""
-        command = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", *LOGGING,
+        command = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8", *LOGGING,
                    "-cp", f"{self.lib}/*", class_name]
         if bootstrap:
             command += ["--bootstrap-server", self.brokers]

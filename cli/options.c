@@ -246,11 +246,13 @@ int options_parse(int argc, char **argv, struct cli *cli, struct err *err)
     int words = 0;
     cli->entry = options_find(argv[at], at + 1 < argc ? argv[at + 1] : NULL, &words);
     if (cli->entry == NULL) {
-        if (cli_option(cli, "help") != NULL) {
-            become(cli, "help", argv + at, argc - at);
+        const char *second = at + 1 < argc ? argv[at + 1] : NULL;
+        bool option = second != NULL && second[0] == '-';
+        if (option && (strcmp(second, "--help") == 0 || strcmp(second, "-h") == 0)) {
+            become(cli, "help", argv + at, 1); /* `kappa topic --help` */
             return check_output(cli, err);
         }
-        return unknown_command(argv[at], at + 1 < argc ? argv[at + 1] : NULL, err);
+        return unknown_command(argv[at], option ? NULL : second, err);
     }
     struct accepted accepted = {0};
     accept_list(&accepted, cli->entry->options);

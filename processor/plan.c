@@ -92,7 +92,7 @@ static int definition_compile(struct sql *sql, json_t *tree)
         err_hint(sql->err, "add CREATE MATERIALIZED VIEW name AS SELECT ...");
         return rc;
     }
-    sql->plan->hash = sql_hash(tree); /* takes the places out: last */
+    sql->plan->hash = sql_hash(json_object_get(tree, "stmts")); /* takes the places out: last */
     return 0;
 }
 

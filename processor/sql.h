@@ -43,6 +43,9 @@ int sql_error(struct sql *sql, int place, const char *format, ...) printf_like(3
 /* The same, for functions that return pointers. */
 void *sql_error_null(struct sql *sql, int place, const char *format, ...) printf_like(3, 4);
 
+/* Length of the well-formed UTF-8 character at bytes, 0 if it is not one. */
+size_t sql_character(const char *bytes, size_t left);
+
 /* Finds the candidate that is closest to a word, if any is close. */
 struct sql_guess {
     const char *word;
@@ -112,6 +115,8 @@ struct sql_scope {
 };
 
 #define SQL_AGGREGATES_MAX  LIMIT_COLUMNS
+/* Registers of one program: each thread holds a batch of values for every one. */
+#define SQL_REGISTERS_MAX   4096
 /* Windows and retention: event time plus this stays in range. */
 #define SQL_DURATION_MAX_US (INT64_C(36500) * 86400 * 1000000)
 
@@ -200,7 +205,7 @@ enum plan_key_role sql_key_role(const struct sql_select *select, const struct ex
 
 /* ---- sql_plan.c: the finished statement into the plan */
 
-void sql_plan_view(struct sql *sql, const struct sql_select *select, const char *name,
-                   int64_t retain_us);
+int sql_plan_view(struct sql *sql, const struct sql_select *select, const char *name,
+                  int64_t retain_us);
 
 #endif

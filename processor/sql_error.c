@@ -12,9 +12,34 @@
 #define SHOWN_BEFORE 70  /* of a longer one: before the caret */
 #define SHOWN_BEHIND 50
 
-static bool starts_character(char c)
+size_t sql_character(const char *bytes, size_t left)
 {
-    return ((unsigned char)c & 0xC0) != 0x80;
+    const unsigned char *text = (const unsigned char *)bytes;
+    if (text[0] < 0x80) {
+        return 1;
+    }
+    size_t len = text[0] >= 0xC2 && text[0] <= 0xDF   ? 2
+                 : text[0] >= 0xE0 && text[0] <= 0xEF ? 3
+                 : text[0] >= 0xF0 && text[0] <= 0xF4 ? 4
+                                                      : 0;
+    if (len == 0 || left < len) {
+        return 0;
+    }
+    for (size_t i = 1; i < len; i++) {
+        if ((text[i] & 0xC0) != 0x80) {
+            return 0;
+        }
+    }
+    bool overlong = (text[0] == 0xE0 && text[1] < 0xA0) || (text[0] == 0xF0 && text[1] < 0x90);
+    bool beyond = (text[0] == 0xED && text[1] > 0x9F) || (text[0] == 0xF4 && text[1] > 0x8F);
+    return overlong || beyond ? 0 : len;
+}
+
+/* Behind the character at a place; a stray byte counts as one. */
+static size_t step(const struct sql *sql, size_t at)
+{
+    size_t len = sql_character(sql->text + at, sql->len - at);
+    return at + (len == 0 ? 1 : len);
 }
 
 /* The line that holds a place. */
@@ -22,7 +47,7 @@ struct line {
     size_t start;
     size_t end; /* of its text, without the newline */
     size_t number;
-    size_t column; /* of the place, in characters from 0 */
+    size_t column;  /* of the place, in characters from 0 */
     size_t columns; /* of the line */
 };
 
@@ -35,8 +60,8 @@ static struct line line_of(const struct sql *sql, size_t place)
             line.start = i + 1;
         }
     }
-    for (size_t i = line.start; i < place; i++) {
-        line.column += starts_character(sql->text[i]);
+    for (size_t i = line.start; i < place; i = step(sql, i)) {
+        line.column++;
     }
     line.end = line.start;
     while (line.end < sql->len && sql->text[line.end] != '\n') {
@@ -45,8 +70,8 @@ static struct line line_of(const struct sql *sql, size_t place)
     while (line.end > place && line.end > line.start && sql->text[line.end - 1] == '\r') {
         line.end--;
     }
-    for (size_t i = line.start; i < line.end; i++) {
-        line.columns += starts_character(sql->text[i]);
+    for (size_t i = line.start; i < line.end; i = step(sql, i)) {
+        line.columns++;
     }
     return line;
 }
@@ -63,14 +88,14 @@ static void draw_line(const struct sql *sql, const struct line *line, struct buf
     size_t column = 0;
     size_t i = line->start;
     for (; i < line->end && column <= last; column++) {
-        size_t next = i + 1;
-        while (next < line->end && !starts_character(sql->text[next])) {
-            next++;
-        }
+        size_t next = step(sql, i);
         char c = sql->text[i];
         bool control = (unsigned char)c < ' ' && c != '\t';
-        if (column >= first) {
-            buf_append(out, control ? " " : sql->text + i, next - i);
+        bool stray = (unsigned char)c >= 0x80 && next == i + 1;
+        if (column >= first && (control || stray)) {
+            buf_append_text(out, control ? " " : "?");
+        } else if (column >= first) {
+            buf_append(out, sql->text + i, next - i);
         }
         if (column >= first && column < line->column) {
             buf_append(&caret, c == '\t' ? "\t" : " ", 1);

@@ -10,29 +10,6 @@
 #include <pg_query.h>
 #include <string.h>
 
-/* Length of the well-formed UTF-8 character at text, 0 if it is not one. */
-static size_t utf8_length(const unsigned char *text, size_t left)
-{
-    if (text[0] < 0x80) {
-        return 1;
-    }
-    size_t len = text[0] >= 0xC2 && text[0] <= 0xDF   ? 2
-                 : text[0] >= 0xE0 && text[0] <= 0xEF ? 3
-                 : text[0] >= 0xF0 && text[0] <= 0xF4 ? 4
-                                                      : 0;
-    if (len == 0 || left < len) {
-        return 0;
-    }
-    for (size_t i = 1; i < len; i++) {
-        if ((text[i] & 0xC0) != 0x80) {
-            return 0;
-        }
-    }
-    bool overlong = (text[0] == 0xE0 && text[1] < 0xA0) || (text[0] == 0xF0 && text[1] < 0x90);
-    bool beyond = (text[0] == 0xED && text[1] > 0x9F) || (text[0] == 0xF4 && text[1] > 0x8F);
-    return overlong || beyond ? 0 : len;
-}
-
 static int check_text(struct sql *sql)
 {
     if (sql->len > (size_t)LIMIT_SQL_LEN) {
@@ -40,7 +17,7 @@ static int check_text(struct sql *sql)
                        sql->file, sql->len, LIMIT_SQL_LEN);
     }
     for (size_t i = 0; i < sql->len;) {
-        size_t len = utf8_length((const unsigned char *)sql->text + i, sql->len - i);
+        size_t len = sql_character(sql->text + i, sql->len - i);
         if (len == 0) {
             return sql_error(sql, (int)i, "the definition is not valid UTF-8");
         }

@@ -132,8 +132,8 @@ static void final_program(struct sql *sql, const struct sql_select *select, stru
     view->output_count = select->target_count;
 }
 
-void sql_plan_view(struct sql *sql, const struct sql_select *select, const char *name,
-                   int64_t retain_us)
+int sql_plan_view(struct sql *sql, const struct sql_select *select, const char *name,
+                  int64_t retain_us)
 {
     ASSERT_CMP(sql->plan->view_count, <, LIMIT_VIEWS);
     struct plan_view *view = &sql->views[sql->plan->view_count++];
@@ -146,4 +146,12 @@ void sql_plan_view(struct sql *sql, const struct sql_select *select, const char 
     view->retain_us = retain_us;
     row_program(sql, select, view);
     final_program(sql, select, view);
+    uint32_t registers = view->row.register_count > view->final.register_count
+                             ? view->row.register_count
+                             : view->final.register_count;
+    if (registers > SQL_REGISTERS_MAX) {
+        return sql_error(sql, -1, "view \"%s\" computes %u values a record; the limit is %d", name,
+                         registers, SQL_REGISTERS_MAX);
+    }
+    return 0;
 }

@@ -198,6 +198,5 @@ int sql_view(struct sql *sql, const json_t *body)
         retain_read(sql, select, json_object_get(into, "options"), &retain_us) != 0) {
         return -KE_SQL;
     }
-    sql_plan_view(sql, select, name, retain_us);
-    return 0;
+    return sql_plan_view(sql, select, name, retain_us);
 }

@@ -256,9 +256,11 @@ static void test_hash(void **state)
     static const char base[] =
         "CREATE TABLE t (a int); CREATE MATERIALIZED VIEW v AS SELECT -3 AS x "
         "FROM t WHERE a = 0;";
+    // NOLINTNEXTLINE(bugprone-suspicious-missing-comma): one literal on two lines
     static const char *const same[] = {
-        "/* why */ create table T(A INTEGER);\n\n-- more\nCREATE MATERIALIZED VIEW v AS\nSELECT - "
-        "/* three */ 3 AS x FROM t WHERE (a) = 0",
+        "/* why */ create table T(A INTEGER);\n-- more\nCREATE MATERIALIZED VIEW v AS\nSELECT - /* "
+        "3 */ 3 "
+        "AS x FROM t WHERE (a) = 0",
         "CREATE TABLE t (a int); CREATE MATERIALIZED VIEW v AS SELECT -(3) x FROM t WHERE a = 0;;",
     };
     static const char *const other[] = {

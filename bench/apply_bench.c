@@ -1,5 +1,5 @@
-/* How fast one core applies records: decode, expressions, groups, aggregates, and the flushes into a
- * sink that only counts. No log and no store.
+/* How fast one core applies records: decode, expressions, groups, aggregates, and the flushes into
+ * a sink that only counts. No log and no store.
  *
  *     build/release/bench/events --count 2000000 --users 100000 > events.ndjson
  *     build/release/bench/apply_bench definition.sql events.ndjson [batch [commit every [rounds]]]

@@ -172,8 +172,8 @@ static void shrink(struct agg_cache *cache)
 void agg_cache_drop_if(struct agg_cache *cache,
                        bool (*gone)(void *ctx, const struct agg_entry *entry), void *ctx)
 {
-    /* When a slot is emptied a later one may move into it, so the same slot is looked at again. What
-     * moves from the table's start to its end was looked at before. */
+    /* When a slot is emptied a later one may move into it, so the same slot is looked at again.
+     * What moves from the table's start to its end was looked at before. */
     for (size_t i = 0; i <= cache->mask;) {
         struct agg_entry *entry = cache->slots[i].entry;
         if (entry != NULL && (entry->flags & AGG_ENTRY_DIRTY) == 0 && gone(ctx, entry)) {

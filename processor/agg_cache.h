@@ -1,14 +1,14 @@
 /* The rows of one group view in memory: a write-back cache in front of the store.
  *
  *     agg_cache_open
- *     loop: agg_cache_find, agg_cache_create, agg_cache_touch       while records are applied
- *           agg_cache_sorted                                       the dirty rows, by key, for a flush
- *           agg_cache_committed                                    they are stored now
- *           agg_cache_drop_if, agg_cache_evict                     make room
+ *     loop: agg_cache_find, agg_cache_create, agg_cache_touch     while records are applied
+ *           agg_cache_sorted                                      dirty rows by key, for a flush
+ *           agg_cache_committed                                   they are stored now
+ *           agg_cache_drop_if, agg_cache_evict                    make room
  *     agg_cache_close
  *
- * An open-addressing table of (hash, entry) with linear probing; the whole 64-bit hash stands in the
- * slot, so that growing and probing touch an entry only when it is almost surely the right one.
+ * An open-addressing table of (hash, entry) with linear probing; the whole 64-bit hash stands in
+ * the slot, so that growing and probing touch an entry only when it is almost surely the right one.
  * Entries lie in blocks of the processor's pool and do not move:
  *
  *     | header | state (layout.bytes) | key |
@@ -104,16 +104,17 @@ static inline struct agg_entry *agg_cache_peek(const struct agg_cache *cache, ui
     return slot->entry;
 }
 
-/* The dirty entries in the order of their keys: dirty_count of them, to be freed by the caller; NULL
- * if there are none. */
+/* The dirty entries in the order of their keys: dirty_count of them, to be freed by the caller;
+ * NULL if there are none. */
 struct agg_sorted *agg_cache_sorted(const struct agg_cache *cache);
 /* The dirty entries are clean and stored. */
 void agg_cache_committed(struct agg_cache *cache);
 /* Removes the clean entries for which `gone` says true. */
 void agg_cache_drop_if(struct agg_cache *cache,
                        bool (*gone)(void *ctx, const struct agg_entry *entry), void *ctx);
-/* Clock sweep: removes clean entries not used since the hand last passed, until the pool has at most
- * budget bytes or nothing clean is left. evicted is told of each before it goes. Returns how many. */
+/* Clock sweep: removes clean entries not used since the hand last passed, until the pool has at
+ * most budget bytes or nothing clean is left. evicted is told of each before it goes. Returns how
+ * many. */
 size_t agg_cache_evict(struct agg_cache *cache, size_t budget,
                        void (*evicted)(void *ctx, const struct agg_entry *entry), void *ctx);
 /* Memory of the table itself. */

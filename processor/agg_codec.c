@@ -1,5 +1,5 @@
-/* Aggregate states as bytes, merged, and as values. Own header: agg_state.h (the layout of the bytes
- * is there). Also the codec of plain values that rows of append tables use. */
+/* Aggregate states as bytes, merged, and as values. Own header: agg_state.h (the layout of the
+ * bytes is there). Also the codec of plain values that rows of append tables use. */
 #include "processor/value_codec.h"
 
 #include "base/limits.h"
@@ -126,7 +126,8 @@ static void encode_set(enum kappa_type type, const struct agg_set *set, struct b
     }
     uint32_t count = agg_set_count(set);
     buf_append_varint(out, (uint64_t)count + 1);
-    /* Sets are most of what a flush writes: the room is made once, and values are put by pointer. */
+    /* Sets are most of what a flush writes: the room is made once, and values are put by pointer.
+     * */
     buf_reserve(out, agg_set_bytes(set) + (size_t)count * VARINT_BYTES);
     uint8_t *at = out->data + out->len;
     for (uint32_t i = 0; i < count; i++) {
@@ -425,7 +426,8 @@ static void set_i64(struct expr_vec *out, int64_t value)
     out->i[0] = value;
 }
 
-/* A sum or mean of finite doubles that is infinite has left the type. NaN can only come from NaN. */
+/* A sum or mean of finite doubles that is infinite has left the type. NaN can only come from NaN.
+ * */
 static void set_double(struct expr_vec *out, double value)
 {
     out->state[0] = isinf(value) ? EXPR_ERROR_OVERFLOW : EXPR_OK;

@@ -4,10 +4,10 @@
  *
  *     | header | hash u32 x capacity | end u32 x capacity | index u32 x index_size | bytes... |
  *
- * Value i is bytes[end[i-1] .. end[i]). Up to AGG_SET_LINEAR values are found by comparing hashes one
- * by one, which touches two cache lines; beyond that the index (open addressing, value number + 1)
- * finds them. The empty set is NULL. A set whose bytes would pass the limit becomes AGG_SET_FULL, for
- * good: reading it is an error, and its memory is given back. */
+ * Value i is bytes[end[i-1] .. end[i]). Up to AGG_SET_LINEAR values are found by comparing hashes
+ * one by one, which touches two cache lines; beyond that the index (open addressing, value number +
+ * 1) finds them. The empty set is NULL. A set whose bytes would pass the limit becomes
+ * AGG_SET_FULL, for good: reading it is an error, and its memory is given back. */
 #ifndef KAPPA_PROCESSOR_AGG_SET_H
 #define KAPPA_PROCESSOR_AGG_SET_H
 

@@ -1,9 +1,10 @@
 /* The dirty rows in the order of their keys, for a flush. Own header: agg_cache.h.
  *
- * Keys of one table have long common beginnings (source, window end, "user-000"). Rows are first put
- * into runs of equal (source, window end), which are few; in each run the common beginning is skipped
- * and the next eight bytes are the sort key of a radix sort. Rows that agree in these too are ordered
- * by comparing whole keys. 100 k rows of scenario 1 take about 6 ms, qsort with memcmp 25 ms. */
+ * Keys of one table have long common beginnings (source, window end, "user-000"). Rows are first
+ * put into runs of equal (source, window end), which are few; in each run the common beginning is
+ * skipped and the next eight bytes are the sort key of a radix sort. Rows that agree in these too
+ * are ordered by comparing whole keys. 200 k rows in two windows take 7 ms, qsort with memcmp
+ * 28 ms. */
 #include "processor/agg_cache.h"
 
 #include <stdlib.h>
@@ -33,8 +34,8 @@ static int compare_rows(const void *a, const void *b, void *state_bytes)
     return compare_keys(left->entry, right->entry, *(const uint32_t *)state_bytes);
 }
 
-/* Sorts by prefix: one counting pass per byte, least significant first, bytes that are the same in all
- * rows left out. The result is in `rows` again. */
+/* Sorts by prefix: one counting pass per byte, least significant first, bytes that are the same in
+ * all rows left out. The result is in `rows` again. */
 static void radix_sort(struct agg_sorted *rows, struct agg_sorted *spare, size_t count)
 {
     struct agg_sorted *from = rows;

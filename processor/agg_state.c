@@ -26,7 +26,7 @@ static enum agg_op op_of(const struct plan_aggregate *aggregate)
     case PLAN_MAX:
         return text ? AGG_GREATEST_TEXT : real ? AGG_GREATEST_DOUBLE : AGG_GREATEST;
     }
-    ASSERT(!"a kind of aggregate without an operation");
+    ASSERT(false); /* a kind of aggregate without an operation */
     return AGG_COUNT_ROWS;
 }
 
@@ -53,7 +53,7 @@ static uint32_t slot_bytes(enum agg_op op)
     case AGG_GREATEST_TEXT:
         return sizeof(struct agg_extreme_text);
     }
-    ASSERT(!"an operation without a size");
+    ASSERT(false); /* an operation without a size */
     return 0;
 }
 

@@ -6,8 +6,8 @@
  *
  *     agg_layout_init -> agg_update ... , agg_encode, agg_decode, agg_merge, agg_result
  *
- * Sums of integers are 128 bits wide, so they never overflow while summing; whether the sum fits its
- * type is asked when it is read. Sums of doubles are added in the order of the rows.
+ * Sums of integers are 128 bits wide, so they never overflow while summing; whether the sum fits
+ * its type is asked when it is read. Sums of doubles are added in the order of the rows.
  *
  * Encoded state, a pure function of the state, one after the other:
  *     count                varint

@@ -1,9 +1,5 @@
 /* Payload -> columns. Own header: decode_json.h.
  *
- * The walk goes over the token list of json_simd_index. `k` is always an index into that list; the
- * list is ended by the text's length, so that k + 1 may be looked at for every token k, but a token
- * exists only below `count`.
- *
  * Producers write fields in one order. So for each place in the object the name seen there last and
  * its column are remembered, and compared first: three masked words, no search. */
 #include "processor/decode_json.h"
@@ -12,7 +8,7 @@
 #include "base/limits.h"
 #include "base/timefmt.h"
 #include "processor/json_simd.h"
-#include "processor/json_token.h"
+#include "processor/json_walk.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -63,11 +59,8 @@ struct decoder {
     struct buf reason;
     struct guess guesses[GUESS_FIELDS];
     /* The record at hand. */
-    const uint8_t *text;
-    const uint32_t *at; /* tokens */
-    uint32_t count;     /* tokens */
-    bool escapes;       /* a backslash is somewhere in it */
-    bool wrong_type;    /* some value had the wrong type when it was read */
+    struct json_walk walk;
+    bool wrong_type; /* some value had the wrong type when it was read */
 };
 
 static const char *const got_words[] = {
@@ -165,159 +158,22 @@ void decoder_reset(struct decoder *d)
     arena_reset(&d->texts);
 }
 
-/* ---- Malformed text. All return false. */
-
-static bool malformed(struct decoder *d, const char *what)
-{
-    buf_reset(&d->reason);
-    buf_printf(&d->reason, "malformed JSON: %s", what);
-    return false;
-}
-
-static bool malformed_at(struct decoder *d, uint32_t k, const char *what)
-{
-    buf_reset(&d->reason);
-    if (k >= d->count) {
-        buf_printf(&d->reason, "malformed JSON: the text ends too early: %s", what);
-    } else {
-        buf_printf(&d->reason, "malformed JSON: %s at byte %u", what, d->at[k]);
-    }
-    return false;
-}
-
-/* ---- Tokens. */
-
-/* First byte of token k, 0 behind the last. */
-static inline uint8_t token(const struct decoder *d, uint32_t k)
-{
-    return k < d->count ? d->text[d->at[k]] : 0;
-}
-
-/* The bytes between the quotes of the string token k. Behind its closing quote there is only white
- * space up to the next token. */
-static inline struct kappa_text token_string(const struct decoder *d, uint32_t k)
-{
-    const uint8_t *start = d->text + d->at[k] + 1;
-    const uint8_t *last = d->text + d->at[k + 1] - 1;
-    while (*last != '"') {
-        last--;
-    }
-    ASSERT(last >= start);
-    return (struct kappa_text){(const char *)start, (uint32_t)(last - start)};
-}
-
 /* A string's value; false if an escape is bad. */
 static bool string_value(struct decoder *d, uint32_t k, struct kappa_text *out)
 {
-    struct kappa_text raw = token_string(d, k);
-    if (!d->escapes || memchr(raw.bytes, '\\', raw.len) == NULL) {
-        *out = raw;
+    struct kappa_text raw = json_string(&d->walk, k);
+    *out = raw;
+    if (!d->walk.escapes || raw.len == 0 || memchr(raw.bytes, '\\', raw.len) == NULL) {
         return true;
     }
     uint8_t *made = arena_alloc(&d->texts, raw.len);
     int64_t len = json_unescape((const uint8_t *)raw.bytes, raw.len, made);
     if (len < 0) {
-        return malformed_at(d, k, "a bad escape in the string");
+        return json_fail(&d->walk, k, "a bad escape in the string");
     }
     *out = (struct kappa_text){(const char *)made, (uint32_t)len};
     return true;
 }
-
-static bool check_string(struct decoder *d, uint32_t k)
-{
-    if (!d->escapes) {
-        return true;
-    }
-    struct kappa_text raw = token_string(d, k);
-    return json_unescape((const uint8_t *)raw.bytes, raw.len, NULL) >= 0 ||
-           malformed_at(d, k, "a bad escape in the string");
-}
-
-/* Checks the string, number or literal k. */
-static bool check_scalar(struct decoder *d, uint32_t k)
-{
-    const uint8_t *p = d->text + d->at[k];
-    struct json_number number;
-    switch (*p) {
-    case '"':
-        return check_string(d, k);
-    case 't':
-        return json_is_true(p) || malformed_at(d, k, "expected a value");
-    case 'f':
-        return json_is_false(p) || malformed_at(d, k, "expected a value");
-    case 'n':
-        return json_is_null(p) || malformed_at(d, k, "expected a value");
-    default:
-        return json_number_scan(p, &number) || malformed_at(d, k, "expected a value");
-    }
-}
-
-/* Checks a name and its colon; *k is moved to the value. */
-static bool check_name(struct decoder *d, uint32_t *k)
-{
-    if (token(d, *k) != '"') {
-        return malformed_at(d, *k, "expected a name in quotes");
-    }
-    if (token(d, *k + 1) != ':') {
-        return malformed_at(d, *k + 1, "expected ':' behind a name");
-    }
-    if (!check_string(d, *k)) {
-        return false;
-    }
-    *k += 2;
-    return true;
-}
-
-/* Checks the object or array that begins at *k, which becomes the token behind it. Not recursive:
- * bit n of `objects` says whether level n is an object. */
-static bool check_nested(struct decoder *d, uint32_t *k)
-{
-    uint64_t objects = 0;
-    uint32_t depth = 1; /* of the record's own object */
-    do {
-        uint8_t first = token(d, *k);
-        if (first == '{' || first == '[') {
-            if (++depth > LIMIT_JSON_DEPTH) {
-                return malformed_at(d, *k, "nested deeper than 64 levels");
-            }
-            bool object = first == '{';
-            uint64_t bit = UINT64_C(1) << (depth - 1);
-            objects = object ? objects | bit : objects & ~bit;
-            ++*k;
-            if (token(d, *k) != (object ? '}' : ']')) {
-                if (object && !check_name(d, k)) {
-                    return false;
-                }
-                continue;
-            }
-            ++*k;
-            depth--;
-        } else if (*k + 1 >= d->count) {
-            /* A scalar may not be the last token: looking for its end would leave the text. */
-            return malformed_at(d, d->count, "the object has no end");
-        } else if (!check_scalar(d, (*k)++)) {
-            return false;
-        }
-        /* Behind a value: ends of levels, then a comma or the way out. */
-        while (depth > 1 && token(d, *k) == ((objects >> (depth - 1) & 1) != 0 ? '}' : ']')) {
-            ++*k;
-            depth--;
-        }
-        if (depth > 1) {
-            bool object = (objects >> (depth - 1) & 1) != 0;
-            if (token(d, *k) != ',') {
-                return malformed_at(d, *k, object ? "expected ',' or '}'" : "expected ',' or ']'");
-            }
-            ++*k;
-            if (object && !check_name(d, k)) {
-                return false;
-            }
-        }
-    } while (depth > 1);
-    return true;
-}
-
-_Static_assert(LIMIT_JSON_DEPTH == 64, "one bit per level, and the sentence above");
 
 /* ---- Names. */
 
@@ -340,9 +196,10 @@ static bool learn_name(struct decoder *d, uint32_t k, uint32_t place, struct col
         return false;
     }
     *column = find_column(d, name);
-    struct kappa_text raw = token_string(d, k);
+    struct kappa_text raw = json_string(&d->walk, k);
     if (place < GUESS_FIELDS && raw.len < GUESS_BYTES) {
-        /* With its closing quote, so that a longer name differs; kept as written, escapes and all. */
+        /* With its closing quote, so that a longer name differs; kept as written, escapes and all.
+         * */
         struct guess guess = {.column = *column};
         memcpy(guess.word, raw.bytes, raw.len + 1);
         memset(guess.mask, 0xFF, raw.len + 1);
@@ -427,8 +284,8 @@ static void take_time(struct decoder *d, const struct json_number *number, struc
 static bool take_number(struct decoder *d, uint32_t k, struct column *column, uint32_t row)
 {
     struct json_number number;
-    if (!json_number_scan(d->text + d->at[k], &number)) {
-        return malformed_at(d, k, "expected a value");
+    if (!json_number_scan(d->walk.text + d->walk.at[k], &number)) {
+        return json_fail(&d->walk, k, "expected a value");
     }
     if (column->type == KAPPA_TYPE_DOUBLE) {
         if (json_number_double(&number, &column->vec.d[row])) {
@@ -448,14 +305,14 @@ static bool take_number(struct decoder *d, uint32_t k, struct column *column, ui
 
 static bool take_literal(struct decoder *d, uint32_t k, struct column *column, uint32_t row)
 {
-    const uint8_t *p = d->text + d->at[k];
+    const uint8_t *p = d->walk.text + d->walk.at[k];
     if (json_is_null(p)) {
         column->vec.state[row] = EXPR_NULL;
         return true;
     }
     bool truth = json_is_true(p);
     if (!truth && !json_is_false(p)) {
-        return malformed_at(d, k, "expected a value");
+        return json_fail(&d->walk, k, "expected a value");
     }
     if (column->type == KAPPA_TYPE_BOOLEAN) {
         set_i64(column, row, truth);
@@ -468,16 +325,16 @@ static bool take_literal(struct decoder *d, uint32_t k, struct column *column, u
 /* Reads the value at *k, which becomes the token behind it. column NULL: only checks. */
 static inline bool take_value(struct decoder *d, uint32_t *k, struct column *column, uint32_t row)
 {
-    uint8_t first = d->text[d->at[*k]];
+    uint8_t first = d->walk.text[d->walk.at[*k]];
     if (first == '{' || first == '[') {
         if (column != NULL) {
             wrong(d, column, row, first == '{' ? GOT_OBJECT : GOT_ARRAY);
         }
-        return check_nested(d, k);
+        return json_check_nested(&d->walk, k, 1);
     }
     uint32_t at = (*k)++;
     if (column == NULL) {
-        return check_scalar(d, at);
+        return json_check_scalar(&d->walk, at);
     }
     if (first == '"') {
         return take_string(d, at, column, row);
@@ -491,27 +348,27 @@ static inline bool take_value(struct decoder *d, uint32_t *k, struct column *col
 /* The record's object. */
 static bool take_object(struct decoder *d, uint32_t row)
 {
-    if (token(d, 0) != '{') {
-        return malformed(d, "expected an object");
+    if (json_token(&d->walk, 0) != '{') {
+        return json_fail(&d->walk, 0, "expected an object");
     }
     uint32_t k = 1;
-    if (token(d, 1) == '}') {
-        return d->count == 2 || malformed_at(d, 2, "something follows the object");
+    if (json_token(&d->walk, 1) == '}') {
+        return d->walk.count == 2 || json_fail(&d->walk, 2, "something follows the object");
     }
     for (uint32_t place = 0;; place++) {
         /* A name, a colon, a value and what follows: four tokens at least. */
-        if (token(d, k) != '"') {
-            return malformed_at(d, k, "expected a name in quotes");
+        if (json_token(&d->walk, k) != '"') {
+            return json_fail(&d->walk, k, "expected a name in quotes");
         }
-        if (token(d, k + 1) != ':') {
-            return malformed_at(d, k + 1, "expected ':' behind a name");
+        if (json_token(&d->walk, k + 1) != ':') {
+            return json_fail(&d->walk, k + 1, "expected ':' behind a name");
         }
-        if (k + 3 >= d->count) {
-            return malformed_at(d, d->count, "the object has no end");
+        if (k + 3 >= d->walk.count) {
+            return json_fail(&d->walk, d->walk.count, "the object has no end");
         }
         const struct guess *guess = &d->guesses[place < GUESS_FIELDS ? place : 0];
         struct column *column = guess->column;
-        if ((place >= GUESS_FIELDS || !guess_hits(guess, d->text + d->at[k] + 1)) &&
+        if ((place >= GUESS_FIELDS || !guess_hits(guess, d->walk.text + d->walk.at[k] + 1)) &&
             !learn_name(d, k, place, &column)) {
             return false;
         }
@@ -519,12 +376,12 @@ static bool take_object(struct decoder *d, uint32_t row)
         if (!take_value(d, &k, column, row)) {
             return false;
         }
-        uint8_t end = token(d, k++);
+        uint8_t end = json_token(&d->walk, k++);
         if (end == '}') {
-            return k == d->count || malformed_at(d, k, "something follows the object");
+            return k == d->walk.count || json_fail(&d->walk, k, "something follows the object");
         }
         if (end != ',') {
-            return malformed_at(d, k - 1, "expected ',' or '}'");
+            return json_fail(&d->walk, k - 1, "expected ',' or '}'");
         }
     }
 }
@@ -535,7 +392,6 @@ static bool check_types(struct decoder *d, uint32_t row)
     for (uint32_t c = 0; c < d->column_count; c++) {
         const struct column *column = &d->columns[c];
         if (column->vec.state[row] == EXPR_ERROR_TYPE) {
-            buf_reset(&d->reason);
             buf_printf(&d->reason, "column \"%s\": expected %s, got %s", column->name,
                        decoder_type_name(column->type), got_words[column->got]);
             return false;
@@ -544,27 +400,57 @@ static bool check_types(struct decoder *d, uint32_t row)
     return true; /* a duplicate with the right type came later */
 }
 
+static void malformed(struct decoder *d, const char *what)
+{
+    buf_printf(&d->reason, "malformed JSON: %s", what);
+}
+
+/* What the walk found wrong. */
+static void malformed_walk(struct decoder *d)
+{
+    const struct json_walk *walk = &d->walk;
+    if (walk->fault_token >= walk->count) {
+        malformed(d, "the text ends too early: ");
+        buf_append_text(&d->reason, walk->fault);
+    } else {
+        malformed(d, walk->fault);
+        buf_printf(&d->reason, " at byte %u", walk->at[walk->fault_token]);
+    }
+}
+
 static bool take_text(struct decoder *d, const struct kappa_record *record, uint32_t row)
 {
-    if (record->value_len == KAPPA_NULL_LEN) {
-        buf_reset(&d->reason);
-        buf_append_text(&d->reason, "no value (tombstone)");
+    struct json_walk *walk = &d->walk;
+    walk->text = record->value;
+    walk->fault = NULL;
+    d->wrong_type = false;
+    const char *bad =
+        json_simd_index(d->simd, record->value, record->value_len, &walk->at, &walk->count);
+    if (bad != NULL) {
+        malformed(d, bad);
         return false;
     }
-    if (record->value_len > 0 && record->value[0] == 0) {
-        return malformed(d, "it begins with a zero byte (looks like Confluent framing)");
+    walk->escapes = memchr(record->value, '\\', record->value_len) != NULL;
+    if (!take_object(d, row)) {
+        malformed_walk(d);
+        return false;
     }
-    if (record->value_len > LIMIT_RECORD_BYTES) {
-        return malformed(d, "longer than a record may be");
+    return !d->wrong_type || check_types(d, row);
+}
+
+static bool take_record(struct decoder *d, const struct kappa_record *record, uint32_t row)
+{
+    buf_reset(&d->reason);
+    if (record->value_len == KAPPA_NULL_LEN) {
+        buf_append_text(&d->reason, "no value (tombstone)");
+    } else if (record->value_len > 0 && record->value[0] == 0) {
+        malformed(d, "it begins with a zero byte (looks like Confluent framing)");
+    } else if (record->value_len > LIMIT_RECORD_BYTES) {
+        malformed(d, "longer than a record may be");
+    } else {
+        return take_text(d, record, row);
     }
-    d->text = record->value;
-    d->wrong_type = false;
-    const char *bad = json_simd_index(d->simd, record->value, record->value_len, &d->at, &d->count);
-    if (bad != NULL) {
-        return malformed(d, bad);
-    }
-    d->escapes = memchr(record->value, '\\', record->value_len) != NULL;
-    return take_object(d, row) && (!d->wrong_type || check_types(d, row));
+    return false;
 }
 
 static void clear_row(struct decoder *d, uint32_t row)
@@ -581,7 +467,7 @@ bool decoder_take(struct decoder *d, const struct kappa_record *record, uint32_t
         clear_row(d, row);
     }
     d->last_row = row;
-    if (take_text(d, record, row)) {
+    if (take_record(d, record, row)) {
         return true;
     }
     clear_row(d, row);

@@ -7,8 +7,8 @@
  *     decoder_free
  *
  * Rules:
- *  1. The value is one JSON object (RFC 8259, UTF-8), checked whole, also what is skipped. Nesting is
- *     at most LIMIT_JSON_DEPTH deep. Of duplicate names the last wins. A missing column is null.
+ *  1. The value is one JSON object (RFC 8259, UTF-8), checked whole, also what is skipped. Nesting
+ *     is at most LIMIT_JSON_DEPTH deep. Of duplicate names the last wins. A missing column is null.
  *  2. text takes a string; boolean true or false; integer and bigint a number written without
  *     fraction and exponent, in range; double precision any number in range; timestamptz a number
  *     times the input's unit, rounded to the microsecond, or an RFC 3339 string.

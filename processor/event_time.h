@@ -1,9 +1,9 @@
 /* Event time, watermark and windows: pure arithmetic on microseconds since 1970.
  *
- * The watermark of a source is the largest event time seen in it minus the input's bound on disorder.
- * Windows are [start, end); tumble k is [k * size + offset, (k + 1) * size + offset). A window is
- * closed when watermark >= end, and its rows expire when watermark >= end + retain. All times are
- * within +-2^62 (DECODE_TIME_MAX), so that sums with sizes below 2^61 cannot overflow. */
+ * The watermark of a source is the largest event time seen in it minus the input's bound on
+ * disorder. Windows are [start, end); tumble k is [k * size + offset, (k + 1) * size + offset). A
+ * window is closed when watermark >= end, and its rows expire when watermark >= end + retain. All
+ * times are within +-2^62 (DECODE_TIME_MAX), so that sums with sizes below 2^61 cannot overflow. */
 #ifndef KAPPA_PROCESSOR_EVENT_TIME_H
 #define KAPPA_PROCESSOR_EVENT_TIME_H
 

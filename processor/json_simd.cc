@@ -1,5 +1,5 @@
-// simdjson behind a small C interface. Own header: json_simd.h. Written as C would be: no exceptions,
-// nothing thrown, running out of memory ends the process.
+/* simdjson behind a small C interface. Own header: json_simd.h. Written as C would be: nothing is
+ * thrown, and running out of memory ends the process. */
 #include "processor/json_simd.h"
 
 #include <simdjson.h>
@@ -13,7 +13,7 @@ struct json_simd {
     size_t capacity; // longest text that fits the token list
 };
 
-// Depth of the library's second stage, which is never run.
+/* Depth of the library's second stage, which is never run. */
 static const size_t unused_depth = 1;
 static const size_t first_capacity = 4096;
 
@@ -23,8 +23,9 @@ struct json_simd *json_simd_new(void)
     if (simd == nullptr) {
         std::abort();
     }
-    simdjson::error_code code = simdjson::get_active_implementation()->create_dom_parser_implementation(
-        first_capacity, unused_depth, simd->stages);
+    simdjson::error_code code =
+        simdjson::get_active_implementation()->create_dom_parser_implementation(
+            first_capacity, unused_depth, simd->stages);
     if (code != simdjson::SUCCESS) {
         std::abort();
     }
@@ -47,8 +48,7 @@ const char *json_simd_index(struct json_simd *simd, const uint8_t *bytes, size_t
         }
         simd->capacity = capacity;
     }
-    simdjson::error_code code =
-        simd->stages->stage1(bytes, len, simdjson::stage1_mode::regular);
+    simdjson::error_code code = simd->stages->stage1(bytes, len, simdjson::stage1_mode::regular);
     if (code != simdjson::SUCCESS) {
         return simdjson::error_message(code);
     }

@@ -1,7 +1,7 @@
 /* JSON scalars and strings: their grammar (RFC 8259), checked to the letter, and their values.
  *
- * Every function reads at most a few bytes beyond the token: the text has KAPPA_RECORD_TAIL readable
- * bytes behind it, and the caller checks that a token ends inside the text. No state. */
+ * Every function reads at most a few bytes beyond the token: the text has KAPPA_RECORD_TAIL
+ * readable bytes behind it, and the caller checks that a token ends inside the text. No state. */
 #ifndef KAPPA_PROCESSOR_JSON_TOKEN_H
 #define KAPPA_PROCESSOR_JSON_TOKEN_H
 

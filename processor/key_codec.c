@@ -198,7 +198,7 @@ static bool scan_number(const char *text, uint8_t *buffer, struct json_number *n
         return false;
     }
     memset(buffer, 0, NUMBER_BUFFER);
-    memcpy(buffer, text, len);
+    memcpy(buffer, text, len + 1);
     buffer[len] = ',';
     return json_number_scan(buffer, number) && number->end == buffer + len;
 }

@@ -1,7 +1,7 @@
 /* Bytes of keys that compare as their columns do. The layout is at the head of include/kappa/row.h.
  *
- * Writers append at `at` and return the place behind, or NULL when the column would pass `end`: keys
- * are bounded (LIMIT_GROUP_KEY_LEN), and the caller says so to whoever wrote the record. */
+ * Writers append at `at` and return the place behind, or NULL when the column would pass `end`:
+ * keys are bounded (LIMIT_GROUP_KEY_LEN), and the caller says so to whoever wrote the record. */
 #ifndef KAPPA_PROCESSOR_KEY_CODEC_H
 #define KAPPA_PROCESSOR_KEY_CODEC_H
 

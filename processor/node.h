@@ -8,8 +8,8 @@
  *             node_filter_errors           rows with an error that matters leave as dead records
  *             node_aggregate_apply  or  node_append_apply
  *
- * A chunk has NODE_CHUNK rows at most, so that its columns stay in the L2 cache; `selected` holds the
- * numbers of the rows that are still on their way, ascending.
+ * A chunk has NODE_CHUNK rows at most, so that its columns stay in the L2 cache; `selected` holds
+ * the numbers of the rows that are still on their way, ascending.
  *
  * Everything here belongs to one processor and one thread. */
 #ifndef KAPPA_PROCESSOR_NODE_H

@@ -1,8 +1,8 @@
 /* GROUP BY: keys, rows in the cache, aggregate states. Own header: node.h.
  *
  * Rows travel in passes over the whole chunk, so that the memory of many groups is fetched at once
- * instead of one wait after the other: encode and hash all keys, fetch table slots, fetch the entries
- * they name, compare keys (and create what is missing), then one loop per aggregate. */
+ * instead of one wait after the other: encode and hash all keys, fetch table slots, fetch the
+ * entries they name, compare keys (and create what is missing), then one loop per aggregate. */
 #include "base/digest.h"
 #include "base/limits.h"
 #include "processor/event_time.h"
@@ -243,15 +243,14 @@ static int flush_rows(struct processor *p, const struct node_view *view,
                       const struct agg_sorted *rows, size_t count,
                       const struct kappa_change_sink *sink, struct err *err)
 {
-    enum { AHEAD = 8 };
-
+    const size_t ahead = 8;
     int64_t expired = KAPPA_NO_TIME;
     uint32_t source = UINT32_MAX;
     for (size_t i = 0; i < count; i++) {
         const struct agg_entry *entry = rows[i].entry;
-        if (i + 2 * AHEAD < count) {
-            prefetch_entry(view, rows[i + 2 * AHEAD].entry);
-            agg_state_prefetch(&view->layout, rows[i + AHEAD].entry->state);
+        if (i + 2 * ahead < count) {
+            prefetch_entry(view, rows[i + 2 * ahead].entry);
+            agg_state_prefetch(&view->layout, rows[i + ahead].entry->state);
         }
         if (entry->source != source) {
             source = entry->source;

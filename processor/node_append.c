@@ -53,7 +53,7 @@ void node_append_apply(struct processor *p, const struct node_view *view)
     p->pending_bytes += pending->bytes.len - before;
 }
 
-_Static_assert(LIMIT_ROW_BYTES == 16 << 20, "the sentence above");
+_Static_assert(LIMIT_ROW_BYTES == 16777216, "the sentence above");
 
 int node_append_flush(struct processor *p, const struct node_view *view,
                       const struct kappa_change_sink *sink, struct err *err)

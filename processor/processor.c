@@ -1,7 +1,8 @@
 /* One shard's state of one plan. Own header: processor.h. Operators: node.h.
  *
- * processor_apply cuts records into chunks, decodes each record once for all views of its input, and
- * takes event time and watermark record by record; then each view runs over the chunk as a whole. */
+ * processor_apply cuts records into chunks, decodes each record once for all views of its input,
+ * and takes event time and watermark record by record; then each view runs over the chunk as a
+ * whole. */
 #include "processor/processor.h"
 
 #include "base/limits.h"

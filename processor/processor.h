@@ -1,16 +1,16 @@
 /* COMPUTE: one shard's state of one plan. Pure: no clock, no files, no threads, no randomness.
  *
  *     processor_open
- *     processor_source_restore      once per source of the shard (a new one: all zero, KAPPA_NO_TIME)
+ *     processor_source_restore      once per source of the shard; a new one: zeros and KAPPA_NO_TIME
  *     loop:
  *         processor_apply ...       records of one source, in offset order
- *         processor_flush           changes since the last commit, sorted, into a sink; may be repeated
+ *         processor_flush           changes since the last commit, sorted, into a sink; may repeat
  *         processor_committed       the sink's transaction is durable: dirty rows are clean now
  *     processor_close
  *
  * Invariants:
- *  1. What flush has emitted up to a position is a function of the plan and the records before it, not
- *     of how they were cut into apply calls or commits.
+ *  1. What flush has emitted up to a position is a function of the plan and the records before it,
+ *     not of how they were cut into apply calls or commits.
  *  2. A record changes all of a view's aggregates or, when it is bad, none: then it is in `dead`.
  *  3. The cache holds every dirty row; clean rows may be evicted when over budget, and are loaded
  *     again.

@@ -1,5 +1,5 @@
-/* Reading a row: the states that the sources keep for one key are merged, in the order of the sources,
- * and the final program makes the output columns of them. Interface: processor.h. */
+/* Reading a row: the states that the sources keep for one key are merged, in the order of the
+ * sources, and the final program makes the output columns of them. Interface: processor.h. */
 #include "processor/agg_state.h"
 #include "processor/key_codec.h"
 #include "processor/processor.h"

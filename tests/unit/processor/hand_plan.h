@@ -3,8 +3,8 @@
  *
  *     events(usr text, n bigint, i integer, amount double, p text, ok boolean, keep boolean, at
  *            timestamptz), event time `at`, watermark 3 s
- *     per_user    per window of 10 s (2 s offset) and user: every aggregate, WHERE keep, retained 20 s
- *     per_number  per i and ok, without windows
+ *     per_user    per window of 10 s (2 s offset) and user: every aggregate, WHERE keep, retained
+ *     20 s per_number  per i and ok, without windows
  *     kept        an append table: usr, amount, at WHERE ok
  *     all_windows per window of 7 s only, never expired */
 #ifndef KAPPA_TESTS_HAND_PLAN_H

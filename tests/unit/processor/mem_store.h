@@ -1,6 +1,6 @@
 /* A naive store for tests of the processor: an ordered array of rows, the dead records, and the
- * sources' states, changed by one transaction at a time. It checks what the processor promises: puts
- * in ascending order, is_new only for keys that are not there, expiry before puts. */
+ * sources' states, changed by one transaction at a time. It checks what the processor promises:
+ * puts in ascending order, is_new only for keys that are not there, expiry before puts. */
 #ifndef KAPPA_TESTS_MEM_STORE_H
 #define KAPPA_TESTS_MEM_STORE_H
 

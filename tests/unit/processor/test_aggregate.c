@@ -1,13 +1,13 @@
-/* Goal: sets, aggregate states and their bytes hold what they were given, at every size; damaged bytes
- * are refused; sums do not overflow; the sum of doubles is the same to the last bit.
- * Method: random values against naive models; encode, decode, encode again; every cut of the bytes. */
+/* Goal: sets, aggregate states and their bytes hold what they were given, at every size; damaged
+ * bytes are refused; sums do not overflow; the sum of doubles is the same to the last bit.
+ * Method: random values against naive models; encode, decode, encode again; every cut of the bytes.
+ * */
 #include "tests/unit/unit.h"
 
 #include "base/limits.h"
 #include "base/prng.h"
 #include "processor/agg_state.h"
 
-#include <math.h>
 #include <string.h>
 
 static void test_set(void **state)
@@ -146,15 +146,10 @@ static void state_free(struct bench *b, uint8_t *state)
 
 static void random_rows(struct bench *b, struct prng *prng)
 {
-    static const double reals[] = {0.0, -0.0, NAN, 1e300, -1e300, 0.1, 5e-324, 1e16, INFINITY};
-    static const char *const texts[] = {"",
-                                        "a",
-                                        "b",
-                                        "ab",
-                                        "zz",
-                                        "\xc3\xa9",
-                                        "a long text that takes "
-                                        "more than one small block of the pool"};
+    static const double reals[] = {0.0,    -0.0, __builtin_nan(""), 1e300, -1e300, 0.1,
+                                   5e-324, 1e16, __builtin_inf()};
+    static const char *const texts[] = {
+        "", "a", "b", "ab", "zz", "\xc3\xa9", "a long text, more than one block of the pool"};
     for (uint32_t i = 0; i < ROWS; i++) {
         b->ints[i] = prng_below(prng, 4) == 0 ? INT64_MAX : (int64_t)prng_next(prng) >> 40;
         b->ints[i] = prng_below(prng, 2) == 0 ? -b->ints[i] : b->ints[i];
@@ -287,12 +282,12 @@ static void test_results(void **unused)
     memset(b.states[1], EXPR_OK, ROWS);
     b.reals[0] = 0.0;
     b.reals[1] = -0.0;
-    b.reals[2] = NAN;
+    b.reals[2] = __builtin_nan("");
     b.reals[3] = -5;
     feed(&b, state, 0, 4);
     assert_int_equal(result(&b, state, 4, &what).i, 3);
     assert_true(result(&b, state, 11, &what).d == -5);
-    assert_true(isnan(result(&b, state, 12, &what).d));
+    assert_true(__builtin_isnan(result(&b, state, 12, &what).d));
     state_free(&b, state);
     /* Text in byte order. */
     state = state_new(&b);
@@ -323,7 +318,7 @@ static void test_double_bits(void **unused)
     for (int round = 0; round < 500; round++) {
         double model = 0;
         for (uint32_t i = 0; i < ROWS; i++) {
-            b.reals[i] = ldexp(prng_unit(&prng) - 0.5, (int)prng_below(&prng, 80) - 40);
+            b.reals[i] = __builtin_ldexp(prng_unit(&prng) - 0.5, (int)prng_below(&prng, 80) - 40);
             model += b.reals[i];
         }
         uint8_t *state = state_new(&b);

@@ -1,7 +1,7 @@
-/* Goal: the cache finds what was put in and not evicted, gives dirty rows out in key order, and keeps
- * dirty rows whatever the budget.
- * Method: random operations beside a plain array; keys with long common beginnings, prefixes of each
- * other, and hashes that collide. */
+/* Goal: the cache finds what was put in and not evicted, gives dirty rows out in key order, and
+ * keeps dirty rows whatever the budget.
+ * Method: random operations beside a plain array; keys with long common beginnings, prefixes of
+ * each other, and hashes that collide. */
 #include "tests/unit/unit.h"
 
 #include "base/digest.h"

@@ -1,6 +1,6 @@
 /* Goal: the decoder reads what its header says, and refuses the rest with a reason.
- * Method: a table of values with the row or the reason they give; random documents, also damaged ones,
- * whose verdict and values are compared with jansson's. */
+ * Method: a table of values with the row or the reason they give; random documents, also damaged
+ * ones, whose verdict and values are compared with jansson's. */
 #include "tests/unit/unit.h"
 
 #include "base/json.h"

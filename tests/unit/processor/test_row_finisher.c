@@ -1,8 +1,8 @@
 /* Goal: rows made by real definitions are what sqlite3 makes of the same records; records whose
- * expressions fail become dead records and change nothing; reading merges sources, applies HAVING, and
- * says so when a value cannot be read.
- * Method: definitions in SQL; records go through the processor over four sources into the naive store
- * and are read back; the oracle is sqlite3 over the same rows, and the text of the row. */
+ * expressions fail become dead records and change nothing; reading merges sources, applies HAVING,
+ * and says so when a value cannot be read.
+ * Method: definitions in SQL; records go through the processor over four sources into the naive
+ * store and are read back; the oracle is sqlite3 over the same rows, and the text of the row. */
 #include "tests/unit/unit.h"
 
 #include "base/limits.h"
@@ -95,8 +95,8 @@ static void put_value(struct buf *out, const struct kappa_value *value)
     }
 }
 
-/* Row of the key (behind source and window; in an append table of one source only: each row is alone) and window: "a|b|c", "" when HAVING refuses it, "!reason"
- * when it cannot be read. */
+/* Row of the key (behind source and window; in an append table of one source only: each row is
+ * alone) and window: "a|b|c", "" when HAVING refuses it, "!reason" when it cannot be read. */
 static int finish(struct world *w, struct row_finisher *finisher, const struct mem_row *of,
                   struct buf *out)
 {

@@ -1,0 +1,436 @@
+/* Random streams for the plan of hand_plan.h, and what its tables must hold at the end: a model
+ * that knows no states, keeps all events of a group and counts. */
+#ifndef KAPPA_TESTS_NAIVE_MODEL_H
+#define KAPPA_TESTS_NAIVE_MODEL_H
+
+#include "tests/unit/unit.h"
+
+#include "base/buf.h"
+#include "base/prng.h"
+#include "include/kappa/record.h"
+#include "tests/unit/processor/hand_plan.h"
+#include "tests/unit/processor/mem_store.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define EVENTS_MAX 600
+
+/* One event as the model sees it; -1 in null flags. */
+struct event {
+    uint32_t source;
+    int64_t offset;
+    bool bad; /* no row at all */
+    bool has[H_COLUMNS];
+    char usr[16];
+    int64_t n, i, ok, keep, at; /* at: us */
+    double amount;
+    char p[40];
+    char json[512];
+    size_t json_len;
+};
+
+struct stream {
+    struct event events[EVENTS_MAX];
+    uint32_t count;
+};
+
+/* ---- Streams. */
+
+static inline void event_json(struct event *e, struct prng *prng)
+{
+    struct buf out = {0};
+    buf_append_text(&out, "{\"other\":[1,{\"a\":null}]");
+    if (e->has[H_USR]) {
+        buf_printf(&out, ",\"usr\":\"%s\"", e->usr);
+    } else if (prng_below(prng, 2) == 0) {
+        buf_append_text(&out, ",\"usr\":null");
+    }
+    const int64_t *numbers[] = {[H_N] = &e->n, [H_I] = &e->i};
+    for (uint32_t c = H_N; c <= H_I; c++) {
+        if (e->has[c]) {
+            buf_printf(&out, ",\"%s\":%lld", hand_columns[c].name, (long long)*numbers[c]);
+        }
+    }
+    if (e->has[H_AMOUNT]) {
+        buf_printf(&out, ",\"amount\":%.17g", e->amount);
+    }
+    if (e->has[H_P]) {
+        buf_printf(&out, ",\"p\":\"%s\"", e->p);
+    }
+    if (e->has[H_OK]) {
+        buf_printf(&out, ",\"ok\":%s", e->ok ? "true" : "false");
+    }
+    if (e->has[H_KEEP]) {
+        buf_printf(&out, ",\"keep\":%s", e->keep ? "true" : "false");
+    }
+    if (e->has[H_AT]) {
+        buf_printf(&out, ",\"at\":%lld", (long long)(e->at / 1000));
+    }
+    buf_append_text(&out, "}");
+    assert_true(out.len < sizeof e->json);
+    memcpy(e->json, buf_text(&out), out.len + 1);
+    e->json_len = out.len;
+    buf_free(&out);
+}
+
+/* grain: times are multiples of it, so that coarse ones meet the ends of windows exactly. */
+static inline void event_random(struct event *e, struct prng *prng, int64_t now, int64_t grain)
+{
+    static const char *const amounts[] = {"0.1", "0.2", "0.3", "1e16", "-1e16", "3.14159", "-0.0"};
+    for (uint32_t c = 0; c < H_COLUMNS; c++) {
+        e->has[c] = prng_below(prng, 8) != 0;
+    }
+    e->has[H_AT] = prng_below(prng, 40) != 0;
+    e->bad = !e->has[H_AT] || prng_below(prng, 40) == 0;
+    (void)snprintf(e->usr, sizeof e->usr, "u%d", (int)prng_below(prng, 12));
+    e->n = (int64_t)prng_below(prng, 40) - 20;
+    e->n = prng_below(prng, 30) == 0 ? INT64_MAX / 64 : e->n;
+    e->i = (int64_t)prng_below(prng, 4);
+    e->amount = strtod(amounts[prng_below(prng, array_len(amounts))], NULL);
+    (void)snprintf(e->p, sizeof e->p, "%.*s%d", (int)prng_below(prng, 20),
+                   "product-name-of-some-length", (int)prng_below(prng, 30));
+    e->ok = prng_below(prng, 2) == 0;
+    e->keep = prng_below(prng, 6) != 0;
+    /* Mostly within the bound of the watermark, sometimes far behind. */
+    int64_t back = (int64_t)prng_below(prng, prng_below(prng, 10) == 0 ? 30000 : 4000);
+    e->at = (now - back) / grain * grain * 1000;
+    event_json(e, prng);
+    if (e->bad && e->has[H_AT]) {
+        e->json[prng_below(prng, e->json_len)] = '\1'; /* nowhere valid in JSON */
+    }
+}
+
+static inline struct stream *stream_random(struct prng *prng)
+{
+    struct stream *stream = xcalloc(1, sizeof *stream);
+    stream->count = (uint32_t)(1 + prng_below(prng, EVENTS_MAX));
+    int64_t offsets[MEM_SOURCES] = {0};
+    int64_t now[MEM_SOURCES];
+    int64_t grain = prng_below(prng, 2) == 0 ? 1 : 1000;
+    for (uint32_t s = 0; s < MEM_SOURCES; s++) {
+        now[s] = 1700000000000 + (int64_t)prng_below(prng, 20000);
+    }
+    for (uint32_t i = 0; i < stream->count; i++) {
+        struct event *e = &stream->events[i];
+        e->source = (uint32_t)prng_below(prng, MEM_SOURCES);
+        offsets[e->source] += 1 + (prng_below(prng, 5) == 0 ? 3 : 0);
+        e->offset = offsets[e->source];
+        now[e->source] += (int64_t)prng_below(prng, 1200);
+        event_random(e, prng, now[e->source], grain);
+    }
+    return stream;
+}
+
+/* ---- The finished rows, a line each: "source-free key | columns". */
+
+static inline void line_value(struct buf *out, const struct kappa_value *value)
+{
+    if (value->is_null) {
+        buf_append_text(out, " null");
+    } else if (value->type == KAPPA_TYPE_TEXT) {
+        buf_printf(out, " '%.*s'", (int)value->s.len, value->s.bytes);
+    } else if (value->type == KAPPA_TYPE_DOUBLE) {
+        buf_printf(out, " %.17g", value->d);
+    } else {
+        buf_printf(out, " %lld", (long long)value->i);
+    }
+}
+
+struct lines {
+    char **text;
+    size_t count;
+};
+
+static inline void lines_add(struct lines *lines, struct buf *line)
+{
+    lines->text = xrealloc(lines->text, (lines->count + 1) * sizeof *lines->text);
+    lines->text[lines->count++] = xstrdup(buf_text(line));
+    buf_reset(line);
+}
+
+static inline int compare_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static inline void lines_sort(struct lines *lines)
+{
+    if (lines->count > 0) {
+        qsort(lines->text, lines->count, sizeof *lines->text, compare_text);
+    }
+}
+
+static inline void lines_free(struct lines *lines)
+{
+    for (size_t i = 0; i < lines->count; i++) {
+        free(lines->text[i]);
+    }
+    free(lines->text);
+}
+
+/* ---- The model: no states, no merging, all events of a group at hand. */
+
+static inline int64_t floor_to(int64_t t, int64_t size, int64_t offset)
+{
+    int64_t k = (t - offset) / size;
+    return ((t - offset) % size < 0 ? k - 1 : k) * size + offset;
+}
+
+/* The register of an event as a value. */
+static inline struct kappa_value event_value(const struct event *e, uint32_t c)
+{
+    struct kappa_value v = {.type = hand_columns[c].type, .is_null = !e->has[c]};
+    const int64_t ints[H_COLUMNS] = {[H_N] = e->n,
+                                     [H_I] = e->i,
+                                     [H_OK] = e->ok,
+                                     [H_KEEP] = e->keep,
+                                     [H_AT] = e->at / 1000 * 1000};
+    if (v.type == KAPPA_TYPE_TEXT) {
+        const char *text = c == H_USR ? e->usr : e->p;
+        v.s = (struct kappa_text){text, (uint32_t)strlen(text)};
+    } else if (v.type == KAPPA_TYPE_DOUBLE) {
+        v.d = e->amount;
+    } else {
+        v.i = ints[c];
+    }
+    return v;
+}
+
+static inline int value_compare(const struct kappa_value *a, const struct kappa_value *b)
+{
+    if (a->type == KAPPA_TYPE_TEXT) {
+        return strcmp(a->s.bytes, b->s.bytes);
+    }
+    if (a->type == KAPPA_TYPE_DOUBLE) {
+        return (a->d > b->d) - (a->d < b->d);
+    }
+    return (a->i > b->i) - (a->i < b->i);
+}
+
+static inline bool truth(const struct event *e, uint32_t c)
+{
+    return c == PLAN_NONE || (e->has[c] && (c == H_OK ? e->ok : e->keep) != 0);
+}
+
+static inline struct kappa_value best_of(const struct plan_aggregate *aggregate,
+                                         const struct kappa_value *values, size_t count)
+{
+    struct kappa_value best = {.type = aggregate->result_type, .is_null = true};
+    for (size_t i = 0; i < count; i++) {
+        int order = best.is_null ? 0 : value_compare(&values[i], &best);
+        if (best.is_null || (aggregate->kind == PLAN_MIN ? order < 0 : order > 0)) {
+            best = values[i];
+        }
+    }
+    if (best.type == KAPPA_TYPE_DOUBLE && !best.is_null) {
+        best.d += 0.0;
+    }
+    return best;
+}
+
+static inline struct kappa_value sum_of(const struct plan_aggregate *aggregate,
+                                        const struct kappa_value *values, const uint32_t *sources,
+                                        size_t count)
+{
+    struct kappa_value out = {.type = aggregate->result_type, .is_null = count == 0};
+    bool real = aggregate->argument_type == KAPPA_TYPE_DOUBLE;
+    int128 whole = 0;
+    double total = 0;
+    bool any = false;
+    /* Per source in offset order, then source by source: that order is the definition. */
+    for (uint32_t s = 0; s < MEM_SOURCES && real; s++) {
+        double part = 0;
+        bool some = false;
+        for (size_t i = 0; i < count; i++) {
+            part += sources[i] == s ? values[i].d : 0;
+            some = some || sources[i] == s;
+        }
+        total = some ? (any ? total + part : part) : total;
+        any = any || some;
+    }
+    for (size_t i = 0; i < count && !real; i++) {
+        whole += values[i].i;
+    }
+    if (aggregate->kind == PLAN_AVG && count > 0) {
+        out.d = (real ? total : (double)whole) / (double)count;
+    } else if (real) {
+        out.d = total;
+    } else {
+        out.i = (int64_t)whole;
+        if (whole != (int64_t)whole) {
+            out.type = KAPPA_TYPE_NULL; /* out of range: the line says so */
+        }
+    }
+    return out;
+}
+
+static inline struct kappa_value model_aggregate(const struct plan_aggregate *aggregate,
+                                                 const struct event *const *group, size_t count)
+{
+    static struct kappa_value values[EVENTS_MAX];
+    static uint32_t sources[EVENTS_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool counts = truth(group[i], aggregate->filter) &&
+                      (aggregate->argument == PLAN_NONE || group[i]->has[aggregate->argument]);
+        if (counts) {
+            sources[n] = group[i]->source;
+            values[n++] = aggregate->argument == PLAN_NONE
+                              ? (struct kappa_value){0}
+                              : event_value(group[i], aggregate->argument);
+        }
+    }
+    struct kappa_value out = {.type = KAPPA_TYPE_BIGINT, .i = (int64_t)n};
+    switch (aggregate->kind) {
+    case PLAN_COUNT_ROWS:
+    case PLAN_COUNT:
+        return out;
+    case PLAN_COUNT_DISTINCT:
+        for (size_t i = 0; i < n; i++) {
+            bool again = false;
+            for (size_t k = 0; k < i; k++) {
+                again = again || value_compare(&values[k], &values[i]) == 0;
+            }
+            out.i -= again ? 1 : 0;
+        }
+        return out;
+    case PLAN_SUM:
+    case PLAN_AVG:
+        return sum_of(aggregate, values, sources, n);
+    case PLAN_MIN:
+    case PLAN_MAX:
+        return best_of(aggregate, values, n);
+    }
+    return out;
+}
+
+struct model {
+    const struct event *events[EVENTS_MAX]; /* good ones, in source and offset order */
+    int64_t watermark[EVENTS_MAX];          /* before the event */
+    int64_t last[MEM_SOURCES];              /* watermark at the end */
+    size_t count;
+    uint64_t dead[MEM_SOURCES];
+    uint64_t late[MEM_SOURCES];
+};
+
+static inline void model_init(struct model *model, const struct stream *stream)
+{
+    memset(model, 0, sizeof *model);
+    for (uint32_t s = 0; s < MEM_SOURCES; s++) {
+        model->last[s] = INT64_MIN;
+        for (uint32_t i = 0; i < stream->count; i++) {
+            const struct event *e = &stream->events[i];
+            if (e->source != s) {
+                continue;
+            }
+            if (e->bad) {
+                model->dead[s]++;
+                continue;
+            }
+            model->watermark[model->count] = model->last[s];
+            model->events[model->count++] = e;
+            int64_t at = e->at / 1000 * 1000 - HAND_WATERMARK_US;
+            model->last[s] = at > model->last[s] ? at : model->last[s];
+        }
+    }
+}
+
+/* The group's name as the row will show it; the window's end goes into *end. */
+static inline void group_name(const struct plan_view *view, const struct event *e, struct buf *out)
+{
+    for (uint32_t k = 0; k < view->key_count; k++) {
+        const struct plan_key *key = &view->keys[k];
+        struct kappa_value value = {.type = KAPPA_TYPE_TIMESTAMPTZ};
+        if (key->role == PLAN_KEY_COLUMN) {
+            value = event_value(e, key->reg);
+        } else {
+            value.i = floor_to(e->at / 1000 * 1000, view->window_us, view->window_offset_us) +
+                      (key->role == PLAN_KEY_WINDOW_END ? view->window_us : 0);
+        }
+        line_value(out, &value);
+    }
+}
+
+static inline void model_group_line(const struct plan_view *view, const char *name,
+                                    const struct event *const *group, size_t count,
+                                    struct lines *lines)
+{
+    struct buf line = {0};
+    buf_printf(&line, "%s:%s", view->shape.name, name);
+    for (uint32_t a = 0; a < view->aggregate_count; a++) {
+        struct kappa_value value = model_aggregate(&view->aggregates[a], group, count);
+        if (value.type == KAPPA_TYPE_NULL) {
+            buf_reset(&line);
+            buf_printf(&line, "%s: %s: aggregate: %s", view->shape.name, view->shape.name,
+                       expr_error_text(EXPR_ERROR_OVERFLOW));
+            break;
+        }
+        line_value(&line, &value);
+    }
+    lines_add(lines, &line);
+    buf_free(&line);
+}
+
+/* Is this event in the view, and still there at the end? Counts late ones. */
+static inline bool model_keeps(struct model *model, const struct plan_view *view, size_t i)
+{
+    const struct event *e = model->events[i];
+    if (view->shape.windowed) {
+        int64_t end = floor_to(e->at / 1000 * 1000, view->window_us, view->window_offset_us) +
+                      view->window_us;
+        if (end <= model->watermark[i]) {
+            model->late[e->source]++;
+            return false;
+        }
+        if (view->retain_us != INT64_MAX && end + view->retain_us <= model->last[e->source]) {
+            return false;
+        }
+    }
+    return truth(e, view->where);
+}
+
+static inline void model_view(struct model *model, const struct plan_view *view,
+                              struct lines *lines)
+{
+    char *names[EVENTS_MAX] = {0};
+    struct buf line = {0};
+    for (size_t i = 0; i < model->count; i++) {
+        if (!model_keeps(model, view, i)) {
+            continue;
+        }
+        if (view->kind == PLAN_APPEND) {
+            buf_printf(&line, "%s:", view->shape.name);
+            for (uint32_t c = 0; c < view->append_count; c++) {
+                struct kappa_value value = event_value(model->events[i], view->append_regs[c]);
+                line_value(&line, &value);
+            }
+            lines_add(lines, &line);
+            continue;
+        }
+        group_name(view, model->events[i], &line);
+        names[i] = xstrdup(buf_text(&line));
+        buf_reset(&line);
+    }
+    for (size_t i = 0; i < model->count; i++) {
+        const struct event *group[EVENTS_MAX];
+        size_t n = 0;
+        for (size_t k = i; names[i] != NULL && k < model->count; k++) {
+            if (names[k] != NULL && strcmp(names[k], names[i]) == 0) {
+                group[n++] = model->events[k];
+                if (k > i) {
+                    free(names[k]);
+                    names[k] = NULL;
+                }
+            }
+        }
+        if (n > 0) {
+            model_group_line(view, names[i], group, n, lines);
+            free(names[i]);
+            names[i] = NULL;
+        }
+    }
+    buf_free(&line);
+}
+
+#endif

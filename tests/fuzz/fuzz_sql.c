@@ -1,10 +1,9 @@
 /* Fuzz target: any bytes as a definition. plan_compile must refuse or compile, never crash, never run long;
  * what compiles must also evaluate: every program is run over a few rows of nulls, zeros and text.
  *
- *     clang-14 -g -O1 -std=c11 -D_GNU_SOURCE -I. -fsanitize=fuzzer,address,undefined \
- *         tests/fuzz/fuzz_sql.c processor/expr_*.c processor/functions.c processor/plan.c \
- *         processor/sql_*.c base/*.c -lpg_query -ljansson -lxxhash -lm -o build/fuzz_sql
- *     build/fuzz_sql -max_len=4096 -dict=tests/fuzz/sql.dict CORPUS examples/ */
+ * Built by clang-14 with -std=c11 -D_GNU_SOURCE -I. -fsanitize=fuzzer,address,undefined from this file,
+ * processor/{expr_,sql_}*.c, processor/functions.c, processor/plan.c and all of base; libraries: pg_query,
+ * jansson, xxhash, m. Run with -max_len=4096 -dict=tests/fuzz/sql.dict and a corpus that has examples/ in it. */
 #include "processor/plan.h"
 
 #include <string.h>

@@ -256,11 +256,9 @@ static void test_hash(void **state)
     static const char base[] =
         "CREATE TABLE t (a int); CREATE MATERIALIZED VIEW v AS SELECT -3 AS x "
         "FROM t WHERE a = 0;";
-    // NOLINTNEXTLINE(bugprone-suspicious-missing-comma): one literal on two lines
     static const char *const same[] = {
-        "/* why */ create table T(A INTEGER);\n-- more\nCREATE MATERIALIZED VIEW v AS\nSELECT - /* "
-        "3 */ 3 "
-        "AS x FROM t WHERE (a) = 0",
+        "/* a */ create table T(A INT);\n-- b\nCREATE MATERIALIZED VIEW v AS\nSELECT-/* c */3 x "
+        "FROM t WHERE(a)=0",
         "CREATE TABLE t (a int); CREATE MATERIALIZED VIEW v AS SELECT -(3) x FROM t WHERE a = 0;;",
     };
     static const char *const other[] = {

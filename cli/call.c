@@ -52,8 +52,8 @@ int call_status(struct client *client, const char *processor, json_t **out, stru
 
 int call_version_command(struct cli *cli, const char *verb, const char *done, struct err *err)
 {
-    uint32_t version;
-    json_t *answer;
+    uint32_t version = 0;
+    json_t *answer = NULL;
     int rc = cli_version_arg(cli->args[1], &version, err);
     if (rc == 0) {
         rc = call_post(cli, cli->args[0], version, verb, call_body(), CLIENT_WAIT_FOR_EVER, &answer,

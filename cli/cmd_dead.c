@@ -55,7 +55,7 @@ static int dead_local(const struct cli *cli, uint32_t version, int64_t limit, js
                       struct err *err)
 {
     struct reader *reader;
-    json_t *dead;
+    json_t *dead = NULL;
     int rc = place_reader(cli, &reader, err);
     if (rc < 0) {
         return rc;
@@ -94,9 +94,9 @@ static void dead_text(const struct cli *cli, const json_t *dead, struct buf *out
 
 static int dead_run(struct cli *cli, struct err *err)
 {
-    uint32_t version;
-    int64_t limit;
-    json_t *answer;
+    uint32_t version = 0;
+    int64_t limit = 0;
+    json_t *answer = NULL;
     int rc = cli_version_arg(cli->args[1], &version, err);
     if (rc == 0) {
         rc = cli_option_int(cli, "limit", 0, 10000, LIMIT_DEFAULT, &limit, err);

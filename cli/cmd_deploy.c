@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SQL_LEN_MAX ((size_t)(LIMIT_SQL_LEN))
+
 static int deploy_run(struct cli *cli, struct err *err);
 
 static const struct cmd_option options[] = {
@@ -48,14 +50,14 @@ static int file_read(const char *path, struct buf *out, struct err *err)
     }
     char block[4096];
     size_t len;
-    while ((len = fread(block, 1, sizeof block, file)) > 0 && out->len <= LIMIT_SQL_LEN) {
+    while ((len = fread(block, 1, sizeof block, file)) > 0 && out->len <= SQL_LEN_MAX) {
         buf_append(out, block, len);
     }
     int rc = ferror(file) != 0 ? err_errno(err, errno, "cannot read %s", path) : 0;
     if (!standard) {
         (void)fclose(file);
     }
-    if (rc == 0 && out->len > LIMIT_SQL_LEN) {
+    if (rc == 0 && out->len > SQL_LEN_MAX) {
         rc = err_set(err, KE_LIMIT, "%s is larger than %d KiB: is it a definition?", path,
                      LIMIT_SQL_LEN >> 10);
     }

@@ -116,8 +116,8 @@ static void row_text(const struct cli *cli, const json_t *answer, struct buf *ou
 
 static int get_run(struct cli *cli, struct err *err)
 {
-    int64_t version;
-    json_t *answer;
+    int64_t version = 0;
+    json_t *answer = NULL;
     int rc = cli_option_int(cli, "version", 1, INT32_MAX, 0, &version, err);
     if (rc == 0) {
         rc = place_server(cli) == NULL ? get_local(cli, (uint32_t)version, &answer, err)

@@ -202,6 +202,7 @@ static int help_run(struct cli *cli, struct err *err)
     } else if (!group(cli, &out)) {
         rc = entry_find(cli, &entry, err);
         if (rc == 0) {
+            ASSERT(entry != NULL);
             one(cli, entry, &out);
         }
     }

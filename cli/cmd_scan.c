@@ -75,8 +75,8 @@ static int scan_remote(const struct cli *cli, struct rows *rows, struct err *err
 
 static int scan_run(struct cli *cli, struct err *err)
 {
-    int64_t version;
-    int64_t limit;
+    int64_t version = 0;
+    int64_t limit = -1;
     int rc = cli_option_int(cli, "version", 1, INT32_MAX, 0, &version, err);
     if (rc == 0) {
         rc = cli_option_int(cli, "limit", 0, INT64_MAX, -1, &limit, err);

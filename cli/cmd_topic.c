@@ -133,7 +133,7 @@ static int create_run(struct cli *cli, struct err *err)
 static int list_local(const struct cli *cli, json_t **out, struct err *err)
 {
     struct log *log;
-    json_t *topics;
+    json_t *topics = NULL;
     int rc = place_log(cli, false, &log, err);
     if (rc < 0) {
         return rc;
@@ -159,7 +159,7 @@ static int list_remote(const struct cli *cli, json_t **out, struct err *err)
 
 static int list_run(struct cli *cli, struct err *err)
 {
-    json_t *answer;
+    json_t *answer = NULL;
     int rc =
         place_server(cli) == NULL ? list_local(cli, &answer, err) : list_remote(cli, &answer, err);
     if (rc < 0) {

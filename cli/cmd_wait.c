@@ -27,8 +27,8 @@ const struct cmd_entry cmd_wait = {
 
 static int wait_run(struct cli *cli, struct err *err)
 {
-    uint32_t version;
-    int64_t timeout_us;
+    uint32_t version = 0;
+    int64_t timeout_us = 0;
     enum wait_goal goal = WAIT_SERVING;
     const char *wanted = cli_option(cli, "for");
     int rc = cli_version_arg(cli->args[1], &version, err);

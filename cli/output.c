@@ -119,7 +119,7 @@ char *out_brief(const json_t *seconds, char *text)
     } else if (whole < 86400) {
         (void)snprintf(text, OUT_NUMBER_LEN, "%" PRId64 "h%02" PRId64 "m", whole / 3600,
                        whole / 60 % 60);
-    } else if (whole < 86400 * 100) {
+    } else if (whole < INT64_C(86400) * 100) {
         (void)snprintf(text, OUT_NUMBER_LEN, "%" PRId64 "d%02" PRId64 "h", whole / 86400,
                        whole / 3600 % 24);
     } else {

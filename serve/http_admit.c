@@ -79,7 +79,7 @@ static enum MHD_Result query_add(void *ctx, enum MHD_ValueKind kind, const char 
 {
     (void)kind;
     struct http_request *request = ctx;
-    uint32_t i = request->parsed.query_count;
+    size_t i = request->parsed.query_count;
     if (i == ROUTE_QUERY_MAX) {
         (void)err_set(&request->err, KE_LIMIT, "more than %d parameters", ROUTE_QUERY_MAX);
         return MHD_NO;

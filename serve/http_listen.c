@@ -47,39 +47,47 @@ static int address_split(const char *address, char *host, size_t host_cap, const
     return 0;
 }
 
-static bool is_loopback(const struct sockaddr *name)
+/* The address of a socket. */
+union name {
+    struct sockaddr any;
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+};
+
+static void describe_v4(struct http_listen *listening, const struct sockaddr_in *name)
 {
-    if (name->sa_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const void *)name;
-        return ntohl(v4->sin_addr.s_addr) >> 24 == 127;
-    }
-    const struct sockaddr_in6 *v6 = (const void *)name;
-    return IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
+    char text[INET_ADDRSTRLEN] = "";
+    uint32_t address = ntohl(name->sin_addr.s_addr);
+    (void)inet_ntop(AF_INET, &name->sin_addr, text, sizeof text);
+    listening->port = ntohs(name->sin_port);
+    listening->loopback = address >> 24 == 127;
+    (void)snprintf(listening->address, sizeof listening->address, "%s:%u",
+                   address == INADDR_ANY ? "127.0.0.1" : text, listening->port);
+}
+
+static void describe_v6(struct http_listen *listening, const struct sockaddr_in6 *name)
+{
+    char text[INET6_ADDRSTRLEN] = "";
+    bool any = IN6_IS_ADDR_UNSPECIFIED(&name->sin6_addr);
+    (void)inet_ntop(AF_INET6, &name->sin6_addr, text, sizeof text);
+    listening->port = ntohs(name->sin6_port);
+    listening->loopback = IN6_IS_ADDR_LOOPBACK(&name->sin6_addr);
+    (void)snprintf(listening->address, sizeof listening->address, "[%s]:%u", any ? "::1" : text,
+                   listening->port);
 }
 
 /* Fills port, loopback and address from the bound socket. */
 static void listen_describe(struct http_listen *listening)
 {
-    struct sockaddr_storage storage = {0};
-    socklen_t len = sizeof storage;
-    int rc = getsockname(listening->fd, (struct sockaddr *)&storage, &len);
+    union name name;
+    memset(&name, 0, sizeof name);
+    socklen_t len = sizeof name;
+    int rc = getsockname(listening->fd, &name.any, &len);
     ASSERT_CMP(rc, ==, 0);
-    listening->loopback = is_loopback((const struct sockaddr *)&storage);
-    char text[INET6_ADDRSTRLEN] = "";
-    if (storage.ss_family == AF_INET) {
-        const struct sockaddr_in *v4 = (const void *)&storage;
-        listening->port = ntohs(v4->sin_port);
-        bool any = v4->sin_addr.s_addr == htonl(INADDR_ANY);
-        (void)inet_ntop(AF_INET, &v4->sin_addr, text, sizeof text);
-        (void)snprintf(listening->address, sizeof listening->address, "%s:%u",
-                       any ? "127.0.0.1" : text, listening->port);
+    if (name.any.sa_family == AF_INET) {
+        describe_v4(listening, &name.v4);
     } else {
-        const struct sockaddr_in6 *v6 = (const void *)&storage;
-        listening->port = ntohs(v6->sin6_port);
-        bool any = IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr);
-        (void)inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text);
-        (void)snprintf(listening->address, sizeof listening->address, "[%s]:%u", any ? "::1" : text,
-                       listening->port);
+        describe_v6(listening, &name.v6);
     }
 }
 
@@ -97,7 +105,7 @@ static int bind_failed(const char *address, int errnum, struct err *err)
 int http_listen(const char *address, struct http_listen *out, struct err *err)
 {
     char host[256];
-    const char *port;
+    const char *port = NULL;
     int rc = address_split(address, host, sizeof host, &port, err);
     if (rc < 0) {
         return rc;

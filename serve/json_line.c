@@ -167,12 +167,13 @@ static int string_bytes(const char *value, size_t len, const char *name, struct 
 int json_line_key(const char *text, size_t len, const char *name, struct buf *out, bool *null,
                   struct err *err)
 {
-    const char *value;
-    size_t value_len;
+    const char *value = NULL;
+    size_t value_len = 0;
     int rc = json_line_field(text, len, name, &value, &value_len, err);
     if (rc < 0) {
         return rc;
     }
+    ASSERT(value != NULL);
     buf_reset(out);
     *null = value_len == 4 && memcmp(value, "null", 4) == 0;
     if (*null) {
@@ -192,12 +193,13 @@ int json_line_key(const char *text, size_t len, const char *name, struct buf *ou
 int json_line_time(const char *text, size_t len, const char *name, int64_t *time_ms,
                    struct err *err)
 {
-    const char *value;
-    size_t value_len;
+    const char *value = NULL;
+    size_t value_len = 0;
     int rc = json_line_field(text, len, name, &value, &value_len, err);
     if (rc < 0) {
         return rc;
     }
+    ASSERT(value != NULL);
     int64_t us;
     if (*value == '"' && value_len >= 2 && time_parse(value + 1, value_len - 2, &us)) {
         *time_ms = us >= 0 ? us / 1000 : -((-us + 999) / 1000);

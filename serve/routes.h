@@ -62,14 +62,14 @@ struct route {
     const char *method;
     const char *path;  /* '*' is one segment, a last "**" one or more */
     const char *query; /* names of the parameters allowed, with commas */
-    int status;        /* when all is well */
     /* Answers at once: 0 or a negative code, then the answer is thrown away. NULL: a control call
      * of this verb, whose body is rendered by render (NULL: as it is). */
     int (*answer)(const struct route_context *context, const struct route_request *request,
                   struct route_answer *answer, struct err *err);
-    enum http_verb verb;
     void (*render)(json_t *body, const struct route_counters *counters,
                    struct route_answer *answer);
+    enum http_verb verb;
+    int status;      /* when all is well */
     bool slow;       /* answer may take long or wait for a broker: a thread of its own runs it */
     bool body_lines; /* the body is NDJSON (or a JSON object) rather than one JSON object */
 };

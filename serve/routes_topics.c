@@ -21,7 +21,7 @@ int route_topic_list(const struct route_context *context, const struct route_req
                      struct route_answer *answer, struct err *err)
 {
     (void)request;
-    json_t *topics;
+    json_t *topics = NULL;
     int rc = log_needed(context, err);
     if (rc == 0) {
         rc = context->log->ops->topic_list(context->log, &topics, err);
@@ -82,7 +82,7 @@ int route_topic_create(const struct route_context *context, const struct route_r
 int route_topic_produce(const struct route_context *context, const struct route_request *request,
                         struct route_answer *answer, struct err *err)
 {
-    int64_t partition;
+    int64_t partition = -1;
     struct topic_sink sink;
     int rc = log_needed(context, err);
     if (rc == 0) {
@@ -147,8 +147,8 @@ static int read_into(const struct route_context *context, struct topic_cursor *c
 int route_topic_read(const struct route_context *context, const struct route_request *request,
                      struct route_answer *answer, struct err *err)
 {
-    int64_t limit;
-    int64_t partition;
+    int64_t limit = 0;
+    int64_t partition = -1;
     struct topic_cursor cursor;
     const char *topic = request->segments[SEGMENT_TOPIC];
     const char *from = route_query(request, "from");

@@ -113,12 +113,12 @@ static void test_errors_of_calls(void **state)
     struct rig *rig = *state;
 
     static const struct {
-        enum err_code code;
         const char *word;
+        enum err_code code;
         int status;
     } cases[] = {
-        {KE_NOT_FOUND, "not_found", 404}, {KE_REFUSED, "refused", 409},     {KE_SQL, "sql", 400},
-        {KE_TIMEOUT, "timeout", 504},     {KE_DISK_FULL, "disk_full", 507},
+        {"not_found", KE_NOT_FOUND, 404}, {"refused", KE_REFUSED, 409},     {"sql", KE_SQL, 400},
+        {"timeout", KE_TIMEOUT, 504},     {"disk_full", KE_DISK_FULL, 507},
     };
 
     for (size_t i = 0; i < array_len(cases); i++) {

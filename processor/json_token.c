@@ -16,14 +16,18 @@ static bool is_digit(uint8_t byte)
     return byte >= '0' && byte <= '9';
 }
 
-/* Eight ASCII digits at once (after Mula and Lemire). */
-static bool is_eight_digits(uint64_t word)
+/* How many of the eight bytes, from the first on, are digits. */
+static unsigned leading_digits(uint64_t word)
 {
-    uint64_t high = word & UINT64_C(0xF0F0F0F0F0F0F0F0);
-    uint64_t carried = (word + UINT64_C(0x0606060606060606)) & UINT64_C(0xF0F0F0F0F0F0F0F0);
-    return high == UINT64_C(0x3030303030303030) && carried == UINT64_C(0x3030303030303030);
+    uint64_t values = word ^ UINT64_C(0x3030303030303030);
+    /* A digit is at most 9, so that adding 6 stays below 16. What carries over from a byte that is
+     * no digit can only disturb the bytes behind it. */
+    uint64_t others =
+        ((values + UINT64_C(0x0606060606060606)) | values) & UINT64_C(0xF0F0F0F0F0F0F0F0);
+    return others == 0 ? 8 : (unsigned)__builtin_ctzll(others) / 8;
 }
 
+/* The number that eight digits write (after Mula and Lemire); a zero byte is a zero too. */
 static uint64_t eight_digits(uint64_t word)
 {
     word = (word & UINT64_C(0x0F0F0F0F0F0F0F0F)) * 2561 >> 8;
@@ -34,16 +38,27 @@ static uint64_t eight_digits(uint64_t word)
 /* Adds digits to *value, which may wrap (the caller counts them). */
 static const uint8_t *take_digits(const uint8_t *p, uint64_t *value)
 {
+    static const uint64_t powers[8] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000};
     uint64_t v = *value;
-    for (uint64_t word = load_u64_le(p); is_eight_digits(word); word = load_u64_le(p)) {
+    for (;;) {
+        uint64_t word = load_u64_le(p);
+        unsigned n = leading_digits(word);
+        if (n < 8) {
+            /* The n digits move to the end, zeros in front of them. */
+            *value = n == 0 ? v : v * powers[n] + eight_digits(word << (64 - 8 * n));
+            return p + n;
+        }
         v = v * 100000000 + eight_digits(word);
         p += 8;
     }
-    while (is_digit(*p)) {
-        v = v * 10 + (uint64_t)(*p - '0');
-        p++;
+}
+
+static const uint8_t *skip_digits(const uint8_t *p)
+{
+    unsigned n = 8;
+    for (; n == 8; p += n) {
+        n = leading_digits(load_u64_le(p));
     }
-    *value = v;
     return p;
 }
 
@@ -112,6 +127,28 @@ bool json_number_scan(const uint8_t *start, struct json_number *number)
     number->exponent = exponent;
     number->end = p;
     return json_ends_scalar(*p);
+}
+
+bool json_number_check(const uint8_t *p)
+{
+    p += *p == '-' ? 1 : 0;
+    const uint8_t *first = p;
+    p = *p == '0' ? p + 1 : skip_digits(p);
+    if (p == first) {
+        return false;
+    }
+    if (*p == '.') {
+        const uint8_t *fraction = p + 1;
+        p = skip_digits(fraction);
+        if (p == fraction) {
+            return false;
+        }
+    }
+    if (*p == 'e' || *p == 'E') {
+        int32_t exponent = 0;
+        p = scan_exponent(p + 1, &exponent);
+    }
+    return p != NULL && json_ends_scalar(*p);
 }
 
 bool json_number_int(const struct json_number *number, int64_t *value)

@@ -27,6 +27,8 @@ static inline bool json_ends_scalar(uint8_t byte)
 
 /* False if this is no number, or something else than an end follows it. */
 bool json_number_scan(const uint8_t *start, struct json_number *number);
+/* The same check without the value: for numbers that nobody reads. */
+bool json_number_check(const uint8_t *start);
 /* An integral number within [-2^63, 2^63). */
 bool json_number_int(const struct json_number *number, int64_t *value);
 /* Correctly rounded; false beyond the largest double. */

@@ -33,7 +33,6 @@ static bool check_string(struct json_walk *walk, uint32_t k)
 bool json_check_scalar(struct json_walk *walk, uint32_t k)
 {
     const uint8_t *p = walk->text + walk->at[k];
-    struct json_number number;
     bool good = false;
     switch (*p) {
     case '"':
@@ -48,7 +47,7 @@ bool json_check_scalar(struct json_walk *walk, uint32_t k)
         good = json_is_null(p);
         break;
     default:
-        good = json_number_scan(p, &number);
+        good = json_number_check(p);
         break;
     }
     return good || json_fail(walk, k, "expected a value");

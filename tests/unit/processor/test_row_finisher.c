@@ -327,6 +327,37 @@ static void test_dead(void **state)
     world_close(&w);
 }
 
+/* Two topics: each source feeds the tables of its own input only, and has its own watermark. */
+static void test_two_inputs(void **state)
+{
+    (void)state;
+    struct world w = {0};
+    w.plan =
+        compile("CREATE TABLE f (n bigint, s text) WITH (topic='f', format='json');"
+                "CREATE MATERIALIZED VIEW v AS SELECT s, sum(n) AS t FROM f GROUP BY s;"
+                "CREATE MATERIALIZED VIEW x AS SELECT usr, count(*) AS c FROM e GROUP BY usr;");
+    mem_open(&w.store);
+    struct processor_options options = {.plan = w.plan, .cache_bytes = 1 << 20};
+    assert_int_equal(processor_open(&options, &w.processor, NULL), 0);
+    for (uint32_t s = 0; s < MEM_SOURCES; s++) {
+        processor_source_restore(w.processor, s, s < 2 ? 0 : 1, &w.store.states[s]);
+    }
+    apply(&w, 0, "{\"usr\":\"a\",\"n\":1,\"at\":1,\"s\":3}");
+    apply(&w, 2, "{\"n\":4,\"s\":\"b\"}");
+    apply(&w, 3, "{\"n\":5,\"s\":\"b\"}");
+    apply(&w, 1, "{\"n\":4,\"s\":\"b\"}");
+    commit(&w);
+    assert_int_equal(w.store.count, 3);
+    char *rows = all_rows(&w);
+    assert_string_equal(rows, "b|9\n");
+    free(rows);
+    assert_int_equal(w.store.dead_count, 1);
+    assert_int_equal(w.store.dead[0].source, 1);
+    assert_int_equal(w.store.states[0].event_time_max, 1000);
+    assert_int_equal(w.store.states[2].event_time_max, KAPPA_NO_TIME);
+    world_close(&w);
+}
+
 static void test_long_key(void **state)
 {
     (void)state;
@@ -401,9 +432,9 @@ static void test_corrupt(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_against_sqlite), cmocka_unit_test(test_dead),
-        cmocka_unit_test(test_long_key),       cmocka_unit_test(test_unreadable_values),
-        cmocka_unit_test(test_corrupt),
+        cmocka_unit_test(test_against_sqlite),    cmocka_unit_test(test_dead),
+        cmocka_unit_test(test_two_inputs),        cmocka_unit_test(test_long_key),
+        cmocka_unit_test(test_unreadable_values), cmocka_unit_test(test_corrupt),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

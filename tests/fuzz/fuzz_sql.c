@@ -3,7 +3,7 @@
  *
  * Built by clang-14 with -std=c11 -D_GNU_SOURCE -I. -fsanitize=fuzzer,address,undefined from this file,
  * processor/{expr_,sql_}*.c, processor/functions.c, processor/plan.c and all of base; libraries: pg_query,
- * jansson, xxhash, m. Run with -max_len=4096 -dict=tests/fuzz/sql.dict and a corpus that has examples/ in it. */
+ * jansson, xxhash, m. Run with -max_len=4096 -dict=tests/fuzz/sql.dict and a corpus that holds examples. */
 #include "processor/plan.h"
 
 #include <string.h>

@@ -265,8 +265,7 @@ static void test_hash(void **state)
         "CREATE TABLE t (a int); CREATE MATERIALIZED VIEW v AS SELECT -4 AS x FROM t WHERE a = 0;",
         "CREATE TABLE t (a int); CREATE MATERIALIZED VIEW v AS SELECT 3 AS x FROM t WHERE a = 0;",
         "CREATE TABLE t (a int); CREATE MATERIALIZED VIEW v AS SELECT -3 AS x FROM t WHERE a = -1;",
-        "CREATE TABLE t (a bigint); CREATE MATERIALIZED VIEW v AS SELECT -3 AS x FROM t WHERE a = "
-        "0;",
+        "CREATE TABLE t (a int8); CREATE MATERIALIZED VIEW v AS SELECT -3 AS x FROM t WHERE a = 0;",
         "CREATE TABLE t (a int); CREATE MATERIALIZED VIEW w AS SELECT -3 AS x FROM t WHERE a = 0;",
     };
     char *hash = hash_of(base);

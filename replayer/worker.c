@@ -118,9 +118,10 @@ static int do_open(struct worker *w, json_t *message, struct err *err)
     }
     if (w->open.until) {
         order_all(w, WORKER_RUN_TO, false, w->open.until);
-        return add_request(w, WORKER_RUN_TO, 0, err);
+        rc = add_request(w, WORKER_RUN_TO, 0, err);
     }
-    return 0;
+    worker_launch(w);
+    return rc;
 }
 
 static int do_line(struct worker *w, const char *line, size_t len, struct err *err)

@@ -55,7 +55,7 @@ struct worker {
     struct shard_source *sources; /* of all shards, grouped by shard */
     char **shard_dirs;
     struct worker_shard *shards;
-    uint32_t shard_count;    /* started */
+    uint32_t shard_count;    /* made; they run from worker_launch on */
     bool opened;             /* said so */
     bool stopping;           /* shards were ordered to stop */
     struct err failure;      /* the first; code 0: none */
@@ -75,8 +75,11 @@ struct worker {
 
 /* ---- worker_setup.c */
 
-/* Everything from the open message to running threads. On error the caller fails the worker. */
+/* Everything from the open message to shards that wait for their first orders. On error the caller
+ * fails the worker. */
 int worker_setup(struct worker *w, json_t *message, struct err *err) must_check;
+/* Starts the threads: what was ordered before comes before the first record. */
+void worker_launch(struct worker *w);
 /* After all shards have closed: joins and frees everything. */
 void worker_teardown(struct worker *w);
 

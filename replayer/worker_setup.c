@@ -77,7 +77,7 @@ static void snapshot_init(struct worker_snapshot *s, uint32_t count)
 
 /* Source s lives in shard s mod shards (table/view.h relies on it). A shard without sources still
  * has its environment. */
-static void start_shard(struct worker *w, uint32_t index, struct shard_source *sources)
+static void init_shard(struct worker *w, uint32_t index, struct shard_source *sources)
 {
     uint32_t count = 0;
     for (uint32_t s = index; s < w->open.source_count; s += w->open.shards) {
@@ -101,11 +101,11 @@ static void start_shard(struct worker *w, uint32_t index, struct shard_source *s
                                     .batch_records = w->open.batch_records,
                                     .clock = clock_real(),
                                     .fail_point = fail_here};
-    worker_shard_start(&w->shards[index], &options, w->event_fd);
+    worker_shard_init(&w->shards[index], &options, w->event_fd);
     w->shard_count++;
 }
 
-static void start_shards(struct worker *w)
+static void init_shards(struct worker *w)
 {
     uint32_t shards = w->open.shards;
     uint32_t most = (w->open.source_count + shards - 1) / shards;
@@ -114,7 +114,7 @@ static void start_shards(struct worker *w)
     w->shard_dirs = xcalloc(shards, sizeof *w->shard_dirs);
     w->sources = xcalloc((size_t)shards * most, sizeof *w->sources);
     for (uint32_t i = 0; i < shards; i++) {
-        start_shard(w, i, w->sources + (size_t)i * most);
+        init_shard(w, i, w->sources + (size_t)i * most);
     }
 }
 
@@ -139,10 +139,17 @@ int worker_setup(struct worker *w, json_t *message, struct err *err)
         rc = log_open_config(w->open.log, &w->log, err);
     }
     if (rc == 0) {
-        start_shards(w);
-        w->monitor = worker_monitor_start(&w->open, w->log, w->event_fd);
+        init_shards(w);
     }
     return rc;
+}
+
+void worker_launch(struct worker *w)
+{
+    for (uint32_t i = 0; i < w->shard_count; i++) {
+        worker_shard_start(&w->shards[i]);
+    }
+    w->monitor = worker_monitor_start(&w->open, w->log, w->event_fd);
 }
 
 void worker_teardown(struct worker *w)

@@ -231,7 +231,7 @@ static void *thread_main(void *ctx)
     return NULL;
 }
 
-void worker_shard_start(struct worker_shard *ws, const struct shard_options *options, int event_fd)
+void worker_shard_init(struct worker_shard *ws, const struct shard_options *options, int event_fd)
 {
     *ws = (struct worker_shard){.options = *options, .event_fd = event_fd};
     ws->orders_last = &ws->orders;
@@ -239,6 +239,11 @@ void worker_shard_start(struct worker_shard *ws, const struct shard_options *opt
     ws->report.kept = xcalloc(options->source_count + 1, sizeof *ws->report.kept);
     ws->report.status.failed_source = UINT32_MAX;
     pthread_mutex_init(&ws->lock, NULL);
+}
+
+void worker_shard_start(struct worker_shard *ws)
+{
+    ASSERT(!ws->started);
     int rc = pthread_create(&ws->thread, NULL, thread_main, ws);
     ASSERT_CMP(rc, ==, 0);
     ws->started = true;
@@ -246,10 +251,9 @@ void worker_shard_start(struct worker_shard *ws, const struct shard_options *opt
 
 void worker_shard_join(struct worker_shard *ws)
 {
-    if (!ws->started) {
-        return;
+    if (ws->started) {
+        pthread_join(ws->thread, NULL);
     }
-    pthread_join(ws->thread, NULL);
     for (struct worker_order *order = next_order(ws); order; order = next_order(ws)) {
         order_free(order);
     }

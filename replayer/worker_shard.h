@@ -1,8 +1,12 @@
 /* One shard's thread inside a worker: carries out orders between steps and publishes how it
  * stands.
  *
- *     worker_shard_start -> worker_shard_order ... -> WORKER_STOP ordered, or it fails
+ *     worker_shard_init -> [worker_shard_order ...] -> worker_shard_start
+ *     -> worker_shard_order ... -> WORKER_STOP ordered, or it fails
  *     -> `closed` in the report -> worker_shard_join
+ *
+ * Orders given before the start are carried out before the first step: a shard that must not pass
+ * a cut is told so then, for once started it reads.
  *
  * The thread opens the shard, steps it and closes it: nobody else touches the shard, but for
  * shard_wake. The main thread orders through a mailbox and reads the report; both are guarded by
@@ -52,12 +56,13 @@ struct worker_shard {
     struct worker_report report;
 };
 
-void worker_shard_start(struct worker_shard *shard, const struct shard_options *options,
-                        int event_fd);
+void worker_shard_init(struct worker_shard *shard, const struct shard_options *options,
+                       int event_fd);
+void worker_shard_start(struct worker_shard *shard);
 /* cut: of WORKER_RUN_TO, all sources of the version; copied. */
 void worker_shard_order(struct worker_shard *shard, uint64_t seq, enum worker_do what, bool on,
                         const int64_t *cut, uint32_t cut_count);
-/* Waits for the thread's end and frees what the shard owns. */
+/* Waits for the thread's end, if it was started, and frees what the shard owns. */
 void worker_shard_join(struct worker_shard *shard);
 
 #endif

@@ -153,6 +153,32 @@ static void test_release_ends_a_run(void **state)
     place_free(place);
 }
 
+/* A worker opened with a cut never passes it, though the log goes on behind: a shard that began to
+ * read before it knew of the cut once did, now and then. */
+static void test_until_is_never_passed(void **state)
+{
+    (void)state;
+    struct place *place = place_new(seed + 9, 60);
+    const int64_t cut[WORKER_PARTITIONS] = {3, 0, 5};
+    json_t *first = NULL;
+    for (uint32_t i = 0; i < 25; i++) {
+        struct worker_setup setup = {
+            .version = 20 + i, .shards = 1 + i % 3, .cache_bytes = 1 << 20};
+        json_t *event = worker_replay(place, &setup, cut);
+        int64_t at[WORKER_PARTITIONS];
+        event_offsets(event, "cut", at);
+        assert_memory_equal(at, cut, sizeof cut);
+        if (first) {
+            expect_same(first, event);
+            json_decref(event);
+        } else {
+            first = event;
+        }
+    }
+    json_decref(first);
+    place_free(place);
+}
+
 static void test_end_of_input_drains(void **state)
 {
     (void)state;
@@ -380,6 +406,7 @@ int main(void)
         cmocka_unit_test(test_life),
         cmocka_unit_test(test_hold_and_run_to),
         cmocka_unit_test(test_release_ends_a_run),
+        cmocka_unit_test(test_until_is_never_passed),
         cmocka_unit_test(test_end_of_input_drains),
         cmocka_unit_test(test_deaf_controller),
         cmocka_unit_test(test_bad_commands),

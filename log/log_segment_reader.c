@@ -248,6 +248,7 @@ static int read_source(struct segment_reader *self, struct segment_source *sourc
     }
     int rc = position_segment(source, &state, &limit, &limit_offset, err);
     if (rc == 0) {
+        segment_map_forget(&source->map, source->at);
         rc = read_records(self, source, limit, limit_offset, max, &count, err);
     } else if (rc == -KE_NOT_FOUND) {
         rc = explain_missing(source, err);

@@ -17,8 +17,9 @@
 
 #define SEGMENT_MAGIC   UINT64_C(0x31474553504B00FF) /* "\xff\0KPSEG1" */
 #define SEGMENT_VERSION 1
-#define SEAL_MARK       0x4C414553U /* "SEAL" */
-#define SEAL_AT         24          /* where the seal begins */
+#define SEAL_MARK       0x4C414553U       /* "SEAL" */
+#define SEAL_AT         24                /* where the seal begins */
+#define FORGET_BYTES    ((size_t)4 << 20) /* one madvise for so much; a multiple of any page */
 #define NAME_DIGITS     20
 #define NAME_SUFFIX     ".seg"
 
@@ -226,15 +227,31 @@ int segment_map_open(struct segment_map *map, const char *dir, int64_t base, str
     return rc;
 }
 
+/* The system's calls take a pointer that is not const. */
+static void *writable(const uint8_t *bytes)
+{
+    union {
+        const uint8_t *in;
+        void *out;
+    } either = {bytes};
+
+    return either.out;
+}
+
+void segment_map_forget(struct segment_map *map, size_t to)
+{
+    size_t end = to & ~(FORGET_BYTES - 1);
+    if (end > map->forgotten) {
+        /* A hint: failing changes nothing but memory. */
+        (void)madvise(writable(map->bytes + map->forgotten), end - map->forgotten, MADV_DONTNEED);
+        map->forgotten = end;
+    }
+}
+
 void segment_map_close(struct segment_map *map)
 {
     if (map->bytes != NULL) {
-        union {
-            const uint8_t *in;
-            void *out;
-        } bytes = {map->bytes};
-
-        (void)munmap(bytes.out, map->size);
+        (void)munmap(writable(map->bytes), map->size);
     }
     free(map->path);
     *map = (struct segment_map){0};

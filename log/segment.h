@@ -39,7 +39,8 @@ struct segment_map {
     int64_t base;
     const uint8_t *bytes; /* NULL: closed */
     size_t size;
-    char *path; /* for messages */
+    size_t forgotten; /* pages below were given back (segment_map_forget) */
+    char *path;       /* for messages */
 };
 
 /* Malloc'd. */
@@ -57,6 +58,9 @@ bool segment_is_sealed(int fd);
 int segment_map_open(struct segment_map *map, const char *dir, int64_t base,
                      struct err *err) must_check;
 void segment_map_close(struct segment_map *map);
+/* Takes the pages of [0, to) out of this process's memory: they have been read. They stay valid
+ * (and, for a while, in the system's cache); reading them again only costs a fault. */
+void segment_map_forget(struct segment_map *map, size_t to);
 /* False: not sealed, or the seal is damaged. */
 bool segment_map_seal(const struct segment_map *map, struct segment_seal *out);
 

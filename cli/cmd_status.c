@@ -55,16 +55,32 @@ static int fetch(const struct cli *cli, json_t **out, struct err *err)
     return rc;
 }
 
+/* From the top left corner, over what is there: clearing first would flicker. */
+static void draw_over(struct buf *text)
+{
+    struct buf out = {0};
+    buf_append_text(&out, "\x1b[H");
+    for (size_t i = 0; i < text->len; i++) {
+        if (text->data[i] == '\n') {
+            buf_append_text(&out, "\x1b[K");
+        }
+        buf_append_u8(&out, text->data[i]);
+    }
+    buf_append_text(&out, "\x1b[J");
+    buf_free(text);
+    *text = out;
+}
+
 static int show(const struct cli *cli, const json_t *status, bool over, struct err *err)
 {
     if (cli->json) {
         return out_json(status, err);
     }
     struct buf text = {0};
-    if (over) {
-        buf_append_text(&text, "\x1b[H\x1b[J");
-    }
     status_text(&text, status, cli->colour, cli->arg_count == 1);
+    if (over) {
+        draw_over(&text);
+    }
     int rc = out_write(&text, err);
     buf_free(&text);
     return rc;

@@ -147,7 +147,7 @@ void out_styled(struct buf *out, bool colour, enum out_style style, const char *
         [OUT_PLAIN] = "0", [OUT_BOLD] = "1",   [OUT_DIM] = "2",
         [OUT_RED] = "31",  [OUT_GREEN] = "32", [OUT_YELLOW] = "33",
     };
-    if (colour && style != OUT_PLAIN) {
+    if (colour && style != OUT_PLAIN && text[0] != '\0') {
         buf_printf(out, "\x1b[%sm%s\x1b[0m", codes[style], text);
     } else {
         buf_append_text(out, text);

@@ -779,6 +779,7 @@ static void test_broker_away(void **state)
     int64_t next = 0;
     int troubles = 0;
     bool stopped = false;
+    bool appended = false;
     int64_t deadline = now_ms() + 2 * (int64_t)PATIENCE_MS;
     while (next < COUNT + 10) {
         struct log_batch batch;
@@ -795,8 +796,9 @@ static void test_broker_away(void **state)
         if (!stopped && next >= COUNT / 4) {
             broker_stop();
             stopped = true;
-        } else if (next == COUNT) {
+        } else if (next == COUNT && !appended) {
             append_numbers(&test, topic, 0, COUNT + 1, 10);
+            appended = true;
         }
     }
     assert_true(troubles >= 1);

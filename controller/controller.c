@@ -213,6 +213,7 @@ static void housework_run(uv_work_t *request)
 {
     struct server *server = container_of(request, struct server, housework);
     datadir_sweep(server->datadir, !server->swept);
+    reader_sweep(server->reader);
     struct err err = {0};
     if (server->log->ops->expire(server->log, clock_wall_ms(clock_real()), &err) != 0) {
         trace(TRACE_WARN, "the log's retention: %s", err.text);

@@ -18,7 +18,8 @@
 #define RETRY_WAIT_US_MIN    50000
 #define RETRY_WAIT_US_MAX    2000000
 #define TROUBLE_FORGOTTEN_US 5000000 /* a log that is quiet and does not complain is well again */
-#define COMMIT_ATTEMPTS      48      /* the map doubles at each: more would exceed 64 bits */
+#define COMMIT_BYTES         ((size_t)128 << 20) /* of pages that LMDB copies for one commit */
+#define COMMIT_ATTEMPTS      48 /* the map doubles at each: more would exceed 64 bits */
 
 static int64_t now_us(const struct shard *shard)
 {
@@ -393,7 +394,8 @@ static bool commit_due(const struct shard *shard, bool idle)
     }
     struct processor_stats stats;
     processor_stats(shard->processor, &stats);
-    return stats.dirty_bytes >= shard->cache_bytes / 2;
+    return stats.dirty_bytes >= shard->cache_bytes / 2 ||
+           (shard->scattered && store_commit_bytes(shard->store, stats.dirty_rows) >= COMMIT_BYTES);
 }
 
 /* ---- The step */

@@ -76,6 +76,10 @@ static struct shard *shard_new(const struct shard_options *options)
         input->log_start = -1;
         input->log_end = -1;
     }
+    for (uint32_t i = 0; i < options->plan->view_count; i++) {
+        const struct plan_view *view = &options->plan->views[i];
+        shard->scattered |= view->kind == PLAN_GROUP && !view->shape.windowed;
+    }
     pending_init(&shard->pending);
     pthread_mutex_init(&shard->lock, NULL);
     pthread_condattr_init(&attributes);

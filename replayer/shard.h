@@ -24,7 +24,8 @@
  *               slow disk must not eat the whole thread);
  *     else:     nothing more is readable now; or the end was reached and 100 ms have passed since
  *               the last commit began; or 2 s have passed since the first unwritten record;
- *     always:   the processor's dirty bytes reach half its budget; before held, at_cut and paused
+ *     always:   the processor's dirty bytes reach half its budget, or the pages that the commit would
+ *               copy 128 MiB (tables without windows); before held, at_cut and paused
  *               are reported; before an error of the log is returned; at shard_close with `drain`.
  *
  * Batches: 64 records when caught up, doubling to LIMIT_BATCH_RECORDS while each next() comes back

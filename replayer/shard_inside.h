@@ -46,6 +46,7 @@ struct shard {
     uint32_t batch_now; /* records to ask for */
     size_t cache_bytes;
     size_t keep_bytes;
+    bool scattered; /* some table's changes lie anywhere in it: no windows keep them together */
 
     bool dirty;              /* something was applied since the last commit */
     int64_t dirty_us;        /* when it first was */

@@ -131,9 +131,10 @@ lint:
 	  xargs -P 2 -n 4 sh -c '$(CLANG_TIDY) --quiet "$$@" -- -std=c11 -D_GNU_SOURCE -I. 2>/dev/null || exit 255' sh
 docs: $(B)/kappa
 	$(Q)$< help --markdown > docs/COMMANDS.md
+	$(Q)$< help --metrics > docs/METRICS.md
 docs-check: $(B)/kappa
-	$(Q)$< help --markdown | diff -u docs/COMMANDS.md - || \
-	  { echo 'docs/COMMANDS.md is older than the commands: run make docs'; exit 1; }
+	$(Q)$< help --markdown | diff -u docs/COMMANDS.md - && $< help --metrics | diff -u docs/METRICS.md - || \
+	  { echo 'docs/ is older than the commands or metrics: run make docs'; exit 1; }
 
 # ---- Tests. System tests drive the real binary; on the embedded log, and on a real Kafka that they start.
 PYTEST = $(PYTHON) -m pytest -q -p no:cacheprovider $(PYTEST_ARGS)

@@ -84,6 +84,21 @@ void buf_vprintf(struct buf *buf, const char *format, va_list args)
     buf->len += (size_t)len;
 }
 
+void buf_append_base64(struct buf *buf, const void *data, size_t len)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const uint8_t *bytes = data;
+    for (size_t i = 0; i < len; i += 3) {
+        uint32_t word = (uint32_t)bytes[i] << 16;
+        word |= i + 1 < len ? (uint32_t)bytes[i + 1] << 8 : 0;
+        word |= i + 2 < len ? (uint32_t)bytes[i + 2] : 0;
+        buf_append_u8(buf, (uint8_t)digits[word >> 18]);
+        buf_append_u8(buf, (uint8_t)digits[word >> 12 & 63]);
+        buf_append_u8(buf, (uint8_t)(i + 1 < len ? digits[word >> 6 & 63] : '='));
+        buf_append_u8(buf, (uint8_t)(i + 2 < len ? digits[word & 63] : '='));
+    }
+}
+
 void buf_printf(struct buf *buf, const char *format, ...)
 {
     va_list args;

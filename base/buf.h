@@ -25,6 +25,8 @@ void buf_append_u32_le(struct buf *buf, uint32_t value);
 void buf_append_u64_le(struct buf *buf, uint64_t value);
 /* LEB128. */
 void buf_append_varint(struct buf *buf, uint64_t value);
+/* RFC 4648 base64 with padding. */
+void buf_append_base64(struct buf *buf, const void *data, size_t len);
 void buf_printf(struct buf *buf, const char *format, ...) printf_like(2, 3);
 void buf_vprintf(struct buf *buf, const char *format, va_list args) printf_like(2, 0);
 /* The text so far; "" when empty. Valid until the next append. */

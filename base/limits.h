@@ -20,10 +20,10 @@
 #define LIMIT_ROW_BYTES     (16 << 20) /* encoded row */
 #define LIMIT_DISTINCT_BYTES                                                                       \
     (4 << 20) /* the values of one count(DISTINCT) in one group and source */
-#define LIMIT_MESSAGE_BYTES (1 << 20) /* one line between controller and worker */
-#define LIMIT_JSON_DEPTH    64        /* nesting of records and API bodies */
+#define LIMIT_MESSAGE_BYTES   (1 << 20) /* one line between controller and worker */
+#define LIMIT_JSON_DEPTH      64        /* nesting of records and API bodies */
 #define LIMIT_HTTP_BODY_BYTES (8 << 20) /* one request; larger loads go in several */
-#define LIMIT_PARTITIONS    1024      /* of a topic of the embedded log */
+#define LIMIT_PARTITIONS      1024      /* of a topic of the embedded log */
 
 _Static_assert(LIMIT_GROUP_KEY_LEN + 2 + 8 <= LIMIT_TABLE_KEY_LEN, "a row key fits LMDB");
 _Static_assert(LIMIT_SOURCES <= UINT16_MAX, "a source fits its two bytes");

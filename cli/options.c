@@ -1,8 +1,8 @@
 /* Parsing with getopt_long from the entries. Own header: options.h. */
 #include "cli/options.h"
 
+#include "base/suggest.h"
 #include "base/timefmt.h"
-#include "cli/suggest.h"
 
 #include <errno.h>
 #include <getopt.h>

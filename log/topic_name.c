@@ -2,12 +2,12 @@
 #include "log/topic_name.h"
 
 #include "base/limits.h"
+#include "base/suggest.h"
 
 #include <string.h>
 
-#define NEAR_COUNT_MAX 3  /* names offered */
-#define FEW_TOPICS     8  /* up to so many are all named when none is near */
-#define NEAR_NAME_LEN  64 /* longer names are not compared */
+#define NEAR_COUNT_MAX 3 /* names offered */
+#define FEW_TOPICS     8 /* up to so many are all named when none is near */
 
 bool topic_name_valid(const char *name)
 {
@@ -28,35 +28,6 @@ int topic_name_check(const char *name, struct err *err)
     return rc;
 }
 
-static size_t min_of(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Edit distance (Levenshtein), one row at a time. */
-static size_t distance(const char *a, const char *b)
-{
-    size_t row[NEAR_NAME_LEN + 1];
-    size_t a_len = strlen(a);
-    size_t b_len = strlen(b);
-    if (a_len > NEAR_NAME_LEN || b_len > NEAR_NAME_LEN) {
-        return NEAR_NAME_LEN;
-    }
-    for (size_t j = 0; j <= b_len; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 1; i <= a_len; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b_len; j++) {
-            size_t change = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-            diagonal = row[j];
-            row[j] = min_of(change, min_of(row[j], row[j - 1]) + 1);
-        }
-    }
-    return row[b_len];
-}
-
 /* Appends the names within this distance; returns how many. */
 static size_t names_within(const json_t *topics, const char *name, size_t distance_max, size_t max,
                            struct buf *out)
@@ -66,7 +37,7 @@ static size_t names_within(const json_t *topics, const char *name, size_t distan
     json_t *topic;
     json_array_foreach (topics, i, topic) {
         const char *candidate = json_text(topic, "name", "");
-        if (found < max && distance(name, candidate) <= distance_max) {
+        if (found < max && suggest_distance(name, candidate) <= distance_max) {
             buf_printf(out, "%s'%s'", found == 0 ? "" : ", ", candidate);
             found++;
         }

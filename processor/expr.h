@@ -50,7 +50,7 @@ struct expr_program {
     const struct expr_step *steps;
     uint32_t step_count;
     uint32_t constant_count; /* the first steps depend on no input: run once, at open */
-    uint32_t input_count; /* registers 0 .. input_count - 1 are filled by the caller */
+    uint32_t input_count;    /* registers 0 .. input_count - 1 are filled by the caller */
     uint32_t register_count;
     const enum kappa_type *types; /* register_count */
 };

@@ -5,6 +5,8 @@
  * caret stands right wherever tabs stop. A long line is cut around the caret. */
 #include "processor/sql.h"
 
+#include "base/suggest.h"
+
 #include <stdarg.h>
 #include <string.h>
 
@@ -145,40 +147,6 @@ void *sql_error_null(struct sql *sql, int place, const char *format, ...)
 
 /* ---- Did you mean. */
 
-#define WORD_MAX 48
-
-static uint32_t min3(uint32_t a, uint32_t b, uint32_t c)
-{
-    uint32_t least = a < b ? a : b;
-    return least < c ? least : c;
-}
-
-/* Insertions, deletions, substitutions, and swaps of neighbours each count one. */
-static uint32_t edit_distance(const char *a, const char *b)
-{
-    size_t a_len = strlen(a);
-    size_t b_len = strlen(b);
-    if (a_len > WORD_MAX || b_len > WORD_MAX) {
-        return UINT32_MAX;
-    }
-    uint32_t rows[WORD_MAX + 1][WORD_MAX + 1];
-    for (size_t i = 0; i <= a_len; i++) {
-        for (size_t k = 0; k <= b_len; k++) {
-            if (i == 0 || k == 0) {
-                rows[i][k] = (uint32_t)(i + k);
-                continue;
-            }
-            uint32_t change = a[i - 1] == b[k - 1] ? 0 : 1;
-            rows[i][k] = min3(rows[i - 1][k] + 1, rows[i][k - 1] + 1, rows[i - 1][k - 1] + change);
-            if (i > 1 && k > 1 && a[i - 1] == b[k - 2] && a[i - 2] == b[k - 1] &&
-                rows[i - 2][k - 2] + 1 < rows[i][k]) {
-                rows[i][k] = rows[i - 2][k - 2] + 1;
-            }
-        }
-    }
-    return rows[a_len][b_len];
-}
-
 struct sql_guess sql_guess_new(const char *word)
 {
     size_t len = strlen(word);
@@ -188,7 +156,7 @@ struct sql_guess sql_guess_new(const char *word)
 
 void sql_guess_offer(struct sql_guess *guess, const char *candidate)
 {
-    uint32_t distance = edit_distance(guess->word, candidate);
+    uint32_t distance = suggest_distance(guess->word, candidate);
     if (distance < guess->distance && distance < strlen(guess->word)) {
         guess->distance = distance;
         guess->best = candidate;

@@ -2,35 +2,9 @@
  * reader_inner.h. */
 #include "serve/reader_inner.h"
 
+#include "base/suggest.h"
+
 #include <string.h>
-
-static uint32_t least(uint32_t a, uint32_t b)
-{
-    return a < b ? a : b;
-}
-
-/* Edit distance, one row at a time. */
-static uint32_t distance(const char *a, const char *b)
-{
-    uint32_t row[LIMIT_NAME_LEN + 1];
-    size_t b_len = strlen(b);
-    if (strlen(a) > LIMIT_NAME_LEN || b_len > LIMIT_NAME_LEN) {
-        return UINT32_MAX;
-    }
-    for (uint32_t j = 0; j <= b_len; j++) {
-        row[j] = j;
-    }
-    for (uint32_t i = 0; a[i] != '\0'; i++) {
-        uint32_t diagonal = row[0];
-        row[0] = i + 1;
-        for (uint32_t j = 1; j <= b_len; j++) {
-            uint32_t change = diagonal + (a[i] == b[j - 1] ? 0 : 1);
-            diagonal = row[j];
-            row[j] = least(change, least(row[j], row[j - 1]) + 1);
-        }
-    }
-    return row[b_len];
-}
 
 /* Calls fn for each table of each version in the catalog until it returns true. */
 static void each_table(const json_t *versions,
@@ -52,10 +26,9 @@ static void each_table(const json_t *versions,
 
 struct name_search {
     const char *table;
-    uint32_t version;      /* wanted, or 0 */
-    const json_t *found;   /* a version object with the table */
-    const char *nearest;   /* another table's name */
-    uint32_t nearest_cost; /* its distance */
+    uint32_t version;       /* wanted, or 0 */
+    const json_t *found;    /* a version object with the table */
+    struct suggest nearest; /* another table */
 };
 
 static bool look_at_name(void *ctx, const json_t *version, const char *table)
@@ -68,11 +41,7 @@ static bool look_at_name(void *ctx, const json_t *version, const char *table)
         }
         return wanted;
     }
-    uint32_t cost = distance(search->table, table);
-    if (cost < search->nearest_cost) {
-        search->nearest = table;
-        search->nearest_cost = cost;
-    }
+    suggest_offer(&search->nearest, table);
     return false;
 }
 
@@ -84,7 +53,8 @@ int reader_table_not_served(struct reader *reader, const char *table, struct err
     if (rc != 0) {
         return rc;
     }
-    struct name_search search = {.table = table, .nearest_cost = (uint32_t)strlen(table) / 3 + 2};
+    struct name_search search = {.table = table};
+    suggest_begin(&search.nearest, table);
     each_table(versions, look_at_name, &search);
     if (search.found != NULL) {
         int64_t number = json_int(search.found, "version", 0);
@@ -95,8 +65,8 @@ int reader_table_not_served(struct reader *reader, const char *table, struct err
                  (long long)number);
     } else {
         rc = err_set(err, KE_NOT_FOUND, "there is no table %s", table);
-        if (search.nearest != NULL) {
-            err_hint(err, "did you mean %s?", search.nearest);
+        if (search.nearest.best != NULL) {
+            err_hint(err, "did you mean %s?", search.nearest.best);
         }
     }
     json_decref(versions);
@@ -122,6 +92,7 @@ int reader_processor_of(struct reader *reader, const char *table, uint32_t versi
         return rc;
     }
     struct name_search search = {.table = table, .version = version};
+    suggest_begin(&search.nearest, table);
     each_table(versions, look_at_name, &search);
     if (search.found != NULL) {
         const char *name = json_text(search.found, "processor", "");

@@ -101,17 +101,8 @@ struct dead_list {
 
 static json_t *base64(const uint8_t *bytes, size_t len)
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     struct buf text = {0};
-    for (size_t i = 0; i < len; i += 3) {
-        uint32_t word = (uint32_t)bytes[i] << 16;
-        word |= i + 1 < len ? (uint32_t)bytes[i + 1] << 8 : 0;
-        word |= i + 2 < len ? (uint32_t)bytes[i + 2] : 0;
-        buf_append_u8(&text, (uint8_t)digits[word >> 18]);
-        buf_append_u8(&text, (uint8_t)digits[word >> 12 & 63]);
-        buf_append_u8(&text, (uint8_t)(i + 1 < len ? digits[word >> 6 & 63] : '='));
-        buf_append_u8(&text, (uint8_t)(i + 2 < len ? digits[word & 63] : '='));
-    }
+    buf_append_base64(&text, bytes, len);
     json_t *value = json_stringn(buf_text(&text), text.len);
     ASSERT(value != NULL);
     buf_free(&text);

@@ -241,22 +241,6 @@ void topic_cursor_close(struct topic_cursor *cursor)
 
 /* ---- Records as JSON ---- */
 
-static void base64(struct buf *out, const uint8_t *bytes, size_t len)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    buf_append_u8(out, '"');
-    for (size_t i = 0; i < len; i += 3) {
-        uint32_t word = (uint32_t)bytes[i] << 16;
-        word |= i + 1 < len ? (uint32_t)bytes[i + 1] << 8 : 0;
-        word |= i + 2 < len ? (uint32_t)bytes[i + 2] : 0;
-        buf_append_u8(out, (uint8_t)digits[word >> 18]);
-        buf_append_u8(out, (uint8_t)digits[word >> 12 & 63]);
-        buf_append_u8(out, (uint8_t)(i + 1 < len ? digits[word >> 6 & 63] : '='));
-        buf_append_u8(out, (uint8_t)(i + 2 < len ? digits[word & 63] : '='));
-    }
-    buf_append_u8(out, '"');
-}
-
 /* JSON as it stands, but on one line: outside of strings a line end is only a blank. */
 static void json_on_one_line(struct buf *out, const char *text, size_t len)
 {
@@ -280,7 +264,9 @@ static bool bytes_json(struct buf *out, const uint8_t *bytes, uint32_t len, bool
     } else if (utf8_check(text, len)) {
         json_quote(out, text, len);
     } else {
-        base64(out, bytes, len);
+        buf_append_u8(out, '"');
+        buf_append_base64(out, bytes, len);
+        buf_append_u8(out, '"');
         return true;
     }
     return false;

@@ -1,7 +1,7 @@
 /* Goal: command lines mean what people think, and wrong ones are refused with help. Method: a table of
  * commands of this test's own, so that nothing else is linked; lines in, what was understood out. */
+#include "base/suggest.h"
 #include "cli/options.h"
-#include "cli/suggest.h"
 
 #include "base/prng.h"
 #include "tests/unit/unit.h"

@@ -1,9 +1,9 @@
 /* Optimal string alignment distance over short words. Own header: suggest.h. */
-#include "cli/suggest.h"
+#include "base/suggest.h"
+
+#include "base/limits.h"
 
 #include <string.h>
-
-#define WORD_MAX 40 /* longer words are not compared */
 
 static unsigned min3(unsigned a, unsigned b, unsigned c)
 {
@@ -15,10 +15,10 @@ unsigned suggest_distance(const char *a, const char *b)
 {
     size_t a_len = strlen(a);
     size_t b_len = strlen(b);
-    if (a_len > WORD_MAX || b_len > WORD_MAX) {
+    if (a_len > LIMIT_NAME_LEN || b_len > LIMIT_NAME_LEN) {
         return UINT32_MAX;
     }
-    unsigned rows[3][WORD_MAX + 1];
+    unsigned rows[3][LIMIT_NAME_LEN + 1];
     unsigned *before = rows[0];
     unsigned *last = rows[1];
     unsigned *now = rows[2];

@@ -128,7 +128,7 @@ fmt-check:
 	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(TRACKED_C)
 lint:
 	$(Q)for f in $$(git ls-files '*.c' | grep -v '^tests/\|^bench/'); do echo $$f; done | \
-	  xargs -P 2 -n 4 sh -c '$(CLANG_TIDY) --quiet "$$@" -- -std=c11 -D_GNU_SOURCE -I. 2>/dev/null || exit 255' sh
+	  xargs -P 2 -n 1 sh -c '$(CLANG_TIDY) --quiet "$$@" -- -std=c11 -D_GNU_SOURCE -I. 2>/dev/null || exit 255' sh
 docs: $(B)/kappa
 	$(Q)$< help --markdown > docs/COMMANDS.md
 	$(Q)$< help --metrics > docs/METRICS.md

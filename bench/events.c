@@ -1,10 +1,11 @@
-/* Seeded user events as JSON lines on stdout: the input of the main scenario, for the demo, tests and benches.
+/* Seeded user events as JSON lines on stdout: the input of the main scenario, for the demo, tests
+ * and benches.
  *
- * Event n is a pure function of (seed, n), so that any range can be made again. About 158 bytes:
- *     {"user_id":"u42","event_type":"view","product_id":"p7","amount":12.34,"event_time":1760000000000,...}
+ * Event n is a pure function of (seed, n), so that any range can be made again. About 150 bytes:
+ *     {"user_id":"u42","event_type":"view","product_id":"p7","amount":12.34,"event_time":...,...}
  * Types: 60 % view, 30 % click, 10 % purchase. Event time: start + n * step, less a jitter of up to
- * `disorder` ms. With --rate, events leave at that rate (in steps of about 2 ms), and with --now their event
- * time is the wall clock. Every --bad-th line is broken on purpose. */
+ * `disorder` ms. With --rate, events leave at that rate (in steps of about 2 ms), and with --now
+ * their event time is the wall clock. Every --bad-th line is broken on purpose. */
 #include "base/clock.h"
 #include "base/prng.h"
 

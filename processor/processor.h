@@ -1,7 +1,7 @@
 /* COMPUTE: one shard's state of one plan. Pure: no clock, no files, no threads, no randomness.
  *
  *     processor_open
- *     processor_source_restore      once per source of the shard; a new one: zeros and KAPPA_NO_TIME
+ *     processor_source_restore      once per source of the shard; a new one: zeros, KAPPA_NO_TIME
  *     loop:
  *         processor_apply ...       records of one source, in offset order
  *         processor_flush           changes since the last commit, sorted, into a sink; may repeat

@@ -354,10 +354,12 @@ static void compare_values(const struct decoder *decoder, const json_t *root)
         assert_int_equal(vecs[3].i[0], json_integer_value(bigint));
     }
     const json_t *real = json_object_get(root, "d");
-    if (json_is_number(real)) {
-        double expected =
-            json_is_real(real) ? json_real_value(real) : (double)json_integer_value(real);
+    if (json_is_real(real)) {
+        double expected = json_real_value(real);
         assert_memory_equal(&vecs[4].d[0], &expected, sizeof expected);
+    } else if (json_is_integer(real)) {
+        assert_true(vecs[4].d[0] ==
+                    (double)json_integer_value(real)); /* "-0" is an integer there */
     }
 }
 
@@ -388,8 +390,9 @@ static void test_random(void **state)
             !ours && strncmp(decoder_reason(decoder), "malformed", strlen("malformed")) == 0;
         json_error_t error;
         json_t *root = json_loadb((const char *)text.data, text.len, JSON_ALLOW_NUL, &error);
-        if (root == NULL && json_error_code(&error) == json_error_numeric_overflow) {
-            continue; /* jansson has no numbers of that size */
+        if (root == NULL && (json_error_code(&error) == json_error_numeric_overflow ||
+                             json_error_code(&error) == json_error_null_byte_in_key)) {
+            continue; /* good JSON, but not for jansson */
         }
         if (malformed != (root == NULL)) {
             fail_msg("%s\nours: %s\njansson: %s", buf_text(&text),

@@ -87,7 +87,7 @@ static void put_value(struct buf *out, const struct kappa_value *value)
     if (value->type == KAPPA_TYPE_TEXT) {
         buf_append(out, value->s.bytes, value->s.len);
     } else if (value->type == KAPPA_TYPE_DOUBLE) {
-        buf_printf(out, "%.3f", value->d);
+        buf_printf(out, "%.9f", value->d);
     } else if (value->type == KAPPA_TYPE_TIMESTAMPTZ) {
         buf_printf(out, "%lld", (long long)(value->i / 1000));
     } else {
@@ -239,8 +239,8 @@ static const struct {
     {"CREATE MATERIALIZED VIEW v AS SELECT usr, count(*) AS c, count(n) AS cn,"
      " count(DISTINCT n) AS d, sum(n) AS s, sum(amount) AS sa, avg(n) AS a, min(usr) AS lo,"
      " max(n) AS hi, min(amount) AS ma FROM e GROUP BY usr;",
-     "SELECT usr, count(*), count(n), count(DISTINCT n), sum(n), printf('%.3f', sum(amount)),"
-     " printf('%.3f', avg(n)), min(usr), max(n), printf('%.3f', min(amount)) FROM e GROUP BY usr;"},
+     "SELECT usr, count(*), count(n), count(DISTINCT n), sum(n), printf('%.9f', sum(amount)),"
+     " printf('%.9f', avg(n)), min(usr), max(n), printf('%.9f', min(amount)) FROM e GROUP BY usr;"},
     {"CREATE MATERIALIZED VIEW v AS SELECT n, count(*) FILTER (WHERE amount > 0) AS up,"
      " sum(n * 2 + 1) FILTER (WHERE usr LIKE 'u%') AS s, coalesce(max(usr), '-') AS m"
      " FROM e WHERE amount IS NOT NULL AND (n < 4 OR usr = 'u1') GROUP BY n HAVING count(*) > 3;",
@@ -255,7 +255,7 @@ static const struct {
     {"CREATE MATERIALIZED VIEW v AS SELECT count(*) AS c, sum(n) AS s FROM e;",
      "SELECT count(*), sum(n) FROM e;"},
     {"CREATE MATERIALIZED VIEW v AS SELECT usr, n + 1 AS m, amount FROM e WHERE n > 2;",
-     "SELECT usr, n + 1, printf('%.3f', amount) FROM e WHERE n > 2 AND amount IS NOT NULL"
+     "SELECT usr, n + 1, printf('%.9f', amount) FROM e WHERE n > 2 AND amount IS NOT NULL"
      " UNION ALL SELECT usr, n + 1, NULL FROM e WHERE n > 2 AND amount IS NULL;"},
     /* Records with 0 for n and a user other than u0 fail. */
     {"CREATE MATERIALIZED VIEW v AS SELECT usr, count(*) AS c,"

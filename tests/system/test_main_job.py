@@ -1,9 +1,11 @@
 """The main job on both logs: v1 live under load, v2 replayed, swapped at an exact cut, read, rolled back, rolled
 forward; every row equal to a recount of the log; readers in other processes see no failure and no step back."""
 
+import http.client
 import json
 import multiprocessing
 import os
+import random
 import subprocess
 
 import pytest
@@ -12,24 +14,42 @@ import support
 from support import assert_features_equal, eventually, features_model, features_sql
 
 
-def read_forever(data, table, users, stop, out, seed):
-    """One reader process: reads rows as `kappa get` does, by HTTP; checks that nothing goes back."""
-    import http.client
-    import random
-    rng = random.Random(seed)
+def read_by_http(data, table):
+    """A function that reads one row: (found, body); anything else than a row or "not found" is a failure."""
     with open(os.path.join(data, "server.json")) as file:
-        address = json.load(file)["http"]
-    connection = http.client.HTTPConnection(address, timeout=20)
-    seen_cut, seen_epoch, reads, problems = {}, 0, 0, []
-    while not stop.is_set():
-        connection.request("GET", f"/v1/tables/{table}/rows/u{rng.randrange(users)}")
+        connection = http.client.HTTPConnection(json.load(file)["http"], timeout=20)
+
+    def read(key):
+        connection.request("GET", f"/v1/tables/{table}/rows/{key}")
         answer = connection.getresponse()
         body = json.loads(answer.read())
+        return {200: True, 404: False}.get(answer.status), body
+
+    return read
+
+
+def read_by_files(data, table):
+    """The same by `kappa get`, which opens the environments itself, a process for each read."""
+    def read(key):
+        got = subprocess.run([support.BIN, "get", table, key, "--data", data, "-o", "json"], capture_output=True,
+                             text=True, timeout=30, check=False)
+        return {0: True, 3: False}.get(got.returncode), json.loads(got.stdout or got.stderr)
+
+    return read
+
+
+def read_forever(data, table, users, stop, out, seed):
+    """One reader process: counts reads; checks that none fails and nothing goes back."""
+    rng = random.Random(seed)
+    read = (read_by_http if seed % 2 == 0 else read_by_files)(data, table)
+    seen_cut, seen_epoch, reads, problems = {}, 0, 0, []
+    while not stop.is_set():
+        found, body = read(f"u{rng.randrange(users)}")
         reads += 1
-        if answer.status not in (200, 404):
-            problems.append(f"read failed: {answer.status} {body}")
+        if found is None:
+            problems.append(f"read failed: {body}")
             break
-        if answer.status == 404:
+        if not found:
             continue
         if body["epoch"] < seen_epoch:
             problems.append(f"epoch went from {seen_epoch} to {body['epoch']}")
@@ -155,6 +175,24 @@ def test_same_digest_live_and_replayed(platform, topic):
     assert receipt["old_digest"] == receipt["new_digest"]
     result = platform.json("verify", "features", 2)
     assert result["verified"] is True and result["digest"] == result["replayed_digest"] == receipt["new_digest"]
+
+
+def test_same_digest_on_both_logs_and_any_shape(kafka, tmp_path, topic):
+    """The same records in the embedded log and in Kafka, 1 and 4 threads, a cache of next to nothing: one digest."""
+    lines = "\n".join(support.events_lines(20000, users=500)) + "\n"
+    digests = {}
+    for name, address in [("embedded", None), ("kafka", kafka)]:
+        directory = tmp_path / name
+        directory.mkdir()
+        with support.Platform(str(directory), kafka=address) as platform:
+            platform.up()
+            platform.topic(topic, 4)
+            platform.run("produce", topic, "--key", "user_id", stdin=lines)
+            for shape in [("--shards", 1), ("--shards", 4), ("--shards", 3, "--cache-bytes", 5000)]:
+                processor = "f" + str(len(digests))
+                platform.deploy(processor, features_sql(topic, table=processor), "--wait", *shape)
+                digests[name, shape] = platform.json("history", processor)["receipts"][0]["tables"][processor]["new"]
+    assert len(set(digests.values())) == 1, digests
 
 
 def test_start_positions(platform, topic):

@@ -118,41 +118,36 @@ int place_kafka(const struct cli *cli, json_t **out, struct err *err)
     return 0;
 }
 
+/* What the catalog says of the data's log: with the server down, the brokers it last used. */
+static json_t *log_of_catalog(const char *data)
+{
+    char *dir = xasprintf("%s/catalog", data);
+    struct catalog *catalog;
+    json_t *setting = NULL;
+    if (catalog_open(dir, false, &catalog, NULL) == 0) {
+        if (catalog_get(catalog, "x/log", &setting, NULL) != 0) {
+            setting = NULL;
+        }
+        catalog_close(catalog);
+    }
+    free(dir);
+    return setting;
+}
+
 /* The Kafka that the data directory was last used with, or NULL: a new reference. */
 static json_t *known_kafka(const char *data)
 {
     json_t *file = server_file(data);
     json_t *log = json_incref(json_object_get(file, "log"));
     json_decref(file);
+    if (log == NULL) {
+        log = log_of_catalog(data);
+    }
     if (log != NULL && strcmp(json_text(log, "kind", ""), "kafka") == 0) {
         return log;
     }
     json_decref(log);
     return NULL;
-}
-
-/* With the server down, the catalog still knows that offsets are those of a Kafka. */
-static int refuse_kafka(const char *data, struct err *err)
-{
-    char *dir = xasprintf("%s/catalog", data);
-    struct catalog *catalog;
-    json_t *setting = NULL;
-    bool kafka = false;
-    if (catalog_open(dir, false, &catalog, NULL) == 0) {
-        if (catalog_get(catalog, "x/log", &setting, NULL) == 0) {
-            kafka = strcmp(json_text(setting, "kind", ""), "kafka") == 0;
-            json_decref(setting);
-        }
-        catalog_close(catalog);
-    }
-    free(dir);
-    if (!kafka) {
-        return 0;
-    }
-    int rc = err_set(err, KE_UNREACHABLE,
-                     "the log of %s is a Kafka, and kappa up is not running to say which", data);
-    err_hint(err, "name it with --kafka HOST:PORT, or start kappa up");
-    return rc;
 }
 
 int place_log(const struct cli *cli, bool make, struct log **out, struct err *err)
@@ -174,10 +169,6 @@ int place_log(const struct cli *cli, bool make, struct log **out, struct err *er
     if (!is_dir(data) && (!make || mkdir(data, 0777) != 0)) {
         rc = err_set(err, KE_NOT_FOUND, "there is no data directory %s", data);
         err_hint(err, "--data DIR or KAPPA_DATA names it; `kappa up --data DIR` makes one");
-        return rc;
-    }
-    rc = refuse_kafka(data, err);
-    if (rc < 0) {
         return rc;
     }
     char *dir = xasprintf("%s/log", data);

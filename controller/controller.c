@@ -298,32 +298,43 @@ static int64_t env_number(const char *name, int64_t fallback)
     return text != NULL && (end == text || *end != '\0' || value < 0) ? fallback : value;
 }
 
-/* Which log this data belongs to is written down: offsets of another one mean nothing here. */
-static int check_log_kind(struct server *server, struct err *err)
+/* Writes down which log this data belongs to, and where the command line finds it when the server is
+ * down. Properties stay out: they may hold secrets. */
+static int write_log_kind(struct server *server, struct err *err)
 {
-    json_t *known = NULL;
-    int rc = catalog_get(server->catalog, "x/log", &known, err);
-    if (rc == 0) {
-        const char *kind = json_text(known, "kind", "");
-        if (strcmp(kind, server->log->kind) != 0) {
-            rc = err_set(err, KE_REFUSED, "%s was made with the %s log, not the %s one",
-                         datadir_path(server->datadir), kind, server->log->kind);
-            err_hint(err, strcmp(kind, "kafka") == 0 ? "give --kafka HOST:PORT, or another --data"
-                                                     : "leave out --kafka, or give another --data");
-        }
-        json_decref(known);
-        return rc;
-    }
-    if (rc != -KE_NOT_FOUND) {
-        return rc;
-    }
-    json_t *setting = json_pack("{s:s}", "kind", server->log->kind);
-    rc = catalog_begin(server->catalog, err);
+    json_t *setting = json_pack("{s:s, s:s*}", "kind", server->log->kind, "brokers",
+                                json_text(server->log_config, "brokers", NULL));
+    int rc = catalog_begin(server->catalog, err);
     if (rc == 0) {
         rc = catalog_put(server->catalog, "x/log", setting, err);
         rc = rc == 0 ? catalog_commit(server->catalog, err) : rc;
     }
     json_decref(setting);
+    return rc;
+}
+
+/* Offsets of another log mean nothing here. */
+static int check_log_kind(struct server *server, struct err *err)
+{
+    json_t *known = NULL;
+    int rc = catalog_get(server->catalog, "x/log", &known, err);
+    if (rc == -KE_NOT_FOUND) {
+        return write_log_kind(server, err);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    const char *kind = json_text(known, "kind", "");
+    if (strcmp(kind, server->log->kind) != 0) {
+        rc = err_set(err, KE_REFUSED, "%s was made with the %s log, not the %s one",
+                     datadir_path(server->datadir), kind, server->log->kind);
+        err_hint(err, strcmp(kind, "kafka") == 0 ? "give --kafka HOST:PORT, or another --data"
+                                                 : "leave out --kafka, or give another --data");
+    } else if (strcmp(json_text(known, "brokers", ""),
+                      json_text(server->log_config, "brokers", "")) != 0) {
+        rc = write_log_kind(server, err);
+    }
+    json_decref(known);
     return rc;
 }
 

@@ -167,3 +167,14 @@ def test_http_surface(embedded, topic):
     embedded.wait("again", 1)
     status, body, _ = embedded.http("POST", "/v1/processors/again/swap", {"version": 7})
     assert status == 404 and body["error"]["code"] == "not_found"
+
+
+def test_the_log_is_known_while_the_server_is_down(platform, topic):
+    """produce, cat and topic go on by themselves, on the log that the data belongs to; another one is refused."""
+    platform.topic(topic, 1)
+    assert platform.down() == 0
+    platform.produce(topic, [{"n": 1}])
+    assert [r["value"] for r in platform.cat(topic)] == [{"n": 1}]
+    other = [] if platform.kafka else ["--kafka", "127.0.0.1:9"]
+    result = kappa("up", "--data", platform.data, "--http", "127.0.0.1:0", *other)
+    assert result.returncode == 4 and "--kafka" in result.stderr

@@ -65,7 +65,7 @@ Q := $(if $(V),,@)
 SAY = @printf '  %-7s %s\n'
 
 .PHONY: all
-all: $(B)/kappa
+all: $(B)/kappa $(B)/bench/events
 $(foreach f,$(FOLDERS),$(eval $(call archive,$(f))))
 
 $(B)/kappa: $(B)/cli/main.c.o $(call archives,$(LINK_cli))

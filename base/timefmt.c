@@ -188,6 +188,28 @@ bool time_parse(const char *text, size_t len, int64_t *us)
     return true;
 }
 
+bool time_parse_ms(const char *text, size_t len, int64_t *ms)
+{
+    int64_t value = 0;
+    size_t digits = 0;
+    while (digits < len && text[digits] >= '0' && text[digits] <= '9' &&
+           !__builtin_mul_overflow(value, 10, &value) &&
+           !__builtin_add_overflow(value, text[digits] - '0', &value)) {
+        digits++;
+    }
+    if (digits == len && len > 0) {
+        *ms = value;
+        return true;
+    }
+    int64_t us;
+    if (!time_parse(text, len, &us)) {
+        return false;
+    }
+    int64_t part = us % 1000;
+    *ms = us / 1000 + (part > 0 ? 1 : 0) - (part < 0 ? 1 : 0);
+    return true;
+}
+
 static int64_t unit_us(const char *word, size_t len)
 {
     static const struct {

@@ -13,6 +13,9 @@ void time_format(int64_t us, char *text);
  * ranges checked, leap second 60 accepted as the next minute. A date alone is midnight UTC; no
  * offset is UTC. */
 bool time_parse(const char *text, size_t len, int64_t *us);
+/* A moment to look records up by: digits are ms since 1970, else as time_parse, rounded up to the
+ * first whole ms that is not before it (record times are whole ms). Before 1970: negative. */
+bool time_parse_ms(const char *text, size_t len, int64_t *ms);
 /* "5 s", "90 seconds", "1h30m", "10m", "250 ms", "1 day", "2 weeks": a sum of number-unit pairs,
  * non-negative. */
 bool duration_parse(const char *text, size_t len, int64_t *us);

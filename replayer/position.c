@@ -56,20 +56,14 @@ static bool parse_offset(const char *text, size_t len, int64_t *out)
 static int parse_time(const char *text, struct position *out, struct err *err)
 {
     const char *time = text + 1;
-    size_t len = strlen(time);
-    int64_t us = 0;
     out->kind = POSITION_TIME;
-    if (parse_digits(time, len, &out->time_ms)) {
-        return 0;
-    }
-    if (!time_parse(time, len, &us)) {
+    if (!time_parse_ms(time, strlen(time), &out->time_ms)) {
         return refuse(err, text,
                       time[0] == '-' ? "a time before 1970 has no records" : "that is not a time");
     }
-    if (us < 0) {
+    if (out->time_ms < 0) {
         return refuse(err, text, "a time before 1970 has no records");
     }
-    out->time_ms = us / 1000 + (us % 1000 != 0); /* record times are whole ms: the next one */
     return 0;
 }
 

@@ -63,20 +63,6 @@ static int starts_from_list(const char *from, uint32_t partitions, int64_t *star
     return at[-1] == '\0' ? 0 : from_invalid(from, err);
 }
 
-static int time_read(const char *text, int64_t *ms)
-{
-    const char *at = text;
-    if (number_read(&at, ms) && *at == '\0') {
-        return 0;
-    }
-    int64_t us;
-    if (!time_parse(text, strlen(text), &us) || us < 0) {
-        return -KE_INVALID;
-    }
-    *ms = us / 1000;
-    return 0;
-}
-
 /* Of one partition, for the forms that mean all of them. */
 static int start_find(struct log *log, const char *topic, uint32_t p, const char *from,
                       int64_t *start, struct err *err)
@@ -95,7 +81,7 @@ static int start_find(struct log *log, const char *topic, uint32_t p, const char
         *start = end;
     } else if (from[0] == '-' && number_read(&digits, &number) && *digits == '\0') {
         *start = end - number > first ? end - number : first;
-    } else if (from[0] == '@' && time_read(from + 1, &number) == 0) {
+    } else if (from[0] == '@' && time_parse_ms(digits, strlen(digits), &number) && number >= 0) {
         rc = log->ops->offset_at_time(log, topic, p, number, start, err);
         *start = rc == 0 && *start < 0 ? end : *start;
     } else {

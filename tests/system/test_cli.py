@@ -48,6 +48,9 @@ def test_topics_and_records(platform, topic):
     assert len({r["partition"] for r in records}) > 1
     plain = platform.run("cat", topic, "-e").stdout.splitlines()
     assert sorted(json.loads(line)["id"] for line in plain) == list(range(20))
+    # Between two milliseconds: the first record that is not before the time.
+    later = platform.run("cat", topic, "-e", "--from", "@2023-11-14T22:13:20.0005Z").stdout.splitlines()
+    assert len(later) == 19
     tail = platform.run("cat", topic, "-e", "--from", "-1").stdout.splitlines()
     assert len(tail) == len({r["partition"] for r in records})
 

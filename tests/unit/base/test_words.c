@@ -71,6 +71,37 @@ static void test_time_cases(void **state)
     }
 }
 
+static void test_time_ms_cases(void **state)
+{
+    (void)state;
+
+    static const struct {
+        const char *text;
+        bool ok;
+        int64_t ms;
+    } cases[] = {
+        {"0", true, 0},
+        {"1700000000123", true, 1700000000123},
+        {"9223372036854775807", true, INT64_MAX},
+        {"9223372036854775808", false, 0},
+        {"1970-01-01T00:00:00.001Z", true, 1},
+        {"1970-01-01T00:00:00.0005Z", true, 1},
+        {"1969-12-31T23:59:59.9995Z", true, -1},
+        {"1969-12-31T23:59:59Z", true, -1000},
+        {"-5", false, 0},
+        {"5x", false, 0},
+        {"", false, 0},
+    };
+
+    for (size_t i = 0; i < array_len(cases); i++) {
+        int64_t ms = 77;
+        bool ok = time_parse_ms(cases[i].text, strlen(cases[i].text), &ms);
+        if (ok != cases[i].ok || (ok && ms != cases[i].ms)) {
+            fail_msg("%s: %d %lld", cases[i].text, ok, (long long)ms);
+        }
+    }
+}
+
 static void test_duration_cases(void **state)
 {
     (void)state;
@@ -191,9 +222,10 @@ static void test_err_and_json(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_time_round_trip), cmocka_unit_test(test_time_cases),
-        cmocka_unit_test(test_duration_cases),  cmocka_unit_test(test_digest_is_order_free),
-        cmocka_unit_test(test_state_table),     cmocka_unit_test(test_err_and_json),
+        cmocka_unit_test(test_time_round_trip),      cmocka_unit_test(test_time_cases),
+        cmocka_unit_test(test_time_ms_cases),        cmocka_unit_test(test_duration_cases),
+        cmocka_unit_test(test_digest_is_order_free), cmocka_unit_test(test_state_table),
+        cmocka_unit_test(test_err_and_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -326,7 +326,7 @@ void worker_out_flush(struct worker *w)
         ssize_t n = write(w->out_fd, w->out.data + w->out_at, w->out.len - w->out_at);
         if (n > 0) {
             w->out_at += (size_t)n;
-        } else if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
+        } else if (n < 0 && errno == EAGAIN) {
             return;
         } else if (n < 0 && errno != EINTR) {
             w->out_closed = true; /* the controller is gone: the end of stdin follows */

@@ -7,6 +7,7 @@
     X(topic_list)                                                                                  \
     X(produce)                                                                                     \
     X(cat)                                                                                         \
+    X(nexmark)                                                                                     \
     X(deploy)                                                                                      \
     X(replay)                                                                                      \
     X(status)                                                                                      \

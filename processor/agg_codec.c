@@ -4,6 +4,7 @@
 
 #include "base/limits.h"
 #include "processor/agg_state.h"
+#include "processor/numeric.h"
 
 #include <math.h>
 #include <string.h>
@@ -78,25 +79,53 @@ static bool take_text(const uint8_t *bytes, size_t len, size_t *pos, struct kapp
 
 void value_encode(struct buf *out, const struct kappa_value *value)
 {
-    if (value->type == KAPPA_TYPE_TEXT) {
+    switch (kappa_type_payload(value->type)) {
+    case KAPPA_PAYLOAD_BYTES:
         buf_append_varint(out, value->s.len);
         buf_append(out, value->s.bytes, value->s.len);
-    } else if (value->type == KAPPA_TYPE_DOUBLE) {
+        break;
+    case KAPPA_PAYLOAD_DOUBLE:
         put_double(out, value->d);
-    } else {
+        break;
+    case KAPPA_PAYLOAD_NUMERIC:
+        buf_append_varint(out, value->n.scale);
+        put_wide(out, numeric_coefficient(value->n));
+        break;
+    case KAPPA_PAYLOAD_INT:
+    case KAPPA_PAYLOAD_COUNT:
         buf_append_varint(out, zigzag(value->i));
+        break;
     }
+}
+
+static bool take_numeric(const uint8_t *bytes, size_t len, size_t *pos, struct kappa_numeric *n)
+{
+    const int128 bound = (int128)numeric_power10(NUMERIC_DIGITS);
+    uint64_t scale = 0;
+    int128 coefficient = 0;
+    if (!varint_read(bytes, len, pos, &scale) || scale > NUMERIC_SCALE_MAX ||
+        !take_wide(bytes, len, pos, &coefficient) || coefficient >= bound ||
+        coefficient <= -bound) {
+        return false;
+    }
+    *n = numeric_make(coefficient, (uint32_t)scale);
+    return true;
 }
 
 bool value_decode(const uint8_t *bytes, size_t len, size_t *pos, struct kappa_value *value)
 {
-    if (value->type == KAPPA_TYPE_TEXT) {
-        return take_text(bytes, len, pos, &value->s);
-    }
-    if (value->type == KAPPA_TYPE_DOUBLE) {
-        return take_double(bytes, len, pos, &value->d);
-    }
     uint64_t wire = 0;
+    switch (kappa_type_payload(value->type)) {
+    case KAPPA_PAYLOAD_BYTES:
+        return take_text(bytes, len, pos, &value->s);
+    case KAPPA_PAYLOAD_DOUBLE:
+        return take_double(bytes, len, pos, &value->d);
+    case KAPPA_PAYLOAD_NUMERIC:
+        return take_numeric(bytes, len, pos, &value->n);
+    case KAPPA_PAYLOAD_INT:
+    case KAPPA_PAYLOAD_COUNT:
+        break;
+    }
     if (!varint_read(bytes, len, pos, &wire)) {
         return false;
     }

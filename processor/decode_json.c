@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/limits.h"
 #include "base/timefmt.h"
+#include "processor/functions.h"
 #include "processor/json_simd.h"
 #include "processor/json_walk.h"
 
@@ -76,17 +77,9 @@ static const char *const got_words[] = {
 
 const char *decoder_type_name(enum kappa_type type)
 {
-    static const char *const names[KAPPA_TYPE_COUNT] = {
-        [KAPPA_TYPE_NULL] = "unknown",
-        [KAPPA_TYPE_BOOLEAN] = "boolean",
-        [KAPPA_TYPE_INTEGER] = "integer",
-        [KAPPA_TYPE_BIGINT] = "bigint",
-        [KAPPA_TYPE_DOUBLE] = "double precision",
-        [KAPPA_TYPE_TEXT] = "text",
-        [KAPPA_TYPE_TIMESTAMPTZ] = "timestamptz",
-        [KAPPA_TYPE_INTERVAL] = "interval",
-    };
-    return names[type];
+    return type == KAPPA_TYPE_TIMESTAMPTZ ? "timestamptz"
+           : type == KAPPA_TYPE_TIMESTAMP ? "timestamp"
+                                          : function_type_name(type);
 }
 
 static void vec_open(struct arena *arena, struct expr_vec *vec, enum kappa_type type, uint32_t rows)
@@ -94,11 +87,7 @@ static void vec_open(struct arena *arena, struct expr_vec *vec, enum kappa_type 
     vec->type = type;
     vec->state = arena_alloc(arena, rows);
     memset(vec->state, EXPR_NULL, rows);
-    if (type == KAPPA_TYPE_TEXT) {
-        vec->s = arena_calloc(arena, rows * sizeof *vec->s);
-    } else {
-        vec->i = arena_calloc(arena, rows * sizeof *vec->i);
-    }
+    vec->i = arena_calloc(arena, rows * expr_payload_size(type));
 }
 
 struct decoder *decoder_new(const struct plan_input *input, uint32_t capacity)

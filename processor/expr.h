@@ -2,7 +2,7 @@
  *
  * A program is an array of steps in single-assignment form: each writes one register, reads earlier
  * ones. Evaluation is by step, then by row: each step is a plain loop over n rows. Registers are
- * vectors: one state byte a row, and 8-byte (or text) payloads. There is no control flow: CASE,
+ * vectors: one state byte a row, and payloads by type. There is no control flow: CASE,
  * COALESCE, AND, OR choose between computed values, and an error (division by zero, overflow) is a
  * state of the value that goes away when the value is not chosen. Three-valued logic as PostgreSQL;
  * false AND error is false, true OR error is true, whatever their order.
@@ -37,10 +37,11 @@ struct expr_vec {
     enum kappa_type type;
     uint8_t *state; /* enum expr_state per row */
 
-    union {
-        int64_t *i; /* boolean, integer, bigint, timestamptz, interval */
+    union { /* by kappa_type_payload */
+        int64_t *i;
         double *d;
         struct kappa_text *s;
+        struct kappa_numeric *n;
     };
 };
 
@@ -70,7 +71,11 @@ void expr_machine_open(struct expr_machine *machine, const struct expr_program *
 void expr_run(struct expr_machine *machine, uint32_t n);
 void expr_machine_close(struct expr_machine *machine);
 
+/* Bytes of one value in a vector of the type. */
+size_t expr_payload_size(enum kappa_type type);
 /* The value of register r at row i; text borrowed. An error state is given back as *state. */
 struct kappa_value expr_value(const struct expr_vec *vec, uint32_t row, enum expr_state *state);
+/* Sets row i to a value of the vector's type, or null; text is borrowed. */
+void expr_set(struct expr_vec *vec, uint32_t row, const struct kappa_value *value);
 
 #endif

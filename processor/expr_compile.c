@@ -52,8 +52,11 @@ static bool value_equal(const struct kappa_value *a, const struct kappa_value *b
     if (a->is_null || a->type == KAPPA_TYPE_NULL) {
         return true;
     }
-    if (a->type == KAPPA_TYPE_TEXT) {
+    if (kappa_type_payload(a->type) == KAPPA_PAYLOAD_BYTES) {
         return a->s.len == b->s.len && memcmp(a->s.bytes, b->s.bytes, a->s.len) == 0;
+    }
+    if (kappa_type_payload(a->type) == KAPPA_PAYLOAD_NUMERIC) {
+        return memcmp(&a->n, &b->n, sizeof a->n) == 0; /* 1.0 is not 1.00 here */
     }
     return memcmp(&a->i, &b->i, sizeof a->i) == 0; /* doubles by their bits: -0 is not 0 here */
 }
@@ -81,12 +84,12 @@ static uint64_t mix(uint64_t hash, uint64_t value)
 
 static uint32_t node_bucket(const struct expr_node *node)
 {
-    uint64_t hash = mix((uint64_t)node->kind * 16 + (uint64_t)node->type, node->index);
+    uint64_t hash = mix((uint64_t)node->kind * 64 + (uint64_t)node->type, node->index);
     for (uint32_t k = 0; k < node->arg_count; k++) {
         hash = mix(hash, node->args[k]->id);
     }
     const struct kappa_value *value = &node->constant;
-    if (!value->is_null && value->type == KAPPA_TYPE_TEXT) {
+    if (!value->is_null && kappa_type_payload(value->type) == KAPPA_PAYLOAD_BYTES) {
         for (uint32_t i = 0; i < value->s.len; i++) {
             hash = mix(hash, (uint8_t)value->s.bytes[i]);
         }
@@ -151,7 +154,7 @@ static void built_append(struct expr_builder *builder, const struct expr_node *n
     built->step.arg_count = node->arg_count;
     built->step.option = node->option;
     built->step.constant = node->constant;
-    if (node->constant.type == KAPPA_TYPE_TEXT && !node->constant.is_null) {
+    if (kappa_type_payload(node->constant.type) == KAPPA_PAYLOAD_BYTES && !node->constant.is_null) {
         built->step.constant.s.bytes =
             arena_strndup(builder->memory, node->constant.s.bytes, node->constant.s.len);
     }

@@ -23,6 +23,18 @@ const char *expr_error_text(enum expr_state state)
     return texts[state];
 }
 
+size_t expr_payload_size(enum kappa_type type)
+{
+    static const size_t sizes[KAPPA_PAYLOAD_COUNT] = {
+        [KAPPA_PAYLOAD_INT] = sizeof(int64_t),
+        [KAPPA_PAYLOAD_DOUBLE] = sizeof(double),
+        [KAPPA_PAYLOAD_BYTES] = sizeof(struct kappa_text),
+        [KAPPA_PAYLOAD_NUMERIC] = sizeof(struct kappa_numeric),
+    };
+
+    return sizes[kappa_type_payload(type)];
+}
+
 void expr_machine_open(struct expr_machine *machine, const struct expr_program *program,
                        uint32_t capacity)
 {
@@ -38,9 +50,8 @@ void expr_machine_open(struct expr_machine *machine, const struct expr_program *
     for (uint32_t r = 0; r < program->register_count; r++) {
         struct expr_vec *vec = &machine->registers[r];
         vec->type = program->types[r];
-        size_t width = vec->type == KAPPA_TYPE_TEXT ? sizeof(struct kappa_text) : sizeof(int64_t);
         vec->state = arena_calloc(&machine->memory, capacity);
-        vec->i = arena_calloc(&machine->memory, width * capacity);
+        vec->i = arena_calloc(&machine->memory, expr_payload_size(vec->type) * capacity);
     }
     struct expr_frame frame = {machine->registers, capacity, &machine->memory};
     for (uint32_t i = 0; i < program->constant_count; i++) {
@@ -74,14 +85,47 @@ struct kappa_value expr_value(const struct expr_vec *vec, uint32_t row, enum exp
     value.is_null = *state != EXPR_OK;
     if (value.is_null) {
         value.s = (struct kappa_text){"", 0};
-    } else if (vec->type == KAPPA_TYPE_TEXT) {
+        return value;
+    }
+    switch (kappa_type_payload(vec->type)) {
+    case KAPPA_PAYLOAD_BYTES:
         value.s = vec->s[row];
-    } else if (vec->type == KAPPA_TYPE_DOUBLE) {
+        break;
+    case KAPPA_PAYLOAD_DOUBLE:
         value.d = vec->d[row];
-    } else {
+        break;
+    case KAPPA_PAYLOAD_NUMERIC:
+        value.n = vec->n[row];
+        break;
+    case KAPPA_PAYLOAD_INT:
+    case KAPPA_PAYLOAD_COUNT:
         value.i = vec->i[row];
+        break;
     }
     return value;
+}
+
+void expr_set(struct expr_vec *vec, uint32_t row, const struct kappa_value *value)
+{
+    vec->state[row] = value->is_null ? EXPR_NULL : EXPR_OK;
+    if (value->is_null) {
+        return;
+    }
+    switch (kappa_type_payload(vec->type)) {
+    case KAPPA_PAYLOAD_BYTES:
+        vec->s[row] = value->s;
+        break;
+    case KAPPA_PAYLOAD_DOUBLE:
+        vec->d[row] = value->d;
+        break;
+    case KAPPA_PAYLOAD_NUMERIC:
+        vec->n[row] = value->n;
+        break;
+    case KAPPA_PAYLOAD_INT:
+    case KAPPA_PAYLOAD_COUNT:
+        vec->i[row] = value->i;
+        break;
+    }
 }
 
 bool expr_all_ok(const uint8_t *state, uint32_t n)
@@ -116,12 +160,20 @@ bool expr_strict(const struct expr_step *step, const struct expr_frame *frame)
 void expr_copy(struct expr_vec *out, const struct expr_vec *in, uint32_t i)
 {
     out->state[i] = in->state[i];
-    if (out->type == KAPPA_TYPE_TEXT) {
+    switch (kappa_type_payload(out->type)) {
+    case KAPPA_PAYLOAD_BYTES:
         out->s[i] = in->s[i];
-    } else if (out->type == KAPPA_TYPE_DOUBLE) {
+        break;
+    case KAPPA_PAYLOAD_DOUBLE:
         out->d[i] = in->d[i];
-    } else {
+        break;
+    case KAPPA_PAYLOAD_NUMERIC:
+        out->n[i] = in->n[i];
+        break;
+    case KAPPA_PAYLOAD_INT:
+    case KAPPA_PAYLOAD_COUNT:
         out->i[i] = in->i[i];
+        break;
     }
 }
 
@@ -129,15 +181,8 @@ void expr_constant(const struct expr_step *step, const struct expr_frame *frame)
 {
     struct expr_vec *out = expr_out(step, frame);
     const struct kappa_value *value = &step->constant;
-    memset(out->state, value->is_null ? EXPR_NULL : EXPR_OK, frame->n);
-    for (uint32_t i = 0; i < frame->n && !value->is_null; i++) {
-        if (out->type == KAPPA_TYPE_TEXT) {
-            out->s[i] = value->s;
-        } else if (out->type == KAPPA_TYPE_DOUBLE) {
-            out->d[i] = value->d;
-        } else {
-            out->i[i] = value->i;
-        }
+    for (uint32_t i = 0; i < frame->n; i++) {
+        expr_set(out, i, value);
     }
 }
 

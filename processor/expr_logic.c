@@ -148,17 +148,6 @@ void expr_coalesce(const struct expr_step *step, const struct expr_frame *frame)
     }
 }
 
-static int compare_rows(const struct expr_vec *a, const struct expr_vec *b, uint32_t i)
-{
-    if (a->type == KAPPA_TYPE_TEXT) {
-        return expr_compare_text(a->s[i], b->s[i]);
-    }
-    if (a->type == KAPPA_TYPE_DOUBLE) {
-        return expr_compare_double(a->d[i], b->d[i]);
-    }
-    return (a->i[i] > b->i[i]) - (a->i[i] < b->i[i]);
-}
-
 /* Nulls are passed over; the leftmost error wins. */
 static void extreme(const struct expr_step *step, const struct expr_frame *frame, int sign)
 {
@@ -171,7 +160,7 @@ static void extreme(const struct expr_step *step, const struct expr_frame *frame
                 continue;
             }
             if (next->state[i] != EXPR_OK || out->state[i] == EXPR_NULL ||
-                compare_rows(next, out, i) * sign > 0) {
+                expr_compare_rows(next, out, i) * sign > 0) {
                 expr_copy(out, next, i);
             }
         }
@@ -196,7 +185,7 @@ void expr_distinct(const struct expr_step *step, const struct expr_frame *frame)
     struct expr_vec *out = expr_out(step, frame);
     for (uint32_t i = 0; i < frame->n; i++) {
         if (out->state[i] == EXPR_OK) {
-            out->i[i] = compare_rows(a, b, i) != 0;
+            out->i[i] = expr_compare_rows(a, b, i) != 0;
         } else if (out->state[i] == EXPR_NULL) {
             out->state[i] = EXPR_OK;
             out->i[i] = a->state[i] != b->state[i];

@@ -56,6 +56,8 @@ void expr_copy(struct expr_vec *out, const struct expr_vec *in, uint32_t i);
 /* -1, 0, 1 in byte order; NaN is equal to itself and above all numbers. */
 int expr_compare_text(struct kappa_text a, struct kappa_text b);
 int expr_compare_double(double a, double b);
+/* Row i of two vectors of one type; both are EXPR_OK there. */
+int expr_compare_rows(const struct expr_vec *a, const struct expr_vec *b, uint32_t i);
 
 /* Text to value, strict as PostgreSQL's input functions; blanks around are allowed. EXPR_OK,
  * EXPR_ERROR_CAST or EXPR_ERROR_OVERFLOW. */
@@ -102,7 +104,7 @@ void expr_greatest(const struct expr_step *step, const struct expr_frame *frame)
 void expr_least(const struct expr_step *step, const struct expr_frame *frame);
 void expr_distinct(const struct expr_step *step, const struct expr_frame *frame);
 
-/* expr_compare.c: of booleans, integers, times; doubles; texts. In the order of enum expr_order. */
+/* expr_compare.c: by payload, in the order of enum expr_order. */
 enum expr_order {
     EXPR_ORDER_EQ,
     EXPR_ORDER_NE,
@@ -113,7 +115,7 @@ enum expr_order {
     EXPR_ORDER_COUNT
 };
 
-extern const expr_run_fn expr_compare_run[KAPPA_TYPE_COUNT][EXPR_ORDER_COUNT];
+extern const expr_run_fn expr_compare_run[KAPPA_PAYLOAD_COUNT][EXPR_ORDER_COUNT];
 /* text = constant (option 0) or text <> constant (option 1): one operand, the other in `constant` */
 void expr_text_is(const struct expr_step *step, const struct expr_frame *frame);
 

@@ -33,36 +33,48 @@ bool function_exists(enum function_kind kind, const char *name)
 static const struct {
     char letter;
     const char *name;
+    const char *of_arrays;
 } types[KAPPA_TYPE_COUNT] = {
-    [KAPPA_TYPE_NULL] = {'x', "unknown"},
-    [KAPPA_TYPE_BOOLEAN] = {'b', "boolean"},
-    [KAPPA_TYPE_INTEGER] = {'i', "integer"},
-    [KAPPA_TYPE_BIGINT] = {'l', "bigint"},
-    [KAPPA_TYPE_DOUBLE] = {'d', "double precision"},
-    [KAPPA_TYPE_TEXT] = {'t', "text"},
-    [KAPPA_TYPE_TIMESTAMPTZ] = {'z', "timestamp with time zone"},
-    [KAPPA_TYPE_INTERVAL] = {'v', "interval"},
+    [KAPPA_TYPE_NULL] = {'x', "unknown", "anyarray"},
+    [KAPPA_TYPE_BOOLEAN] = {'b', "boolean", "boolean[]"},
+    [KAPPA_TYPE_SMALLINT] = {'s', "smallint", "smallint[]"},
+    [KAPPA_TYPE_INTEGER] = {'i', "integer", "integer[]"},
+    [KAPPA_TYPE_BIGINT] = {'l', "bigint", "bigint[]"},
+    [KAPPA_TYPE_NUMERIC] = {'n', "numeric", "numeric[]"},
+    [KAPPA_TYPE_REAL] = {'f', "real", "real[]"},
+    [KAPPA_TYPE_DOUBLE] = {'d', "double precision", "double precision[]"},
+    [KAPPA_TYPE_TEXT] = {'t', "text", "text[]"},
+    [KAPPA_TYPE_BYTEA] = {'y', "bytea", "bytea[]"},
+    [KAPPA_TYPE_UUID] = {'u', "uuid", "uuid[]"},
+    [KAPPA_TYPE_JSONB] = {'j', "jsonb", "jsonb[]"},
+    [KAPPA_TYPE_DATE] = {'c', "date", "date[]"},
+    [KAPPA_TYPE_TIMESTAMP] = {'p', "timestamp without time zone", "timestamp without time zone[]"},
+    [KAPPA_TYPE_TIMESTAMPTZ] = {'z', "timestamp with time zone", "timestamp with time zone[]"},
+    [KAPPA_TYPE_INTERVAL] = {'v', "interval", "interval[]"},
 };
 
 enum kappa_type function_letter_type(char letter)
 {
+    bool array = letter >= 'A' && letter <= 'Z';
+    char element = (char)(letter | 0x20);
     unsigned type = 0;
-    while (types[type].letter != letter) {
+    while (types[type].letter != element) {
         type++;
         ASSERT_CMP(type, <, KAPPA_TYPE_COUNT);
     }
-    return (enum kappa_type)type;
+    return array ? kappa_type_array_of((enum kappa_type)type) : (enum kappa_type)type;
 }
 
 const char *function_type_name(enum kappa_type type)
 {
-    ASSERT_CMP((unsigned)type, <, KAPPA_TYPE_COUNT);
-    return types[type].name;
+    unsigned element = kappa_type_element(type);
+    ASSERT_CMP(element, <, KAPPA_TYPE_COUNT);
+    return kappa_type_is_array(type) ? types[element].of_arrays : types[element].name;
 }
 
 static bool is_number(enum kappa_type type)
 {
-    return type == KAPPA_TYPE_INTEGER || type == KAPPA_TYPE_BIGINT || type == KAPPA_TYPE_DOUBLE;
+    return type >= KAPPA_TYPE_SMALLINT && type <= KAPPA_TYPE_DOUBLE;
 }
 
 bool function_converts(enum kappa_type from, enum kappa_type to)

@@ -7,6 +7,7 @@
 #include "include/kappa/record.h"
 #include "processor/decode_json.h"
 #include "processor/json_token.h"
+#include "processor/numeric.h"
 #include "processor/processor.h"
 
 #include <string.h>
@@ -15,6 +16,11 @@
 #define TAG_NULL     0x02
 #define TEXT_ESCAPED 0xFF /* 0x00 in a text is 0x00 0xFF; a text ends with 0x00 0x00 */
 #define SIGN_BIT     (UINT64_C(1) << 63)
+
+#define NUMERIC_BELOW 0x01 /* the sign of a numeric */
+#define NUMERIC_ZERO  0x02
+#define NUMERIC_ABOVE 0x03
+#define NUMERIC_BYTES 18
 
 _Static_assert(KEY_PREFIX_MAX + LIMIT_GROUP_KEY_LEN <= LIMIT_TABLE_KEY_LEN, "a key fits the table");
 
@@ -75,13 +81,79 @@ static double take_double(const uint8_t *at)
     return d;
 }
 
+/* Sign, digits in front of the point, then all digits as a whole number of NUMERIC_DIGITS digits:
+ * the zeros at the end are part of it, so that values that are equal have the same bytes. Below zero
+ * everything is complemented. */
+static uint8_t *put_numeric(uint8_t *at, struct kappa_numeric value)
+{
+    int128 coefficient = numeric_coefficient(value);
+    uint128 digits = coefficient < 0 ? 0 - (uint128)coefficient : (uint128)coefficient;
+    uint32_t count = numeric_digits(digits);
+    uint8_t flip = coefficient < 0 ? 0xFF : 0;
+    *at++ = coefficient == 0 ? NUMERIC_ZERO : coefficient < 0 ? NUMERIC_BELOW : NUMERIC_ABOVE;
+    uint8_t in_front = (uint8_t)(NUMERIC_SCALE_MAX + count - value.scale);
+    digits *= numeric_power10(NUMERIC_DIGITS - count);
+    *at++ = coefficient == 0 ? 0 : in_front ^ flip;
+    store_u64_be(at, (uint64_t)(digits >> 64));
+    store_u64_be(at + 8, (uint64_t)digits);
+    for (int i = 0; i < 16; i++) {
+        at[i] ^= flip;
+    }
+    return at + 16;
+}
+
+/* Without zeros at the end of the fraction. */
+static bool take_numeric(const uint8_t *at, struct kappa_numeric *value)
+{
+    uint8_t flip = at[0] == NUMERIC_BELOW ? 0xFF : 0;
+    uint32_t in_front = at[1] ^ flip;
+    uint64_t mask = flip != 0 ? UINT64_MAX : 0;
+    uint128 digits = (uint128)(load_u64_be(at + 2) ^ mask) << 64 | (load_u64_be(at + 10) ^ mask);
+    *value = numeric_make(0, 0);
+    if (at[0] == NUMERIC_ZERO) {
+        return at[1] == 0 && digits == 0;
+    }
+    if ((flip == 0 && at[0] != NUMERIC_ABOVE) || in_front < 1 ||
+        in_front > NUMERIC_SCALE_MAX + NUMERIC_DIGITS || numeric_digits(digits) != NUMERIC_DIGITS) {
+        return false;
+    }
+    /* digits / 10^(NUMERIC_DIGITS - in_front + NUMERIC_SCALE_MAX) */
+    uint32_t scale = NUMERIC_DIGITS + NUMERIC_SCALE_MAX - in_front;
+    for (; scale > 0 && digits % 10 == 0; scale--) {
+        digits /= 10;
+    }
+    if (scale > NUMERIC_SCALE_MAX) {
+        return false;
+    }
+    *value = numeric_make(flip != 0 ? -(int128)digits : (int128)digits, scale);
+    return true;
+}
+
+/* Bytes of a value behind its tag; of bytes: the least. */
+static size_t value_size(enum kappa_type type)
+{
+    switch (kappa_type_payload(type)) {
+    case KAPPA_PAYLOAD_NUMERIC:
+        return NUMERIC_BYTES;
+    case KAPPA_PAYLOAD_BYTES:
+        return 2;
+    case KAPPA_PAYLOAD_DOUBLE:
+        return sizeof(double);
+    case KAPPA_PAYLOAD_INT:
+    case KAPPA_PAYLOAD_COUNT:
+        break;
+    }
+    return type == KAPPA_TYPE_BOOLEAN ? 1 : sizeof(int64_t);
+}
+
 uint8_t *key_put_value(uint8_t *at, const uint8_t *end, const struct kappa_value *value)
 {
-    if (value->type == KAPPA_TYPE_TEXT && !value->is_null) {
+    enum kappa_payload payload = kappa_type_payload(value->type);
+    if (payload == KAPPA_PAYLOAD_BYTES && !value->is_null) {
         return put_text(at, end, value->s);
     }
-    if ((size_t)(end - at) < 1 + sizeof value->i) {
-        return NULL; /* a null or boolean would need less, but the bound need not be that exact */
+    if ((size_t)(end - at) < 1 + value_size(value->type)) {
+        return NULL; /* a null would need less, but the bound need not be that exact */
     }
     if (value->is_null || value->type == KAPPA_TYPE_NULL) {
         *at++ = TAG_NULL;
@@ -92,8 +164,11 @@ uint8_t *key_put_value(uint8_t *at, const uint8_t *end, const struct kappa_value
         *at++ = value->i != 0;
         return at;
     }
-    if (value->type == KAPPA_TYPE_DOUBLE) {
+    if (payload == KAPPA_PAYLOAD_DOUBLE) {
         return put_double(at, value->d);
+    }
+    if (payload == KAPPA_PAYLOAD_NUMERIC) {
+        return put_numeric(at, value->n);
     }
     store_i64_sortable(at, value->i);
     return at + sizeof value->i;
@@ -102,18 +177,11 @@ uint8_t *key_put_value(uint8_t *at, const uint8_t *end, const struct kappa_value
 uint8_t *key_put(uint8_t *at, const uint8_t *end, const struct expr_vec *vec, uint32_t row)
 {
     ASSERT(vec->state[row] <= EXPR_NULL);
-    struct kappa_value value = {.type = vec->type, .is_null = vec->state[row] == EXPR_NULL};
-    if (value.is_null) {
-        return key_put_value(at, end, &value);
-    }
-    if (vec->type == KAPPA_TYPE_TEXT) {
+    if (vec->type == KAPPA_TYPE_TEXT && vec->state[row] == EXPR_OK) {
         return put_text(at, end, vec->s[row]);
     }
-    if (vec->type == KAPPA_TYPE_DOUBLE) {
-        value.d = vec->d[row];
-    } else {
-        value.i = vec->i[row];
-    }
+    enum expr_state state = EXPR_OK;
+    struct kappa_value value = expr_value(vec, row, &state);
     return key_put_value(at, end, &value);
 }
 
@@ -166,17 +234,22 @@ int key_take(const uint8_t *key, size_t len, size_t *pos, enum kappa_type type, 
         value->is_null = true;
         return 0;
     }
-    if (type == KAPPA_TYPE_TEXT) {
+    enum kappa_payload payload = kappa_type_payload(type);
+    if (payload == KAPPA_PAYLOAD_BYTES) {
         return take_text(key, len, pos, arena, &value->s, err);
     }
-    size_t bytes = type == KAPPA_TYPE_BOOLEAN ? 1 : sizeof value->i;
+    size_t bytes = value_size(type);
     if (type == KAPPA_TYPE_NULL || len - *pos < bytes) {
         return corrupt(err);
     }
     if (type == KAPPA_TYPE_BOOLEAN) {
         value->i = key[*pos] != 0;
-    } else if (type == KAPPA_TYPE_DOUBLE) {
+    } else if (payload == KAPPA_PAYLOAD_DOUBLE) {
         value->d = take_double(key + *pos);
+    } else if (payload == KAPPA_PAYLOAD_NUMERIC) {
+        if (!take_numeric(key + *pos, &value->n)) {
+            return corrupt(err);
+        }
     } else {
         value->i = load_i64_sortable(key + *pos);
     }
@@ -247,25 +320,20 @@ static bool parse_integer(const char *text, enum kappa_type type, int64_t *out)
 
 static bool value_from_text(const char *text, struct kappa_value *value)
 {
-    switch (value->type) {
-    case KAPPA_TYPE_BOOLEAN:
+    if (value->type == KAPPA_TYPE_BOOLEAN) {
         return parse_boolean(text, &value->i);
-    case KAPPA_TYPE_INTEGER:
-    case KAPPA_TYPE_BIGINT:
-        return parse_integer(text, value->type, &value->i);
-    case KAPPA_TYPE_DOUBLE:
-        return parse_double(text, &value->d);
-    case KAPPA_TYPE_TIMESTAMPTZ:
-        return parse_time(text, &value->i);
-    case KAPPA_TYPE_TEXT:
-        value->s = (struct kappa_text){text, u32_from(strlen(text))};
-        return true;
-    case KAPPA_TYPE_NULL:
-    case KAPPA_TYPE_INTERVAL:
-    case KAPPA_TYPE_COUNT:
-        break;
     }
-    return false;
+    if (value->type == KAPPA_TYPE_INTEGER || value->type == KAPPA_TYPE_BIGINT) {
+        return parse_integer(text, value->type, &value->i);
+    }
+    if (value->type == KAPPA_TYPE_DOUBLE) {
+        return parse_double(text, &value->d);
+    }
+    if (value->type == KAPPA_TYPE_TIMESTAMPTZ) {
+        return parse_time(text, &value->i);
+    }
+    value->s = (struct kappa_text){text, u32_from(strlen(text))};
+    return value->type == KAPPA_TYPE_TEXT;
 }
 
 static int append_key_from_text(const struct plan_view *view, const char *const *texts,

@@ -74,21 +74,6 @@ void row_finisher_begin(struct row_finisher *f, int64_t window_end, const uint8_
     f->key_len = key_len;
 }
 
-static void set_register(struct expr_vec *vec, const struct kappa_value *value)
-{
-    vec->state[0] = value->is_null ? EXPR_NULL : EXPR_OK;
-    if (value->is_null) {
-        return;
-    }
-    if (vec->type == KAPPA_TYPE_TEXT) {
-        vec->s[0] = value->s;
-    } else if (vec->type == KAPPA_TYPE_DOUBLE) {
-        vec->d[0] = value->d;
-    } else {
-        vec->i[0] = value->i;
-    }
-}
-
 /* An append row: its columns are the inputs of the final program. */
 static int add_columns(struct row_finisher *f, const uint8_t *value, size_t len, struct err *err)
 {
@@ -104,7 +89,7 @@ static int add_columns(struct row_finisher *f, const uint8_t *value, size_t len,
         good = pos < len && copy[pos] <= 1;
         column.is_null = good && copy[pos++] == 1;
         good = good && (column.is_null || value_decode(copy, len, &pos, &column));
-        set_register(vec, &column);
+        expr_set(vec, 0, &column);
     }
     if (!good || pos != len) {
         return err_set(err, KE_CORRUPT, "table %s: a row's value does not decode",
@@ -147,7 +132,7 @@ static int set_keys(struct row_finisher *f, struct err *err)
                 return rc;
             }
         }
-        set_register(&f->machine.registers[k], &value);
+        expr_set(&f->machine.registers[k], 0, &value);
     }
     if (pos != f->key_len) {
         return err_set(err, KE_CORRUPT, "table %s: a row's key is too long", f->view->shape.name);

@@ -78,7 +78,7 @@ struct expr_node *sql_compare(struct sql *sql, enum expr_order order, struct exp
             return text_is(sql, right, left, order == EXPR_ORDER_NE, place);
         }
     }
-    expr_run_fn run = expr_compare_run[left->type][order];
+    expr_run_fn run = expr_compare_run[kappa_type_payload(left->type)][order];
     ASSERT(run != NULL);
     struct expr_node *call = expr_node_call(&sql->pool, run, KAPPA_TYPE_BOOLEAN, place, 2);
     call->args[0] = left;
@@ -107,8 +107,7 @@ static struct expr_node *negate(struct sql *sql, struct expr_node *node, int pla
 static struct expr_node *bind_prefix(struct sql *sql, const char *name, struct expr_node *arg,
                                      int place)
 {
-    bool number = arg->type == KAPPA_TYPE_INTEGER || arg->type == KAPPA_TYPE_BIGINT ||
-                  arg->type == KAPPA_TYPE_DOUBLE;
+    bool number = arg->type >= KAPPA_TYPE_SMALLINT && arg->type <= KAPPA_TYPE_DOUBLE;
     if (strcmp(name, "+") == 0 && number) {
         return arg;
     }

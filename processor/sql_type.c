@@ -89,26 +89,23 @@ enum kappa_type sql_type_bind(struct sql *sql, const json_t *type_name, bool *ok
 static enum expr_state literal_read(struct kappa_text text, enum kappa_type type,
                                     struct kappa_value *value)
 {
-    switch (type) {
-    case KAPPA_TYPE_BOOLEAN:
-        return expr_parse_boolean(text, &value->i);
-    case KAPPA_TYPE_INTEGER:
-        return expr_parse_integer(text, &value->i);
-    case KAPPA_TYPE_BIGINT:
-        return expr_parse_bigint(text, &value->i);
-    case KAPPA_TYPE_DOUBLE:
+    typedef enum expr_state (*parse_fn)(struct kappa_text text, int64_t * out);
+    static const parse_fn whole[KAPPA_TYPE_COUNT] = {
+        [KAPPA_TYPE_BOOLEAN] = expr_parse_boolean,
+        [KAPPA_TYPE_INTEGER] = expr_parse_integer,
+        [KAPPA_TYPE_BIGINT] = expr_parse_bigint,
+        [KAPPA_TYPE_TIMESTAMPTZ] = expr_parse_timestamptz,
+        [KAPPA_TYPE_INTERVAL] = expr_parse_interval,
+    };
+    if (type == KAPPA_TYPE_DOUBLE) {
         return expr_parse_double(text, &value->d);
-    case KAPPA_TYPE_TIMESTAMPTZ:
-        return expr_parse_timestamptz(text, &value->i);
-    case KAPPA_TYPE_INTERVAL:
-        return expr_parse_interval(text, &value->i);
-    case KAPPA_TYPE_TEXT:
-    case KAPPA_TYPE_NULL:
-    case KAPPA_TYPE_COUNT:
-        break;
     }
-    value->s = text;
-    return EXPR_OK;
+    if (kappa_type_payload(type) == KAPPA_PAYLOAD_BYTES) {
+        value->s = text;
+        return EXPR_OK;
+    }
+    ASSERT(whole[type] != NULL);
+    return whole[type](text, &value->i);
 }
 
 struct expr_node *sql_literal(struct sql *sql, struct kappa_text text, enum kappa_type type,

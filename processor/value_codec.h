@@ -1,5 +1,6 @@
-/* Plain values as bytes, without their type: text as varint length and bytes, double as 8 bytes LE,
- * the rest as zigzag varint. Used inside aggregate states and by the rows of append tables. */
+/* Plain values as bytes, without their type, by payload: bytes as varint length and bytes, double as
+ * 8 bytes LE, numeric as varint scale and the coefficient as zigzag varint of up to 128 bits, the
+ * rest as zigzag varint. Used inside aggregate states and by the rows of append tables. */
 #ifndef KAPPA_PROCESSOR_VALUE_CODEC_H
 #define KAPPA_PROCESSOR_VALUE_CODEC_H
 

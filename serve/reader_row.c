@@ -190,25 +190,25 @@ static json_t *value_json(const struct kappa_value *value)
     if (value->is_null) {
         return json_null();
     }
-    switch (value->type) {
-    case KAPPA_TYPE_BOOLEAN:
+    if (value->type == KAPPA_TYPE_BOOLEAN) {
         return json_boolean(value->i != 0);
-    case KAPPA_TYPE_INTEGER:
-    case KAPPA_TYPE_BIGINT:
-    case KAPPA_TYPE_INTERVAL:
-        return json_integer(value->i);
-    case KAPPA_TYPE_DOUBLE:
-        return double_json(value->d);
-    case KAPPA_TYPE_TEXT:
-        return json_text_lossy(value->s.bytes, value->s.len);
-    case KAPPA_TYPE_TIMESTAMPTZ:
+    }
+    if (value->type == KAPPA_TYPE_TIMESTAMPTZ) {
         time_format(value->i, time);
         return json_string(time);
-    case KAPPA_TYPE_NULL:
-    case KAPPA_TYPE_COUNT:
-    default:
-        return json_null();
     }
+    switch (kappa_type_payload(value->type)) {
+    case KAPPA_PAYLOAD_INT:
+        return json_integer(value->i);
+    case KAPPA_PAYLOAD_DOUBLE:
+        return double_json(value->d);
+    case KAPPA_PAYLOAD_BYTES:
+        return json_text_lossy(value->s.bytes, value->s.len);
+    case KAPPA_PAYLOAD_NUMERIC:
+    case KAPPA_PAYLOAD_COUNT:
+        break;
+    }
+    return json_null();
 }
 
 json_t *reader_row_json(const struct plan_view *view, const struct kappa_value *values)

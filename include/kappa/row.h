@@ -9,11 +9,14 @@
  * and the partials of one key in several sources are merged when read, in source order.
  *
  * A key column: one tag byte (0x01 value, 0x02 null: nulls sort last), then for a value
- *     bool                    1 byte
- *     integer, bigint, timestamptz   8 bytes BE, sign flipped
- *     double precision        8 bytes BE, sign-ordered bits (-0 is stored as +0, every NaN as one
- * NaN, above all numbers) text                    bytes, 0x00 escaped as 0x00 0xFF, ended by 0x00
- * 0x00
+ *     boolean                      1 byte
+ *     whole numbers, dates, times, intervals   8 bytes BE, sign flipped
+ *     real, double precision       8 bytes BE, sign-ordered bits (-0 is stored as +0, every NaN as
+ *                                  one NaN, above all numbers)
+ *     numeric                      18 bytes: u8 sign (1 below, 2 equal, 3 above zero), u8 digits in
+ *                                  front of the point + 38, u128 BE the digits, zeros at the end
+ *                                  make them 38; complemented below zero. 1.0 and 1.00 are one key
+ *     text, bytea, uuid, jsonb, arrays   bytes, 0x00 escaped as 0x00 0xFF, ended by 0x00 0x00
  */
 #ifndef KAPPA_ROW_H
 #define KAPPA_ROW_H
@@ -24,22 +27,78 @@
 
 struct err;
 
+/* Numbers stand in the order in which they promote. */
 enum kappa_type {
     KAPPA_TYPE_NULL = 0, /* the type of a bare NULL, before it meets another */
     KAPPA_TYPE_BOOLEAN,
+    KAPPA_TYPE_SMALLINT,    /* 16 bits, kept in 64 */
     KAPPA_TYPE_INTEGER,     /* 32 bits, kept in 64 */
     KAPPA_TYPE_BIGINT,      /* 64 bits */
+    KAPPA_TYPE_NUMERIC,     /* exact decimal of 38 digits */
+    KAPPA_TYPE_REAL,        /* IEEE 754 binary32, kept as the double of the same value */
     KAPPA_TYPE_DOUBLE,      /* IEEE 754 binary64 */
     KAPPA_TYPE_TEXT,        /* UTF-8, may hold U+0000 */
+    KAPPA_TYPE_BYTEA,       /* bytes */
+    KAPPA_TYPE_UUID,        /* 16 bytes */
+    KAPPA_TYPE_JSONB,       /* its text in the one form that PostgreSQL prints */
+    KAPPA_TYPE_DATE,        /* days since 1970 */
+    KAPPA_TYPE_TIMESTAMP,   /* microseconds since 1970, of no time zone */
     KAPPA_TYPE_TIMESTAMPTZ, /* microseconds since 1970 UTC */
-    KAPPA_TYPE_INTERVAL,    /* microseconds; only as a constant in a definition so far */
-    KAPPA_TYPE_COUNT
+    KAPPA_TYPE_INTERVAL,    /* microseconds */
+    KAPPA_TYPE_COUNT,       /* scalar types: the size of tables by type */
+    KAPPA_TYPE_ARRAY = 32   /* a flag: ARRAY | element is the type of its arrays */
 };
 
-/* Borrowed text. */
+/* How values of a type are kept in memory: most code depends on this and not on the type. */
+enum kappa_payload {
+    KAPPA_PAYLOAD_INT,     /* int64_t: booleans, whole numbers, dates, times, intervals */
+    KAPPA_PAYLOAD_DOUBLE,  /* double: real, double precision */
+    KAPPA_PAYLOAD_BYTES,   /* kappa_text: text, bytea, uuid, jsonb, arrays; ordered by its bytes */
+    KAPPA_PAYLOAD_NUMERIC, /* kappa_numeric */
+    KAPPA_PAYLOAD_COUNT
+};
+
+static inline bool kappa_type_is_array(enum kappa_type type)
+{
+    return ((unsigned)type & KAPPA_TYPE_ARRAY) != 0;
+}
+
+/* The type of arrays of a scalar type, and of the elements of arrays. */
+static inline enum kappa_type kappa_type_array_of(enum kappa_type element)
+{
+    return (enum kappa_type)((unsigned)element | KAPPA_TYPE_ARRAY);
+}
+
+static inline enum kappa_type kappa_type_element(enum kappa_type type)
+{
+    return (enum kappa_type)((unsigned)type & ~(unsigned)KAPPA_TYPE_ARRAY);
+}
+
+static inline enum kappa_payload kappa_type_payload(enum kappa_type type)
+{
+    if (type == KAPPA_TYPE_NUMERIC) {
+        return KAPPA_PAYLOAD_NUMERIC;
+    }
+    if (type == KAPPA_TYPE_DOUBLE || type == KAPPA_TYPE_REAL) {
+        return KAPPA_PAYLOAD_DOUBLE;
+    }
+    bool bytes = type >= KAPPA_TYPE_TEXT && type <= KAPPA_TYPE_JSONB;
+    return bytes || kappa_type_is_array(type) ? KAPPA_PAYLOAD_BYTES : KAPPA_PAYLOAD_INT;
+}
+
+/* Borrowed text or bytes. */
 struct kappa_text {
     const char *bytes; /* not NUL-terminated */
     uint32_t len;
+};
+
+/* coefficient / 10^scale, |coefficient| < 10^38, scale 0 .. 38. The scale is how many digits are
+ * printed behind the point; values that differ in scale alone are equal. */
+struct kappa_numeric {
+    uint64_t low; /* of the coefficient, 128 bits, two's complement */
+    int64_t high;
+    uint32_t scale;
+    uint32_t zero; /* always 0: every byte is part of the value */
 };
 
 /* One value of a row. Text is borrowed. */
@@ -47,10 +106,11 @@ struct kappa_value {
     enum kappa_type type;
     bool is_null;
 
-    union {
-        int64_t i; /* boolean (0, 1), integer, bigint, timestamptz, interval */
+    union { /* by kappa_type_payload */
+        int64_t i;
         double d;
         struct kappa_text s;
+        struct kappa_numeric n;
     };
 };
 

@@ -253,8 +253,11 @@ static struct model_node *tree(struct model *model, enum kappa_type type, int de
 
 static void print_constant(const struct model_node *node, bool sqlite, struct buf *out)
 {
-    static const char *const names[] = {"",       "boolean",          "integer",
-                                        "bigint", "double precision", "text"};
+    static const char *const names[KAPPA_TYPE_COUNT] = {
+        [KAPPA_TYPE_BOOLEAN] = "boolean",         [KAPPA_TYPE_INTEGER] = "integer",
+        [KAPPA_TYPE_BIGINT] = "bigint",           [KAPPA_TYPE_TEXT] = "text",
+        [KAPPA_TYPE_DOUBLE] = "double precision",
+    };
     const struct model_value *value = &node->constant;
     if (value->state == EXPR_NULL) {
         buf_printf(out, sqlite ? "NULL" : "NULL::%s", names[node->type]);

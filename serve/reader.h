@@ -57,6 +57,9 @@ int reader_scan(struct reader *reader, const char *table, uint32_t version, int6
  * text, bigint as an integer. A new reference. */
 json_t *reader_row_json(const struct plan_view *view, const struct kappa_value *values);
 
+/* One value of it. A new reference. */
+json_t *reader_value_json(const struct kappa_value *value);
+
 /* Dead records of a version: array of
  * {"topic","partition","offset","table"|null,"reason","value","base64"?}, at most limit, by topic,
  * partition, offset. "value" is text; bytes that are not UTF-8 come as base64:true. */

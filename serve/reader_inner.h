@@ -1,6 +1,7 @@
 /* The inside of the reader, shared by reader.c (which version, as of when), reader_names.c (tables
  * and whose they are), reader_version.c (versions opened once and kept), reader_row.c (one row),
- * reader_scan.c (all rows) and reader_report.c (cuts, digests, dead records). */
+ * reader_cursor.c (rows of a range), reader_scan.c (all rows), reader_value.c (values as JSON),
+ * reader_cut.c (how far a version is) and reader_report.c (digests, dead records). */
 #ifndef KAPPA_SERVE_READER_INNER_H
 #define KAPPA_SERVE_READER_INNER_H
 
@@ -74,6 +75,30 @@ int reader_begin(struct reader *reader, const char *table, uint32_t version,
                  struct reader_read *reading, struct err *err) must_check;
 void reader_end(struct reader *reader, struct reader_read *reading);
 
+/* Which rows of a table: those that differ from it are left out. */
+struct reader_range {
+    int64_t window_least; /* window ends, inclusive; INT64_MIN, INT64_MAX: no bound. For tables */
+    int64_t window_most;  /* without windows they say nothing */
+    uint32_t key_count;   /* leading key columns that are given; of append views none may be */
+    const struct kappa_value *keys; /* of the columns' types; read by the open only */
+};
+
+struct reader_cursor;
+
+/* Rows in key order (window end, key columns) as of a read, which must outlive the cursor. range
+ * NULL: all. */
+int reader_cursor_open(struct reader *reader, const struct reader_read *reading,
+                       const struct reader_range *range, struct reader_cursor **out,
+                       struct err *err) must_check;
+/* 1 a row, 0 the end, negative. values: output columns, borrowed until the next call. */
+int reader_cursor_next(struct reader_cursor *cursor, const struct kappa_value **values,
+                       struct err *err) must_check;
+/* Identity of the row given last: its key, and for append views its source. Borrowed from the
+ * snapshot. */
+void reader_cursor_key(const struct reader_cursor *cursor, uint32_t *source, const uint8_t **key,
+                       size_t *len);
+void reader_cursor_close(struct reader_cursor *cursor);
+
 /* Fills err with why there is no pointer for the table: unknown, or not served yet. Returns the
  * negative code. */
 int reader_table_not_served(struct reader *reader, const char *table, struct err *err);
@@ -100,6 +125,8 @@ int64_t reader_source_next(const struct reader_version *version, struct view_sna
                            uint32_t source);
 /* {"topic": [next offset per partition]}: a new reference. */
 json_t *reader_cut(const struct reader_version *version, struct view_snapshot *snapshot);
+/* Where a read comes from; the cut is a new reference. */
+void reader_stamp_of(const struct reader_read *reading, struct reader_stamp *out);
 /* Epoch of a processor, 0 when it never swapped. */
 uint64_t reader_epoch(struct reader *reader, const char *processor);
 

@@ -1,10 +1,8 @@
 /* One row by its key, and a row as JSON. Own header: reader.h. */
 #include "serve/reader_inner.h"
 
-#include "base/timefmt.h"
 #include "processor/event_time.h"
 
-#include <math.h>
 #include <string.h>
 
 /* The text of a key as it was asked for. */
@@ -171,51 +169,13 @@ int reader_get(struct reader *reader, const char *table, uint32_t version, const
     return rc;
 }
 
-/* ---- values as JSON */
-
-static json_t *double_json(double d)
-{
-    if (isnan(d)) {
-        return json_string("NaN");
-    }
-    if (isinf(d)) {
-        return json_string(d > 0 ? "Infinity" : "-Infinity");
-    }
-    return json_real(d);
-}
-
-static json_t *value_json(const struct kappa_value *value)
-{
-    char time[TIME_TEXT_LEN];
-    if (value->is_null) {
-        return json_null();
-    }
-    if (value->type == KAPPA_TYPE_BOOLEAN) {
-        return json_boolean(value->i != 0);
-    }
-    if (value->type == KAPPA_TYPE_TIMESTAMPTZ) {
-        time_format(value->i, time);
-        return json_string(time);
-    }
-    switch (kappa_type_payload(value->type)) {
-    case KAPPA_PAYLOAD_INT:
-        return json_integer(value->i);
-    case KAPPA_PAYLOAD_DOUBLE:
-        return double_json(value->d);
-    case KAPPA_PAYLOAD_BYTES:
-        return json_text_lossy(value->s.bytes, value->s.len);
-    case KAPPA_PAYLOAD_NUMERIC:
-    case KAPPA_PAYLOAD_COUNT:
-        break;
-    }
-    return json_null();
-}
+/* ---- a row as JSON */
 
 json_t *reader_row_json(const struct plan_view *view, const struct kappa_value *values)
 {
     json_t *row = json_object();
     for (uint32_t i = 0; i < view->output_count; i++) {
-        ASSERT(json_object_set_new(row, view->outputs[i].name, value_json(&values[i])) == 0);
+        ASSERT(json_object_set_new(row, view->outputs[i].name, reader_value_json(&values[i])) == 0);
     }
     return row;
 }

@@ -331,6 +331,46 @@ int view_cursor_open(struct view_snapshot *snapshot, uint32_t table, uint32_t so
     return 0;
 }
 
+/* Is the row of this source below the key? */
+static bool is_below(const struct cursor_source *source, const uint8_t *key, size_t len)
+{
+    size_t own_len = source->key.mv_size - KAPPA_KEY_SOURCE_BYTES;
+    int order = memcmp((const uint8_t *)source->key.mv_data + KAPPA_KEY_SOURCE_BYTES, key,
+                       own_len < len ? own_len : len);
+    return order != 0 ? order < 0 : own_len < len;
+}
+
+int view_cursor_seek(struct view_cursor *cursor, const uint8_t *key, size_t len, struct err *err)
+{
+    MAGIC_ASSERT(cursor, CURSOR_MAGIC);
+    uint8_t bytes[LIMIT_TABLE_KEY_LEN];
+    bool fits = false;
+    for (uint32_t i = 0; i < cursor->count;) {
+        struct cursor_source *source = cursor->heap[i];
+        int rc = 0;
+        if (is_below(source, key, len)) {
+            source->key = prefixed(bytes, source->source, key, len, &fits);
+            ASSERT(fits);
+            rc = source_move(source, MDB_SET_RANGE);
+        }
+        if (rc == MDB_NOTFOUND) {
+            source_close(source);
+            cursor->heap[i] = cursor->heap[--cursor->count];
+        } else if (rc != 0) {
+            const struct view *view = cursor->snapshot->view;
+            uint32_t shard = source->source % view->shard_count;
+            return env_error(view->shards[shard].env, rc, "cannot scan", err);
+        } else {
+            i++;
+        }
+    }
+    for (uint32_t i = cursor->count / 2; i > 0; i--) {
+        sift_down(cursor, i - 1);
+    }
+    cursor->started = false;
+    return 0;
+}
+
 /* Moves the least source on; drops it when it has no more rows. */
 static int advance(struct view_cursor *cursor, struct err *err)
 {

@@ -39,6 +39,9 @@ bool view_source(struct view_snapshot *snapshot, uint32_t source, struct store_s
  * order. */
 int view_cursor_open(struct view_snapshot *snapshot, uint32_t table, uint32_t source_count,
                      struct view_cursor **out, struct err *err) must_check;
+/* Jumps on to the first row whose key is not below this one, which is above the last key given. */
+int view_cursor_seek(struct view_cursor *cursor, const uint8_t *key, size_t len,
+                     struct err *err) must_check;
 /* 1 a row, 0 the end. key: behind the source prefix. */
 int view_cursor_next(struct view_cursor *cursor, uint32_t *source, const uint8_t **key,
                      size_t *key_len, const uint8_t **value, size_t *value_len,

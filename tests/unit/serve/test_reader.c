@@ -6,6 +6,7 @@
 #include "serve/reader_inner.h"
 
 #include "base/prng.h"
+#include "base/timefmt.h"
 #include "include/kappa/record.h"
 #include "processor/processor.h"
 #include "table/store.h"
@@ -479,6 +480,85 @@ static void test_scan(void **state)
     world_close(&world);
 }
 
+/* Rows of a range by the cursor, as a JSON array. */
+static json_t *range_rows(struct reader *reader, const char *table,
+                          const struct reader_range *range)
+{
+    struct reader_read reading = {0};
+    struct reader_cursor *cursor = NULL;
+    const struct kappa_value *values = NULL;
+    json_t *rows = json_array();
+    assert_ok(reader_begin(reader, table, 0, &reading, &fault));
+    const struct plan_view *view = &reading.version->plan->views[reading.table];
+    assert_ok(reader_cursor_open(reader, &reading, range, &cursor, &fault));
+    int rc;
+    while ((rc = reader_cursor_next(cursor, &values, &fault)) == 1) {
+        assert_int_equal(json_array_append_new(rows, reader_row_json(view, values)), 0);
+    }
+    assert_ok(rc);
+    reader_cursor_close(cursor);
+    reader_end(reader, &reading);
+    return rows;
+}
+
+/* A range gives the rows of a whole scan that lie in it. */
+static void check_range(struct reader *reader, const char *table, int64_t least, int64_t most,
+                        const char *user)
+{
+    struct kappa_value key = {.type = KAPPA_TYPE_TEXT};
+    struct reader_range range = {.window_least = least, .window_most = most, .keys = &key};
+    if (user != NULL) {
+        key.s.bytes = user;
+        key.s.len = u32_from(strlen(user));
+        range.key_count = 1;
+    }
+    json_t *got = range_rows(reader, table, &range);
+    json_t *all = range_rows(reader, table, NULL);
+    json_t *want = json_array();
+    size_t i;
+    json_t *row;
+    json_array_foreach (all, i, row) {
+        const char *text = json_text(row, "window_end", NULL);
+        int64_t end = 0;
+        assert_true(text == NULL || time_parse(text, strlen(text), &end));
+        bool inside = text == NULL || (end >= least && end <= most);
+        if (inside && (user == NULL || strcmp(json_text(row, "u", ""), user) == 0)) {
+            assert_int_equal(json_array_append(want, row), 0);
+        }
+    }
+    assert_true(json_equal(got, want));
+    json_decref(got);
+    json_decref(all);
+    json_decref(want);
+}
+
+static void test_ranges(void **state)
+{
+    (void)state;
+    struct world world;
+    struct prng prng;
+    prng_init(&prng, unit_seed("ranges"));
+    world_open(&world, prng_next(&prng));
+    make_version(&world, 1, EVENTS);
+    serve(&world, 1, 1);
+    struct reader *reader = NULL;
+    assert_ok(reader_open(world.dir, &reader, &fault));
+    for (uint32_t round = 0; round < 200; round++) {
+        char user[16];
+        (void)snprintf(user, sizeof user, "u%u", (uint32_t)prng_below(&prng, USERS + 2));
+        int64_t least = (int64_t)prng_below(&prng, 16) * 60000000 - 420000000;
+        int64_t most = least + (int64_t)prng_below(&prng, 10) * 30000000 - 60000000;
+        least = prng_below(&prng, 4) == 0 ? INT64_MIN : least + (int64_t)prng_below(&prng, 3) - 1;
+        most = prng_below(&prng, 4) == 0 ? INT64_MAX : most;
+        check_range(reader, "per_minute", least, most, prng_below(&prng, 3) == 0 ? NULL : user);
+        check_range(reader, "totals", least, most, prng_below(&prng, 3) == 0 ? NULL : user);
+    }
+    check_range(reader, "everything", INT64_MIN, INT64_MAX, NULL);
+    check_range(reader, "raw", INT64_MIN, INT64_MAX, NULL);
+    reader_close(reader);
+    world_close(&world);
+}
+
 static void test_sentences(void **state)
 {
     (void)state;
@@ -754,10 +834,15 @@ static void test_values(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),        cmocka_unit_test(test_append),
-        cmocka_unit_test(test_scan),        cmocka_unit_test(test_sentences),
-        cmocka_unit_test(test_reports),     cmocka_unit_test(test_swaps_under_load),
-        cmocka_unit_test(test_second_look), cmocka_unit_test(test_values),
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_append),
+        cmocka_unit_test(test_scan),
+        cmocka_unit_test(test_sentences),
+        cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_reports),
+        cmocka_unit_test(test_swaps_under_load),
+        cmocka_unit_test(test_second_look),
+        cmocka_unit_test(test_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

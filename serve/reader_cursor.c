@@ -1,0 +1,221 @@
+/* Rows of a table one after the other, in key order, all of them or a range. Own header:
+ * reader_inner.h.
+ *
+ * The view's cursor gives partials: those of one key follow one another, by source. A row is whole
+ * when the next key comes, or the end: then the next partial is at hand already.
+ *
+ * A range is kept by jumping. Keys are (window end, key columns). With the leading key columns given
+ * and windows in front of them, each window is entered at these columns and left behind them: two
+ * jumps a window instead of all its rows. */
+#include "processor/key_codec.h"
+#include "serve/reader_inner.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* What one source keeps for one key. Pointers live as long as the snapshot. */
+struct partial {
+    uint32_t source;
+    const uint8_t *key; /* window end, key columns */
+    const uint8_t *value;
+    size_t key_len;
+    size_t value_len;
+};
+
+struct reader_cursor {
+    struct reader *reader;
+    struct reader_version *version;
+    uint32_t table;
+    const struct plan_view *view;
+    struct view_cursor *partials;
+    struct row_finisher *finisher;
+    struct partial row;  /* the first partial of the row given out last */
+    struct partial next; /* behind that row, when at_hand */
+    bool at_hand;
+    int64_t window_most; /* of window tables */
+    size_t skip;         /* bytes of a key before its columns */
+    size_t prefix_len;   /* of leading key columns that are to be equal; 0: any */
+    uint8_t prefix[LIMIT_TABLE_KEY_LEN];
+};
+
+/* Where a partial lies: before the range (then *jump: from where to go on), in it, behind it. */
+enum place { PLACE_BEFORE, PLACE_INSIDE, PLACE_BEHIND };
+
+static enum place place_of(const struct reader_cursor *cursor, const struct partial *partial,
+                           int64_t *jump_window)
+{
+    bool windowed = cursor->view->shape.windowed;
+    int64_t window = windowed ? load_i64_sortable(partial->key) : 0;
+    if (windowed && window > cursor->window_most) {
+        return PLACE_BEHIND;
+    }
+    if (cursor->prefix_len == 0) {
+        return PLACE_INSIDE;
+    }
+    size_t len = partial->key_len - cursor->skip;
+    int order = memcmp(partial->key + cursor->skip, cursor->prefix,
+                       len < cursor->prefix_len ? len : cursor->prefix_len);
+    if (order == 0 && len < cursor->prefix_len) {
+        order = -1;
+    }
+    if (order == 0) {
+        return PLACE_INSIDE;
+    }
+    if (order > 0 && (!windowed || window == INT64_MAX)) {
+        return PLACE_BEHIND;
+    }
+    *jump_window = order < 0 ? window : window + 1;
+    return PLACE_BEFORE;
+}
+
+static int jump(struct reader_cursor *cursor, int64_t window, struct err *err)
+{
+    uint8_t key[KAPPA_KEY_WINDOW_BYTES + LIMIT_TABLE_KEY_LEN];
+    store_i64_sortable(key, window);
+    memcpy(key + cursor->skip, cursor->prefix, cursor->prefix_len);
+    return view_cursor_seek(cursor->partials, key, cursor->skip + cursor->prefix_len, err);
+}
+
+/* The next partial of the range: 1, 0 at its end, negative. */
+static int fetch(struct reader_cursor *cursor, struct partial *partial, struct err *err)
+{
+    for (;;) {
+        int rc = view_cursor_next(cursor->partials, &partial->source, &partial->key,
+                                  &partial->key_len, &partial->value, &partial->value_len, err);
+        if (rc != 1) {
+            return rc;
+        }
+        if (partial->key_len > LIMIT_TABLE_KEY_LEN || partial->key_len < cursor->skip) {
+            return err_set(err, KE_CORRUPT, "table %s: a row's key does not decode",
+                           cursor->view->shape.name);
+        }
+        int64_t window = 0;
+        enum place place = place_of(cursor, partial, &window);
+        if (place != PLACE_BEFORE) {
+            return place == PLACE_INSIDE ? 1 : 0;
+        }
+        rc = jump(cursor, window, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+}
+
+/* The leading key columns as bytes. 0, or -KE_LIMIT when no key can be so long. */
+static int prefix_make(struct reader_cursor *cursor, const struct reader_range *range)
+{
+    uint8_t *at = cursor->prefix;
+    const uint8_t *end = cursor->prefix + LIMIT_GROUP_KEY_LEN;
+    for (uint32_t i = 0; i < range->key_count && at != NULL; i++) {
+        at = key_put_value(at, end, &range->keys[i]);
+    }
+    cursor->prefix_len = at == NULL ? 0 : (size_t)(at - cursor->prefix);
+    return at == NULL ? -KE_LIMIT : 0;
+}
+
+/* 1: the range holds something, 0: nothing can be in it. */
+static int range_begin(struct reader_cursor *cursor, const struct reader_range *range,
+                       struct err *err)
+{
+    cursor->window_most = INT64_MAX;
+    if (range == NULL) {
+        return 1;
+    }
+    if (cursor->view->kind == PLAN_GROUP && prefix_make(cursor, range) != 0) {
+        return 0;
+    }
+    bool windowed = cursor->view->shape.windowed;
+    cursor->window_most = range->window_most;
+    if (windowed && range->window_least > range->window_most) {
+        return 0;
+    }
+    bool from_start = !windowed || range->window_least == INT64_MIN;
+    int rc = from_start && cursor->prefix_len == 0 ? 0 : jump(cursor, range->window_least, err);
+    return rc < 0 ? rc : 1;
+}
+
+int reader_cursor_open(struct reader *reader, const struct reader_read *reading,
+                       const struct reader_range *range, struct reader_cursor **out,
+                       struct err *err)
+{
+    struct reader_cursor *cursor = xcalloc(1, sizeof *cursor);
+    cursor->reader = reader;
+    cursor->version = reading->version;
+    cursor->table = reading->table;
+    cursor->view = &reading->version->plan->views[reading->table];
+    cursor->skip = cursor->view->shape.windowed ? KAPPA_KEY_WINDOW_BYTES : 0;
+    cursor->finisher = reader_finisher_take(reader, reading->version, reading->table);
+    int rc = view_cursor_open(reading->snapshot, reading->table, reading->version->source_count,
+                              &cursor->partials, err);
+    if (rc == 0) {
+        rc = range_begin(cursor, range, err);
+    }
+    if (rc == 1) {
+        rc = fetch(cursor, &cursor->next, err);
+    }
+    if (rc < 0) {
+        reader_cursor_close(cursor);
+        return rc;
+    }
+    cursor->at_hand = rc == 1;
+    *out = cursor;
+    return 0;
+}
+
+/* Adds the partials of the row at hand, up to the next row. */
+static int row_merge(struct reader_cursor *cursor, struct err *err)
+{
+    struct partial *next = &cursor->next;
+    const struct partial *row = &cursor->row;
+    bool windowed = cursor->view->shape.windowed;
+    cursor->row = *next;
+    row_finisher_begin(cursor->finisher, windowed ? load_i64_sortable(row->key) : 0,
+                       row->key + cursor->skip, row->key_len - cursor->skip);
+    bool same = true;
+    while (same) {
+        int rc = row_finisher_add(cursor->finisher, next->value, next->value_len, err);
+        if (rc == 0) {
+            rc = fetch(cursor, next, err);
+        }
+        if (rc < 0) {
+            return rc;
+        }
+        cursor->at_hand = rc == 1;
+        same = cursor->at_hand && cursor->view->kind == PLAN_GROUP &&
+               next->key_len == row->key_len && memcmp(next->key, row->key, row->key_len) == 0;
+    }
+    return 0;
+}
+
+int reader_cursor_next(struct reader_cursor *cursor, const struct kappa_value **values,
+                       struct err *err)
+{
+    while (cursor->at_hand) {
+        int rc = row_merge(cursor, err);
+        if (rc == 0) {
+            rc = row_finisher_finish(cursor->finisher, values, err); /* 0: HAVING refuses it */
+        }
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+void reader_cursor_key(const struct reader_cursor *cursor, uint32_t *source, const uint8_t **key,
+                       size_t *len)
+{
+    *source = cursor->row.source;
+    *key = cursor->row.key;
+    *len = cursor->row.key_len;
+}
+
+void reader_cursor_close(struct reader_cursor *cursor)
+{
+    if (cursor == NULL) {
+        return;
+    }
+    view_cursor_close(cursor->partials);
+    reader_finisher_give(cursor->reader, cursor->version, cursor->table, cursor->finisher);
+    free(cursor);
+}

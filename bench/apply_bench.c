@@ -39,6 +39,13 @@ static int sink_expire(void *ctx, uint32_t table, uint32_t source, int64_t windo
     return 0;
 }
 
+static int sink_del(void *ctx, uint32_t table, const uint8_t *key, size_t key_len, struct err *err)
+{
+    (void)table, (void)key, (void)key_len, (void)err;
+    ((struct sink *)ctx)->puts++;
+    return 0;
+}
+
 static int sink_dead(void *ctx, uint32_t source, int64_t offset, uint32_t view, const char *reason,
                      const uint8_t *value, uint32_t value_len, struct err *err)
 {
@@ -105,7 +112,7 @@ struct times {
 
 static void commit(struct processor *p, struct sink *sink, struct times *times)
 {
-    const struct kappa_change_sink ops = {sink, sink_put, sink_expire, sink_dead};
+    const struct kappa_change_sink ops = {sink, sink_put, sink_expire, sink_del, sink_dead};
     struct err err = {0};
     double start = now();
     if (processor_flush(p, &ops, &err) < 0) {

@@ -26,10 +26,15 @@ int format_dbs_open(MDB_txn *txn, const struct kappa_table_shape *tables, uint32
     return rc;
 }
 
+static char shape_letter(const struct kappa_table_shape *table)
+{
+    return table->history ? 'h' : table->windowed ? 'w' : 'p';
+}
+
 void format_shape(const struct kappa_table_shape *tables, uint32_t table_count, struct buf *text)
 {
     for (uint32_t i = 0; i < table_count; i++) {
-        buf_printf(text, "%c%s\n", tables[i].windowed ? 'w' : 'p', tables[i].name);
+        buf_printf(text, "%c%s\n", shape_letter(&tables[i]), tables[i].name);
     }
 }
 

@@ -4,7 +4,8 @@
  * All numbers little-endian but where a key must sort. Database "meta":
  *
  *     "format"         u32        FORMAT_VERSION
- *     "shape"          text       per table: 'w' (window table) or 'p' (plain), name, newline
+ *     "shape"          text       per table: 'w' (window table), 'h' (one with history) or 'p'
+ *                                 (plain), name, newline
  *     "seq"            u64        commits so far
  *     "sealed"         u8         1
  *     "source/" u16BE  48 bytes   next_offset i64 | event_time_max i64 | record_time_max i64
@@ -14,7 +15,8 @@
  * "r<N>", rows of table N: the key of include/kappa/row.h -> the row's bytes, not looked into.
  *
  * "n<N>", newest window per key (window tables): source u16 BE | key columns -> window end, the 8
- * bytes as in the row's key.
+ * bytes as in the row's key. With history: source u16 BE | key columns | window end -> nothing, one for
+ * each row.
  *
  * "dead": source u16 BE | offset i64 sortable | view u32 BE
  *         -> reason length u32 | value length u32 (UINT32_MAX: null) | reason | value

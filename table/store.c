@@ -12,6 +12,7 @@
  * A failure at any step leaves the last commit, on disk and in memory. seq finds a second writer:
  * what it reads when it begins must be what the last commit of this store wrote.
  */
+#include "table/history.h"
 #include "table/store_inner.h"
 
 #include <errno.h>
@@ -239,21 +240,24 @@ bool store_sealed(const struct store *store)
 
 /* The read transaction stays open from load to load until the next commit begins: it stands at the
  * last commit, which the writer keeps anyway, so it holds no page back. */
+static int load_begin(struct store *store, struct err *err)
+{
+    return store->load_txn != NULL ? 0 : env_read_begin(store->env, &store->load_txn, err);
+}
+
 int store_load(void *ctx, uint32_t table, const uint8_t *key, size_t key_len, const uint8_t **value,
                size_t *value_len, struct err *err)
 {
     struct store *store = ctx;
     MAGIC_ASSERT(store, STORE_MAGIC);
     ASSERT_CMP(table, <, store->table_count);
-    if (store->load_txn == NULL) {
-        int begun = env_read_begin(store->env, &store->load_txn, err);
-        if (begun != 0) {
-            return begun;
-        }
+    int rc = load_begin(store, err);
+    if (rc != 0) {
+        return rc;
     }
     MDB_val k = val_of(key, key_len);
     MDB_val v;
-    int rc = mdb_get(store->load_txn, store->dbs.rows[table], &k, &v);
+    rc = mdb_get(store->load_txn, store->dbs.rows[table], &k, &v);
     if (rc == MDB_NOTFOUND) {
         return 0;
     }
@@ -263,6 +267,23 @@ int store_load(void *ctx, uint32_t table, const uint8_t *key, size_t key_len, co
     *value = v.mv_data;
     *value_len = v.mv_size;
     return 1;
+}
+
+int store_window_below(void *ctx, uint32_t table, const uint8_t *key, size_t key_len, int64_t below,
+                       int64_t *window_end, struct err *err)
+{
+    struct store *store = ctx;
+    MAGIC_ASSERT(store, STORE_MAGIC);
+    ASSERT_CMP(table, <, store->table_count);
+    ASSERT(store->tables[table].shape.history);
+    int rc = load_begin(store, err);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = history_below(store->load_txn, store->dbs.newest[table], key, key_len, below, window_end);
+    return rc == 0              ? 1
+           : rc == MDB_NOTFOUND ? 0
+                                : env_error(store->env, rc, "cannot read a window back", err);
 }
 
 void store_sizes(const struct store *store, uint64_t *file_bytes, uint64_t *used_bytes)

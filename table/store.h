@@ -15,7 +15,8 @@
  *     meta    "format", "shape", "seq" (+1 per commit), "sealed",
  *             "source/" u16 BE     state and digests of a source: struct store_source
  *     r<N>    rows of table N, key as in include/kappa/row.h
- *     n<N>    newest window of a key (window tables): source u16 BE, key columns -> window end
+ *     n<N>    newest window of a key (window tables): source u16 BE, key columns -> window end;
+ *             with history: source u16 BE, key columns, window end -> nothing, for every row
  *     dead    source u16 BE, offset i64 sortable, view u32 BE -> reason, bytes
  */
 #ifndef KAPPA_TABLE_STORE_H
@@ -63,6 +64,11 @@ bool store_sealed(const struct store *store);
 /* processor_load_fn over this store: reads the last commit. */
 int store_load(void *store, uint32_t table, const uint8_t *key, size_t key_len,
                const uint8_t **value, size_t *value_len, struct err *err);
+
+/* The newest window below `below` of a key (source, key columns) in a table with history, as of the
+ * last commit: 1 found, 0 none, negative error. */
+int store_window_below(void *store, uint32_t table, const uint8_t *key, size_t key_len,
+                       int64_t below, int64_t *window_end, struct err *err);
 
 int store_begin(struct store *store, struct err *err) must_check;
 /* The sink of the open transaction. */

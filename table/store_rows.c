@@ -6,7 +6,7 @@
  * the rule for closed windows and for append tables.
  *
  * The digest follows without a second look: an inserted row adds its hash; a replaced one takes the
- * old hash away first; an expired one takes its hash away. Any failure drops the transaction and
+ * old hash away first; an expired or deleted one takes its hash away. Any failure drops the transaction and
  * with it all of this.
  */
 #include "table/store_inner.h"
@@ -67,6 +67,15 @@ static bool above_last(const struct store_table *t, const uint8_t *key, size_t k
     return order > 0 || (order == 0 && key_len > t->last_len);
 }
 
+/* The key of the history index for a row's key: source, key columns, window end. */
+static MDB_val history_key(uint8_t *bytes, const uint8_t *key, size_t key_len)
+{
+    memcpy(bytes, key, KAPPA_KEY_SOURCE_BYTES);
+    memcpy(bytes + KAPPA_KEY_SOURCE_BYTES, key + COLUMNS_AT, key_len - COLUMNS_AT);
+    memcpy(bytes + key_len - KAPPA_KEY_WINDOW_BYTES, key + WINDOW_AT, KAPPA_KEY_WINDOW_BYTES);
+    return val_of(bytes, key_len);
+}
+
 /* Overwrites or inserts; takes the old row's hash away. */
 static int replace(struct store_table *t, uint32_t table, MDB_val *key, MDB_val *value,
                    struct digest *sum, bool *inserted)
@@ -93,6 +102,11 @@ static MDB_val newest_key(uint8_t *bytes, const uint8_t *key, size_t key_len)
 static int newest_raise(struct store_table *t, const uint8_t *key, size_t key_len)
 {
     uint8_t bytes[LIMIT_TABLE_KEY_LEN];
+    if (t->shape.history) {
+        MDB_val all = history_key(bytes, key, key_len);
+        MDB_val nothing = val_of("", 0);
+        return mdb_cursor_put(t->newest, &all, &nothing, 0);
+    }
     MDB_val k = newest_key(bytes, key, key_len);
     MDB_val old;
     MDB_val end = val_of(key + WINDOW_AT, KAPPA_KEY_WINDOW_BYTES);
@@ -174,11 +188,15 @@ static int rows_put(void *ctx, uint32_t table, const uint8_t *key, size_t key_le
 static int newest_forget(struct store_table *t, const uint8_t *key, size_t key_len)
 {
     uint8_t bytes[LIMIT_TABLE_KEY_LEN];
-    MDB_val k = newest_key(bytes, key, key_len);
+    MDB_val k =
+        t->shape.history ? history_key(bytes, key, key_len) : newest_key(bytes, key, key_len);
     MDB_val old;
     int rc = mdb_cursor_get(t->newest, &k, &old, MDB_SET);
     if (rc != 0) {
         return rc == MDB_NOTFOUND ? MDB_CORRUPTED : rc; /* every key with a row has an entry */
+    }
+    if (t->shape.history) {
+        return mdb_cursor_del(t->newest, 0);
     }
     if (old.mv_size != KAPPA_KEY_WINDOW_BYTES) {
         return MDB_CORRUPTED;
@@ -239,6 +257,40 @@ static int rows_expire(void *ctx, uint32_t table, uint32_t source, int64_t windo
     return rc == 0 ? 0 : rows_fail(store, rc, table, "expire rows of", err);
 }
 
+/* ---- single rows that go */
+
+static int del_row(struct store_table *t, uint32_t table, const uint8_t *key, size_t key_len,
+                   struct digest *sum)
+{
+    MDB_val k = val_of(key, key_len);
+    MDB_val old;
+    int rc = mdb_cursor_get(t->rows, &k, &old, MDB_SET);
+    if (rc != 0) {
+        return rc == MDB_NOTFOUND ? 0 : rc;
+    }
+    digest_remove(sum, digest_row(table, key, key_len, old.mv_data, old.mv_size));
+    rc = mdb_cursor_del(t->rows, 0);
+    return rc == 0 && t->shape.windowed ? newest_forget(t, key, key_len) : rc;
+}
+
+static int rows_del(void *ctx, uint32_t table, const uint8_t *key, size_t key_len, struct err *err)
+{
+    struct store *store = ctx;
+    MAGIC_ASSERT(store, STORE_MAGIC);
+    ASSERT(store->txn != NULL);
+    ASSERT_CMP(table, <, store->table_count);
+    struct store_table *t = &store->tables[table];
+    ASSERT(!t->shape.windowed || t->shape.history);
+    ASSERT_CMP(key_len, >=, t->shape.windowed ? COLUMNS_AT : WINDOW_AT);
+    ASSERT_CMP(key_len, <=, LIMIT_TABLE_KEY_LEN);
+    int rc = table_ready(store, table);
+    if (rc == 0) {
+        struct digest *sum = &store_slot_touch(store, load_u16_be(key))->next.digests[table];
+        rc = del_row(t, table, key, key_len, sum);
+    }
+    return rc == 0 ? 0 : rows_fail(store, rc, table, "delete from", err);
+}
+
 /* ---- dead records */
 
 static int rows_dead(void *ctx, uint32_t source, int64_t offset, uint32_t view, const char *reason,
@@ -274,6 +326,7 @@ void store_rows_sink(struct store *store)
         .ctx = store,
         .put = rows_put,
         .expire = rows_expire,
+        .del = rows_del,
         .dead = rows_dead,
     };
 }

@@ -11,6 +11,7 @@
 
 #include "base/limits.h"
 #include "table/format.h"
+#include "table/history.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,7 @@ struct view {
     uint32_t shard_count;
     uint32_t snapshots; /* not ended yet; atomic */
     bool windowed[STORE_DIGESTS];
+    bool history[STORE_DIGESTS];
     struct view_shard shards[];
 };
 
@@ -68,6 +70,7 @@ int view_open(const char *dir, uint32_t shards, const struct kappa_table_shape *
     view->table_count = table_count;
     for (uint32_t i = 0; i < table_count; i++) {
         view->windowed[i] = tables[i].windowed;
+        view->history[i] = tables[i].history;
     }
     int rc = 0;
     for (uint32_t i = 0; i < shards && rc == 0; i++) {
@@ -185,6 +188,40 @@ int view_get(struct view_snapshot *snapshot, uint32_t table, uint32_t source, co
     return rc;
 }
 
+/* The newest window, or the first one from a time on, in a table with history. */
+static int history_get(struct view_snapshot *snapshot, uint32_t table, uint32_t source,
+                       const uint8_t *key_columns, size_t len, const int64_t *from,
+                       int64_t *window_end, struct err *err)
+{
+    const struct view *view = snapshot->view;
+    uint8_t bytes[LIMIT_TABLE_KEY_LEN];
+    bool fits = false;
+    uint32_t shard = source % view->shard_count;
+    MDB_val k = prefixed(bytes, source, key_columns, len, &fits);
+    MDB_dbi index = view->shards[shard].dbs.newest[table];
+    int rc = MDB_NOTFOUND;
+    if (fits && from != NULL) {
+        rc = history_from(snapshot->txns[shard], index, k.mv_data, k.mv_size, *from, window_end);
+    } else if (fits) {
+        rc = history_below(snapshot->txns[shard], index, k.mv_data, k.mv_size, INT64_MAX,
+                           window_end);
+    }
+    return rc == 0 ? 1
+           : rc == MDB_NOTFOUND
+               ? 0
+               : env_error(view->shards[shard].env, rc, "cannot read a window", err);
+}
+
+int view_window_from(struct view_snapshot *snapshot, uint32_t table, uint32_t source,
+                     const uint8_t *key_columns, size_t len, int64_t from, int64_t *window_end,
+                     struct err *err)
+{
+    MAGIC_ASSERT(snapshot, SNAPSHOT_MAGIC);
+    ASSERT_CMP(table, <, snapshot->view->table_count);
+    ASSERT(snapshot->view->history[table]);
+    return history_get(snapshot, table, source, key_columns, len, &from, window_end, err);
+}
+
 int view_newest(struct view_snapshot *snapshot, uint32_t table, uint32_t source,
                 const uint8_t *key_columns, size_t len, int64_t *window_end, struct err *err)
 {
@@ -192,6 +229,9 @@ int view_newest(struct view_snapshot *snapshot, uint32_t table, uint32_t source,
     const struct view *view = snapshot->view;
     ASSERT_CMP(table, <, view->table_count);
     ASSERT(view->windowed[table]);
+    if (view->history[table]) {
+        return history_get(snapshot, table, source, key_columns, len, NULL, window_end, err);
+    }
     uint8_t bytes[LIMIT_TABLE_KEY_LEN];
     bool fits = false;
     uint32_t shard = source % view->shard_count;

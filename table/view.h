@@ -31,6 +31,11 @@ int view_get(struct view_snapshot *snapshot, uint32_t table, uint32_t source, co
 int view_newest(struct view_snapshot *snapshot, uint32_t table, uint32_t source,
                 const uint8_t *key_columns, size_t len, int64_t *window_end,
                 struct err *err) must_check;
+/* In a table with history: the first window of these key columns with an end >= from: 1, 0,
+ * negative. */
+int view_window_from(struct view_snapshot *snapshot, uint32_t table, uint32_t source,
+                     const uint8_t *key_columns, size_t len, int64_t from, int64_t *window_end,
+                     struct err *err) must_check;
 /* State and digests of a source as of the snapshot; false and zeros when it was never committed. */
 bool view_source(struct view_snapshot *snapshot, uint32_t source, struct store_source *out);
 

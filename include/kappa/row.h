@@ -121,10 +121,11 @@ struct kappa_value {
 struct kappa_table_shape {
     const char *name; /* borrowed from the plan */
     bool windowed;    /* keys carry a window end; a "newest window" index is kept */
+    bool history; /* window tables: the index keeps every window of a key, not only the newest */
 };
 
-/* Where the changes of one commit go, in this order for each table: expire calls, then puts with
- * ascending keys. Functions return 0 or a negative error code; the caller passes it on at once. */
+/* Where the changes of one commit go, in this order for each table: expire calls, then dels, then
+ * puts with ascending keys. Functions return 0 or a negative error code; the caller passes it on at once. */
 struct kappa_change_sink {
     void *ctx;
     /* Writes a row. is_new: the caller knows that no row is stored under this key. */
@@ -132,6 +133,9 @@ struct kappa_change_sink {
                size_t value_len, bool is_new, struct err *err);
     /* Removes the source's rows of a window table whose window end is <= window_end. */
     int (*expire)(void *ctx, uint32_t table, uint32_t source, int64_t window_end, struct err *err);
+    /* Removes a row, if it is stored. Window tables need `history` for it: the newest-window index of
+     * the others knows no older window that would be the newest then. */
+    int (*del)(void *ctx, uint32_t table, const uint8_t *key, size_t key_len, struct err *err);
     /* Keeps a record that could not be processed. view: index of the table, or UINT32_MAX for all.
      */
     int (*dead)(void *ctx, uint32_t source, int64_t offset, uint32_t view, const char *reason,

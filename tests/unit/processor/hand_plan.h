@@ -148,7 +148,7 @@ static inline void hand_plan_init(struct hand_plan *hand)
     }
     hand->row_types[H_START] = KAPPA_TYPE_TIMESTAMPTZ;
     hand->row_types[H_END] = KAPPA_TYPE_TIMESTAMPTZ;
-    hand->views[V_USER] = (struct plan_view){.shape = {"per_user", true},
+    hand->views[V_USER] = (struct plan_view){.shape = {.name = "per_user", .windowed = true},
                                              .kind = PLAN_GROUP,
                                              .window_us = 10000000,
                                              .window_offset_us = 2000000,
@@ -159,7 +159,7 @@ static inline void hand_plan_init(struct hand_plan *hand)
                                              .aggregates = hand_user_aggregates,
                                              .aggregate_count = array_len(hand_user_aggregates)};
     hand->views[V_NUMBER] =
-        (struct plan_view){.shape = {"per_number", false},
+        (struct plan_view){.shape = {.name = "per_number"},
                            .kind = PLAN_GROUP,
                            .retain_us = INT64_MAX,
                            .where = PLAN_NONE,
@@ -167,14 +167,14 @@ static inline void hand_plan_init(struct hand_plan *hand)
                            .key_count = array_len(hand_number_keys),
                            .aggregates = hand_number_aggregates,
                            .aggregate_count = array_len(hand_number_aggregates)};
-    hand->views[V_KEPT] = (struct plan_view){.shape = {"kept", false},
+    hand->views[V_KEPT] = (struct plan_view){.shape = {.name = "kept"},
                                              .kind = PLAN_APPEND,
                                              .retain_us = INT64_MAX,
                                              .where = H_OK,
                                              .append_regs = hand_append_regs,
                                              .append_count = array_len(hand_append_regs)};
     hand->views[V_WINDOWS] =
-        (struct plan_view){.shape = {"all_windows", true},
+        (struct plan_view){.shape = {.name = "all_windows", .windowed = true},
                            .kind = PLAN_GROUP,
                            .window_us = 7000000,
                            .retain_us = INT64_MAX,

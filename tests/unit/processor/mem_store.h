@@ -1,6 +1,6 @@
 /* A naive store for tests of the processor: an ordered array of rows, the dead records, and the
  * sources' states, changed by one transaction at a time. It checks what the processor promises:
- * puts in ascending order, is_new only for keys that are not there, expiry before puts. */
+ * puts in ascending order, is_new only for keys that are not there, expiry and dels before puts. */
 #ifndef KAPPA_TESTS_MEM_STORE_H
 #define KAPPA_TESTS_MEM_STORE_H
 
@@ -24,7 +24,7 @@ struct mem_row {
 };
 
 struct mem_change {
-    enum { MEM_PUT, MEM_EXPIRE, MEM_DEAD } kind;
+    enum { MEM_PUT, MEM_EXPIRE, MEM_DEL, MEM_DEAD } kind;
 
     struct mem_row row; /* put: the row; dead: key = the reason, value = the record */
     bool is_new;
@@ -131,6 +131,20 @@ static inline int mem_expire(void *ctx, uint32_t table, uint32_t source, int64_t
     return 0;
 }
 
+static inline int mem_del(void *ctx, uint32_t table, const uint8_t *key, size_t key_len,
+                          struct err *err)
+{
+    (void)err;
+    struct mem_store *store = ctx;
+    for (size_t i = 0; i < store->open_count; i++) {
+        assert_false(store->open[i].kind == MEM_PUT && store->open[i].row.table == table);
+    }
+    struct mem_change *change = mem_change(store);
+    change->kind = MEM_DEL;
+    change->row = (struct mem_row){table, key_len, 0, mem_copy(key, key_len), NULL};
+    return 0;
+}
+
 static inline int mem_dead(void *ctx, uint32_t source, int64_t offset, uint32_t view,
                            const char *reason, const uint8_t *value, uint32_t value_len,
                            struct err *err)
@@ -147,7 +161,7 @@ static inline int mem_dead(void *ctx, uint32_t source, int64_t offset, uint32_t 
 
 static inline struct kappa_change_sink mem_sink(struct mem_store *store)
 {
-    return (struct kappa_change_sink){store, mem_put, mem_expire, mem_dead};
+    return (struct kappa_change_sink){store, mem_put, mem_expire, mem_del, mem_dead};
 }
 
 static inline void mem_abort(struct mem_store *store)
@@ -196,6 +210,17 @@ static inline void mem_apply_expire(struct mem_store *store, const struct mem_ch
     }
 }
 
+static inline void mem_apply_del(struct mem_store *store, const struct mem_change *change)
+{
+    const struct mem_row *row = &change->row;
+    size_t at = mem_find(store, row->table, row->key, row->key_len);
+    if (at < store->count &&
+        mem_compare(&store->rows[at], row->table, row->key, row->key_len) == 0) {
+        mem_remove(store, at);
+    }
+    free(row->key);
+}
+
 static inline void mem_commit(struct mem_store *store)
 {
     for (size_t i = 0; i < store->open_count; i++) {
@@ -204,6 +229,8 @@ static inline void mem_commit(struct mem_store *store)
             mem_apply_put(store, change);
         } else if (change->kind == MEM_EXPIRE) {
             mem_apply_expire(store, change);
+        } else if (change->kind == MEM_DEL) {
+            mem_apply_del(store, change);
         } else {
             store->dead = xrealloc(store->dead, (store->dead_count + 1) * sizeof *store->dead);
             store->dead[store->dead_count++] = *change;

@@ -184,7 +184,7 @@ static void test_written(void **state)
     for (size_t i = 0; i < array_len(written); i++) {
         struct plan_key key = {PLAN_KEY_COLUMN, "k", written[i].type, 0};
         struct plan_view view = {
-            .shape = {"t", false}, .kind = PLAN_GROUP, .keys = &key, .key_count = 1};
+            .shape = {.name = "t"}, .kind = PLAN_GROUP, .keys = &key, .key_count = 1};
         uint8_t bytes[LIMIT_GROUP_KEY_LEN];
         size_t len = 0;
         uint32_t source = 0;
@@ -219,7 +219,7 @@ static void test_written_columns(void **state)
         {PLAN_KEY_COLUMN, "n", KAPPA_TYPE_BIGINT, 1},
     };
     struct plan_view view = {
-        .shape = {"t", true}, .kind = PLAN_GROUP, .keys = keys, .key_count = 3};
+        .shape = {.name = "t", .windowed = true}, .kind = PLAN_GROUP, .keys = keys, .key_count = 3};
     const char *texts[] = {"u1", "5", "6"};
     uint8_t bytes[LIMIT_GROUP_KEY_LEN];
     size_t len = 0;
@@ -232,7 +232,7 @@ static void test_written_columns(void **state)
     assert_int_equal(plan_key_from_text(&view, texts, 3, bytes, &len, &source, &err), -KE_INVALID);
     assert_string_equal(err.text, "the key of t has 2 columns, got 3 values");
 
-    struct plan_view append = {.shape = {"log", false}, .kind = PLAN_APPEND};
+    struct plan_view append = {.shape = {.name = "log"}, .kind = PLAN_APPEND};
     const char *place[] = {"3", "41"};
     assert_int_equal(plan_key_from_text(&append, place, 2, bytes, &len, &source, &err), 0);
     assert_int_equal(source, 3);

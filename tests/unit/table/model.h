@@ -12,13 +12,14 @@
 
 #include <string.h>
 
-#define MODEL_TABLES  3 /* 0 plain, 1 windows, 2 appended */
+#define MODEL_TABLES  4 /* 0 plain, 1 windows, 2 appended, 3 windows with history */
 #define MODEL_SOURCES 4
 
 static const struct kappa_table_shape model_shapes[MODEL_TABLES] = {
-    {"users", false},
-    {"clicks_5m", true},
-    {"raw", false},
+    {.name = "users"},
+    {.name = "clicks_5m", .windowed = true},
+    {.name = "raw"},
+    {.name = "sessions", .windowed = true, .history = true},
 };
 
 struct model_row {
@@ -142,7 +143,7 @@ static struct digest model_digest(const struct model *model, uint32_t table, uin
 /* ---- one random commit */
 
 struct model_op {
-    enum { OP_EXPIRE, OP_PUT, OP_DEAD } kind;
+    enum { OP_EXPIRE, OP_DEL, OP_PUT, OP_DEAD } kind;
 
     bool is_new;
     uint32_t source;
@@ -173,7 +174,7 @@ static void batch_key(struct prng *prng, struct model *after, struct model_row *
         row->key_len += 8;
         return;
     }
-    if (table == 1) {
+    if (table == 1 || table == 3) {
         /* Windows move on with the commits, some lie behind, one is negative. */
         int64_t newest = (int64_t)(after->states[source].records / 8);
         store_i64_sortable(row->key + 2, (newest - (int64_t)prng_below(prng, 4)) * 300);
@@ -228,6 +229,39 @@ static void batch_puts(struct prng *prng, struct model_batch *batch, uint32_t ta
     batch->count = kept;
 }
 
+static void model_del(struct model *model, const struct model_row *row)
+{
+    bool found = false;
+    size_t at = model_find(model, row->table, row->key, row->key_len, &found);
+    if (found) {
+        free(model->rows[at].value);
+        memmove(&model->rows[at], &model->rows[at + 1],
+                (model->count - at - 1) * sizeof *model->rows);
+        model->count--;
+    }
+}
+
+/* Rows that are there, and some that are not. */
+static void batch_dels(struct prng *prng, struct model_batch *batch, uint32_t table)
+{
+    struct model *after = &batch->after;
+    while (table != 1 && prng_below(prng, 4) != 0) {
+        struct model_op op = {.kind = OP_DEL};
+        if (after->count > 0) {
+            op.row = after->rows[prng_below(prng, after->count)];
+        }
+        if (op.row.table != table || op.row.key_len == 0) {
+            if (table == 2) {
+                continue;
+            }
+            batch_key(prng, after, &op.row, table, (uint32_t)prng_below(prng, MODEL_SOURCES));
+        }
+        op.row.value = NULL;
+        model_del(after, &op.row);
+        batch_add(batch, &op);
+    }
+}
+
 /* A function of the model and the generator alone. */
 static void batch_make(struct prng *prng, const struct model *before, struct model_batch *batch)
 {
@@ -246,7 +280,7 @@ static void batch_make(struct prng *prng, const struct model *before, struct mod
         state->late++;
     }
     for (uint32_t table = 0; table < MODEL_TABLES; table++) {
-        while (table == 1 && prng_below(prng, 3) == 0) {
+        while ((table == 1 || table == 3) && prng_below(prng, 3) == 0) {
             struct model_op op = {.kind = OP_EXPIRE};
             op.source = (uint32_t)prng_below(prng, MODEL_SOURCES);
             op.number =
@@ -256,6 +290,7 @@ static void batch_make(struct prng *prng, const struct model *before, struct mod
             model_expire(after, table, op.source, op.number);
             batch_add(batch, &op);
         }
+        batch_dels(prng, batch, table);
         batch_puts(prng, batch, table);
     }
     while (prng_below(prng, 3) == 0) {
@@ -284,6 +319,8 @@ static int batch_flush(const struct model_batch *batch, struct store *store, str
         const struct model_row *row = &op->row;
         if (op->kind == OP_EXPIRE) {
             rc = sink->expire(sink->ctx, row->table, op->source, op->number, err);
+        } else if (op->kind == OP_DEL) {
+            rc = sink->del(sink->ctx, row->table, row->key, row->key_len, err);
         } else if (op->kind == OP_PUT) {
             rc = sink->put(sink->ctx, row->table, row->key, row->key_len, row->value,
                            row->value_len, op->is_new, err);
@@ -390,7 +427,57 @@ static void check_scan(const struct model *model, struct view_snapshot *snapshot
     view_cursor_close(cursor);
 }
 
-/* Every row alone, and the newest window of every key of table 1. */
+static bool same_key(const struct model_row *a, const struct model_row *b)
+{
+    return a->table == b->table && a->key_len == b->key_len && memcmp(a->key, b->key, 2) == 0 &&
+           memcmp(a->key + 10, b->key + 10, a->key_len - 10) == 0;
+}
+
+/* The newest window of the row's key; with history the first one behind the row's as well. */
+static void check_windows(const struct model *model, struct view_snapshot *snapshot,
+                          const struct model_row *row)
+{
+    uint32_t source = load_u16_be(row->key);
+    int64_t own = load_i64_sortable(row->key + 2);
+    int64_t newest = INT64_MIN;
+    int64_t next = INT64_MAX;
+    for (size_t j = 0; j < model->count; j++) {
+        if (same_key(row, &model->rows[j])) {
+            int64_t end = load_i64_sortable(model->rows[j].key + 2);
+            newest = i64_max(newest, end);
+            next = end > own && end < next ? end : next;
+        }
+    }
+    int64_t end = 0;
+    const uint8_t *columns = row->key + 10;
+    size_t len = row->key_len - 10;
+    assert_int_equal(view_newest(snapshot, row->table, source, columns, len, &end, NULL), 1);
+    assert_int_equal(end, newest);
+    if (row->table == 3) {
+        assert_int_equal(view_window_from(snapshot, 3, source, columns, len, own, &end, NULL), 1);
+        assert_int_equal(end, own);
+        int rc = view_window_from(snapshot, 3, source, columns, len, own + 1, &end, NULL);
+        assert_int_equal(rc, next != INT64_MAX);
+        assert_true(rc == 0 || end == next);
+    }
+}
+
+static void check_absent(const struct model *model, struct view_snapshot *snapshot, uint32_t table,
+                         uint32_t source, uint32_t user)
+{
+    uint8_t key[40] = {1};
+    int len = snprintf((char *)key + 1, 32, "user%u", user) + 3;
+    bool any = false;
+    for (size_t j = 0; j < model->count; j++) {
+        const struct model_row *row = &model->rows[j];
+        any |= row->table == table && load_u16_be(row->key) == source &&
+               row->key_len == (size_t)len + 10 && memcmp(row->key + 10, key, (size_t)len) == 0;
+    }
+    int64_t end = 0;
+    assert_int_equal(view_newest(snapshot, table, source, key, (size_t)len, &end, NULL), any);
+}
+
+/* Every row alone, and the windows of every key of tables 1 and 3. */
 static void check_gets(const struct model *model, struct view_snapshot *snapshot)
 {
     for (size_t i = 0; i < model->count; i++) {
@@ -403,36 +490,14 @@ static void check_gets(const struct model *model, struct view_snapshot *snapshot
                          1);
         assert_int_equal(len, row->value_len);
         assert_memory_equal(value, row->value, len);
-        if (row->table != 1) {
-            continue;
+        if (row->table == 1 || row->table == 3) {
+            check_windows(model, snapshot, row);
         }
-        int64_t newest = INT64_MIN;
-        for (size_t j = 0; j < model->count; j++) {
-            const struct model_row *other = &model->rows[j];
-            if (other->table == 1 && other->key_len == row->key_len &&
-                memcmp(other->key, row->key, 2) == 0 &&
-                memcmp(other->key + 10, row->key + 10, row->key_len - 10) == 0) {
-                newest = i64_max(newest, load_i64_sortable(other->key + 2));
-            }
-        }
-        int64_t end = 0;
-        assert_int_equal(
-            view_newest(snapshot, 1, source, row->key + 10, row->key_len - 10, &end, NULL), 1);
-        assert_int_equal(end, newest);
     }
-    /* Keys whose windows have all expired have no newest one. */
+    /* Keys whose windows are all gone have no newest one. */
     for (uint32_t user = 0; user < 40 * MODEL_SOURCES; user++) {
-        uint8_t key[40] = {1};
-        int len = snprintf((char *)key + 1, 32, "user%u", user / MODEL_SOURCES) + 3;
-        bool any = false;
-        for (size_t j = 0; j < model->count; j++) {
-            const struct model_row *row = &model->rows[j];
-            any |= row->table == 1 && load_u16_be(row->key) == user % MODEL_SOURCES &&
-                   row->key_len == (size_t)len + 10 && memcmp(row->key + 10, key, (size_t)len) == 0;
-        }
-        int64_t end = 0;
-        assert_int_equal(
-            view_newest(snapshot, 1, user % MODEL_SOURCES, key, (size_t)len, &end, NULL), any);
+        check_absent(model, snapshot, 1, user % MODEL_SOURCES, user / MODEL_SOURCES);
+        check_absent(model, snapshot, 3, user % MODEL_SOURCES, user / MODEL_SOURCES);
     }
 }
 

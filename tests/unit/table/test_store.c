@@ -19,6 +19,27 @@ static void check_loads(const struct model *model, struct store *store, struct p
         assert_int_equal(len, row->value_len);
         assert_memory_equal(value, row->value, len);
     }
+    for (size_t i = 0; i < model->count; i++) {
+        const struct model_row *row = &model->rows[i];
+        if (row->table != 3) {
+            continue;
+        }
+        int64_t own = load_i64_sortable(row->key + 2);
+        int64_t before = INT64_MIN;
+        for (size_t j = 0; j < model->count; j++) {
+            int64_t end = load_i64_sortable(model->rows[j].key + 2);
+            if (same_key(row, &model->rows[j]) && end < own) {
+                before = i64_max(before, end);
+            }
+        }
+        uint8_t key[64];
+        memcpy(key, row->key, 2);
+        memcpy(key + 2, row->key + 10, row->key_len - 10);
+        int64_t end = INT64_MIN;
+        assert_int_equal(store_window_below(store, 3, key, row->key_len - 8, own, &end, NULL),
+                         before != INT64_MIN);
+        assert_int_equal(end, before);
+    }
     const uint8_t *value = NULL;
     size_t len = 0;
     assert_int_equal(store_load(store, 0, (const uint8_t *)"\0\0nobody", 8, &value, &len, NULL), 0);

@@ -14,7 +14,7 @@
 #define COMMITS   250
 
 static const struct kappa_table_shape one_table[] = {
-    {"counts", false},
+    {.name = "counts"},
 };
 
 #define CHILD_CHECK(condition)                                                                     \

@@ -1,17 +1,18 @@
-/* Payload -> columns. Own header: decode_json.h.
+/* The format json. Own header: decode_inside.h.
+ *
+ *  1. The value is one JSON object (RFC 8259, UTF-8), checked whole, also what is skipped. Nesting
+ *     is at most LIMIT_JSON_DEPTH deep. Of duplicate names the last wins.
+ *  2. text takes a string; boolean true or false; integer and bigint a number written without
+ *     fraction and exponent, in range; double precision any number in range; timestamptz a number
+ *     times the input's unit, rounded to the microsecond, or an RFC 3339 string.
  *
  * Producers write fields in one order. So for each place in the object the name seen there last and
  * its column are remembered, and compared first: three masked words, no search. */
-#include "processor/decode_json.h"
-
-#include "base/buf.h"
-#include "base/limits.h"
 #include "base/timefmt.h"
-#include "processor/functions.h"
+#include "processor/decode_inside.h"
 #include "processor/json_simd.h"
 #include "processor/json_walk.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define GUESS_FIELDS 64 /* places in an object that are remembered */
@@ -24,7 +25,7 @@ _Static_assert(GUESS_BYTES <= KAPPA_RECORD_TAIL, "a name may be read beyond the 
 struct guess {
     uint64_t word[GUESS_WORDS];
     uint64_t mask[GUESS_WORDS];
-    struct column *column; /* NULL: skipped */
+    struct decode_column *column; /* NULL: skipped */
 };
 
 /* What a value of the wrong type was, for the message. */
@@ -39,25 +40,9 @@ enum got {
     GOT_TIME
 };
 
-struct column {
-    enum kappa_type type;
-    uint32_t name_len;
-    const char *name;
-    struct expr_vec vec;
-    enum got got; /* of the row at hand, if its state is EXPR_ERROR_TYPE */
-};
-
-struct decoder {
-    const struct plan_input *input;
+struct json_decoder {
+    struct decoder base;
     struct json_simd *simd;
-    struct column *columns; /* the used ones */
-    uint32_t column_count;
-    uint32_t capacity;
-    uint32_t last_row;     /* taken last; all rows behind it are null */
-    struct expr_vec *vecs; /* per column of the input */
-    struct arena memory;
-    struct arena texts; /* unescaped texts of the chunk */
-    struct buf reason;
     struct guess guesses[GUESS_FIELDS];
     /* The record at hand. */
     struct json_walk walk;
@@ -75,87 +60,25 @@ static const char *const got_words[] = {
     [GOT_TIME] = "text that is not an RFC 3339 time",
 };
 
-const char *decoder_type_name(enum kappa_type type)
+static void open_json(struct decoder *base)
 {
-    return type == KAPPA_TYPE_TIMESTAMPTZ ? "timestamptz"
-           : type == KAPPA_TYPE_TIMESTAMP ? "timestamp"
-                                          : function_type_name(type);
+    ((struct json_decoder *)base)->simd = json_simd_new();
 }
 
-static void vec_open(struct arena *arena, struct expr_vec *vec, enum kappa_type type, uint32_t rows)
+static void close_json(struct decoder *base)
 {
-    vec->type = type;
-    vec->state = arena_alloc(arena, rows);
-    memset(vec->state, EXPR_NULL, rows);
-    vec->i = arena_calloc(arena, rows * expr_payload_size(type));
-}
-
-struct decoder *decoder_new(const struct plan_input *input, uint32_t capacity)
-{
-    ASSERT(capacity > 0);
-    struct decoder *d = xcalloc(1, sizeof *d);
-    d->input = input;
-    d->capacity = capacity;
-    d->simd = json_simd_new();
-    arena_init(&d->memory);
-    arena_init(&d->texts);
-    d->columns = arena_calloc(&d->memory, (input->column_count + 1) * sizeof *d->columns);
-    d->vecs = arena_calloc(&d->memory, (input->column_count + 1) * sizeof *d->vecs);
-    for (uint32_t c = 0; c < input->column_count; c++) {
-        const struct plan_column *from = &input->columns[c];
-        vec_open(&d->memory, &d->vecs[c], from->type, capacity);
-        if (!from->used && c != input->event_time) {
-            continue;
-        }
-        struct column *column = &d->columns[d->column_count++];
-        column->type = from->type;
-        column->name = from->name;
-        column->name_len = u32_from(strlen(from->name));
-        column->vec = d->vecs[c];
-    }
-    return d;
-}
-
-void decoder_free(struct decoder *d)
-{
-    if (d == NULL) {
-        return;
-    }
-    json_simd_free(d->simd);
-    buf_free(&d->reason);
-    arena_free(&d->texts);
-    arena_free(&d->memory);
-    free(d);
-}
-
-const struct expr_vec *decoder_columns(const struct decoder *d)
-{
-    return d->vecs;
-}
-
-const char *decoder_reason(const struct decoder *d)
-{
-    return buf_text(&d->reason);
-}
-
-void decoder_reset(struct decoder *d)
-{
-    d->last_row = UINT32_MAX;
-    for (uint32_t c = 0; c < d->column_count; c++) {
-        memset(d->columns[c].vec.state, EXPR_NULL, d->capacity);
-    }
-    arena_reset(&d->texts);
+    json_simd_free(((struct json_decoder *)base)->simd);
 }
 
 /* A string's value; false if an escape is bad. */
-static bool string_value(struct decoder *d, uint32_t k, struct kappa_text *out)
+static bool string_value(struct json_decoder *d, uint32_t k, struct kappa_text *out)
 {
     struct kappa_text raw = json_string(&d->walk, k);
     *out = raw;
     if (!d->walk.escapes || raw.len == 0 || memchr(raw.bytes, '\\', raw.len) == NULL) {
         return true;
     }
-    uint8_t *made = arena_alloc(&d->texts, raw.len);
+    uint8_t *made = arena_alloc(&d->base.texts, raw.len);
     int64_t len = json_unescape((const uint8_t *)raw.bytes, raw.len, made);
     if (len < 0) {
         return json_fail(&d->walk, k, "a bad escape in the string");
@@ -166,10 +89,10 @@ static bool string_value(struct decoder *d, uint32_t k, struct kappa_text *out)
 
 /* ---- Names. */
 
-static struct column *find_column(struct decoder *d, struct kappa_text name)
+static struct decode_column *find_column(struct json_decoder *d, struct kappa_text name)
 {
-    for (uint32_t c = 0; c < d->column_count; c++) {
-        struct column *column = &d->columns[c];
+    for (uint32_t c = 0; c < d->base.column_count; c++) {
+        struct decode_column *column = &d->base.columns[c];
         if (column->name_len == name.len && memcmp(column->name, name.bytes, name.len) == 0) {
             return column;
         }
@@ -178,7 +101,8 @@ static struct column *find_column(struct decoder *d, struct kappa_text name)
 }
 
 /* Looks the name k up the long way and remembers it for this place. False: malformed. */
-static bool learn_name(struct decoder *d, uint32_t k, uint32_t place, struct column **column)
+static bool learn_name(struct json_decoder *d, uint32_t k, uint32_t place,
+                       struct decode_column **column)
 {
     struct kappa_text name;
     if (!string_value(d, k, &name)) {
@@ -207,20 +131,21 @@ static inline bool guess_hits(const struct guess *guess, const uint8_t *name)
 
 /* ---- Values. */
 
-static void wrong(struct decoder *d, struct column *column, uint32_t row, enum got got)
+static void wrong(struct json_decoder *d, struct decode_column *column, uint32_t row, enum got got)
 {
     column->vec.state[row] = EXPR_ERROR_TYPE;
     column->got = got;
     d->wrong_type = true;
 }
 
-static inline void set_i64(struct column *column, uint32_t row, int64_t value)
+static inline void set_i64(struct decode_column *column, uint32_t row, int64_t value)
 {
     column->vec.i[row] = value;
     column->vec.state[row] = EXPR_OK;
 }
 
-static bool take_string(struct decoder *d, uint32_t k, struct column *column, uint32_t row)
+static bool take_string(struct json_decoder *d, uint32_t k, struct decode_column *column,
+                        uint32_t row)
 {
     struct kappa_text text;
     if (!string_value(d, k, &text)) {
@@ -242,8 +167,8 @@ static bool take_string(struct decoder *d, uint32_t k, struct column *column, ui
     return true;
 }
 
-static void take_integer(struct decoder *d, const struct json_number *number, struct column *column,
-                         uint32_t row)
+static void take_integer(struct json_decoder *d, const struct json_number *number,
+                         struct decode_column *column, uint32_t row)
 {
     int64_t value = 0;
     bool narrow = column->type == KAPPA_TYPE_INTEGER;
@@ -257,12 +182,12 @@ static void take_integer(struct decoder *d, const struct json_number *number, st
     }
 }
 
-static void take_time(struct decoder *d, const struct json_number *number, struct column *column,
-                      uint32_t row)
+static void take_time(struct json_decoder *d, const struct json_number *number,
+                      struct decode_column *column, uint32_t row)
 {
     int64_t us = 0;
-    if (!json_number_scaled(number, d->input->timestamp_unit_us_num,
-                            d->input->timestamp_unit_us_den, &us) ||
+    if (!json_number_scaled(number, d->base.input->timestamp_unit_us_num,
+                            d->base.input->timestamp_unit_us_den, &us) ||
         us < -DECODE_TIME_MAX || us > DECODE_TIME_MAX) {
         wrong(d, column, row, GOT_RANGE);
     } else {
@@ -270,7 +195,8 @@ static void take_time(struct decoder *d, const struct json_number *number, struc
     }
 }
 
-static bool take_number(struct decoder *d, uint32_t k, struct column *column, uint32_t row)
+static bool take_number(struct json_decoder *d, uint32_t k, struct decode_column *column,
+                        uint32_t row)
 {
     struct json_number number;
     if (!json_number_scan(d->walk.text + d->walk.at[k], &number)) {
@@ -292,7 +218,8 @@ static bool take_number(struct decoder *d, uint32_t k, struct column *column, ui
     return true;
 }
 
-static bool take_literal(struct decoder *d, uint32_t k, struct column *column, uint32_t row)
+static bool take_literal(struct json_decoder *d, uint32_t k, struct decode_column *column,
+                         uint32_t row)
 {
     const uint8_t *p = d->walk.text + d->walk.at[k];
     if (json_is_null(p)) {
@@ -312,7 +239,8 @@ static bool take_literal(struct decoder *d, uint32_t k, struct column *column, u
 }
 
 /* Reads the value at *k, which becomes the token behind it. column NULL: only checks. */
-static inline bool take_value(struct decoder *d, uint32_t *k, struct column *column, uint32_t row)
+static inline bool take_value(struct json_decoder *d, uint32_t *k, struct decode_column *column,
+                              uint32_t row)
 {
     uint8_t first = d->walk.text[d->walk.at[*k]];
     if (first == '{' || first == '[') {
@@ -335,7 +263,7 @@ static inline bool take_value(struct decoder *d, uint32_t *k, struct column *col
 }
 
 /* The record's object. */
-static bool take_object(struct decoder *d, uint32_t row)
+static bool take_object(struct json_decoder *d, uint32_t row)
 {
     if (json_token(&d->walk, 0) != '{') {
         return json_fail(&d->walk, 0, "expected an object");
@@ -356,7 +284,7 @@ static bool take_object(struct decoder *d, uint32_t row)
             return json_fail(&d->walk, d->walk.count, "the object has no end");
         }
         const struct guess *guess = &d->guesses[place < GUESS_FIELDS ? place : 0];
-        struct column *column = guess->column;
+        struct decode_column *column = guess->column;
         if ((place >= GUESS_FIELDS || !guess_hits(guess, d->walk.text + d->walk.at[k] + 1)) &&
             !learn_name(d, k, place, &column)) {
             return false;
@@ -376,12 +304,12 @@ static bool take_object(struct decoder *d, uint32_t row)
 }
 
 /* Of several columns of the wrong type the first declared is named. */
-static bool check_types(struct decoder *d, uint32_t row)
+static bool check_types(struct json_decoder *d, uint32_t row)
 {
-    for (uint32_t c = 0; c < d->column_count; c++) {
-        const struct column *column = &d->columns[c];
+    for (uint32_t c = 0; c < d->base.column_count; c++) {
+        const struct decode_column *column = &d->base.columns[c];
         if (column->vec.state[row] == EXPR_ERROR_TYPE) {
-            buf_printf(&d->reason, "column \"%s\": expected %s, got %s", column->name,
+            buf_printf(&d->base.reason, "column \"%s\": expected %s, got %s", column->name,
                        decoder_type_name(column->type), got_words[column->got]);
             return false;
         }
@@ -389,25 +317,25 @@ static bool check_types(struct decoder *d, uint32_t row)
     return true; /* a duplicate with the right type came later */
 }
 
-static void malformed(struct decoder *d, const char *what)
+static void malformed(struct json_decoder *d, const char *what)
 {
-    buf_printf(&d->reason, "malformed JSON: %s", what);
+    buf_printf(&d->base.reason, "malformed JSON: %s", what);
 }
 
 /* What the walk found wrong. */
-static void malformed_walk(struct decoder *d)
+static void malformed_walk(struct json_decoder *d)
 {
     const struct json_walk *walk = &d->walk;
     if (walk->fault_token >= walk->count) {
         malformed(d, "the text ends too early: ");
-        buf_append_text(&d->reason, walk->fault);
+        buf_append_text(&d->base.reason, walk->fault);
     } else {
         malformed(d, walk->fault);
-        buf_printf(&d->reason, " at byte %u", walk->at[walk->fault_token]);
+        buf_printf(&d->base.reason, " at byte %u", walk->at[walk->fault_token]);
     }
 }
 
-static bool take_text(struct decoder *d, const struct kappa_record *record, uint32_t row)
+static bool take_text(struct json_decoder *d, const struct kappa_record *record, uint32_t row)
 {
     struct json_walk *walk = &d->walk;
     walk->text = record->value;
@@ -427,38 +355,19 @@ static bool take_text(struct decoder *d, const struct kappa_record *record, uint
     return !d->wrong_type || check_types(d, row);
 }
 
-static bool take_record(struct decoder *d, const struct kappa_record *record, uint32_t row)
+static bool take_json(struct decoder *base, const struct kappa_record *record, uint32_t row)
 {
-    buf_reset(&d->reason);
-    if (record->value_len == KAPPA_NULL_LEN) {
-        buf_append_text(&d->reason, "no value (tombstone)");
-    } else if (record->value_len > 0 && record->value[0] == 0) {
+    struct json_decoder *d = (struct json_decoder *)base;
+    if (record->value_len > 0 && record->value[0] == 0) {
         malformed(d, "it begins with a zero byte (looks like Confluent framing)");
-    } else if (record->value_len > LIMIT_RECORD_BYTES) {
-        malformed(d, "longer than a record may be");
-    } else {
-        return take_text(d, record, row);
+        return false;
     }
-    return false;
+    return take_text(d, record, row);
 }
 
-static void clear_row(struct decoder *d, uint32_t row)
-{
-    for (uint32_t c = 0; c < d->column_count; c++) {
-        d->columns[c].vec.state[row] = EXPR_NULL;
-    }
-}
-
-bool decoder_take(struct decoder *d, const struct kappa_record *record, uint32_t row)
-{
-    ASSERT_CMP(row, <, d->capacity);
-    if (row == d->last_row) {
-        clear_row(d, row);
-    }
-    d->last_row = row;
-    if (take_record(d, record, row)) {
-        return true;
-    }
-    clear_row(d, row);
-    return false;
-}
+const struct decode_ops decode_json_ops = {
+    .size = sizeof(struct json_decoder),
+    .open = open_json,
+    .take = take_json,
+    .close = close_json,
+};

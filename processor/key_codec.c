@@ -5,7 +5,7 @@
 #include "base/limits.h"
 #include "base/timefmt.h"
 #include "include/kappa/record.h"
-#include "processor/decode_json.h"
+#include "processor/decode.h"
 #include "processor/json_token.h"
 #include "processor/numeric.h"
 #include "processor/processor.h"

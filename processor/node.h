@@ -18,7 +18,7 @@
 #include "include/kappa/record.h"
 #include "processor/agg_cache.h"
 #include "processor/dead.h"
-#include "processor/decode_json.h"
+#include "processor/decode.h"
 #include "processor/processor.h"
 
 #define NODE_CHUNK 1024

@@ -20,11 +20,13 @@ struct plan_column {
     bool used; /* read by some view, or the event time: only these are decoded */
 };
 
+enum plan_format { PLAN_FORMAT_JSON, PLAN_FORMAT_COUNT };
+
 /* A topic to read: CREATE TABLE ... WITH (topic=...). */
 struct plan_input {
     const char *name;
     const char *topic;
-    const char *format; /* "json" */
+    enum plan_format format;
     const struct plan_column *columns;
     uint32_t column_count;
     uint32_t event_time;           /* column, or PLAN_NONE */

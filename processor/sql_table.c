@@ -144,7 +144,7 @@ static int topic_set(struct sql *sql, struct plan_input *input, const struct sql
 
 static int format_set(struct sql *sql, struct plan_input *input, const struct sql_option *option)
 {
-    input->format = "json";
+    input->format = PLAN_FORMAT_JSON;
     if (option->value != NULL && strcmp(option->value, "json") != 0) {
         int rc =
             sql_error(sql, option->place, "not supported yet: format \"%.60s\"", option->value);

@@ -6,7 +6,7 @@
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/prng.h"
-#include "processor/decode_json.h"
+#include "processor/decode.h"
 
 #include <math.h>
 #include <string.h>
@@ -22,7 +22,7 @@ static struct plan_input input_of(int64_t num, int64_t den)
 {
     return (struct plan_input){.name = "events",
                                .topic = "events",
-                               .format = "json",
+                               .format = PLAN_FORMAT_JSON,
                                .columns = columns,
                                .column_count = array_len(columns),
                                .event_time = PLAN_NONE,

@@ -54,7 +54,7 @@ static void test_scenario(void **state)
     const struct plan_input *input = &plan->inputs[0];
     assert_string_equal(input->name, "user_events");
     assert_string_equal(input->topic, "user-events");
-    assert_string_equal(input->format, "json");
+    assert_int_equal(input->format, PLAN_FORMAT_JSON);
     assert_int_equal(input->event_time, 4);
     assert_int_equal(input->watermark_us, 5000000);
     assert_int_equal(input->timestamp_unit_us_num, 1000);

@@ -1,22 +1,20 @@
-/* Payload -> columns: reads the columns that a plan uses out of JSON objects.
+/* Records -> columns, for every format: reads the columns that a plan uses.
  *
- *     decoder_new
+ *     decoder_new                      by plan_input.format
  *     loop: decoder_reset              a new chunk of up to `capacity` rows: all values are null
  *           decoder_take ...           one record into one row: the next one, or the last again
  *           decoder_columns            vectors of rows taken since the reset
  *     decoder_free
  *
- * Rules:
- *  1. The value is one JSON object (RFC 8259, UTF-8), checked whole, also what is skipped. Nesting
- *     is at most LIMIT_JSON_DEPTH deep. Of duplicate names the last wins. A missing column is null.
- *  2. text takes a string; boolean true or false; integer and bigint a number written without
- *     fraction and exponent, in range; double precision any number in range; timestamptz a number
- *     times the input's unit, rounded to the microsecond, or an RFC 3339 string.
- *  3. A record that breaks a rule is refused whole, with a reason for people.
- *  4. Text is borrowed from the record, or, when it had escapes, lives until the next reset.
- */
-#ifndef KAPPA_PROCESSOR_DECODE_JSON_H
-#define KAPPA_PROCESSOR_DECODE_JSON_H
+ * Rules of all formats (those of one format are in the head of its file, decode_FORMAT.c):
+ *  1. A record is checked whole, also what is skipped; one that breaks a rule is refused whole, with
+ *     a reason for people. Nothing that a record holds can do more than that.
+ *  2. A column that is missing is null. What no column reads is ignored.
+ *  3. Text is borrowed from the record, or lives until the next reset.
+ *  4. What a record gives depends on the record and the input alone (and, for formats with a
+ *     registry of schemas, on the schema its number names, which never changes). */
+#ifndef KAPPA_PROCESSOR_DECODE_H
+#define KAPPA_PROCESSOR_DECODE_H
 
 #include "include/kappa/record.h"
 #include "processor/plan.h"

@@ -1,0 +1,127 @@
+/* What is the same for every format. Own headers: decode.h, decode_inside.h. */
+#include "processor/decode.h"
+
+#include "base/limits.h"
+#include "processor/decode_inside.h"
+#include "processor/functions.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *decoder_type_name(enum kappa_type type)
+{
+    return type == KAPPA_TYPE_TIMESTAMPTZ ? "timestamptz"
+           : type == KAPPA_TYPE_TIMESTAMP ? "timestamp"
+                                          : function_type_name(type);
+}
+
+static const struct decode_ops *ops_of(enum plan_format format)
+{
+    static const struct decode_ops *const all[PLAN_FORMAT_COUNT] = {
+        [PLAN_FORMAT_JSON] = &decode_json_ops,
+    };
+    ASSERT(all[format] != NULL);
+    return all[format];
+}
+
+static void vec_open(struct arena *arena, struct expr_vec *vec, enum kappa_type type, uint32_t rows)
+{
+    vec->type = type;
+    vec->state = arena_alloc(arena, rows);
+    memset(vec->state, EXPR_NULL, rows);
+    vec->i = arena_calloc(arena, rows * expr_payload_size(type));
+}
+
+struct decoder *decoder_new(const struct plan_input *input, uint32_t capacity)
+{
+    ASSERT(capacity > 0);
+    const struct decode_ops *ops = ops_of(input->format);
+    struct decoder *d = xcalloc(1, ops->size);
+    d->ops = ops;
+    d->input = input;
+    d->capacity = capacity;
+    arena_init(&d->memory);
+    arena_init(&d->texts);
+    d->columns = arena_calloc(&d->memory, (input->column_count + 1) * sizeof *d->columns);
+    d->vecs = arena_calloc(&d->memory, (input->column_count + 1) * sizeof *d->vecs);
+    for (uint32_t c = 0; c < input->column_count; c++) {
+        const struct plan_column *from = &input->columns[c];
+        vec_open(&d->memory, &d->vecs[c], from->type, capacity);
+        if (!from->used && c != input->event_time) {
+            continue;
+        }
+        struct decode_column *column = &d->columns[d->column_count++];
+        column->type = from->type;
+        column->name = from->name;
+        column->name_len = u32_from(strlen(from->name));
+        column->vec = d->vecs[c];
+    }
+    ops->open(d);
+    return d;
+}
+
+void decoder_free(struct decoder *d)
+{
+    if (d == NULL) {
+        return;
+    }
+    d->ops->close(d);
+    buf_free(&d->reason);
+    arena_free(&d->texts);
+    arena_free(&d->memory);
+    free(d);
+}
+
+const struct expr_vec *decoder_columns(const struct decoder *d)
+{
+    return d->vecs;
+}
+
+const char *decoder_reason(const struct decoder *d)
+{
+    return buf_text(&d->reason);
+}
+
+void decoder_reset(struct decoder *d)
+{
+    d->last_row = UINT32_MAX;
+    for (uint32_t c = 0; c < d->column_count; c++) {
+        memset(d->columns[c].vec.state, EXPR_NULL, d->capacity);
+    }
+    arena_reset(&d->texts);
+}
+
+static void clear_row(struct decoder *d, uint32_t row)
+{
+    for (uint32_t c = 0; c < d->column_count; c++) {
+        d->columns[c].vec.state[row] = EXPR_NULL;
+    }
+}
+
+static bool take_record(struct decoder *d, const struct kappa_record *record, uint32_t row)
+{
+    buf_reset(&d->reason);
+    if (record->value_len == KAPPA_NULL_LEN) {
+        buf_append_text(&d->reason, "no value (tombstone)");
+        return false;
+    }
+    if (record->value_len > LIMIT_RECORD_BYTES) {
+        buf_append_text(&d->reason, "longer than a record may be");
+        return false;
+    }
+    return d->ops->take(d, record, row);
+}
+
+bool decoder_take(struct decoder *d, const struct kappa_record *record, uint32_t row)
+{
+    ASSERT_CMP(row, <, d->capacity);
+    if (row == d->last_row) {
+        clear_row(d, row);
+    }
+    d->last_row = row;
+    if (take_record(d, record, row)) {
+        return true;
+    }
+    clear_row(d, row);
+    return false;
+}

@@ -73,6 +73,7 @@ struct node_chunk {
     const struct kappa_record *records[NODE_CHUNK]; /* per row */
     int64_t watermark[NODE_CHUNK]; /* behind the row, if the input has event time */
     const int64_t *event_time;     /* per row, or NULL */
+    int64_t offset[NODE_CHUNK];    /* per row: of its record */
     uint32_t selected[NODE_CHUNK];
     uint32_t count; /* selected */
 };

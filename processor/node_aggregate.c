@@ -188,14 +188,13 @@ int node_aggregate_apply(struct processor *p, struct node_view *view, struct err
     struct agg_rows rows = {.states = p->keys.state,
                             .rows = p->chunk.selected,
                             .count = p->chunk.count,
-                            .pool = &p->pool};
-    const struct expr_vec *registers = view->machine.registers;
+                            .pool = &p->pool,
+                            .source = p->chunk.source_index,
+                            .offset = p->chunk.offset,
+                            .event_time = p->chunk.event_time};
     size_t before = p->pool.used_bytes;
     for (uint32_t a = 0; a < view->plan->aggregate_count; a++) {
-        const struct plan_aggregate *plan = &view->plan->aggregates[a];
-        agg_update(&view->layout.slots[a], &rows,
-                   plan->argument == PLAN_NONE ? NULL : &registers[plan->argument],
-                   plan->filter == PLAN_NONE ? NULL : &registers[plan->filter]);
+        agg_update(&view->layout.slots[a], &rows, view->machine.registers);
     }
     /* A set that fills up gives memory back. */
     view->cache.dirty_bytes += p->pool.used_bytes > before ? p->pool.used_bytes - before : 0;

@@ -23,7 +23,7 @@ static void add_check(struct node_view *view, uint32_t reg, uint32_t filter)
 void node_filter_open(struct processor *p, struct node_view *view)
 {
     const struct plan_view *plan = view->plan;
-    uint32_t most = plan->key_count + 2 * plan->aggregate_count + plan->append_count + 1;
+    uint32_t most = plan->key_count + 3 * plan->aggregate_count + plan->append_count + 1;
     view->checks = arena_calloc(&p->memory, most * sizeof *view->checks);
     for (uint32_t k = 0; k < plan->key_count; k++) {
         add_check(view, plan->keys[k].reg, PLAN_NONE);
@@ -31,6 +31,9 @@ void node_filter_open(struct processor *p, struct node_view *view)
     for (uint32_t a = 0; a < plan->aggregate_count; a++) {
         add_check(view, plan->aggregates[a].filter, PLAN_NONE);
         add_check(view, plan->aggregates[a].argument, plan->aggregates[a].filter);
+        if (plan->aggregates[a].by_type != KAPPA_TYPE_NULL) {
+            add_check(view, plan->aggregates[a].by, plan->aggregates[a].filter);
+        }
     }
     for (uint32_t c = 0; c < plan->append_count; c++) {
         add_check(view, plan->append_regs[c], PLAN_NONE);

@@ -42,15 +42,19 @@ enum plan_aggregate_kind {
     PLAN_SUM, /* integer, bigint -> bigint (error state when out of range); double -> double */
     PLAN_AVG, /* -> double */
     PLAN_MIN, /* type of the argument */
-    PLAN_MAX
+    PLAN_MAX,
+    PLAN_AGGREGATE_COUNT
 };
 
 struct plan_aggregate {
     enum plan_aggregate_kind kind;
     enum kappa_type argument_type; /* KAPPA_TYPE_NULL for count(*) */
     enum kappa_type result_type;
-    uint32_t argument; /* register of the row program, or PLAN_NONE */
-    uint32_t filter;   /* boolean register of the row program, or PLAN_NONE */
+    uint32_t argument;       /* register of the row program, or PLAN_NONE */
+    uint32_t filter;         /* boolean register of the row program, or PLAN_NONE */
+    enum kappa_type by_type; /* of a second argument that varies by row; KAPPA_TYPE_NULL: none */
+    uint32_t by;             /* its register; meaningless without by_type */
+    struct kappa_value parameter; /* constant argument; type KAPPA_TYPE_NULL: none */
 };
 
 struct plan_output {

@@ -180,6 +180,7 @@ static uint32_t fill_chunk(struct processor *p, const struct kappa_record *recor
         if (!decoder_take(decoder, record, chunk->n)) {
             refuse_record(p, record, decoder_reason(decoder));
         } else if (times == NULL || take_event_time(p, input, times, record)) {
+            chunk->offset[chunk->n] = record->offset;
             chunk->records[chunk->n++] = record;
         }
     }

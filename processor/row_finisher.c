@@ -170,7 +170,7 @@ int row_finisher_finish(struct row_finisher *f, const struct kappa_value **value
             return rc;
         }
         for (uint32_t a = 0; a < f->view->aggregate_count; a++) {
-            agg_result(&f->layout.slots[a], f->state,
+            agg_result(&f->layout.slots[a], f->state, &f->row,
                        &f->machine.registers[f->view->key_count + a]);
         }
     }

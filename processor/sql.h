@@ -6,7 +6,7 @@
  *     sql_dialect.c    spellings of other systems         sql_from.c     FROM, tumble
  *     sql_type.c       type names, casts, literals        sql_group.c    GROUP BY, HAVING
  *     sql_bind.c       expressions: names and types       sql_plan.c     trees -> plan_view
- *     sql_operator.c, sql_call.c   more of them           plan.c         the whole definition
+ *     sql_operator.c, sql_call.c, sql_aggregate.c: more of them       plan.c: the whole definition
  *
  * Functions that return a pointer return NULL, those that return int a negative code, after having
  * written the error; nothing else is written then. A place is a byte position in the definition.
@@ -123,8 +123,10 @@ struct sql_scope {
 struct sql_aggregate {
     enum plan_aggregate_kind kind;
     enum kappa_type result_type;
-    struct expr_node *argument; /* NULL for count(*) */
-    struct expr_node *filter;   /* NULL if there is none */
+    struct expr_node *argument;   /* NULL for count(*) */
+    struct expr_node *by;         /* second argument, NULL if there is none */
+    struct expr_node *filter;     /* NULL if there is none */
+    struct kappa_value parameter; /* constant argument; type KAPPA_TYPE_NULL: none */
 };
 
 /* Binds one expression; its type may be KAPPA_TYPE_NULL. */
@@ -138,6 +140,13 @@ struct expr_node **sql_bind_list(struct sql *sql, const struct sql_scope *scope,
 struct expr_node *sql_bind_operator(struct sql *sql, const struct sql_scope *scope,
                                     const json_t *body);
 struct expr_node *sql_bind_call(struct sql *sql, const struct sql_scope *scope, const json_t *body);
+/* The error of a call that no row of functions.def fits; NULL. */
+struct expr_node *sql_function_missing(struct sql *sql, const char *name,
+                                       struct expr_node *const *args, uint32_t count, int place);
+/* ---- sql_aggregate.c */
+struct expr_node *sql_bind_aggregate(struct sql *sql, const struct sql_scope *scope,
+                                     const json_t *body, const char *name);
+extern const char *const sql_aggregate_members[]; /* that a call may have, for sql_only */
 /* a op b for = <> < <= > >=, operands converted. */
 struct expr_node *sql_compare(struct sql *sql, enum expr_order order, struct expr_node *left,
                               struct expr_node *right, int place);

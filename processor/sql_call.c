@@ -1,4 +1,4 @@
-/* Function calls and aggregates. Own header: sql.h. */
+/* Function calls; those of aggregates go on in sql_aggregate.c. Own header: sql.h. */
 #include "processor/functions.h"
 #include "processor/sql.h"
 
@@ -68,8 +68,8 @@ static const char *signatures(struct sql *sql, const char *name)
     return list;
 }
 
-static struct expr_node *function_missing(struct sql *sql, const char *name,
-                                          struct expr_node *const *args, uint32_t count, int place)
+struct expr_node *sql_function_missing(struct sql *sql, const char *name,
+                                       struct expr_node *const *args, uint32_t count, int place)
 {
     (void)sql_error(sql, place, "function %s(%s) does not exist", name,
                     type_list(sql, args, count));
@@ -87,137 +87,6 @@ static struct expr_node *function_missing(struct sql *sql, const char *name,
     }
     sql_guess_hint(sql, &guess, NULL);
     return NULL;
-}
-
-/* ---- Aggregates. */
-
-/* The index of an equal aggregate, or of a new one; -1 when there are too many. */
-static int64_t aggregate_share(struct sql *sql, const struct sql_scope *scope,
-                               const struct sql_aggregate *aggregate, int place)
-{
-    for (uint32_t i = 0; i < *scope->aggregate_count; i++) {
-        const struct sql_aggregate *other = &scope->aggregates[i];
-        bool same_argument =
-            (other->argument == NULL) == (aggregate->argument == NULL) &&
-            (other->argument == NULL || other->argument->id == aggregate->argument->id);
-        bool same_filter = (other->filter == NULL) == (aggregate->filter == NULL) &&
-                           (other->filter == NULL || other->filter->id == aggregate->filter->id);
-        if (other->kind == aggregate->kind && same_argument && same_filter) {
-            return i;
-        }
-    }
-    if (*scope->aggregate_count == SQL_AGGREGATES_MAX) {
-        return sql_error(sql, place, "more than %d aggregates in one view", SQL_AGGREGATES_MAX);
-    }
-    scope->aggregates[*scope->aggregate_count] = *aggregate;
-    return (*scope->aggregate_count)++;
-}
-
-/* DISTINCT changes the kind, or nothing, or is refused. */
-static int aggregate_distinct(struct sql *sql, const char *name, enum plan_aggregate_kind *kind,
-                              int place)
-{
-    if (*kind == PLAN_COUNT) {
-        *kind = PLAN_COUNT_DISTINCT;
-    } else if (*kind != PLAN_MIN && *kind != PLAN_MAX) {
-        return sql_error(sql, place, "not supported yet: %s(DISTINCT ...)", name);
-    }
-    return 0;
-}
-
-/* The argument of the row's type; KAPPA_TYPE_NULL in the row takes any type but interval. */
-static struct expr_node *aggregate_argument(struct sql *sql, const struct function_row *row,
-                                            struct expr_node *arg)
-{
-    enum kappa_type type = function_letter_type(row->args[0]);
-    if (type == KAPPA_TYPE_NULL) {
-        type = arg->type == KAPPA_TYPE_NULL ? KAPPA_TYPE_TEXT : arg->type;
-    }
-    if (type == KAPPA_TYPE_INTERVAL) {
-        return sql_error_null(sql, arg->place, "not supported yet: aggregates of intervals");
-    }
-    return sql_coerce(sql, arg, type);
-}
-
-static int aggregate_allowed(struct sql *sql, const struct sql_scope *scope, int place)
-{
-    if (scope->in_aggregate) {
-        return sql_error(sql, place, "aggregate function calls cannot be nested");
-    }
-    if (scope->clause != NULL) {
-        return sql_error(sql, place, "aggregate functions are not allowed in %s", scope->clause);
-    }
-    return 0;
-}
-
-// NOLINTNEXTLINE(misc-no-recursion): bounded by LIMIT_SQL_DEPTH
-static int bind_filter(struct sql *sql, const struct sql_scope *scope, const json_t *body,
-                       struct expr_node **filter)
-{
-    const json_t *condition = json_object_get(body, "agg_filter");
-    *filter = NULL;
-    if (condition == NULL) {
-        return 0;
-    }
-    struct sql_scope inner = *scope;
-    inner.clause = "FILTER";
-    *filter = sql_bind_boolean(sql, &inner, condition, "FILTER");
-    return *filter == NULL ? -KE_SQL : 0;
-}
-
-// NOLINTNEXTLINE(misc-no-recursion): bounded by LIMIT_SQL_DEPTH
-static struct expr_node *bind_aggregate(struct sql *sql, const struct sql_scope *scope,
-                                        const json_t *body, const char *name)
-{
-    const json_t *list = json_object_get(body, "args");
-    uint32_t count = u32_from(json_array_size(list));
-    bool star = json_bool(body, "agg_star", false);
-    int place = sql_place(body);
-    if (aggregate_allowed(sql, scope, place) != 0) {
-        return NULL;
-    }
-    struct sql_scope inner = *scope;
-    inner.in_aggregate = true;
-    struct expr_node **args = sql_bind_list(sql, &inner, list);
-    if (args == NULL) {
-        return NULL;
-    }
-    if (count == 0 && !star && strcmp(name, "count") == 0) {
-        return sql_error_null(sql, place,
-                              "count(*) must be used to call a parameterless aggregate function");
-    }
-    enum kappa_type type = count == 0 ? KAPPA_TYPE_NULL : args[0]->type;
-    const struct function_row *row =
-        function_find(FUNCTION_AGGREGATE, name, &type, count > 1 ? FUNCTION_ARGS_MAX + 1 : count);
-    if (row == NULL) {
-        return function_missing(sql, name, args, count, place);
-    }
-    struct sql_aggregate aggregate = {.kind = row->aggregate,
-                                      .result_type = function_letter_type(row->result[0])};
-    if (count == 1) {
-        aggregate.argument = aggregate_argument(sql, row, args[0]);
-        if (aggregate.argument == NULL) {
-            return NULL;
-        }
-        if (aggregate.result_type == KAPPA_TYPE_NULL) {
-            aggregate.result_type = aggregate.argument->type;
-        }
-    }
-    if (json_bool(body, "agg_distinct", false) &&
-        aggregate_distinct(sql, name, &aggregate.kind, place) != 0) {
-        return NULL;
-    }
-    if (bind_filter(sql, scope, body, &aggregate.filter) != 0) {
-        return NULL;
-    }
-    int64_t index = aggregate_share(sql, scope, &aggregate, place);
-    if (index < 0) {
-        return NULL;
-    }
-    struct expr_node *node =
-        expr_node_new(&sql->pool, EXPR_NODE_AGGREGATE, aggregate.result_type, place);
-    node->index = (uint32_t)index;
-    return expr_pool_assign(&sql->pool, node);
 }
 
 /* ---- Scalar functions. */
@@ -286,7 +155,7 @@ static struct expr_node *bind_scalar(struct sql *sql, const struct sql_scope *sc
     }
     const struct function_row *row = function_find(FUNCTION_SCALAR, name, types, count);
     if (row == NULL) {
-        return function_missing(sql, name, args, count, place);
+        return sql_function_missing(sql, name, args, count, place);
     }
     struct expr_node *call =
         expr_node_call(&sql->pool, row->run, function_letter_type(row->result[0]), place, count);
@@ -321,7 +190,8 @@ struct expr_node *sql_bind_call(struct sql *sql, const struct sql_scope *scope, 
         err_hint(sql->err, "use a column of the record, such as its event time");
         return NULL;
     }
-    if (sql_only(sql, body, allowed) != 0) {
+    bool aggregate = function_exists(FUNCTION_AGGREGATE, name);
+    if (sql_only(sql, body, aggregate ? sql_aggregate_members : allowed) != 0) {
         return NULL;
     }
     for (size_t i = 0; i < array_len(in_from); i++) {
@@ -332,6 +202,6 @@ struct expr_node *sql_bind_call(struct sql *sql, const struct sql_scope *scope, 
     if (strcmp(name, "timezone") == 0) {
         return sql_error_null(sql, place, "not supported yet: AT TIME ZONE (times are UTC)");
     }
-    return function_exists(FUNCTION_AGGREGATE, name) ? bind_aggregate(sql, scope, body, name)
-                                                     : bind_scalar(sql, scope, body, name);
+    return aggregate ? sql_bind_aggregate(sql, scope, body, name)
+                     : bind_scalar(sql, scope, body, name);
 }

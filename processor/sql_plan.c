@@ -68,7 +68,10 @@ static void aggregates_add(struct sql *sql, const struct sql_select *select,
             .argument_type = from->argument == NULL ? KAPPA_TYPE_NULL : from->argument->type,
             .result_type = from->result_type,
             .argument = add_or_none(builder, from->argument),
-            .filter = add_or_none(builder, from->filter)};
+            .filter = add_or_none(builder, from->filter),
+            .by_type = from->by == NULL ? KAPPA_TYPE_NULL : from->by->type,
+            .by = add_or_none(builder, from->by),
+            .parameter = from->parameter};
     }
     view->aggregates = aggregates;
     view->aggregate_count = select->aggregate_count;

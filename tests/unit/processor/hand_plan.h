@@ -52,9 +52,10 @@ static const struct plan_input hand_input = {
     .timestamp_unit_us_den = 1,
 };
 
-#define AGG(kind, argument, result, reg, filter)                                                   \
+#define AGG(agg_kind, type, result, reg, condition)                                                \
     {                                                                                              \
-        kind, argument, result, reg, filter                                                        \
+        .kind = (agg_kind), .argument_type = (type), .result_type = (result), .argument = (reg),   \
+        .filter = (condition)                                                                      \
     }
 
 static const struct plan_aggregate hand_user_aggregates[] = {

@@ -301,6 +301,8 @@ static inline struct kappa_value model_aggregate(const struct plan_aggregate *ag
     case PLAN_MIN:
     case PLAN_MAX:
         return best_of(aggregate, values, n);
+    case PLAN_AGGREGATE_COUNT:
+        break;
     }
     return out;
 }

@@ -6,6 +6,7 @@
 
 #include "base/limits.h"
 #include "base/prng.h"
+#include "processor/agg_set.h"
 #include "processor/agg_state.h"
 
 #include <string.h>
@@ -69,22 +70,28 @@ static void test_set_full(void **state)
 
 /* ---- One aggregate of each kind over a small vector. */
 
+#define AGG(agg_kind, type, result, reg)                                                           \
+    {                                                                                              \
+        .kind = (agg_kind), .argument_type = (type), .result_type = (result), .argument = (reg),   \
+        .filter = PLAN_NONE                                                                        \
+    }
+
 static const struct plan_aggregate all[] = {
-    {PLAN_COUNT_ROWS, KAPPA_TYPE_NULL, KAPPA_TYPE_BIGINT, PLAN_NONE, PLAN_NONE},
-    {PLAN_COUNT, KAPPA_TYPE_TEXT, KAPPA_TYPE_BIGINT, 2, PLAN_NONE},
-    {PLAN_COUNT_DISTINCT, KAPPA_TYPE_TEXT, KAPPA_TYPE_BIGINT, 2, PLAN_NONE},
-    {PLAN_COUNT_DISTINCT, KAPPA_TYPE_BIGINT, KAPPA_TYPE_BIGINT, 0, PLAN_NONE},
-    {PLAN_COUNT_DISTINCT, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_BIGINT, 1, PLAN_NONE},
-    {PLAN_SUM, KAPPA_TYPE_BIGINT, KAPPA_TYPE_BIGINT, 0, PLAN_NONE},
-    {PLAN_SUM, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_DOUBLE, 1, PLAN_NONE},
-    {PLAN_AVG, KAPPA_TYPE_BIGINT, KAPPA_TYPE_DOUBLE, 0, PLAN_NONE},
-    {PLAN_AVG, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_DOUBLE, 1, PLAN_NONE},
-    {PLAN_MIN, KAPPA_TYPE_BIGINT, KAPPA_TYPE_BIGINT, 0, PLAN_NONE},
-    {PLAN_MAX, KAPPA_TYPE_BIGINT, KAPPA_TYPE_BIGINT, 0, PLAN_NONE},
-    {PLAN_MIN, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_DOUBLE, 1, PLAN_NONE},
-    {PLAN_MAX, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_DOUBLE, 1, PLAN_NONE},
-    {PLAN_MIN, KAPPA_TYPE_TEXT, KAPPA_TYPE_TEXT, 2, PLAN_NONE},
-    {PLAN_MAX, KAPPA_TYPE_TEXT, KAPPA_TYPE_TEXT, 2, PLAN_NONE},
+    AGG(PLAN_COUNT_ROWS, KAPPA_TYPE_NULL, KAPPA_TYPE_BIGINT, PLAN_NONE),
+    AGG(PLAN_COUNT, KAPPA_TYPE_TEXT, KAPPA_TYPE_BIGINT, 2),
+    AGG(PLAN_COUNT_DISTINCT, KAPPA_TYPE_TEXT, KAPPA_TYPE_BIGINT, 2),
+    AGG(PLAN_COUNT_DISTINCT, KAPPA_TYPE_BIGINT, KAPPA_TYPE_BIGINT, 0),
+    AGG(PLAN_COUNT_DISTINCT, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_BIGINT, 1),
+    AGG(PLAN_SUM, KAPPA_TYPE_BIGINT, KAPPA_TYPE_BIGINT, 0),
+    AGG(PLAN_SUM, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_DOUBLE, 1),
+    AGG(PLAN_AVG, KAPPA_TYPE_BIGINT, KAPPA_TYPE_DOUBLE, 0),
+    AGG(PLAN_AVG, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_DOUBLE, 1),
+    AGG(PLAN_MIN, KAPPA_TYPE_BIGINT, KAPPA_TYPE_BIGINT, 0),
+    AGG(PLAN_MAX, KAPPA_TYPE_BIGINT, KAPPA_TYPE_BIGINT, 0),
+    AGG(PLAN_MIN, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_DOUBLE, 1),
+    AGG(PLAN_MAX, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_DOUBLE, 1),
+    AGG(PLAN_MIN, KAPPA_TYPE_TEXT, KAPPA_TYPE_TEXT, 2),
+    AGG(PLAN_MAX, KAPPA_TYPE_TEXT, KAPPA_TYPE_TEXT, 2),
 };
 
 enum { ROWS = 64, KINDS = array_len(all) };
@@ -100,6 +107,7 @@ struct bench {
     struct expr_vec vecs[3];
     uint8_t *state[ROWS];
     uint32_t rows[ROWS];
+    int64_t offsets[ROWS];
 };
 
 static void bench_open(struct bench *b)
@@ -126,10 +134,9 @@ static void feed(struct bench *b, uint8_t *state, uint32_t from, uint32_t to)
         b->state[i - from] = state;
         b->rows[i - from] = i;
     }
-    struct agg_rows rows = {b->state, b->rows, to - from, &b->pool};
+    struct agg_rows rows = {b->state, b->rows, to - from, &b->pool, 0, b->offsets, NULL};
     for (uint32_t a = 0; a < KINDS; a++) {
-        agg_update(&b->layout.slots[a], &rows,
-                   all[a].argument == PLAN_NONE ? NULL : &b->vecs[all[a].argument], NULL);
+        agg_update(&b->layout.slots[a], &rows, b->vecs);
     }
 }
 
@@ -248,7 +255,7 @@ static struct kappa_value result(struct bench *b, const uint8_t *state, uint32_t
     uint8_t flag = 0;
     struct kappa_text room = {0};
     struct expr_vec out = {all[a].result_type, &flag, {.s = &room}};
-    agg_result(&b->layout.slots[a], state, &out);
+    agg_result(&b->layout.slots[a], state, &b->arena, &out);
     return expr_value(&out, 0, what);
 }
 

@@ -29,8 +29,10 @@ struct world {
     uint32_t hash_bits;
 };
 
-static const struct plan_aggregate count_rows = {PLAN_COUNT_ROWS, KAPPA_TYPE_NULL,
-                                                 KAPPA_TYPE_BIGINT, PLAN_NONE, PLAN_NONE};
+static const struct plan_aggregate count_rows = {.kind = PLAN_COUNT_ROWS,
+                                                 .result_type = KAPPA_TYPE_BIGINT,
+                                                 .argument = PLAN_NONE,
+                                                 .filter = PLAN_NONE};
 
 static uint64_t hash_of(const struct world *w, const struct model_row *row)
 {

@@ -1,0 +1,258 @@
+/* min and max. Bytes: u8 seen; if seen the value. Own header: agg_operator.h. */
+#include "processor/agg_operator.h"
+#include "processor/key_codec.h"
+#include "processor/value_codec.h"
+
+#include <string.h>
+
+struct extreme {
+    union {
+        int64_t i;
+        double d;
+    };
+
+    uint64_t seen;
+};
+
+static inline bool is_greatest(const struct agg_slot *slot)
+{
+    return slot->plan->kind == PLAN_MAX;
+}
+
+static void update_int(const struct agg_slot *slot, const struct agg_rows *rows,
+                       const struct expr_vec *registers)
+{
+    const struct expr_vec *argument = agg_argument(slot, registers);
+    const struct expr_vec *filter = agg_filter(slot, registers);
+    bool greatest = is_greatest(slot);
+    for (uint32_t i = 0; i < rows->count; i++) {
+        uint32_t row = rows->rows[i];
+        struct extreme *kept = agg_at(slot, rows, i);
+        if (agg_takes(argument, filter, row)) {
+            int64_t value = argument->i[row];
+            if (kept->seen == 0 || (greatest ? value > kept->i : value < kept->i)) {
+                kept->i = value;
+                kept->seen = 1;
+            }
+        }
+    }
+}
+
+static void update_double(const struct agg_slot *slot, const struct agg_rows *rows,
+                          const struct expr_vec *registers)
+{
+    const struct expr_vec *argument = agg_argument(slot, registers);
+    const struct expr_vec *filter = agg_filter(slot, registers);
+    bool greatest = is_greatest(slot);
+    for (uint32_t i = 0; i < rows->count; i++) {
+        uint32_t row = rows->rows[i];
+        struct extreme *kept = agg_at(slot, rows, i);
+        if (agg_takes(argument, filter, row)) {
+            double value = key_double(argument->d[row]);
+            if (kept->seen == 0 ||
+                (greatest ? agg_double_below(kept->d, value) : agg_double_below(value, kept->d))) {
+                kept->d = value;
+                kept->seen = 1;
+            }
+        }
+    }
+}
+
+static void encode(const struct agg_slot *slot, const void *at, struct buf *out)
+{
+    const struct extreme *kept = at;
+    buf_append_u8(out, (uint8_t)kept->seen);
+    if (kept->seen == 0) {
+        return;
+    }
+    if (kappa_type_payload(slot->plan->argument_type) == KAPPA_PAYLOAD_DOUBLE) {
+        agg_put_double(out, kept->d);
+    } else {
+        buf_append_varint(out, agg_zigzag(kept->i));
+    }
+}
+
+static bool decode(const struct agg_slot *slot, void *at, struct pool *pool, struct agg_cursor *in)
+{
+    (void)pool;
+    struct extreme *kept = at;
+    uint8_t seen = 0;
+    if (!agg_take_u8(in, &seen) || seen > 1) {
+        return false;
+    }
+    kept->seen = seen;
+    if (seen == 0) {
+        return true;
+    }
+    if (kappa_type_payload(slot->plan->argument_type) == KAPPA_PAYLOAD_DOUBLE) {
+        return agg_take_double(in, &kept->d);
+    }
+    uint64_t wire = 0;
+    bool good = agg_take_varint(in, &wire);
+    kept->i = agg_unzigzag(wire);
+    return good;
+}
+
+static void merge(const struct agg_slot *slot, void *to, const void *from, struct pool *pool)
+{
+    (void)pool;
+    struct extreme *kept = to;
+    const struct extreme *more = from;
+    if (more->seen == 0) {
+        return;
+    }
+    bool real = kappa_type_payload(slot->plan->argument_type) == KAPPA_PAYLOAD_DOUBLE;
+    bool below = real ? agg_double_below(more->d, kept->d) : more->i < kept->i;
+    bool above = real ? agg_double_below(kept->d, more->d) : more->i > kept->i;
+    if (kept->seen == 0 || (is_greatest(slot) ? above : below)) {
+        *kept = *more;
+    }
+}
+
+static void result(const struct agg_slot *slot, const void *at, struct arena *arena,
+                   struct expr_vec *out)
+{
+    (void)slot, (void)arena;
+    const struct extreme *kept = at;
+    out->state[0] = kept->seen != 0 ? EXPR_OK : EXPR_NULL;
+    memcpy(&out->i[0], &kept->i, sizeof kept->i);
+}
+
+const struct agg_operator agg_extreme_int = {.bytes = sizeof(struct extreme),
+                                             .update = update_int,
+                                             .encode = encode,
+                                             .decode = decode,
+                                             .merge = merge,
+                                             .result = result};
+
+const struct agg_operator agg_extreme_double = {.bytes = sizeof(struct extreme),
+                                                .update = update_double,
+                                                .encode = encode,
+                                                .decode = decode,
+                                                .merge = merge,
+                                                .result = result};
+
+/* ---- Texts. */
+
+void agg_text_set(struct agg_text *text, struct pool *pool, const void *bytes, uint32_t len)
+{
+    if (text->bytes == NULL || text->capacity < len) {
+        agg_text_free(text, pool);
+        text->capacity = u32_from(pool_block_size(len == 0 ? 1 : len));
+        text->bytes = pool_alloc(pool, text->capacity);
+    }
+    if (len > 0) {
+        memcpy(text->bytes, bytes, len);
+    }
+    text->len = len;
+}
+
+void agg_text_free(struct agg_text *text, struct pool *pool)
+{
+    if (text->bytes != NULL) {
+        pool_free(pool, text->bytes, text->capacity);
+    }
+    *text = (struct agg_text){0};
+}
+
+bool agg_text_below(const void *a, uint32_t a_len, const void *b, uint32_t b_len)
+{
+    uint32_t len = a_len < b_len ? a_len : b_len;
+    int order = len == 0 ? 0 : memcmp(a, b, len);
+    return order < 0 || (order == 0 && a_len < b_len);
+}
+
+static void offer_text(struct agg_text *kept, bool greatest, const void *bytes, uint32_t len,
+                       struct pool *pool)
+{
+    if (kept->bytes == NULL || (greatest ? agg_text_below(kept->bytes, kept->len, bytes, len)
+                                         : agg_text_below(bytes, len, kept->bytes, kept->len))) {
+        agg_text_set(kept, pool, bytes, len);
+    }
+}
+
+static void update_text(const struct agg_slot *slot, const struct agg_rows *rows,
+                        const struct expr_vec *registers)
+{
+    const struct expr_vec *argument = agg_argument(slot, registers);
+    const struct expr_vec *filter = agg_filter(slot, registers);
+    bool greatest = is_greatest(slot);
+    for (uint32_t i = 0; i < rows->count; i++) {
+        uint32_t row = rows->rows[i];
+        if (agg_takes(argument, filter, row)) {
+            struct kappa_text value = argument->s[row];
+            offer_text(agg_at(slot, rows, i), greatest, value.bytes, value.len, rows->pool);
+        }
+    }
+}
+
+static void encode_text(const struct agg_slot *slot, const void *at, struct buf *out)
+{
+    (void)slot;
+    const struct agg_text *kept = at;
+    buf_append_u8(out, kept->bytes != NULL);
+    if (kept->bytes != NULL) {
+        buf_append_varint(out, kept->len);
+        buf_append(out, kept->bytes, kept->len);
+    }
+}
+
+static bool decode_text(const struct agg_slot *slot, void *at, struct pool *pool,
+                        struct agg_cursor *in)
+{
+    (void)slot;
+    uint8_t seen = 0;
+    if (!agg_take_u8(in, &seen) || seen > 1) {
+        return false;
+    }
+    struct kappa_text text;
+    if (seen == 1) {
+        if (!agg_take_text(in, &text)) {
+            return false;
+        }
+        agg_text_set(at, pool, text.bytes, text.len);
+    }
+    return true;
+}
+
+static void merge_text(const struct agg_slot *slot, void *to, const void *from, struct pool *pool)
+{
+    const struct agg_text *more = from;
+    if (more->bytes != NULL) {
+        offer_text(to, is_greatest(slot), more->bytes, more->len, pool);
+    }
+}
+
+static void result_text(const struct agg_slot *slot, const void *at, struct arena *arena,
+                        struct expr_vec *out)
+{
+    (void)slot, (void)arena;
+    const struct agg_text *kept = at;
+    out->s[0] = (struct kappa_text){(const char *)kept->bytes, kept->len};
+    out->state[0] = kept->bytes != NULL ? EXPR_OK : EXPR_NULL;
+}
+
+static void free_text(void *at, struct pool *pool)
+{
+    agg_text_free(at, pool);
+}
+
+static size_t owned_text(const void *at)
+{
+    return ((const struct agg_text *)at)->capacity;
+}
+
+static void prefetch_text(const void *at)
+{
+    __builtin_prefetch(((const struct agg_text *)at)->bytes);
+}
+
+const struct agg_operator agg_extreme_text = {.bytes = sizeof(struct agg_text),
+                                              .update = update_text,
+                                              .encode = encode_text,
+                                              .decode = decode_text,
+                                              .merge = merge_text,
+                                              .result = result_text,
+                                              .free = free_text,
+                                              .owned = owned_text,
+                                              .prefetch = prefetch_text};

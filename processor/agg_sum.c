@@ -1,0 +1,195 @@
+/* sum and avg. Own header: agg_operator.h.
+ *
+ * Sums of integers are 128 bits wide, so they never overflow while summing; whether the sum fits
+ * its type is asked when it is read. Sums of doubles are added in the order of the rows.
+ *
+ * Bytes: varint n (sum: 1 if anything was seen); if n > 0 the sum: for integers a zigzag varint of
+ * up to 128 bits, for doubles 8 bytes LE. */
+#include "processor/agg_operator.h"
+
+#include <math.h>
+
+struct sum_int {
+    uint64_t low; /* of the 128-bit sum */
+    int64_t high;
+    uint64_t n; /* avg: values; sum: 1 if there was one */
+};
+
+struct sum_double {
+    double sum;
+    uint64_t n; /* as above */
+};
+
+static inline int128 sum_get(const struct sum_int *sum)
+{
+    return (int128)((uint128)(uint64_t)sum->high << 64 | sum->low);
+}
+
+static inline void sum_set(struct sum_int *sum, int128 value)
+{
+    sum->low = (uint64_t)value;
+    sum->high = (int64_t)(value >> 64);
+}
+
+static bool is_average(const struct agg_slot *slot)
+{
+    return slot->plan->kind == PLAN_AVG;
+}
+
+/* ---- Integers. */
+
+static void update_int(const struct agg_slot *slot, const struct agg_rows *rows,
+                       const struct expr_vec *registers)
+{
+    const struct expr_vec *argument = agg_argument(slot, registers);
+    const struct expr_vec *filter = agg_filter(slot, registers);
+    bool average = is_average(slot);
+    for (uint32_t i = 0; i < rows->count; i++) {
+        uint32_t row = rows->rows[i];
+        if (agg_takes(argument, filter, row)) {
+            struct sum_int *sum = agg_at(slot, rows, i);
+            sum_set(sum, sum_get(sum) + argument->i[row]);
+            sum->n = average ? sum->n + 1 : 1;
+        }
+    }
+}
+
+static void encode_int(const struct agg_slot *slot, const void *at, struct buf *out)
+{
+    (void)slot;
+    const struct sum_int *sum = at;
+    buf_append_varint(out, sum->n);
+    if (sum->n > 0) {
+        agg_put_wide(out, sum_get(sum));
+    }
+}
+
+static bool decode_int(const struct agg_slot *slot, void *at, struct pool *pool,
+                       struct agg_cursor *in)
+{
+    (void)slot, (void)pool;
+    struct sum_int *sum = at;
+    int128 value = 0;
+    if (!agg_take_varint(in, &sum->n) || (sum->n > 0 && !agg_take_wide(in, &value))) {
+        return false;
+    }
+    sum_set(sum, value);
+    return true;
+}
+
+static void merge_int(const struct agg_slot *slot, void *to, const void *from, struct pool *pool)
+{
+    (void)pool;
+    struct sum_int *sum = to;
+    const struct sum_int *more = from;
+    /* Wraps where only damaged bytes can bring it. */
+    sum_set(sum, (int128)((uint128)sum_get(sum) + (uint128)sum_get(more)));
+    sum->n = is_average(slot) ? sum->n + more->n : sum->n | more->n;
+}
+
+static void result_sum_int(const struct agg_slot *slot, const void *at, struct arena *arena,
+                           struct expr_vec *out)
+{
+    (void)slot, (void)arena;
+    const struct sum_int *sum = at;
+    int128 value = sum_get(sum);
+    out->i[0] = (int64_t)value;
+    out->state[0] = sum->n == 0               ? EXPR_NULL
+                    : value == (int64_t)value ? EXPR_OK
+                                              : EXPR_ERROR_OVERFLOW;
+}
+
+static void result_avg_int(const struct agg_slot *slot, const void *at, struct arena *arena,
+                           struct expr_vec *out)
+{
+    (void)slot, (void)arena;
+    const struct sum_int *sum = at;
+    out->state[0] = sum->n == 0 ? EXPR_NULL : EXPR_OK;
+    out->d[0] = sum->n == 0 ? 0 : (double)sum_get(sum) / (double)sum->n;
+}
+
+const struct agg_operator agg_sum_int = {.bytes = sizeof(struct sum_int),
+                                         .update = update_int,
+                                         .encode = encode_int,
+                                         .decode = decode_int,
+                                         .merge = merge_int,
+                                         .result = result_sum_int};
+
+const struct agg_operator agg_avg_int = {.bytes = sizeof(struct sum_int),
+                                         .update = update_int,
+                                         .encode = encode_int,
+                                         .decode = decode_int,
+                                         .merge = merge_int,
+                                         .result = result_avg_int};
+
+/* ---- Doubles. */
+
+static void update_double(const struct agg_slot *slot, const struct agg_rows *rows,
+                          const struct expr_vec *registers)
+{
+    const struct expr_vec *argument = agg_argument(slot, registers);
+    const struct expr_vec *filter = agg_filter(slot, registers);
+    bool average = is_average(slot);
+    for (uint32_t i = 0; i < rows->count; i++) {
+        uint32_t row = rows->rows[i];
+        if (agg_takes(argument, filter, row)) {
+            struct sum_double *sum = agg_at(slot, rows, i);
+            sum->sum += argument->d[row];
+            sum->n = average ? sum->n + 1 : 1;
+        }
+    }
+}
+
+static void encode_double(const struct agg_slot *slot, const void *at, struct buf *out)
+{
+    (void)slot;
+    const struct sum_double *sum = at;
+    buf_append_varint(out, sum->n);
+    if (sum->n > 0) {
+        agg_put_double(out, sum->sum);
+    }
+}
+
+static bool decode_double(const struct agg_slot *slot, void *at, struct pool *pool,
+                          struct agg_cursor *in)
+{
+    (void)slot, (void)pool;
+    struct sum_double *sum = at;
+    return agg_take_varint(in, &sum->n) && (sum->n == 0 || agg_take_double(in, &sum->sum));
+}
+
+static void merge_double(const struct agg_slot *slot, void *to, const void *from, struct pool *pool)
+{
+    (void)pool;
+    struct sum_double *sum = to;
+    const struct sum_double *more = from;
+    if (more->n > 0) {
+        sum->sum = sum->n == 0 ? more->sum : sum->sum + more->sum;
+        sum->n = is_average(slot) ? sum->n + more->n : 1;
+    }
+}
+
+/* A sum or mean of finite doubles that is infinite has left the type. NaN can only come from NaN. */
+static void result_double(const struct agg_slot *slot, const void *at, struct arena *arena,
+                          struct expr_vec *out)
+{
+    (void)arena;
+    const struct sum_double *sum = at;
+    double value = is_average(slot) && sum->n > 0 ? sum->sum / (double)sum->n : sum->sum;
+    out->d[0] = value;
+    out->state[0] = sum->n == 0 ? EXPR_NULL : isinf(value) ? EXPR_ERROR_OVERFLOW : EXPR_OK;
+}
+
+const struct agg_operator agg_sum_double = {.bytes = sizeof(struct sum_double),
+                                            .update = update_double,
+                                            .encode = encode_double,
+                                            .decode = decode_double,
+                                            .merge = merge_double,
+                                            .result = result_double};
+
+const struct agg_operator agg_avg_double = {.bytes = sizeof(struct sum_double),
+                                            .update = update_double,
+                                            .encode = encode_double,
+                                            .decode = decode_double,
+                                            .merge = merge_double,
+                                            .result = result_double};

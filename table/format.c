@@ -13,6 +13,10 @@ int format_dbs_open(MDB_txn *txn, const struct kappa_table_shape *tables, uint32
     if (rc == 0) {
         rc = mdb_dbi_open(txn, "dead", flags, &out->dead);
     }
+    out->outbox = ENV_NO_HANDLE;
+    if (rc == 0 && mdb_dbi_open(txn, "outbox", 0, &out->outbox) != 0) {
+        out->outbox = ENV_NO_HANDLE; /* a new environment, or one without outputs */
+    }
     for (uint32_t i = 0; i < table_count && rc == 0; i++) {
         char name[16];
         (void)snprintf(name, sizeof name, "r%u", i);
@@ -137,7 +141,7 @@ void format_source_zero(struct store_source *out)
     out->state.record_time_max = KAPPA_NO_TIME;
 }
 
-size_t format_source_encode(uint8_t *bytes, const struct store_source *source, uint32_t table_count)
+size_t format_source_encode(uint8_t *bytes, const struct store_source *source, uint32_t count)
 {
     const struct kappa_source_state *state = &source->state;
     store_u64_le(bytes, (uint64_t)state->next_offset);
@@ -147,7 +151,7 @@ size_t format_source_encode(uint8_t *bytes, const struct store_source *source, u
     store_u64_le(bytes + 32, state->dead);
     store_u64_le(bytes + 40, state->late);
     uint8_t *at = bytes + FORMAT_STATE_BYTES;
-    for (uint32_t i = 0; i < table_count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         store_u64_le(at, source->digests[i].low);
         store_u64_le(at + 8, source->digests[i].high);
         at += 16;
@@ -155,10 +159,11 @@ size_t format_source_encode(uint8_t *bytes, const struct store_source *source, u
     return (size_t)(at - bytes);
 }
 
-bool format_source_decode(const uint8_t *bytes, size_t len, uint32_t table_count,
+bool format_source_decode(const uint8_t *bytes, size_t len, uint32_t count,
                           struct store_source *out)
 {
-    if (len != FORMAT_STATE_BYTES + (size_t)table_count * 16) {
+    if (len < FORMAT_STATE_BYTES + (size_t)count * 16 || len > FORMAT_SOURCE_BYTES ||
+        (len - FORMAT_STATE_BYTES) % 16 != 0) {
         return false;
     }
     format_source_zero(out);
@@ -170,11 +175,19 @@ bool format_source_decode(const uint8_t *bytes, size_t len, uint32_t table_count
     state->dead = load_u64_le(bytes + 32);
     state->late = load_u64_le(bytes + 40);
     const uint8_t *at = bytes + FORMAT_STATE_BYTES;
-    for (uint32_t i = 0; i < table_count; i++) {
+    for (size_t i = 0; i < (len - FORMAT_STATE_BYTES) / 16; i++) {
         out->digests[i] = (struct digest){load_u64_le(at), load_u64_le(at + 8)};
         at += 16;
     }
     return true;
+}
+
+void format_outbox_key(uint8_t *key, uint32_t source, int64_t offset, uint32_t output, uint32_t seq)
+{
+    store_u16_be(key, u16_from(source));
+    store_i64_sortable(key + 2, offset);
+    store_u16_be(key + 10, u16_from(output));
+    store_u32_le(key + 12, __builtin_bswap32(seq));
 }
 
 void format_dead_key(uint8_t *key, uint32_t source, int64_t offset, uint32_t view)

@@ -10,7 +10,7 @@
  *     "sealed"         u8         1
  *     "source/" u16BE  48 bytes   next_offset i64 | event_time_max i64 | record_time_max i64
  *                                 | records u64 | dead u64 | late u64
- *                      16 x N     per table in order: digest low u64 | high u64
+ *                      16 x N     per table in order, then per output: digest low u64 | high u64
  *
  * "r<N>", rows of table N: the key of include/kappa/row.h -> the row's bytes, not looked into.
  *
@@ -20,6 +20,9 @@
  *
  * "dead": source u16 BE | offset i64 sortable | view u32 BE
  *         -> reason length u32 | value length u32 (UINT32_MAX: null) | reason | value
+ *
+ * "outbox": source u16 BE | offset i64 sortable | output u16 BE | seq u32 BE
+ *           -> the message's bytes (include/kappa/message.h)
  */
 #ifndef KAPPA_TABLE_FORMAT_H
 #define KAPPA_TABLE_FORMAT_H
@@ -35,11 +38,13 @@
 #define FORMAT_SOURCE_KEY   9 /* "source/" and two bytes */
 #define FORMAT_DEAD_KEY     14
 #define FORMAT_DEAD_HEAD    8
+#define FORMAT_OUTBOX_KEY   16
 
 /* Handles of one environment's databases. */
 struct format_dbs {
     MDB_dbi meta;
     MDB_dbi dead;
+    MDB_dbi outbox; /* ENV_NO_HANDLE when the version has no outputs */
     MDB_dbi rows[STORE_DIGESTS];
     MDB_dbi newest[STORE_DIGESTS]; /* ENV_NO_HANDLE for tables without windows */
 };
@@ -64,14 +69,16 @@ int format_open(struct env *env, const struct kappa_table_shape *tables, uint32_
 void format_shape(const struct kappa_table_shape *tables, uint32_t table_count, struct buf *text);
 
 void format_source_key(uint8_t *key, uint32_t source);
-/* Returns the length written: FORMAT_STATE_BYTES + 16 * table_count. */
-size_t format_source_encode(uint8_t *bytes, const struct store_source *source,
-                            uint32_t table_count);
-/* False when the length is wrong. */
-bool format_source_decode(const uint8_t *bytes, size_t len, uint32_t table_count,
+/* Returns the length written: FORMAT_STATE_BYTES + 16 * count. count: tables and outputs. */
+size_t format_source_encode(uint8_t *bytes, const struct store_source *source, uint32_t count);
+/* False when the length is wrong. count: digests there must be at least. */
+bool format_source_decode(const uint8_t *bytes, size_t len, uint32_t count,
                           struct store_source *out);
 /* As if nothing had been read: zeros and KAPPA_NO_TIME. */
 void format_source_zero(struct store_source *out);
+
+void format_outbox_key(uint8_t *key, uint32_t source, int64_t offset, uint32_t output,
+                       uint32_t seq);
 
 void format_dead_key(uint8_t *key, uint32_t source, int64_t offset, uint32_t view);
 /* False when it does not add up. */

@@ -65,6 +65,9 @@ static int make_once(struct store *store, struct err *err)
     uint8_t version[4];
     store_u32_le(version, FORMAT_VERSION);
     rc = format_dbs_open(store->txn, shapes, store->table_count, true, &store->dbs);
+    if (rc == 0 && store->output_count > 0) {
+        rc = mdb_dbi_open(store->txn, "outbox", MDB_CREATE, &store->dbs.outbox);
+    }
     if (rc == 0) {
         rc = store_meta_put(store, "format", version, sizeof version);
     }
@@ -109,6 +112,10 @@ static int measure(struct store *store, MDB_txn *txn, uint64_t *used, bool *has_
         rc = mdb_stat(txn, store->dbs.dead, &st);
         pages += st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages;
     }
+    if (rc == 0 && store->output_count > 0) {
+        rc = mdb_stat(txn, store->dbs.outbox, &st);
+        pages += st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages;
+    }
     for (uint32_t i = 0; i < store->table_count && rc == 0; i++) {
         rc = mdb_stat(txn, store->dbs.rows[i], &st);
         pages += st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages;
@@ -151,6 +158,9 @@ static int store_prepare(struct store *store, const struct store_options *option
         rc = store_meta_load(store, err);
     }
     if (rc == 0) {
+        rc = store_outbox_count(store, err);
+    }
+    if (rc == 0) {
         rc = measure_now(store, err);
     }
     if (rc == 0 && store->sealed) {
@@ -165,11 +175,12 @@ static int store_prepare(struct store *store, const struct store_options *option
 int store_open(const struct store_options *options, struct store **out, struct err *err)
 {
     ASSERT(options->dir != NULL);
-    ASSERT_CMP(options->table_count, <=, STORE_DIGESTS);
+    ASSERT_CMP(options->table_count + options->output_count, <=, STORE_DIGESTS);
     struct store *store = xcalloc(1, sizeof *store);
     store->magic = STORE_MAGIC;
     store->lock_fd = -1;
     store->table_count = options->table_count;
+    store->output_count = options->output_count;
     store->fail_point = options->fail_point;
     store->fail_ctx = options->fail_ctx;
     store_rows_sink(store);
@@ -298,11 +309,11 @@ size_t store_commit_bytes(const struct store *store, uint64_t rows)
     return (size_t)((rows < pages ? rows : pages) * STORE_PAGE_BYTES);
 }
 
-struct digest store_digest_sum(const struct store_source *source, uint32_t table_count)
+struct digest store_digest_sum(const struct store_source *source, uint32_t count)
 {
     struct digest sum = {0};
-    ASSERT_CMP(table_count, <=, STORE_DIGESTS);
-    for (uint32_t i = 0; i < table_count; i++) {
+    ASSERT_CMP(count, <=, STORE_DIGESTS);
+    for (uint32_t i = 0; i < count; i++) {
         digest_add(&sum, source->digests[i]);
     }
     return sum;
@@ -314,6 +325,7 @@ struct digest store_digest_sum(const struct store_source *source, uint32_t table
 static void txn_over(struct store *store)
 {
     store->txn = NULL;
+    store->outbox = NULL;
     for (uint32_t i = 0; i < store->table_count; i++) {
         store->tables[i].rows = NULL;
         store->tables[i].newest = NULL;

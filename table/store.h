@@ -18,6 +18,7 @@
  *     n<N>    newest window of a key (window tables): source u16 BE, key columns -> window end;
  *             with history: source u16 BE, key columns, window end -> nothing, for every row
  *     dead    source u16 BE, offset i64 sortable, view u32 BE -> reason, bytes
+ *     outbox  messages for topics, of versions that have outputs: see outbox.h
  */
 #ifndef KAPPA_TABLE_STORE_H
 #define KAPPA_TABLE_STORE_H
@@ -27,20 +28,22 @@
 #include "include/kappa/record.h"
 #include "include/kappa/row.h"
 
-#define STORE_DIGESTS 32 /* LIMIT_VIEWS */
+#define STORE_DIGESTS 64 /* tables and outputs: LIMIT_VIEWS of each */
 
 struct store;
 
 /* What one commit keeps for one source. */
 struct store_source {
     struct kappa_source_state state;
-    struct digest digests[STORE_DIGESTS]; /* per table, of this source's rows */
+    /* Per table, of this source's rows; then per output, of all messages that it ever made. */
+    struct digest digests[STORE_DIGESTS];
 };
 
 struct store_options {
     const char *dir;                        /* made when missing */
     const struct kappa_table_shape *tables; /* copied */
     uint32_t table_count;
+    uint32_t output_count; /* topics of the definition: what the sink's `out` may name */
     bool building;    /* NOSYNC until store_seal; the version is deleted if the OS dies meanwhile */
     size_t map_bytes; /* first map size; 0: default (64 MiB) */
     /* For crash tests; may be NULL. Called at store_begin ("flush"), before LMDB commits ("commit")
@@ -76,6 +79,12 @@ const struct kappa_change_sink *store_sink(struct store *store);
 /* Sets the state of a source as of this commit. */
 int store_source_put(struct store *store, uint32_t source, const struct kappa_source_state *state,
                      struct err *err) must_check;
+/* Within a transaction: takes away the oldest messages of a source that lie below this offset, as
+ * long as there are more than `keep`, and at most `most` of them. */
+int store_outbox_trim(struct store *store, uint32_t source, int64_t below, uint64_t keep,
+                      uint64_t most, struct err *err) must_check;
+/* Messages of a source in the outbox, as of the last commit. */
+uint64_t store_outbox_rows(const struct store *store, uint32_t source);
 int store_commit(struct store *store, struct err *err) must_check;
 void store_abort(struct store *store);
 /* Syncs everything to disk, marks the environment sealed, and from now on every commit syncs. */
@@ -89,7 +98,8 @@ void store_sizes(const struct store *store, uint64_t *file_bytes, uint64_t *used
  * spills, and the file grows by what was changed: commit before that. */
 size_t store_commit_bytes(const struct store *store, uint64_t rows);
 
-/* Adds up the digest of a source over its tables into one (for receipts), order of tables fixed. */
-struct digest store_digest_sum(const struct store_source *source, uint32_t table_count);
+/* Adds up the digest of a source over its tables and outputs into one (for receipts). count: of
+ * both. */
+struct digest store_digest_sum(const struct store_source *source, uint32_t count);
 
 #endif

@@ -21,6 +21,8 @@ struct store_slot {
     uint32_t source;
     struct store_source now;
     struct store_source next;
+    uint64_t outbox_now; /* messages in the outbox */
+    uint64_t outbox_next;
 };
 
 /* One table within the open transaction. */
@@ -40,7 +42,9 @@ struct store {
     struct env *env;
     struct format_dbs dbs;
     uint32_t table_count;
+    uint32_t output_count;
     struct store_table tables[STORE_DIGESTS];
+    MDB_cursor *outbox; /* of txn, or NULL */
     bool sealed;
     bool has_rows;
     uint64_t seq;        /* of the last commit */
@@ -61,6 +65,8 @@ int store_fail(struct store *store, int rc, const char *what, struct err *err) m
 
 /* store_meta.c */
 int store_meta_load(struct store *store, struct err *err) must_check;
+/* Makes one when the source is new. */
+struct store_slot *store_slot_of(struct store *store, uint32_t source);
 struct store_slot *store_slot_touch(struct store *store, uint32_t source);
 void store_slots_drop(struct store *store); /* forgets what the open transaction changed */
 void store_slots_adopt(struct store *store);
@@ -72,5 +78,11 @@ int store_meta_put(struct store *store, const char *key, const void *value, size
 
 /* store_rows.c */
 void store_rows_sink(struct store *store);
+
+/* store_outbox.c: the sink's `out`. */
+int store_outbox_put(void *ctx, uint32_t output, uint32_t source, int64_t offset, uint32_t seq,
+                     const uint8_t *message, size_t len, struct err *err);
+/* Counts the messages that are there, at open. */
+int store_outbox_count(struct store *store, struct err *err) must_check;
 
 #endif

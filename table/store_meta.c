@@ -29,7 +29,7 @@ int store_meta_seq(MDB_txn *txn, const struct format_dbs *dbs, uint64_t *seq)
 
 /* ---- slots */
 
-static struct store_slot *slot_of(struct store *store, uint32_t source)
+struct store_slot *store_slot_of(struct store *store, uint32_t source)
 {
     ASSERT_CMP(source, <, LIMIT_SOURCES);
     struct store_slot *slot = store->slots[source];
@@ -45,10 +45,11 @@ static struct store_slot *slot_of(struct store *store, uint32_t source)
 struct store_slot *store_slot_touch(struct store *store, uint32_t source)
 {
     ASSERT(store->txn != NULL);
-    struct store_slot *slot = slot_of(store, source);
+    struct store_slot *slot = store_slot_of(store, source);
     if (!slot->touched) {
         slot->touched = true;
         slot->next = slot->now;
+        slot->outbox_next = slot->outbox_now;
         store->touched[store->touched_count++] = slot;
     }
     return slot;
@@ -66,6 +67,7 @@ void store_slots_adopt(struct store *store)
 {
     for (uint32_t i = 0; i < store->touched_count; i++) {
         store->touched[i]->now = store->touched[i]->next;
+        store->touched[i]->outbox_now = store->touched[i]->outbox_next;
         store->touched[i]->committed = true;
     }
     store_slots_drop(store);
@@ -86,7 +88,8 @@ int store_slots_write(struct store *store)
         uint8_t bytes[FORMAT_SOURCE_BYTES];
         const struct store_slot *slot = store->touched[i];
         format_source_key(key, slot->source);
-        size_t len = format_source_encode(bytes, &slot->next, store->table_count);
+        size_t len =
+            format_source_encode(bytes, &slot->next, store->table_count + store->output_count);
         MDB_val k = val_of(key, sizeof key);
         MDB_val v = val_of(bytes, len);
         rc = mdb_put(store->txn, store->dbs.meta, &k, &v, 0);
@@ -114,8 +117,9 @@ static int slots_load(struct store *store, MDB_txn *txn)
             rc = MDB_CORRUPTED;
             break;
         }
-        struct store_slot *slot = slot_of(store, source);
-        if (!format_source_decode(value.mv_data, value.mv_size, store->table_count, &slot->now)) {
+        struct store_slot *slot = store_slot_of(store, source);
+        if (!format_source_decode(value.mv_data, value.mv_size,
+                                  store->table_count + store->output_count, &slot->now)) {
             rc = MDB_CORRUPTED;
             break;
         }

@@ -327,6 +327,7 @@ void store_rows_sink(struct store *store)
         .put = rows_put,
         .expire = rows_expire,
         .del = rows_del,
+        .out = store_outbox_put,
         .dead = rows_dead,
     };
 }

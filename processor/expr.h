@@ -69,6 +69,9 @@ void expr_machine_open(struct expr_machine *machine, const struct expr_program *
                        uint32_t capacity);
 /* Fills all registers behind the inputs for rows 0 .. n-1, n <= capacity. Pure. */
 void expr_run(struct expr_machine *machine, uint32_t n);
+/* The same in parts: a new batch (texts made before are gone), then steps [first, end). */
+void expr_begin(struct expr_machine *machine);
+void expr_run_steps(struct expr_machine *machine, uint32_t first, uint32_t end, uint32_t n);
 void expr_machine_close(struct expr_machine *machine);
 
 /* Bytes of one value in a vector of the type. */

@@ -194,6 +194,17 @@ uint32_t expr_builder_add(struct expr_builder *builder, const struct expr_node *
     return *place;
 }
 
+uint32_t expr_builder_place(const struct expr_builder *builder, uint32_t step)
+{
+    uint32_t place = 0;
+    uint32_t at = 0;
+    for (const struct expr_built *built = builder->first; built != NULL; built = built->next) {
+        place += built->constant || at < step ? 1 : 0;
+        at++;
+    }
+    return place;
+}
+
 /* Constant steps first; both parts keep their order, so operands still come before users. */
 void expr_builder_close(struct expr_builder *builder, struct expr_program *program)
 {

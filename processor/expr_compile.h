@@ -73,6 +73,9 @@ void expr_builder_open(struct expr_builder *builder, const struct expr_pool *poo
                        uint32_t input_count);
 /* The register that will hold the node's value. */
 uint32_t expr_builder_add(struct expr_builder *builder, const struct expr_node *node);
+/* Index in the finished program of what is step number `step` now (or behind all now), constants left
+ * out. Call when everything has been added. */
+uint32_t expr_builder_place(const struct expr_builder *builder, uint32_t step);
 void expr_builder_close(struct expr_builder *builder, struct expr_program *program);
 
 #endif

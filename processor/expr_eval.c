@@ -59,15 +59,25 @@ void expr_machine_open(struct expr_machine *machine, const struct expr_program *
     }
 }
 
-void expr_run(struct expr_machine *machine, uint32_t n)
+void expr_begin(struct expr_machine *machine)
+{
+    arena_reset(&machine->scratch);
+}
+
+void expr_run_steps(struct expr_machine *machine, uint32_t first, uint32_t end, uint32_t n)
 {
     ASSERT_CMP(n, <=, machine->capacity);
-    const struct expr_program *program = machine->program;
-    arena_reset(&machine->scratch);
+    ASSERT_CMP(end, <=, machine->program->step_count);
     struct expr_frame frame = {machine->registers, n, &machine->scratch};
-    for (uint32_t i = program->constant_count; i < program->step_count; i++) {
-        program->steps[i].run(&program->steps[i], &frame);
+    for (uint32_t i = first; i < end; i++) {
+        machine->program->steps[i].run(&machine->program->steps[i], &frame);
     }
+}
+
+void expr_run(struct expr_machine *machine, uint32_t n)
+{
+    expr_begin(machine);
+    expr_run_steps(machine, machine->program->constant_count, machine->program->step_count, n);
 }
 
 void expr_machine_close(struct expr_machine *machine)

@@ -112,8 +112,8 @@ void node_refuse(struct processor *p, const struct node_view *view, uint32_t row
                  const char *reason);
 
 void node_filter_open(struct processor *p, struct node_view *view);
-/* WHERE: keeps the rows where it is true; an error makes a dead record. */
-void node_filter_apply(struct processor *p, const struct node_view *view);
+/* WHERE: keeps the rows where the register is true; an error makes a dead record. PLAN_NONE: all. */
+void node_filter_apply(struct processor *p, const struct node_view *view, uint32_t reg);
 /* Drops rows that have an error in a key, an argument or a filter. */
 void node_filter_errors(struct processor *p, const struct node_view *view);
 
@@ -134,9 +134,17 @@ void node_aggregate_committed(struct processor *p, struct node_view *view);
 void node_aggregate_evict(struct processor *p, struct node_view *view, size_t budget);
 
 void node_append_apply(struct processor *p, const struct node_view *view);
+/* Keeps bytes [start, now) of the pending row of this record. */
+void node_append_keep(struct processor *p, struct node_pending *pending, size_t start,
+                      int64_t offset);
 int node_append_flush(struct processor *p, const struct node_view *view,
                       const struct kappa_change_sink *sink, struct err *err);
 void node_append_committed(struct processor *p, const struct node_view *view);
 void node_append_close(struct node_part *part);
+
+/* INSERT INTO: messages wait for the commit, as the rows of append views do. */
+void node_topic_apply(struct processor *p, const struct node_view *view);
+int node_topic_flush(struct processor *p, const struct node_view *view,
+                     const struct kappa_change_sink *sink, struct err *err);
 
 #endif

@@ -29,11 +29,21 @@ static void pending_grow(struct node_pending *pending)
     pending->ends = xrealloc(pending->ends, pending->capacity * sizeof *pending->ends);
 }
 
+void node_append_keep(struct processor *p, struct node_pending *pending, size_t start,
+                      int64_t offset)
+{
+    if (pending->count == pending->capacity) {
+        pending_grow(pending);
+    }
+    pending->offsets[pending->count] = offset;
+    pending->ends[pending->count++] = pending->bytes.len;
+    p->pending_bytes += KEY_PREFIX_MAX + pending->bytes.len - start;
+}
+
 void node_append_apply(struct processor *p, const struct node_view *view)
 {
     struct node_chunk *chunk = &p->chunk;
     struct node_pending *pending = &chunk->source->parts[view->index].pending;
-    size_t before = pending->bytes.len;
     for (uint32_t s = 0; s < chunk->count; s++) {
         uint32_t row = chunk->selected[s];
         size_t start = pending->bytes.len;
@@ -43,14 +53,8 @@ void node_append_apply(struct processor *p, const struct node_view *view)
             node_refuse(p, view, row, "the row is longer than 16 MiB");
             continue;
         }
-        if (pending->count == pending->capacity) {
-            pending_grow(pending);
-        }
-        pending->offsets[pending->count] = chunk->records[row]->offset;
-        pending->ends[pending->count++] = pending->bytes.len;
-        p->pending_bytes += KEY_PREFIX_MAX;
+        node_append_keep(p, pending, start, chunk->records[row]->offset);
     }
-    p->pending_bytes += pending->bytes.len - before;
 }
 
 _Static_assert(LIMIT_ROW_BYTES == 16777216, "the sentence above");

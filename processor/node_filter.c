@@ -40,13 +40,13 @@ void node_filter_open(struct processor *p, struct node_view *view)
     }
 }
 
-void node_filter_apply(struct processor *p, const struct node_view *view)
+void node_filter_apply(struct processor *p, const struct node_view *view, uint32_t reg)
 {
-    if (view->plan->where == PLAN_NONE) {
+    if (reg == PLAN_NONE) {
         return;
     }
     struct node_chunk *chunk = &p->chunk;
-    const struct expr_vec *where = &view->machine.registers[view->plan->where];
+    const struct expr_vec *where = &view->machine.registers[reg];
     uint32_t kept = 0;
     for (uint32_t s = 0; s < chunk->count; s++) {
         uint32_t row = chunk->selected[s];

@@ -36,12 +36,10 @@ static int statement_refuse(struct sql *sql, const char *kind, const json_t *bod
     } rows[] = {
         {"SelectStmt", "SELECT by itself",
          "it makes no table; write CREATE MATERIALIZED VIEW name AS SELECT ..."},
-        {"ViewStmt", "CREATE VIEW", "write CREATE MATERIALIZED VIEW name AS SELECT ..."},
         {"CreateTableAsStmt", "CREATE TABLE ... AS",
          "write CREATE MATERIALIZED VIEW name AS SELECT ..."},
         {"CreateForeignTableStmt", "CREATE FOREIGN TABLE",
          "write CREATE TABLE name (column type, ...) WITH (topic='...')"},
-        {"InsertStmt", "INSERT INTO", "a view is kept up to date by itself"},
         {"DropStmt", "DROP", "a definition says what there is; deploy one without it"},
         {"AlterTableStmt", "ALTER TABLE", "change CREATE TABLE and deploy a new version"},
     };
@@ -55,7 +53,8 @@ static int statement_refuse(struct sql *sql, const char *kind, const json_t *bod
     }
     (void)body;
     int rc = sql_error(sql, sql->statement, "not supported yet: this statement");
-    err_hint(sql->err, "a definition holds CREATE TABLE and CREATE MATERIALIZED VIEW");
+    err_hint(sql->err, "a definition holds CREATE TABLE, CREATE MATERIALIZED VIEW, CREATE VIEW and "
+                       "INSERT INTO");
     return rc;
 }
 
@@ -68,7 +67,14 @@ static int statement_compile(struct sql *sql, const json_t *statement)
     const json_t *body = NULL;
     const char *kind = sql_kind(json_object_get(statement, "stmt"), &body);
     if (strcmp(kind, "CreateStmt") == 0) {
-        return sql_table(sql, body);
+        const char *name = json_text(json_object_get(body, "relation"), "relname", "");
+        return sql_is_topic(sql, name) ? sql_topic(sql, body) : sql_table(sql, body);
+    }
+    if (strcmp(kind, "ViewStmt") == 0) {
+        return sql_named_view(sql, body);
+    }
+    if (strcmp(kind, "InsertStmt") == 0) {
+        return sql_insert(sql, body);
     }
     if (strcmp(kind, "CreateTableAsStmt") == 0 && sql_is(body, "objtype", "OBJECT_MATVIEW")) {
         return sql_view(sql, body);
@@ -76,22 +82,50 @@ static int statement_compile(struct sql *sql, const json_t *statement)
     return statement_refuse(sql, kind, body);
 }
 
+/* Views that make tables stand first, then those that write topics; tables: theirs, then states. */
+static void plan_finish(struct sql *sql)
+{
+    struct plan *plan = sql->plan;
+    plan->pipeline_count = plan->view_count + sql->topic_view_count;
+    struct plan_view *views =
+        arena_calloc(&plan->memory, sizeof *views * ((size_t)plan->pipeline_count + 1));
+    memcpy(views, sql->views, sizeof *views * plan->view_count);
+    memcpy(views + plan->view_count, sql->topic_views, sizeof *views * sql->topic_view_count);
+    plan->views = views;
+    plan->table_count = plan->view_count + sql->state_count;
+    struct plan_table *tables =
+        arena_calloc(&plan->memory, sizeof *tables * ((size_t)plan->table_count + 1));
+    for (uint32_t i = 0; i < plan->view_count; i++) {
+        tables[i] = (struct plan_table){.shape = views[i].shape, .view = i};
+    }
+    memcpy(tables + plan->view_count, sql->states, sizeof *tables * sql->state_count);
+    plan->tables = tables;
+}
+
 static int definition_compile(struct sql *sql, json_t *tree)
 {
     size_t i;
     json_t *statement;
-    json_array_foreach (json_object_get(tree, "stmts"), i, statement) {
+    sql->statements = json_object_get(tree, "stmts");
+    json_array_foreach (sql->statements, i, statement) {
         int rc = statement_compile(sql, statement);
         if (rc != 0) {
             return rc;
         }
     }
-    if (sql->plan->view_count == 0) {
+    if (sql->plan->view_count == 0 && sql->topic_view_count == 0) {
         sql->statement = 0;
         int rc = sql_error(sql, 0, "the definition makes no table");
         err_hint(sql->err, "add CREATE MATERIALIZED VIEW name AS SELECT ...");
         return rc;
     }
+    if (sql->plan->view_count + sql->state_count > LIMIT_VIEWS) {
+        return sql_error(sql, 0,
+                         "the definition keeps more than %d tables, states of operators "
+                         "included",
+                         LIMIT_VIEWS);
+    }
+    plan_finish(sql);
     sql->plan->hash = sql_hash(json_object_get(tree, "stmts")); /* takes the places out: last */
     return 0;
 }
@@ -105,9 +139,15 @@ int plan_compile(const char *file, const char *text, size_t len, struct plan **o
     plan->text = arena_strndup(&plan->memory, text, len);
     sql.text = plan->text;
     sql.inputs = arena_calloc(&plan->memory, sizeof *sql.inputs * LIMIT_INPUTS);
-    sql.views = arena_calloc(&plan->memory, sizeof *sql.views * LIMIT_VIEWS);
+    sql.views = arena_calloc(&sql.temp, sizeof *sql.views * LIMIT_VIEWS);
+    sql.topic_views = arena_calloc(&sql.temp, sizeof *sql.topic_views * LIMIT_VIEWS);
+    sql.states = arena_calloc(&sql.temp, sizeof *sql.states * LIMIT_VIEWS);
+    sql.named = arena_calloc(&sql.temp, sizeof *sql.named * LIMIT_VIEWS);
+    sql.topics = arena_calloc(&plan->memory, sizeof *sql.topics * LIMIT_VIEWS);
+    sql.read_views = arena_calloc(&plan->memory, sizeof *sql.read_views * LIMIT_VIEWS);
     plan->inputs = sql.inputs;
-    plan->views = sql.views;
+    plan->topics = sql.topics;
+    plan->read_views = sql.read_views;
     json_t *tree = sql_parse(&sql);
     int rc = tree == NULL ? -KE_SQL : definition_compile(&sql, tree);
     json_decref(tree);

@@ -1,9 +1,13 @@
 /* A compiled definition: read-only, shared by all threads; state lives apart (processor.c).
  *
- * For each view a record passes: decode (only columns the plan reads) -> row program (WHERE, group
- * keys, aggregate arguments and filters) -> group -> aggregate states. When a row is read, the
- * states of all sources are merged, finished to values, and the final program makes HAVING and the
- * output columns.
+ * For each view a record passes: decode (only columns the plan reads) -> row program, in phases ->
+ * sink: group and aggregate states, or a row of its own, or a message to a topic. When a row is
+ * read, the states of all sources are merged, finished to values, and the final program makes
+ * HAVING and the output columns.
+ *
+ * A phase of the row program: some steps, WHERE, then an operator that keeps state between records
+ * and fills registers from it. Most views have none: their whole program is what stands behind the
+ * phases.
  */
 #ifndef KAPPA_PROCESSOR_PLAN_H
 #define KAPPA_PROCESSOR_PLAN_H
@@ -17,7 +21,8 @@
 struct plan_column {
     const char *name;
     enum kappa_type type;
-    bool used; /* read by some view, or the event time: only these are decoded */
+    bool used;   /* read by some view, or the event time: only these are decoded */
+    bool hidden; /* no part of SELECT * */
 };
 
 enum plan_format { PLAN_FORMAT_JSON, PLAN_FORMAT_COUNT };
@@ -65,8 +70,38 @@ struct plan_output {
 
 enum plan_view_kind {
     PLAN_APPEND, /* no GROUP BY: a row per record, keyed by (source, offset) */
-    PLAN_GROUP   /* GROUP BY, perhaps with a window; a query with aggregates and no GROUP BY has no
+    PLAN_GROUP,  /* GROUP BY, perhaps with a window; a query with aggregates and no GROUP BY has no
                     keys */
+    PLAN_TOPIC   /* INSERT INTO: a message per record; makes no table */
+};
+
+/* An operator between two phases. It sees the selected rows of one source in offset order, once
+ * each, and fills registers that no step writes. */
+enum plan_operator_kind { PLAN_OPERATOR_NONE };
+
+struct plan_operator {
+    enum plan_operator_kind kind;
+    uint32_t table;       /* its state: index of plan.tables */
+    const uint32_t *keys; /* registers */
+    uint32_t key_count;
+};
+
+struct plan_phase {
+    uint32_t step_end; /* steps of the row program up to here, from where the last phase ended */
+    uint32_t where;    /* boolean register: other rows leave; or PLAN_NONE */
+    const struct plan_operator *op;
+};
+
+/* A topic to write: CREATE TABLE ... WITH (topic=...) that INSERT INTO names. */
+struct plan_topic {
+    const char *name;
+    const char *topic;
+    const char *format; /* "json" */
+    const struct plan_column *columns;
+    uint32_t column_count;
+    uint32_t key;            /* column whose text is the message key, or PLAN_NONE: no key */
+    const uint32_t *headers; /* columns that become headers, not part of the value */
+    uint32_t header_count;
 };
 
 enum plan_key_role {
@@ -83,20 +118,25 @@ struct plan_key {
     uint32_t reg; /* register of the row program; PLAN_NONE for the window roles */
 };
 
-/* A table to make: CREATE MATERIALIZED VIEW. */
+/* A table to make: CREATE MATERIALIZED VIEW. Or rows for a topic: INSERT INTO ... SELECT. */
 struct plan_view {
     struct kappa_table_shape
         shape; /* name; windowed when GROUP BY holds window_start or window_end */
     enum plan_view_kind kind;
     uint32_t input;
-    int64_t window_us;        /* tumble size, or 0 when FROM is the plain input */
+    uint32_t topic;    /* PLAN_TOPIC: index of plan.topics; then append_regs holds one register per
+                       column of the topic, PLAN_NONE for those that stay null */
+    int64_t window_us; /* tumble size, or 0 when FROM is the plain input */
     int64_t window_offset_us; /* windows start at k * size + offset */
     int64_t retain_us;        /* rows go when watermark >= window end + retain; INT64_MAX: never */
 
     /* Row program. Inputs: register c = column c of the input (unused ones stay unset), then
-     * window_start, window_end (timestamptz) when window_us > 0. */
+     * window_start, window_end (timestamptz; unset when window_us is 0), then what the operators
+     * write. */
     struct expr_program row;
-    uint32_t where; /* boolean register, or PLAN_NONE */
+    const struct plan_phase *phases;
+    uint32_t phase_count;
+    uint32_t where; /* boolean register, behind all phases; or PLAN_NONE */
     const struct plan_key *keys;
     uint32_t key_count;
     const struct plan_aggregate *aggregates;
@@ -113,14 +153,35 @@ struct plan_view {
     uint32_t append_count;
 };
 
+/* CREATE VIEW over tables of this definition: computed when it is read, by serve/. */
+struct plan_read_view {
+    const char *name;
+    const char *query; /* SELECT ..., as written */
+    uint32_t place;    /* of the query: byte in plan.text */
+};
+
+/* What the store keeps: the tables of the views, in their order, then the state of operators. */
+struct plan_table {
+    struct kappa_table_shape shape;
+    uint32_t view; /* of the pipeline that writes it */
+    bool hidden;   /* the state of an operator */
+};
+
 struct plan {
     struct arena memory; /* everything below */
     const char *text;    /* the definition as given */
     struct digest hash; /* of the parse tree without places: blanks and comments do not change it */
     const struct plan_input *inputs;
     uint32_t input_count;
-    const struct plan_view *views;
-    uint32_t view_count;
+    const struct plan_view *views; /* those that make tables first */
+    uint32_t view_count;           /* that make a table: table i is view i's */
+    uint32_t pipeline_count;       /* all */
+    const struct plan_topic *topics;
+    uint32_t topic_count;
+    const struct plan_table *tables;
+    uint32_t table_count;
+    const struct plan_read_view *read_views;
+    uint32_t read_view_count;
 };
 
 /* Compiles a definition. file: for messages. SQL errors come as

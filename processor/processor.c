@@ -22,7 +22,7 @@ static void open_machine(struct processor *p, struct node_view *view)
     const struct plan_view *plan = view->plan;
     uint32_t columns = p->options.plan->inputs[plan->input].column_count;
     expr_machine_open(&view->machine, &plan->row, NODE_CHUNK);
-    ASSERT_CMP(plan->row.input_count, ==, columns + (plan->window_us > 0 ? 2 : 0));
+    ASSERT_CMP(plan->row.input_count, >=, columns + 2);
     const struct expr_vec *decoded = decoder_columns(p->decoders[plan->input]);
     for (uint32_t c = 0; c < columns; c++) {
         ASSERT(view->machine.registers[c].type == decoded[c].type);
@@ -47,8 +47,8 @@ int processor_open(const struct processor_options *options, struct processor **o
     for (uint32_t i = 0; i < plan->input_count; i++) {
         p->decoders[i] = decoder_new(&plan->inputs[i], NODE_CHUNK);
     }
-    p->views = arena_calloc(&p->memory, (plan->view_count + 1) * sizeof *p->views);
-    for (uint32_t v = 0; v < plan->view_count; v++) {
+    p->views = arena_calloc(&p->memory, (plan->pipeline_count + 1) * sizeof *p->views);
+    for (uint32_t v = 0; v < plan->pipeline_count; v++) {
         struct node_view *view = &p->views[v];
         view->plan = &plan->views[v];
         view->index = v;
@@ -70,14 +70,14 @@ void processor_close(struct processor *p)
         return;
     }
     MAGIC_ASSERT(p, PROCESSOR_MAGIC);
-    for (uint32_t v = 0; v < p->options.plan->view_count; v++) {
+    for (uint32_t v = 0; v < p->options.plan->pipeline_count; v++) {
         if (p->views[v].plan->kind == PLAN_GROUP) {
             node_aggregate_close(&p->views[v]);
         }
         expr_machine_close(&p->views[v].machine);
     }
     for (uint32_t s = 0; s < p->source_count; s++) {
-        for (uint32_t v = 0; p->sources[s].open && v < p->options.plan->view_count; v++) {
+        for (uint32_t v = 0; p->sources[s].open && v < p->options.plan->pipeline_count; v++) {
             node_append_close(&p->sources[s].parts[v]);
         }
     }
@@ -112,7 +112,7 @@ void processor_source_restore(struct processor *p, uint32_t source, uint32_t inp
     to->open = true;
     to->input = input;
     to->state = *state;
-    uint32_t views = p->options.plan->view_count;
+    uint32_t views = p->options.plan->pipeline_count;
     to->parts = arena_calloc(&p->memory, (views + 1) * sizeof *to->parts);
     for (uint32_t v = 0; v < views; v++) {
         if (p->views[v].plan->kind == PLAN_GROUP && p->views[v].plan->input == input) {
@@ -194,14 +194,29 @@ static int apply_view(struct processor *p, struct node_view *view, struct err *e
     for (uint32_t row = 0; row < chunk->n; row++) {
         chunk->selected[row] = row;
     }
+    const struct plan_view *plan = view->plan;
     node_window_apply(p, view);
-    expr_run(&view->machine, chunk->n);
-    node_filter_apply(p, view);
-    node_filter_errors(p, view);
-    if (view->plan->kind == PLAN_GROUP) {
-        return node_aggregate_apply(p, view, err);
+    expr_begin(&view->machine);
+    uint32_t done = plan->row.constant_count;
+    for (uint32_t i = 0; i < plan->phase_count; i++) {
+        const struct plan_phase *phase = &plan->phases[i];
+        expr_run_steps(&view->machine, done, phase->step_end, chunk->n);
+        done = phase->step_end;
+        node_filter_apply(p, view, phase->where);
     }
-    node_append_apply(p, view);
+    expr_run_steps(&view->machine, done, plan->row.step_count, chunk->n);
+    node_filter_apply(p, view, plan->where);
+    node_filter_errors(p, view);
+    switch (plan->kind) {
+    case PLAN_GROUP:
+        return node_aggregate_apply(p, view, err);
+    case PLAN_APPEND:
+        node_append_apply(p, view);
+        return 0;
+    case PLAN_TOPIC:
+        node_topic_apply(p, view);
+        return 0;
+    }
     return 0;
 }
 
@@ -217,7 +232,7 @@ int processor_apply(struct processor *p, uint32_t source, const struct kappa_rec
     p->unflushed = true;
     for (uint32_t done = 0; done < count;) {
         done += fill_chunk(p, records + done, count - done);
-        for (uint32_t v = 0; v < p->options.plan->view_count; v++) {
+        for (uint32_t v = 0; v < p->options.plan->pipeline_count; v++) {
             if (p->views[v].plan->input == from->input && p->chunk.n > 0) {
                 int rc = apply_view(p, &p->views[v], err);
                 if (rc < 0) {
@@ -236,10 +251,11 @@ int processor_apply(struct processor *p, uint32_t source, const struct kappa_rec
 int processor_flush(struct processor *p, const struct kappa_change_sink *sink, struct err *err)
 {
     MAGIC_ASSERT(p, PROCESSOR_MAGIC);
-    for (uint32_t v = 0; v < p->options.plan->view_count; v++) {
+    for (uint32_t v = 0; v < p->options.plan->pipeline_count; v++) {
         const struct node_view *view = &p->views[v];
-        int rc = view->plan->kind == PLAN_GROUP ? node_aggregate_flush(p, view, sink, err)
-                                                : node_append_flush(p, view, sink, err);
+        int rc = view->plan->kind == PLAN_GROUP   ? node_aggregate_flush(p, view, sink, err)
+                 : view->plan->kind == PLAN_TOPIC ? node_topic_flush(p, view, sink, err)
+                                                  : node_append_flush(p, view, sink, err);
         if (rc < 0) {
             return rc;
         }
@@ -257,7 +273,7 @@ void processor_committed(struct processor *p)
     ASSERT(!p->unflushed);
     dead_clear(&p->dead);
     p->pending_bytes = 0;
-    uint32_t views = p->options.plan->view_count;
+    uint32_t views = p->options.plan->pipeline_count;
     for (uint32_t v = 0; v < views; v++) {
         struct node_view *view = &p->views[v];
         if (view->plan->kind == PLAN_GROUP) {
@@ -280,7 +296,7 @@ void processor_stats(const struct processor *p, struct processor_stats *stats)
                                       .dirty_bytes = p->pending_bytes + p->dead.bytes,
                                       .loads = p->loads,
                                       .evictions = p->evictions};
-    for (uint32_t v = 0; v < p->options.plan->view_count; v++) {
+    for (uint32_t v = 0; v < p->options.plan->pipeline_count; v++) {
         const struct agg_cache *cache = &p->views[v].cache;
         if (p->views[v].plan->kind == PLAN_GROUP) {
             stats->cache_bytes += agg_cache_table_bytes(cache);

@@ -3,10 +3,13 @@
  *     sql_parse.c      text -> parse tree (JSON)          sql_table.c    CREATE TABLE -> plan_input
  *     sql_tree.c       reading the tree, its hash         sql_option.c   WITH (...)
  *     sql_error.c      places, carets, did-you-mean       sql_view.c     CREATE MATERIALIZED VIEW
- *     sql_dialect.c    spellings of other systems         sql_from.c     FROM, tumble
- *     sql_type.c       type names, casts, literals        sql_group.c    GROUP BY, HAVING
- *     sql_bind.c       expressions: names and types       sql_plan.c     trees -> plan_view
- *     sql_operator.c, sql_call.c, sql_aggregate.c: more of them       plan.c: the whole definition
+ *     sql_dialect.c    spellings of other systems         sql_select.c   SELECT, subqueries
+ *     sql_type.c       type names, casts, literals        sql_from.c     FROM, tumble
+ *     sql_scope.c      what names mean in a query         sql_group.c    GROUP BY, HAVING
+ *     sql_bind.c       expressions                        sql_topic.c    INSERT INTO
+ *     sql_operator.c, sql_call.c,                         sql_named.c    CREATE VIEW
+ *     sql_aggregate.c              more of them
+ *     plan.c           the whole definition               sql_plan.c     trees -> plan_view
  *
  * Functions that return a pointer return NULL, those that return int a negative code, after having
  * written the error; nothing else is written then. A place is a byte position in the definition.
@@ -28,10 +31,19 @@ struct sql {
     struct plan *plan;
     struct plan_input *inputs;                 /* of the plan; LIMIT_INPUTS */
     struct plan_column *columns[LIMIT_INPUTS]; /* of each input */
-    struct plan_view *views;                   /* of the plan; LIMIT_VIEWS */
-    struct arena temp;                         /* trees; freed with the compilation */
-    struct expr_pool pool;                     /* nodes of the statement being compiled, in temp */
-    int statement;                             /* place of the statement being compiled */
+    struct plan_view *views;                   /* that make tables; LIMIT_VIEWS */
+    struct plan_view *topic_views;             /* INSERT INTO; LIMIT_VIEWS */
+    uint32_t topic_view_count;
+    struct plan_topic *topics; /* of the plan; LIMIT_VIEWS */
+    struct plan_table *states; /* hidden tables, numbered behind those of the views; LIMIT_VIEWS */
+    uint32_t state_count;
+    struct plan_read_view *read_views; /* of the plan; LIMIT_VIEWS */
+    struct sql_named *named;           /* CREATE VIEW; LIMIT_VIEWS */
+    uint32_t named_count;
+    const json_t *statements; /* all of the definition */
+    struct arena temp;        /* trees; freed with the compilation */
+    struct expr_pool pool;    /* nodes of the statement being compiled, in temp */
+    int statement;            /* place of the statement being compiled */
     int statement_end;
     uint32_t depth; /* nesting of the expression being bound */
 };
@@ -103,14 +115,29 @@ enum kappa_type sql_common_type(struct sql *sql, struct expr_node *const *nodes,
 
 /* ---- sql_bind.c, sql_operator.c, sql_call.c */
 
-/* What names mean in one place of a query. Row level: input columns, then window_start, window_end. */
+/* A column of something in FROM: a name for a row-level expression. */
+struct sql_field {
+    const char *name;
+    struct expr_node *node;
+    bool hidden; /* no part of * */
+};
+
+struct sql_relation {
+    const char *alias; /* the name that qualifies its columns */
+    struct sql_field *fields;
+    uint32_t count;
+};
+
+#define SQL_RELATIONS_MAX 8
+
+/* What names mean in one place of a query. */
 struct sql_scope {
-    const struct plan_input *input;
-    const char *alias;  /* the name that qualifies columns */
-    bool windowed;      /* FROM tumble(...) */
-    const char *clause; /* where aggregates are refused: "WHERE"...; NULL where they are allowed */
+    struct sql_relation relations[SQL_RELATIONS_MAX];
+    uint32_t relation_count;
+    struct sql_select *select; /* whose rows these are; NULL: there are none (constants) */
+    const char *clause;        /* where aggregates are refused: "WHERE"...; NULL where allowed */
     bool in_aggregate;
-    struct sql_aggregate *aggregates; /* of the view */
+    struct sql_aggregate *aggregates; /* of the select */
     uint32_t *aggregate_count;
 };
 
@@ -150,19 +177,10 @@ extern const char *const sql_aggregate_members[]; /* that a call may have, for s
 /* a op b for = <> < <= > >=, operands converted. */
 struct expr_node *sql_compare(struct sql *sql, enum expr_order order, struct expr_node *left,
                               struct expr_node *right, int place);
-/* Row-level column by index; behind the input's columns: window_start, window_end. */
-struct expr_node *sql_column(struct sql *sql, const struct sql_scope *scope, uint32_t index,
-                             int place);
-const char *sql_column_name(const struct sql_scope *scope, uint32_t index);
-uint32_t sql_column_count(const struct sql_scope *scope);
 struct expr_node *sql_null(struct sql *sql, enum kappa_type type, int place);
 struct expr_node *sql_text_constant(struct sql *sql, struct kappa_text text, int place);
 
 /* ---- sql_table.c, sql_option.c */
-
-int sql_table(struct sql *sql, const json_t *body);
-/* The name of a table to make, free and well-formed. */
-const char *sql_new_name(struct sql *sql, const json_t *range);
 
 /* One option of WITH (...) as read; value NULL: not given. */
 struct sql_option {
@@ -171,27 +189,70 @@ struct sql_option {
     int place;
 };
 
+int sql_table(struct sql *sql, const json_t *body);
+/* Reads the column definitions into the plan's memory. */
+struct plan_column *sql_columns(struct sql *sql, const json_t *list, const char *table,
+                                uint32_t *count);
+/* Is this a name for a topic? NULL: no, and an error. */
+const char *sql_topic_name(struct sql *sql, const struct sql_option *option, const char *table);
+/* The name of something to make, free and well-formed. */
+const char *sql_new_name(struct sql *sql, const json_t *range);
+
 /* Reads WITH (...) into the options of this list, by name. */
 int sql_options(struct sql *sql, const json_t *list, struct sql_option *options, uint32_t count);
 int sql_option_duration(struct sql *sql, const struct sql_option *option, int64_t *us);
 
-/* ---- sql_view.c, sql_from.c, sql_group.c */
+/* ---- sql_scope.c */
 
-/* One SELECT while it is compiled. */
+/* Finds a column by name; qualifier may be NULL. NULL and an error when there is none, or several. */
+struct expr_node *sql_field_find(struct sql *sql, const struct sql_scope *scope,
+                                 const char *qualifier, const char *name, int place);
+/* The expression of a field as referred to at this place, for messages. */
+struct expr_node *sql_field_at(struct sql *sql, const struct sql_scope *scope,
+                               struct expr_node *node, int place);
+bool sql_field_exists(const struct sql_scope *scope, const char *name);
+/* The name of a row-level expression in the scope; NULL if none of its columns is just this. */
+const char *sql_field_name(const struct sql_scope *scope, const struct expr_node *node,
+                           const char **alias);
+/* A row-level input of the select: a column of its table, or behind them window_start, window_end,
+ * and what operators write. */
+struct expr_node *sql_input(struct sql *sql, const struct sql_select *select, uint32_t index,
+                            int place);
+/* The columns of the select's input. */
+struct sql_relation sql_relation_of_input(struct sql *sql, const struct sql_select *select,
+                                          const char *alias, int place);
+
+/* ---- sql_select.c, sql_view.c, sql_from.c, sql_group.c */
+
 struct sql_target {
     const char *name;
     int place;
     struct expr_node *node; /* typed; after sql_group_check over keys and aggregates */
 };
 
+struct sql_phase {
+    struct expr_node *where; /* or NULL */
+    struct plan_operator *op;
+    struct expr_node **keys; /* of the operator; their registers are set in sql_plan.c */
+};
+
+#define SQL_PHASES_MAX    8
+#define SQL_OPERATORS_MAX LIMIT_COLUMNS /* registers that operators write, in one view */
+
+/* One pipeline while it is compiled: the query and the subqueries in its FROM, which all work on rows
+ * of the same input. */
 struct sql_select {
-    uint32_t input;
-    int64_t window_us; /* 0 without tumble */
+    uint32_t input;    /* PLAN_NONE until FROM has found it */
+    int64_t window_us; /* 0 without windows */
     int64_t window_offset_us;
-    struct sql_scope scope;
+    struct sql_phase phases[SQL_PHASES_MAX];
+    uint32_t phase_count;
+    struct expr_node *where; /* behind the last phase; or NULL */
+    enum kappa_type operator_types[SQL_OPERATORS_MAX];
+    uint32_t operator_count;    /* registers written by operators */
+    struct sql_scope scope;     /* of the outermost query */
     struct sql_target *targets; /* LIMIT_COLUMNS */
     uint32_t target_count;
-    struct expr_node *where;  /* or NULL */
     struct expr_node *having; /* or NULL; after sql_group_check over keys and aggregates */
     struct expr_node **keys;  /* GROUP BY, without repetitions */
     uint32_t key_count;
@@ -201,8 +262,15 @@ struct sql_select {
 };
 
 int sql_view(struct sql *sql, const json_t *body);
-/* FROM: input, window and scope. */
-int sql_from(struct sql *sql, struct sql_select *select, const json_t *list);
+/* Binds a whole SELECT. literals: bare literals stay of type NULL in the targets, for who knows their
+ * type; else they are texts. */
+struct sql_select *sql_select_bind(struct sql *sql, const json_t *query, bool literals);
+/* A SELECT in FROM: its rows go on in the same pipeline, its columns become a relation. */
+int sql_subquery(struct sql *sql, struct sql_select *select, const json_t *query, const char *alias,
+                 struct sql_relation *out);
+/* FROM: fills the scope's relations, and the input and window of the select. */
+int sql_from(struct sql *sql, struct sql_select *select, const json_t *list,
+             struct sql_scope *scope);
 /* PostgreSQL's name of a column without AS. */
 const char *sql_figure_name(const json_t *node);
 /* Resolves GROUP BY; needs the targets. */
@@ -210,11 +278,33 @@ int sql_group_bind(struct sql *sql, struct sql_select *select, const json_t *lis
 /* Rewrites targets and HAVING over keys and aggregates: inputs are then the keys in order, then the
  * aggregates. Refuses columns that are neither. */
 int sql_group_check(struct sql *sql, struct sql_select *select);
-enum plan_key_role sql_key_role(const struct sql_select *select, const struct expr_node *key);
+enum plan_key_role sql_key_role(const struct sql *sql, const struct sql_select *select,
+                                const struct expr_node *key);
+
+/* ---- sql_named.c: CREATE VIEW. Over a table to read, it is a name for a subquery; over tables that
+ * the definition makes, it is computed when it is read. */
+
+struct sql_named {
+    const char *name;
+    const json_t *query; /* SelectStmt; NULL: a read-time view */
+};
+
+int sql_named_view(struct sql *sql, const json_t *body);
+const struct sql_named *sql_named_find(const struct sql *sql, const char *name);
+
+/* ---- sql_topic.c */
+
+/* Is this CREATE TABLE the target of an INSERT INTO of the definition? */
+bool sql_is_topic(const struct sql *sql, const char *name);
+int sql_topic(struct sql *sql, const json_t *body);
+int sql_insert(struct sql *sql, const json_t *body);
 
 /* ---- sql_plan.c: the finished statement into the plan */
 
 int sql_plan_view(struct sql *sql, const struct sql_select *select, const char *name,
                   int64_t retain_us);
+/* INSERT INTO: targets[k] becomes column columns[k] of the topic. */
+int sql_plan_topic(struct sql *sql, const struct sql_select *select, uint32_t topic,
+                   const uint32_t *columns);
 
 #endif

@@ -22,51 +22,6 @@ struct expr_node *sql_text_constant(struct sql *sql, struct kappa_text text, int
 
 /* ---- Columns. */
 
-uint32_t sql_column_count(const struct sql_scope *scope)
-{
-    return scope->input->column_count + (scope->windowed ? 2 : 0);
-}
-
-const char *sql_column_name(const struct sql_scope *scope, uint32_t index)
-{
-    uint32_t own = scope->input->column_count;
-    if (index < own) {
-        return scope->input->columns[index].name;
-    }
-    return index == own ? "window_start" : "window_end";
-}
-
-struct expr_node *sql_column(struct sql *sql, const struct sql_scope *scope, uint32_t index,
-                             int place)
-{
-    uint32_t own = scope->input->column_count;
-    enum kappa_type type = index < own ? scope->input->columns[index].type : KAPPA_TYPE_TIMESTAMPTZ;
-    struct expr_node *node = expr_node_new(&sql->pool, EXPR_NODE_INPUT, type, place);
-    node->index = index;
-    return expr_pool_assign(&sql->pool, node);
-}
-
-static struct expr_node *column_missing(struct sql *sql, const struct sql_scope *scope,
-                                        const char *qualifier, const char *name, int place)
-{
-    if (qualifier == NULL) {
-        (void)sql_error(sql, place, "column \"%s\" does not exist", name);
-    } else {
-        (void)sql_error(sql, place, "column %s.%s does not exist", qualifier, name);
-    }
-    if (!scope->windowed && strncmp(name, "window_", 7) == 0) {
-        err_hint(sql->err, "it comes from FROM tumble(%s, event_time_column, interval '5 minutes')",
-                 scope->input->name);
-        return NULL;
-    }
-    struct sql_guess guess = sql_guess_new(name);
-    for (uint32_t i = 0; i < sql_column_count(scope); i++) {
-        sql_guess_offer(&guess, sql_column_name(scope, i));
-    }
-    sql_guess_hint(sql, &guess, NULL);
-    return NULL;
-}
-
 static struct expr_node *bind_column(struct sql *sql, const struct sql_scope *scope,
                                      const json_t *body)
 {
@@ -81,17 +36,7 @@ static struct expr_node *bind_column(struct sql *sql, const struct sql_scope *sc
     if (name == NULL) {
         return sql_error_null(sql, place, "* stands for columns only in the list behind SELECT");
     }
-    if (qualifier != NULL && strcmp(qualifier, scope->alias) != 0) {
-        (void)sql_error(sql, place, "missing FROM-clause entry for table \"%s\"", qualifier);
-        err_hint(sql->err, "columns here are qualified with \"%s\"", scope->alias);
-        return NULL;
-    }
-    for (uint32_t i = 0; i < sql_column_count(scope); i++) {
-        if (strcmp(sql_column_name(scope, i), name) == 0) {
-            return sql_column(sql, scope, i, place);
-        }
-    }
-    return column_missing(sql, scope, qualifier, name, place);
+    return sql_field_find(sql, scope, qualifier, name, place);
 }
 
 /* ---- Literals. */

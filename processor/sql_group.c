@@ -8,26 +8,17 @@
 
 #include <string.h>
 
-enum plan_key_role sql_key_role(const struct sql_select *select, const struct expr_node *key)
+enum plan_key_role sql_key_role(const struct sql *sql, const struct sql_select *select,
+                                const struct expr_node *key)
 {
-    uint32_t own = select->scope.input->column_count;
-    if (!select->scope.windowed || key->kind != EXPR_NODE_INPUT || key->index < own) {
+    uint32_t own = sql->inputs[select->input].column_count;
+    if (key->kind != EXPR_NODE_INPUT || key->index < own || key->index > own + 1) {
         return PLAN_KEY_COLUMN;
     }
     return key->index == own ? PLAN_KEY_WINDOW_START : PLAN_KEY_WINDOW_END;
 }
 
 /* ---- Resolving. */
-
-static bool names_column(const struct sql_scope *scope, const char *name)
-{
-    for (uint32_t i = 0; i < sql_column_count(scope); i++) {
-        if (strcmp(sql_column_name(scope, i), name) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
 
 /* GROUP BY 2, or an output's name that is no column: the target it means; NULL if it is neither. */
 static int item_target(struct sql *sql, const struct sql_select *select, const json_t *item,
@@ -50,7 +41,7 @@ static int item_target(struct sql *sql, const struct sql_select *select, const j
     }
     const json_t *fields = json_object_get(sql_body(item, "ColumnRef"), "fields");
     const char *name = json_array_size(fields) == 1 ? sql_name(fields, 0) : NULL;
-    if (name == NULL || names_column(&select->scope, name)) {
+    if (name == NULL || sql_field_exists(&select->scope, name)) {
         return 0;
     }
     for (uint32_t i = 0; i < select->target_count; i++) {
@@ -134,15 +125,21 @@ static struct expr_node *input_node(struct sql *sql, uint32_t index, const struc
 
 static struct expr_node *column_ungrouped(struct rewrite *rewrite, const struct expr_node *node)
 {
-    const struct sql_scope *scope = &rewrite->select->scope;
-    const char *name = sql_column_name(scope, node->index);
+    struct sql *sql = rewrite->sql;
+    const struct sql_select *select = rewrite->select;
+    const struct plan_input *input = &sql->inputs[select->input];
+    const char *alias = input->name;
+    const char *name = sql_field_name(&select->scope, node, &alias);
+    if (name == NULL) {
+        name = node->index < input->column_count ? input->columns[node->index].name : "?column?";
+    }
     (void)sql_error(
-        rewrite->sql, node->place,
+        sql, node->place,
         "column \"%s.%s\" must appear in the GROUP BY clause or be used in an aggregate "
         "function",
-        scope->alias, name);
-    if (strncmp(name, "window_", 7) == 0 && node->index >= scope->input->column_count) {
-        err_hint(rewrite->sql->err, "add %s to GROUP BY", name);
+        alias, name);
+    if (sql_key_role(sql, select, node) != PLAN_KEY_COLUMN) {
+        err_hint(sql->err, "add %s to GROUP BY", name);
     }
     return NULL;
 }

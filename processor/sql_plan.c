@@ -3,14 +3,17 @@
 
 #include <string.h>
 
-/* Row-level inputs: the columns, then window_start and window_end behind tumble. */
+/* Row-level inputs: the columns, window_start, window_end, what operators write. */
 static enum kappa_type *row_types(struct sql *sql, const struct sql_select *select, uint32_t *count)
 {
-    const struct plan_input *input = select->scope.input;
-    *count = sql_column_count(&select->scope);
-    enum kappa_type *types = arena_calloc(&sql->temp, sizeof *types * (*count + 1));
+    const struct plan_input *input = &sql->inputs[select->input];
+    uint32_t own = input->column_count;
+    *count = own + 2 + select->operator_count;
+    enum kappa_type *types = arena_calloc(&sql->temp, sizeof *types * *count);
     for (uint32_t i = 0; i < *count; i++) {
-        types[i] = i < input->column_count ? input->columns[i].type : KAPPA_TYPE_TIMESTAMPTZ;
+        types[i] = i < own       ? input->columns[i].type
+                   : i < own + 2 ? KAPPA_TYPE_TIMESTAMPTZ
+                                 : select->operator_types[i - own - 2];
     }
     return types;
 }
@@ -30,10 +33,9 @@ static const char *key_name(struct sql *sql, const struct sql_select *select, ui
             return arena_strdup(&sql->plan->memory, select->targets[i].name);
         }
     }
-    if (key->kind == EXPR_NODE_INPUT) {
-        return arena_strdup(&sql->plan->memory, sql_column_name(&select->scope, key->index));
-    }
-    return "?column?";
+    const char *alias = NULL;
+    const char *name = sql_field_name(&select->scope, key, &alias);
+    return name == NULL ? "?column?" : arena_strdup(&sql->plan->memory, name);
 }
 
 static void keys_add(struct sql *sql, const struct sql_select *select, struct expr_builder *builder,
@@ -42,7 +44,7 @@ static void keys_add(struct sql *sql, const struct sql_select *select, struct ex
     struct plan_key *keys =
         arena_calloc(&sql->plan->memory, sizeof *keys * ((size_t)select->key_count + 1));
     for (uint32_t k = 0; k < select->key_count; k++) {
-        keys[k].role = sql_key_role(select, select->keys[k]);
+        keys[k].role = sql_key_role(sql, select, select->keys[k]);
         keys[k].name = key_name(sql, select, k);
         keys[k].type = select->keys[k]->type;
         keys[k].reg = PLAN_NONE;
@@ -89,12 +91,44 @@ static void append_add(struct sql *sql, const struct sql_select *select,
     view->append_count = select->target_count;
 }
 
+/* Conditions and operators in their order; their steps come before all others. */
+static void phases_add(struct sql *sql, const struct sql_select *select,
+                       struct expr_builder *builder, struct plan_view *view)
+{
+    struct plan_phase *phases =
+        arena_calloc(&sql->plan->memory, sizeof *phases * ((size_t)select->phase_count + 1));
+    for (uint32_t i = 0; i < select->phase_count; i++) {
+        const struct sql_phase *from = &select->phases[i];
+        phases[i].where = add_or_none(builder, from->where);
+        phases[i].op = from->op;
+        uint32_t *keys =
+            arena_calloc(&sql->plan->memory, sizeof *keys * ((size_t)from->op->key_count + 1));
+        for (uint32_t k = 0; k < from->op->key_count; k++) {
+            keys[k] = expr_builder_add(builder, from->keys[k]);
+        }
+        from->op->keys = keys;
+        phases[i].step_end = builder->step_count;
+    }
+    view->phases = phases;
+    view->phase_count = select->phase_count;
+}
+
+/* The steps of a program stand behind its constants, which come from everywhere. */
+static void phases_finish(const struct expr_builder *builder, struct plan_view *view)
+{
+    struct plan_phase *phases = (struct plan_phase *)(uintptr_t)view->phases;
+    for (uint32_t i = 0; i < view->phase_count; i++) {
+        phases[i].step_end = expr_builder_place(builder, phases[i].step_end);
+    }
+}
+
 static void row_program(struct sql *sql, const struct sql_select *select, struct plan_view *view)
 {
     uint32_t count = 0;
     const enum kappa_type *types = row_types(sql, select, &count);
     struct expr_builder builder;
     expr_builder_open(&builder, &sql->pool, &sql->plan->memory, types, count);
+    phases_add(sql, select, &builder, view);
     view->where = add_or_none(&builder, select->where);
     if (select->grouped) {
         keys_add(sql, select, &builder, view);
@@ -102,8 +136,9 @@ static void row_program(struct sql *sql, const struct sql_select *select, struct
     } else {
         append_add(sql, select, &builder, view);
     }
+    phases_finish(&builder, view);
     expr_builder_close(&builder, &view->row);
-    for (uint32_t c = 0; c < select->scope.input->column_count; c++) {
+    for (uint32_t c = 0; c < sql->inputs[select->input].column_count; c++) {
         struct plan_column *column = &sql->columns[select->input][c];
         column->used = column->used || builder.input_used[c];
     }
@@ -135,6 +170,18 @@ static void final_program(struct sql *sql, const struct sql_select *select, stru
     view->output_count = select->target_count;
 }
 
+static int registers_check(struct sql *sql, const struct plan_view *view)
+{
+    uint32_t registers = view->row.register_count > view->final.register_count
+                             ? view->row.register_count
+                             : view->final.register_count;
+    if (registers > SQL_REGISTERS_MAX) {
+        return sql_error(sql, -1, "view \"%s\" computes %u values a record; the limit is %d",
+                         view->shape.name, registers, SQL_REGISTERS_MAX);
+    }
+    return 0;
+}
+
 int sql_plan_view(struct sql *sql, const struct sql_select *select, const char *name,
                   int64_t retain_us)
 {
@@ -149,12 +196,32 @@ int sql_plan_view(struct sql *sql, const struct sql_select *select, const char *
     view->retain_us = retain_us;
     row_program(sql, select, view);
     final_program(sql, select, view);
-    uint32_t registers = view->row.register_count > view->final.register_count
-                             ? view->row.register_count
-                             : view->final.register_count;
-    if (registers > SQL_REGISTERS_MAX) {
-        return sql_error(sql, -1, "view \"%s\" computes %u values a record; the limit is %d", name,
-                         registers, SQL_REGISTERS_MAX);
+    return registers_check(sql, view);
+}
+
+int sql_plan_topic(struct sql *sql, const struct sql_select *select, uint32_t topic,
+                   const uint32_t *columns)
+{
+    ASSERT_CMP(sql->topic_view_count, <, LIMIT_VIEWS);
+    ASSERT(!select->grouped);
+    struct plan_view *view = &sql->topic_views[sql->topic_view_count++];
+    memset(view, 0, sizeof *view);
+    view->shape.name = sql->topics[topic].name;
+    view->kind = PLAN_TOPIC;
+    view->topic = topic;
+    view->input = select->input;
+    view->window_us = select->window_us;
+    view->window_offset_us = select->window_offset_us;
+    view->retain_us = INT64_MAX;
+    view->having = PLAN_NONE;
+    row_program(sql, select, view);
+    uint32_t count = sql->topics[topic].column_count;
+    uint32_t *regs = arena_alloc(&sql->plan->memory, sizeof *regs * count);
+    memset(regs, 0xFF, sizeof *regs * count);
+    for (uint32_t k = 0; k < select->target_count; k++) {
+        regs[columns[k]] = view->append_regs[k];
     }
-    return 0;
+    view->append_regs = regs;
+    view->append_count = count;
+    return registers_check(sql, view);
 }

@@ -17,6 +17,21 @@ static bool is_plain_name(const char *name)
     return name[0] != '\0' && name[0] != '.' && strlen(name) <= LIMIT_NAME_LEN;
 }
 
+static bool name_taken(const struct sql *sql, const char *name)
+{
+    bool taken = sql_named_find(sql, name) != NULL;
+    for (uint32_t i = 0; i < sql->plan->input_count; i++) {
+        taken = taken || strcmp(sql->inputs[i].name, name) == 0;
+    }
+    for (uint32_t i = 0; i < sql->plan->view_count; i++) {
+        taken = taken || strcmp(sql->views[i].shape.name, name) == 0;
+    }
+    for (uint32_t i = 0; i < sql->plan->topic_count; i++) {
+        taken = taken || strcmp(sql->topics[i].name, name) == 0;
+    }
+    return taken;
+}
+
 const char *sql_new_name(struct sql *sql, const json_t *range)
 {
     static const char *const allowed[] = {"relname", "inh", "relpersistence", NULL};
@@ -34,15 +49,8 @@ const char *sql_new_name(struct sql *sql, const json_t *range)
                               "\".\", at most %d",
                               name, LIMIT_NAME_LEN);
     }
-    for (uint32_t i = 0; i < sql->plan->input_count; i++) {
-        if (strcmp(sql->inputs[i].name, name) == 0) {
-            return sql_error_null(sql, place, "relation \"%s\" already exists", name);
-        }
-    }
-    for (uint32_t i = 0; i < sql->plan->view_count; i++) {
-        if (strcmp(sql->views[i].shape.name, name) == 0) {
-            return sql_error_null(sql, place, "relation \"%s\" already exists", name);
-        }
+    if (name_taken(sql, name)) {
+        return sql_error_null(sql, place, "relation \"%s\" already exists", name);
     }
     return arena_strdup(&sql->plan->memory, name);
 }
@@ -87,27 +95,33 @@ static int column_read(struct sql *sql, const json_t *element, struct plan_colum
     return 0;
 }
 
+struct plan_column *sql_columns(struct sql *sql, const json_t *list, const char *table,
+                                uint32_t *count)
+{
+    size_t size = json_array_size(list);
+    if (size == 0) {
+        return sql_error_null(sql, -1, "table \"%s\" has no columns", table);
+    }
+    if (size > LIMIT_COLUMNS) {
+        return sql_error_null(sql, sql_place(json_array_get(list, LIMIT_COLUMNS)),
+                              "more than %d columns", LIMIT_COLUMNS);
+    }
+    struct plan_column *columns = arena_calloc(&sql->plan->memory, sizeof *columns * size);
+    for (uint32_t i = 0; i < size; i++) {
+        if (column_read(sql, json_array_get(list, i), columns, i) != 0) {
+            return NULL;
+        }
+    }
+    *count = (uint32_t)size;
+    return columns;
+}
+
 static int columns_read(struct sql *sql, const json_t *list, uint32_t index)
 {
     struct plan_input *input = &sql->inputs[index];
-    size_t count = json_array_size(list);
-    if (count == 0) {
-        return sql_error(sql, -1, "table \"%s\" has no columns", input->name);
-    }
-    if (count > LIMIT_COLUMNS) {
-        return sql_error(sql, sql_place(json_array_get(list, LIMIT_COLUMNS)),
-                         "more than %d columns", LIMIT_COLUMNS);
-    }
-    struct plan_column *columns = arena_calloc(&sql->plan->memory, sizeof *columns * count);
-    for (uint32_t i = 0; i < count; i++) {
-        if (column_read(sql, json_array_get(list, i), columns, i) != 0) {
-            return -KE_SQL;
-        }
-    }
-    sql->columns[index] = columns;
-    input->columns = columns;
-    input->column_count = (uint32_t)count;
-    return 0;
+    sql->columns[index] = sql_columns(sql, list, input->name, &input->column_count);
+    input->columns = sql->columns[index];
+    return input->columns == NULL ? -KE_SQL : 0;
 }
 
 /* ---- Options. */
@@ -121,17 +135,25 @@ enum {
     OPTION_COUNT
 };
 
+const char *sql_topic_name(struct sql *sql, const struct sql_option *option, const char *table)
+{
+    if (option->value == NULL) {
+        return table;
+    }
+    if (!is_plain_name(option->value)) {
+        return sql_error_null(sql, option->place,
+                              "\"%.60s\" is no name for a topic: letters, digits, \"_\", \"-\" and "
+                              "\".\", at most %d",
+                              option->value, LIMIT_NAME_LEN);
+    }
+    return arena_strdup(&sql->plan->memory, option->value);
+}
+
 static int topic_set(struct sql *sql, struct plan_input *input, const struct sql_option *option)
 {
-    input->topic = input->name;
-    if (option->value != NULL) {
-        if (!is_plain_name(option->value)) {
-            return sql_error(sql, option->place,
-                             "\"%.60s\" is no name for a topic: letters, digits, \"_\", \"-\" and "
-                             "\".\", at most %d",
-                             option->value, LIMIT_NAME_LEN);
-        }
-        input->topic = arena_strdup(&sql->plan->memory, option->value);
+    input->topic = sql_topic_name(sql, option, input->name);
+    if (input->topic == NULL) {
+        return -KE_SQL;
     }
     for (uint32_t i = 0; i < sql->plan->input_count; i++) {
         if (strcmp(sql->inputs[i].topic, input->topic) == 0) {

@@ -13,13 +13,13 @@
 static int open_store(struct shard *shard, const struct shard_options *options, struct err *err)
 {
     struct kappa_table_shape shapes[LIMIT_VIEWS];
-    ASSERT_CMP(options->plan->view_count, <=, LIMIT_VIEWS);
-    for (uint32_t i = 0; i < options->plan->view_count; i++) {
-        shapes[i] = options->plan->views[i].shape;
+    ASSERT_CMP(options->plan->table_count, <=, LIMIT_VIEWS);
+    for (uint32_t i = 0; i < options->plan->table_count; i++) {
+        shapes[i] = options->plan->tables[i].shape;
     }
     struct store_options store = {.dir = options->dir,
                                   .tables = shapes,
-                                  .table_count = options->plan->view_count,
+                                  .table_count = options->plan->table_count,
                                   .building = options->building,
                                   .fail_point = options->fail_point,
                                   .fail_ctx = options->fail_ctx};

@@ -164,7 +164,7 @@ static json_t *source_digests(struct worker *w, struct digest *tables, struct di
         struct worker_shard *shard = &w->shards[s % w->open.shards];
         pthread_mutex_lock(&shard->lock);
         const struct store_source *kept = &shard->report.kept[s / w->open.shards];
-        struct digest sum = store_digest_sum(kept, w->plan->view_count);
+        struct digest sum = store_digest_sum(kept, w->plan->table_count);
         for (uint32_t t = 0; t < w->plan->view_count; t++) {
             digest_add(&tables[t], kept->digests[t]);
         }

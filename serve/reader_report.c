@@ -25,7 +25,7 @@ static json_t *version_digest(const struct reader_version *version, struct view_
         for (uint32_t i = 0; i < plan->view_count; i++) {
             digest_add(&tables[i], found.digests[i]);
         }
-        struct digest sum = store_digest_sum(&found, plan->view_count);
+        struct digest sum = store_digest_sum(&found, plan->table_count);
         digest_add(&all, sum);
         json_t *item = json_pack("{s:s, s:I, s:I, s:o}", "topic", of->topic, "partition",
                                  (json_int_t)of->partition, "next",
@@ -91,7 +91,7 @@ static bool dead_add(void *ctx, const struct view_dead *dead)
     json_t *item =
         json_pack("{s:s, s:I, s:I, s:s?, s:o, s:o}", "topic", of->topic, "partition",
                   (json_int_t)of->partition, "offset", (json_int_t)dead->offset, "table",
-                  dead->view < plan->view_count ? plan->views[dead->view].shape.name : NULL,
+                  dead->view < plan->pipeline_count ? plan->views[dead->view].shape.name : NULL,
                   "reason", json_text_lossy(dead->reason, dead->reason_len), "value", value);
     ASSERT(item != NULL);
     if (encoded) {

@@ -188,13 +188,13 @@ static int files_open(struct reader *reader, struct reader_version *version, str
         return broken_object(version, err);
     }
     struct kappa_table_shape shapes[LIMIT_VIEWS];
-    ASSERT_CMP(version->plan->view_count, <=, LIMIT_VIEWS);
-    for (uint32_t i = 0; i < version->plan->view_count; i++) {
-        shapes[i] = version->plan->views[i].shape;
+    ASSERT_CMP(version->plan->table_count, <=, LIMIT_VIEWS);
+    for (uint32_t i = 0; i < version->plan->table_count; i++) {
+        shapes[i] = version->plan->tables[i].shape;
     }
     char *dir = version_dir(reader, version->processor, version->number);
     int rc =
-        view_open(dir, (uint32_t)shards, shapes, version->plan->view_count, &version->view, err);
+        view_open(dir, (uint32_t)shards, shapes, version->plan->table_count, &version->view, err);
     free(dir);
     struct stat st;
     if (rc == 0 && data_stat(reader, version->processor, version->number, &st)) {

@@ -136,8 +136,8 @@ struct kappa_change_sink {
     /* Removes a row, if it is stored. Window tables need `history` for it: the newest-window index of
      * the others knows no older window that would be the newest then. */
     int (*del)(void *ctx, uint32_t table, const uint8_t *key, size_t key_len, struct err *err);
-    /* Keeps a message for a topic. output: index of the topic in the definition; (source, offset,
-     * seq) names it, ascending within an output and source. message: see include/kappa/message.h. */
+    /* Keeps a message for a topic. output: index of the topic in the definition; (output, source,
+     * offset, seq) names it. message: see include/kappa/message.h. */
     int (*out)(void *ctx, uint32_t output, uint32_t source, int64_t offset, uint32_t seq,
                const uint8_t *message, size_t len, struct err *err);
     /* Keeps a record that could not be processed. view: index of the table, or UINT32_MAX for all.

@@ -57,7 +57,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct err err = {0};
     int rc = plan_compile("fuzz.sql", (const char *)data, size, &plan, &err);
     if (rc == 0) {
-        for (uint32_t v = 0; v < plan->view_count; v++) {
+        for (uint32_t v = 0; v < plan->pipeline_count; v++) {
             run_program(&plan->views[v].row);
             run_program(&plan->views[v].final);
         }

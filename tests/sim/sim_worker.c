@@ -212,7 +212,7 @@ static void say_at_cut(struct sim_worker *worker, uint64_t id)
         struct store_source kept;
         shard_source_digests(worker->shards[s % worker->open.shards], s / worker->open.shards,
                              &kept);
-        struct digest sum = store_digest_sum(&kept, worker->plan->view_count);
+        struct digest sum = store_digest_sum(&kept, worker->plan->table_count);
         digest_add(&total, sum);
         for (uint32_t t = 0; t < worker->plan->view_count; t++) {
             digest_add(&tables[t], kept.digests[t]);

@@ -34,10 +34,10 @@ enum hand_view { V_USER, V_NUMBER, V_KEPT, V_WINDOWS, V_COUNT };
 #define HAND_WATERMARK_US INT64_C(3000000)
 
 static const struct plan_column hand_columns[H_COLUMNS] = {
-    {"usr", KAPPA_TYPE_TEXT, true},     {"n", KAPPA_TYPE_BIGINT, true},
-    {"i", KAPPA_TYPE_INTEGER, true},    {"amount", KAPPA_TYPE_DOUBLE, true},
-    {"p", KAPPA_TYPE_TEXT, true},       {"ok", KAPPA_TYPE_BOOLEAN, true},
-    {"keep", KAPPA_TYPE_BOOLEAN, true}, {"at", KAPPA_TYPE_TIMESTAMPTZ, true},
+    {"usr", KAPPA_TYPE_TEXT, true, false},     {"n", KAPPA_TYPE_BIGINT, true, false},
+    {"i", KAPPA_TYPE_INTEGER, true, false},    {"amount", KAPPA_TYPE_DOUBLE, true, false},
+    {"p", KAPPA_TYPE_TEXT, true, false},       {"ok", KAPPA_TYPE_BOOLEAN, true, false},
+    {"keep", KAPPA_TYPE_BOOLEAN, true, false}, {"at", KAPPA_TYPE_TIMESTAMPTZ, true, false},
 };
 
 static const struct plan_input hand_input = {
@@ -116,7 +116,7 @@ struct hand_plan {
 static inline void hand_programs(struct hand_plan *hand, uint32_t v)
 {
     struct plan_view *view = &hand->views[v];
-    uint32_t columns = H_COLUMNS + (view->window_us > 0 ? 2 : 0);
+    uint32_t columns = H_COLUMNS + 2;
     view->row = (struct expr_program){
         .input_count = columns, .register_count = columns, .types = hand->row_types};
     uint32_t n = 0;
@@ -191,6 +191,7 @@ static inline void hand_plan_init(struct hand_plan *hand)
     hand->plan.input_count = 1;
     hand->plan.views = hand->views;
     hand->plan.view_count = V_COUNT;
+    hand->plan.pipeline_count = V_COUNT;
 }
 
 #endif

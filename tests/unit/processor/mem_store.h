@@ -161,7 +161,8 @@ static inline int mem_dead(void *ctx, uint32_t source, int64_t offset, uint32_t 
 
 static inline struct kappa_change_sink mem_sink(struct mem_store *store)
 {
-    return (struct kappa_change_sink){store, mem_put, mem_expire, mem_del, mem_dead};
+    return (struct kappa_change_sink){
+        .ctx = store, .put = mem_put, .expire = mem_expire, .del = mem_del, .dead = mem_dead};
 }
 
 static inline void mem_abort(struct mem_store *store)

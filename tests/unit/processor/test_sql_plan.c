@@ -301,13 +301,61 @@ static void test_shared_trees_stay_small(void **state)
     free(expr);
 }
 
+/* Subqueries and views over a table to read are names for expressions; views over made tables are kept
+ * as text; INSERT INTO makes a pipeline without a table. */
+static void test_named_parts(void **state)
+{
+    (void)state;
+    struct plan *plan = compile(
+        "CREATE TABLE t (a int, b text, at timestamptz) WITH (event_time='at');"
+        "CREATE VIEW even AS SELECT a, b AS name, at, a * 2 AS twice FROM t WHERE a % 2 = 0;"
+        "CREATE TABLE o (k text, n bigint, unset int) WITH (topic='out', key='k', headers='n');"
+        "INSERT INTO o (n, k) SELECT twice, name FROM even WHERE twice > 10;"
+        "CREATE MATERIALIZED VIEW m AS SELECT name, sum(twice) AS total, window_end"
+        "  FROM (SELECT * FROM tumble(even, at, interval '1 minute') WHERE name <> 'x') s"
+        "  GROUP BY name, window_end;"
+        "CREATE VIEW top AS /* as it is */ SELECT name, total FROM m ORDER BY total DESC ;");
+    assert_int_equal(plan->view_count, 1);
+    assert_int_equal(plan->pipeline_count, 2);
+    assert_int_equal(plan->table_count, 1);
+    assert_string_equal(plan->tables[0].shape.name, "m");
+    const struct plan_view *group = &plan->views[0];
+    assert_int_equal(group->window_us, 60000000);
+    assert_true(group->shape.windowed);
+    assert_int_equal(group->key_count, 2);
+    assert_string_equal(group->keys[0].name, "name");
+    assert_int_equal(group->keys[0].reg, 1);
+    assert_int_equal(group->keys[1].role, PLAN_KEY_WINDOW_END);
+    assert_int_not_equal(group->where, PLAN_NONE);
+    const struct plan_view *topic = &plan->views[1];
+    assert_int_equal(topic->kind, PLAN_TOPIC);
+    assert_int_equal(plan->topic_count, 1);
+    assert_string_equal(plan->topics[0].topic, "out");
+    assert_int_equal(plan->topics[0].key, 0);
+    assert_int_equal(plan->topics[0].header_count, 1);
+    assert_int_equal(plan->topics[0].headers[0], 1);
+    assert_int_equal(topic->append_count, 3);
+    assert_int_equal(topic->append_regs[0], 1);
+    assert_int_equal(topic->append_regs[2], PLAN_NONE);
+    assert_int_equal(plan->read_view_count, 1);
+    assert_string_equal(plan->read_views[0].name, "top");
+    assert_string_equal(plan->read_views[0].query,
+                        "/* as it is */ SELECT name, total FROM m ORDER BY total DESC ");
+    plan_free(plan);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_scenario), cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_sharing),  cmocka_unit_test(test_group_by),
-        cmocka_unit_test(test_windows),  cmocka_unit_test(test_types_and_names),
-        cmocka_unit_test(test_hash),     cmocka_unit_test(test_shared_trees_stay_small),
+        cmocka_unit_test(test_named_parts),
+        cmocka_unit_test(test_scenario),
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_sharing),
+        cmocka_unit_test(test_group_by),
+        cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_types_and_names),
+        cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_shared_trees_stay_small),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

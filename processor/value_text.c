@@ -1,0 +1,101 @@
+/* Values as text and as JSON. Own header: value_text.h. */
+#include "processor/value_text.h"
+
+#include "base/timefmt.h"
+#include "processor/expr_step.h"
+
+#include <math.h>
+#include <string.h>
+
+static void double_text(struct buf *out, double d)
+{
+    char text[EXPR_DOUBLE_TEXT];
+    buf_append(out, text, expr_format_double(d, text));
+}
+
+static void time_text(struct buf *out, int64_t us)
+{
+    char text[TIME_TEXT_LEN];
+    time_format(us, text);
+    buf_append_text(out, text);
+}
+
+void value_text(struct buf *out, const struct kappa_value *value)
+{
+    ASSERT(!value->is_null);
+    switch (kappa_type_payload(value->type)) {
+    case KAPPA_PAYLOAD_BYTES:
+        buf_append(out, value->s.bytes, value->s.len);
+        return;
+    case KAPPA_PAYLOAD_DOUBLE:
+        double_text(out, value->d);
+        return;
+    case KAPPA_PAYLOAD_INT:
+        if (value->type == KAPPA_TYPE_BOOLEAN) {
+            buf_append_text(out, value->i != 0 ? "true" : "false");
+        } else if (value->type == KAPPA_TYPE_TIMESTAMPTZ) {
+            time_text(out, value->i);
+        } else {
+            buf_printf(out, "%lld", (long long)value->i);
+        }
+        return;
+    case KAPPA_PAYLOAD_NUMERIC:
+    case KAPPA_PAYLOAD_COUNT:
+        break;
+    }
+    ASSERT(!"a type that no column has");
+}
+
+/* Length of the part that needs no escape. */
+static size_t plain_length(const char *bytes, size_t len)
+{
+    size_t i = 0;
+    while (i < len && (unsigned char)bytes[i] >= 0x20 && bytes[i] != '"' && bytes[i] != '\\') {
+        i++;
+    }
+    return i;
+}
+
+void value_json_string(struct buf *out, const char *bytes, size_t len)
+{
+    buf_append_u8(out, '"');
+    for (size_t at = 0; at < len;) {
+        size_t plain = plain_length(bytes + at, len - at);
+        buf_append(out, bytes + at, plain);
+        at += plain;
+        if (at == len) {
+            break;
+        }
+        char c = bytes[at++];
+        if (c == '"' || c == '\\') {
+            buf_append_u8(out, '\\');
+            buf_append_u8(out, (uint8_t)c);
+        } else if (c == '\n') {
+            buf_append_text(out, "\\n");
+        } else {
+            buf_printf(out, "\\u%04x", (unsigned)(unsigned char)c);
+        }
+    }
+    buf_append_u8(out, '"');
+}
+
+void value_json(struct buf *out, const struct kappa_value *value)
+{
+    bool plain = value->is_null || value->type == KAPPA_TYPE_BOOLEAN ||
+                 value->type == KAPPA_TYPE_JSONB ||
+                 (value->type >= KAPPA_TYPE_SMALLINT && value->type <= KAPPA_TYPE_DOUBLE);
+    if (kappa_type_payload(value->type) == KAPPA_PAYLOAD_DOUBLE && !value->is_null) {
+        plain = isfinite(value->d);
+    }
+    if (value->is_null) {
+        buf_append_text(out, "null");
+    } else if (plain) {
+        value_text(out, value);
+    } else if (kappa_type_payload(value->type) == KAPPA_PAYLOAD_BYTES) {
+        value_json_string(out, value->s.bytes, value->s.len);
+    } else {
+        buf_append_u8(out, '"');
+        value_text(out, value);
+        buf_append_u8(out, '"');
+    }
+}

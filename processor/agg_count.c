@@ -1,4 +1,4 @@
-/* count(*) and count(x). Slot: int64. Bytes: varint. Own header: agg_operator.h. */
+/* count(*), count(x) and count_if(condition). Slot: int64. Bytes: varint. Own header: agg_operator.h. */
 #include "processor/agg_operator.h"
 
 static void update_rows(const struct agg_slot *slot, const struct agg_rows *rows,
@@ -19,6 +19,18 @@ static void update_values(const struct agg_slot *slot, const struct agg_rows *ro
     for (uint32_t i = 0; i < rows->count; i++) {
         int64_t *n = agg_at(slot, rows, i);
         *n += agg_takes(argument, filter, rows->rows[i]) ? 1 : 0;
+    }
+}
+
+static void update_if(const struct agg_slot *slot, const struct agg_rows *rows,
+                      const struct expr_vec *registers)
+{
+    const struct expr_vec *argument = agg_argument(slot, registers);
+    const struct expr_vec *filter = agg_filter(slot, registers);
+    for (uint32_t i = 0; i < rows->count; i++) {
+        uint32_t row = rows->rows[i];
+        int64_t *n = agg_at(slot, rows, i);
+        *n += agg_takes(argument, filter, row) && argument->i[row] != 0 ? 1 : 0;
     }
 }
 
@@ -60,3 +72,10 @@ const struct agg_operator agg_count = {.bytes = sizeof(int64_t),
                                        .decode = decode,
                                        .merge = merge,
                                        .result = result};
+
+const struct agg_operator agg_count_if = {.bytes = sizeof(int64_t),
+                                          .update = update_if,
+                                          .encode = encode,
+                                          .decode = decode,
+                                          .merge = merge,
+                                          .result = result};

@@ -1,18 +1,33 @@
-/* count(DISTINCT x), exact. Slot: a set of byte strings (agg_set.h); values other than text are
- * their 8 bytes, doubles as numbers see them. Own header: agg_operator.h.
+/* count(DISTINCT x), exact. Slot: a set of byte strings (agg_set.h); of values other than
+ * texts their bytes in memory, canonical. Own header: agg_operator.h.
  *
  * Bytes: varint n + 1, then n values in the order they first came (value_codec.h); 0: full. */
 #include "base/limits.h"
-#include "processor/agg_operator.h"
 #include "processor/agg_set.h"
-#include "processor/key_codec.h"
-#include "processor/value_codec.h"
+#include "processor/agg_value.h"
 
 #include <string.h>
 
 static struct agg_set *set_at(const void *at)
 {
     return *(struct agg_set *const *)at;
+}
+
+/* The bytes of a value in a set: equal values have equal ones. */
+static struct kappa_text set_bytes(const struct kappa_value *value)
+{
+    switch (kappa_type_payload(value->type)) {
+    case KAPPA_PAYLOAD_BYTES:
+        return value->s;
+    case KAPPA_PAYLOAD_NUMERIC:
+        return (struct kappa_text){(const char *)&value->n, sizeof value->n};
+    case KAPPA_PAYLOAD_DOUBLE:
+        return (struct kappa_text){(const char *)&value->d, sizeof value->d};
+    case KAPPA_PAYLOAD_INT:
+    case KAPPA_PAYLOAD_COUNT:
+        break;
+    }
+    return (struct kappa_text){(const char *)&value->i, sizeof value->i};
 }
 
 static void update(const struct agg_slot *slot, const struct agg_rows *rows,
@@ -22,7 +37,7 @@ static void update(const struct agg_slot *slot, const struct agg_rows *rows,
 
     const struct expr_vec *argument = agg_argument(slot, registers);
     const struct expr_vec *filter = agg_filter(slot, registers);
-    enum kappa_payload payload = kappa_type_payload(argument->type);
+    bool texts = kappa_type_payload(argument->type) == KAPPA_PAYLOAD_BYTES;
     for (uint32_t i = 0; i < rows->count; i++) {
         if (i + AHEAD < rows->count) {
             agg_set_prefetch(set_at(agg_at(slot, rows, i + AHEAD)));
@@ -31,16 +46,24 @@ static void update(const struct agg_slot *slot, const struct agg_rows *rows,
         if (!agg_takes(argument, filter, row)) {
             continue;
         }
-        struct agg_set **set = agg_at(slot, rows, i);
-        if (payload == KAPPA_PAYLOAD_BYTES) {
-            *set = agg_set_add(*set, rows->pool, argument->s[row].bytes, argument->s[row].len,
-                               LIMIT_DISTINCT_BYTES);
-        } else {
-            bool real = payload == KAPPA_PAYLOAD_DOUBLE;
-            double canonical = real ? key_double(argument->d[row]) : 0;
-            const void *bytes = real ? (const void *)&canonical : (const void *)&argument->i[row];
-            *set = agg_set_add(*set, rows->pool, bytes, sizeof(int64_t), LIMIT_DISTINCT_BYTES);
+        enum expr_state state = EXPR_OK;
+        struct kappa_value value = {0};
+        if (!texts) {
+            value = agg_value_canonical(expr_value(argument, row, &state));
         }
+        struct kappa_text bytes = texts ? argument->s[row] : set_bytes(&value);
+        struct agg_set **set = agg_at(slot, rows, i);
+        *set = agg_set_add(*set, rows->pool, bytes.bytes, bytes.len, LIMIT_DISTINCT_BYTES);
+    }
+}
+
+static void encode_numerics(const struct agg_set *set, struct buf *out)
+{
+    for (uint32_t i = 0; i < agg_set_count(set); i++) {
+        struct kappa_numeric n;
+        uint32_t len = 0;
+        memcpy(&n, agg_set_value(set, i, &len), sizeof n);
+        agg_put_numeric(out, n);
     }
 }
 
@@ -54,26 +77,24 @@ static void encode(const struct agg_slot *slot, const void *slot_at, struct buf 
     }
     uint32_t count = agg_set_count(set);
     buf_append_varint(out, (uint64_t)count + 1);
-    /* Sets are most of what a flush writes: the room is made once, and values are put by pointer.
-     * */
+    if (payload == KAPPA_PAYLOAD_NUMERIC) {
+        encode_numerics(set, out);
+        return;
+    }
+    /* Sets are most of what a flush writes: the room is made once, and values are put by pointer. */
     buf_reserve(out, agg_set_bytes(set) + (size_t)count * AGG_VARINT_BYTES);
     uint8_t *at = out->data + out->len;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t len = 0;
         const uint8_t *bytes = agg_set_value(set, i, &len);
-        if (payload == KAPPA_PAYLOAD_BYTES) {
-            at = agg_put_varint(at, len);
-            memcpy(at, bytes, len);
-            at += len;
-
-        } else if (payload == KAPPA_PAYLOAD_DOUBLE) {
-            memcpy(at, bytes, sizeof(double));
-            at += sizeof(double);
-        } else {
-
+        if (payload == KAPPA_PAYLOAD_INT) {
             int64_t value = 0;
             memcpy(&value, bytes, sizeof value);
             at = agg_put_varint(at, agg_zigzag(value));
+        } else {
+            at = payload == KAPPA_PAYLOAD_BYTES ? agg_put_varint(at, len) : at;
+            memcpy(at, bytes, len);
+            at += len;
         }
     }
     *at = 0;
@@ -93,13 +114,12 @@ static bool decode(const struct agg_slot *slot, void *at, struct pool *pool, str
     }
     for (uint64_t i = 0; i + 1 < wire; i++) {
         struct kappa_value value = {.type = slot->plan->argument_type};
-        if (!value_decode(in->bytes, in->len, &in->pos, &value)) {
+        if (!agg_take_value(in, &value)) {
             return false;
         }
-        bool text = kappa_type_payload(value.type) == KAPPA_PAYLOAD_BYTES;
-        const void *bytes = text ? (const void *)value.s.bytes : (const void *)&value.i;
-        *set = agg_set_add(*set, pool, bytes, text ? value.s.len : sizeof value.i,
-                           LIMIT_DISTINCT_BYTES);
+        value = agg_value_canonical(value);
+        struct kappa_text bytes = set_bytes(&value);
+        *set = agg_set_add(*set, pool, bytes.bytes, bytes.len, LIMIT_DISTINCT_BYTES);
     }
     return *set != AGG_SET_FULL && agg_set_count(*set) + UINT64_C(1) == wire;
 }
@@ -131,15 +151,17 @@ static void result(const struct agg_slot *slot, const void *at, struct arena *ar
     out->state[0] = set == AGG_SET_FULL ? EXPR_ERROR_LIMIT : EXPR_OK;
 }
 
-static void free_set(void *at, struct pool *pool)
+static void free_set(const struct agg_slot *slot, void *at, struct pool *pool)
 {
+    (void)slot;
     struct agg_set **set = at;
     agg_set_free(*set, pool);
     *set = NULL;
 }
 
-static size_t owned(const void *at)
+static size_t owned(const struct agg_slot *slot, const void *at)
 {
+    (void)slot;
     return agg_set_bytes(set_at(at));
 }
 

@@ -1,7 +1,8 @@
-/* min and max. Bytes: u8 seen; if seen the value. Own header: agg_operator.h. */
+/* min and max; bool_and and bool_or are these of booleans. Bytes: u8 seen; if seen the value
+ * (value_codec.h). Own header: agg_operator.h. */
 #include "processor/agg_operator.h"
 #include "processor/key_codec.h"
-#include "processor/value_codec.h"
+#include "processor/numeric.h"
 
 #include <string.h>
 
@@ -16,7 +17,7 @@ struct extreme {
 
 static inline bool is_greatest(const struct agg_slot *slot)
 {
-    return slot->plan->kind == PLAN_MAX;
+    return slot->plan->kind == PLAN_MAX || slot->plan->kind == PLAN_BOOL_OR;
 }
 
 static void update_int(const struct agg_slot *slot, const struct agg_rows *rows,
@@ -132,6 +133,86 @@ const struct agg_operator agg_extreme_double = {.bytes = sizeof(struct extreme),
                                                 .merge = merge,
                                                 .result = result};
 
+/* ---- Numerics. Of equal ones the one with more digits stays: then the order does not matter. */
+
+struct extreme_numeric {
+    struct kappa_numeric n;
+    uint64_t seen;
+};
+
+static void offer_numeric(struct extreme_numeric *kept, bool greatest, struct kappa_numeric n)
+{
+    int order = kept->seen == 0 ? 0 : numeric_compare(n, kept->n);
+    if (kept->seen == 0 || (greatest ? order > 0 : order < 0) ||
+        (order == 0 && n.scale > kept->n.scale)) {
+        kept->n = n;
+        kept->seen = 1;
+    }
+}
+
+static void update_numeric(const struct agg_slot *slot, const struct agg_rows *rows,
+                           const struct expr_vec *registers)
+{
+    const struct expr_vec *argument = agg_argument(slot, registers);
+    const struct expr_vec *filter = agg_filter(slot, registers);
+    bool greatest = is_greatest(slot);
+    for (uint32_t i = 0; i < rows->count; i++) {
+        uint32_t row = rows->rows[i];
+        if (agg_takes(argument, filter, row)) {
+            offer_numeric(agg_at(slot, rows, i), greatest, argument->n[row]);
+        }
+    }
+}
+
+static void encode_numeric(const struct agg_slot *slot, const void *at, struct buf *out)
+{
+    (void)slot;
+    const struct extreme_numeric *kept = at;
+    buf_append_u8(out, (uint8_t)kept->seen);
+    if (kept->seen != 0) {
+        agg_put_numeric(out, kept->n);
+    }
+}
+
+static bool decode_numeric(const struct agg_slot *slot, void *at, struct pool *pool,
+                           struct agg_cursor *in)
+{
+    (void)slot, (void)pool;
+    struct extreme_numeric *kept = at;
+    uint8_t seen = 0;
+    if (!agg_take_u8(in, &seen) || seen > 1) {
+        return false;
+    }
+    kept->seen = seen;
+    return seen == 0 || agg_take_numeric(in, &kept->n);
+}
+
+static void merge_numeric(const struct agg_slot *slot, void *to, const void *from,
+                          struct pool *pool)
+{
+    (void)pool;
+    const struct extreme_numeric *more = from;
+    if (more->seen != 0) {
+        offer_numeric(to, is_greatest(slot), more->n);
+    }
+}
+
+static void result_numeric(const struct agg_slot *slot, const void *at, struct arena *arena,
+                           struct expr_vec *out)
+{
+    (void)slot, (void)arena;
+    const struct extreme_numeric *kept = at;
+    out->state[0] = kept->seen != 0 ? EXPR_OK : EXPR_NULL;
+    out->n[0] = kept->n;
+}
+
+const struct agg_operator agg_extreme_numeric = {.bytes = sizeof(struct extreme_numeric),
+                                                 .update = update_numeric,
+                                                 .encode = encode_numeric,
+                                                 .decode = decode_numeric,
+                                                 .merge = merge_numeric,
+                                                 .result = result_numeric};
+
 /* ---- Texts. */
 
 void agg_text_set(struct agg_text *text, struct pool *pool, const void *bytes, uint32_t len)
@@ -232,13 +313,15 @@ static void result_text(const struct agg_slot *slot, const void *at, struct aren
     out->state[0] = kept->bytes != NULL ? EXPR_OK : EXPR_NULL;
 }
 
-static void free_text(void *at, struct pool *pool)
+static void free_text(const struct agg_slot *slot, void *at, struct pool *pool)
 {
+    (void)slot;
     agg_text_free(at, pool);
 }
 
-static size_t owned_text(const void *at)
+static size_t owned_text(const struct agg_slot *slot, const void *at)
 {
+    (void)slot;
     return ((const struct agg_text *)at)->capacity;
 }
 

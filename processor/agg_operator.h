@@ -36,8 +36,8 @@ struct agg_operator {
     void (*result)(const struct agg_slot *slot, const void *at, struct arena *arena,
                    struct expr_vec *out);
     /* NULL in operators whose slot is all there is: */
-    void (*free)(void *at, struct pool *pool); /* leaves it zeroed */
-    size_t (*owned)(const void *at);
+    void (*free)(const struct agg_slot *slot, void *at, struct pool *pool); /* leaves it zeroed */
+    size_t (*owned)(const struct agg_slot *slot, const void *at);
     void (*prefetch)(const void *at);
 };
 
@@ -137,6 +137,7 @@ static inline void agg_result_int(struct expr_vec *out, int64_t value)
 /* agg_count.c */
 extern const struct agg_operator agg_count_rows;
 extern const struct agg_operator agg_count;
+extern const struct agg_operator agg_count_if;
 
 /* agg_sum.c */
 extern const struct agg_operator agg_sum_int;
@@ -148,6 +149,11 @@ extern const struct agg_operator agg_avg_double;
 extern const struct agg_operator agg_extreme_int;
 extern const struct agg_operator agg_extreme_double;
 extern const struct agg_operator agg_extreme_text;
+
+extern const struct agg_operator agg_extreme_numeric;
+
+/* agg_pick.c */
+extern const struct agg_operator agg_pick;
 
 /* agg_distinct.c */
 extern const struct agg_operator agg_distinct;

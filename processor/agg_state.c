@@ -8,18 +8,25 @@
     }
 #define EXTREME                                                                                    \
     {                                                                                              \
-        &agg_extreme_int, &agg_extreme_double, &agg_extreme_text                                   \
+        &agg_extreme_int, &agg_extreme_double, &agg_extreme_text, &agg_extreme_numeric             \
     }
 
 /* The operator of an aggregate over arguments kept so; NULL: there is none. */
 static const struct agg_operator *const operators[PLAN_AGGREGATE_COUNT][KAPPA_PAYLOAD_COUNT] = {
     [PLAN_COUNT_ROWS] = OF_ANY(agg_count_rows),
     [PLAN_COUNT] = OF_ANY(agg_count),
-    [PLAN_COUNT_DISTINCT] = {&agg_distinct, &agg_distinct, &agg_distinct},
+    [PLAN_COUNT_DISTINCT] = OF_ANY(agg_distinct),
     [PLAN_SUM] = {[KAPPA_PAYLOAD_INT] = &agg_sum_int, [KAPPA_PAYLOAD_DOUBLE] = &agg_sum_double},
     [PLAN_AVG] = {[KAPPA_PAYLOAD_INT] = &agg_avg_int, [KAPPA_PAYLOAD_DOUBLE] = &agg_avg_double},
     [PLAN_MIN] = EXTREME,
     [PLAN_MAX] = EXTREME,
+    [PLAN_COUNT_IF] = {[KAPPA_PAYLOAD_INT] = &agg_count_if},
+    [PLAN_BOOL_AND] = {[KAPPA_PAYLOAD_INT] = &agg_extreme_int},
+    [PLAN_BOOL_OR] = {[KAPPA_PAYLOAD_INT] = &agg_extreme_int},
+    [PLAN_FIRST] = OF_ANY(agg_pick),
+    [PLAN_LAST] = OF_ANY(agg_pick),
+    [PLAN_MIN_BY] = OF_ANY(agg_pick),
+    [PLAN_MAX_BY] = OF_ANY(agg_pick),
 };
 
 bool agg_exists(enum plan_aggregate_kind kind, enum kappa_type argument_type)
@@ -56,7 +63,7 @@ void agg_state_free(const struct agg_layout *layout, uint8_t *state, struct pool
     for (uint32_t a = 0; a < layout->count; a++) {
         const struct agg_slot *slot = &layout->slots[a];
         if (slot->op->free != NULL) {
-            slot->op->free(state + slot->offset, pool);
+            slot->op->free(slot, state + slot->offset, pool);
         }
     }
 }
@@ -66,7 +73,7 @@ size_t agg_state_owned(const struct agg_layout *layout, const uint8_t *state)
     size_t bytes = 0;
     for (uint32_t a = 0; a < layout->count; a++) {
         const struct agg_slot *slot = &layout->slots[a];
-        bytes += slot->op->owned == NULL ? 0 : slot->op->owned(state + slot->offset);
+        bytes += slot->op->owned == NULL ? 0 : slot->op->owned(slot, state + slot->offset);
     }
     return bytes;
 }

@@ -48,6 +48,13 @@ enum plan_aggregate_kind {
     PLAN_AVG, /* -> double */
     PLAN_MIN, /* type of the argument */
     PLAN_MAX,
+    PLAN_COUNT_IF, /* of booleans -> bigint */
+    PLAN_BOOL_AND, /* -> boolean */
+    PLAN_BOOL_OR,
+    PLAN_FIRST, /* type of the argument; by event time, then source and offset */
+    PLAN_LAST,
+    PLAN_MIN_BY, /* type of the argument, of the row where `by` is smallest */
+    PLAN_MAX_BY,
     PLAN_AGGREGATE_COUNT
 };
 

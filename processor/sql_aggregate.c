@@ -23,6 +23,8 @@ struct form {
 
 static const struct form forms[] = {
     {PLAN_COUNT_ROWS, "", false},
+    {PLAN_MIN_BY, "vb", false},
+    {PLAN_MAX_BY, "vb", false},
 };
 
 static struct form form_of(enum plan_aggregate_kind kind)

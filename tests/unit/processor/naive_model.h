@@ -282,11 +282,7 @@ static inline struct kappa_value model_aggregate(const struct plan_aggregate *ag
         }
     }
     struct kappa_value out = {.type = KAPPA_TYPE_BIGINT, .i = (int64_t)n};
-    switch (aggregate->kind) {
-    case PLAN_COUNT_ROWS:
-    case PLAN_COUNT:
-        return out;
-    case PLAN_COUNT_DISTINCT:
+    if (aggregate->kind == PLAN_COUNT_DISTINCT) {
         for (size_t i = 0; i < n; i++) {
             bool again = false;
             for (size_t k = 0; k < i; k++) {
@@ -294,15 +290,10 @@ static inline struct kappa_value model_aggregate(const struct plan_aggregate *ag
             }
             out.i -= again ? 1 : 0;
         }
-        return out;
-    case PLAN_SUM:
-    case PLAN_AVG:
-        return sum_of(aggregate, values, sources, n);
-    case PLAN_MIN:
-    case PLAN_MAX:
-        return best_of(aggregate, values, n);
-    case PLAN_AGGREGATE_COUNT:
-        break;
+    } else if (aggregate->kind == PLAN_SUM || aggregate->kind == PLAN_AVG) {
+        out = sum_of(aggregate, values, sources, n);
+    } else if (aggregate->kind == PLAN_MIN || aggregate->kind == PLAN_MAX) {
+        out = best_of(aggregate, values, n);
     }
     return out;
 }

@@ -1,0 +1,92 @@
+/* Values kept in states. Own header: agg_value.h. */
+#include "processor/agg_value.h"
+
+#include "processor/expr_step.h"
+#include "processor/key_codec.h"
+#include "processor/numeric.h"
+
+void agg_value_set(struct agg_value *value, struct pool *pool, const struct kappa_value *from)
+{
+    switch (kappa_type_payload(from->type)) {
+    case KAPPA_PAYLOAD_BYTES:
+        agg_text_set(&value->s, pool, from->s.bytes, from->s.len);
+        break;
+    case KAPPA_PAYLOAD_DOUBLE:
+        value->d = from->d;
+        break;
+    case KAPPA_PAYLOAD_NUMERIC:
+        value->n = from->n;
+        break;
+    case KAPPA_PAYLOAD_INT:
+    case KAPPA_PAYLOAD_COUNT:
+        value->i = from->i;
+        break;
+    }
+}
+
+struct kappa_value agg_value_get(const struct agg_value *value, enum kappa_type type)
+{
+    struct kappa_value out = {.type = type};
+    switch (kappa_type_payload(type)) {
+    case KAPPA_PAYLOAD_BYTES:
+        out.s = (struct kappa_text){(const char *)value->s.bytes, value->s.len};
+        break;
+    case KAPPA_PAYLOAD_DOUBLE:
+        out.d = value->d;
+        break;
+    case KAPPA_PAYLOAD_NUMERIC:
+        out.n = value->n;
+        break;
+    case KAPPA_PAYLOAD_INT:
+    case KAPPA_PAYLOAD_COUNT:
+        out.i = value->i;
+        break;
+    }
+    return out;
+}
+
+void agg_value_free(struct agg_value *value, enum kappa_type type, struct pool *pool)
+{
+    if (kappa_type_payload(type) == KAPPA_PAYLOAD_BYTES) {
+        agg_text_free(&value->s, pool);
+    }
+}
+
+int agg_value_compare(const struct kappa_value *a, const struct kappa_value *b)
+{
+    ASSERT(a->type == b->type);
+    switch (kappa_type_payload(a->type)) {
+    case KAPPA_PAYLOAD_BYTES:
+        return expr_compare_text(a->s, b->s);
+    case KAPPA_PAYLOAD_DOUBLE:
+        return expr_compare_double(a->d, b->d);
+    case KAPPA_PAYLOAD_NUMERIC:
+        return numeric_compare(a->n, b->n);
+    case KAPPA_PAYLOAD_INT:
+    case KAPPA_PAYLOAD_COUNT:
+        break;
+    }
+    return (a->i > b->i) - (a->i < b->i);
+}
+
+static struct kappa_numeric shortest(struct kappa_numeric n)
+{
+    int128 coefficient = numeric_coefficient(n);
+    uint32_t scale = n.scale;
+    while (scale > 0 && coefficient % 10 == 0) {
+        coefficient /= 10;
+        scale--;
+    }
+    return numeric_make(coefficient, scale);
+}
+
+struct kappa_value agg_value_canonical(struct kappa_value value)
+{
+    enum kappa_payload payload = kappa_type_payload(value.type);
+    if (payload == KAPPA_PAYLOAD_DOUBLE) {
+        value.d = key_double(value.d);
+    } else if (payload == KAPPA_PAYLOAD_NUMERIC) {
+        value.n = shortest(value.n);
+    }
+    return value;
+}

@@ -1,0 +1,28 @@
+/* A value of any type kept in a state: its 24 bytes, and for texts what they own in the pool. The
+ * type is known from the plan and not kept. For agg_*.c. */
+#ifndef KAPPA_PROCESSOR_AGG_VALUE_H
+#define KAPPA_PROCESSOR_AGG_VALUE_H
+
+#include "processor/agg_operator.h"
+
+struct agg_value { /* zeroed: owns nothing */
+
+    union { /* by kappa_type_payload */
+        int64_t i;
+        double d;
+        struct agg_text s;
+        struct kappa_numeric n;
+    };
+};
+
+/* Copies; what was there before is given back. */
+void agg_value_set(struct agg_value *value, struct pool *pool, const struct kappa_value *from);
+/* Text is borrowed. */
+struct kappa_value agg_value_get(const struct agg_value *value, enum kappa_type type);
+void agg_value_free(struct agg_value *value, enum kappa_type type, struct pool *pool);
+/* -1, 0, 1 of two values of one type, in the order of ORDER BY. */
+int agg_value_compare(const struct kappa_value *a, const struct kappa_value *b);
+/* The one value of those that are equal: no -0, one NaN, no zeros at a numeric's end. */
+struct kappa_value agg_value_canonical(struct kappa_value value);
+
+#endif

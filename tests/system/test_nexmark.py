@@ -19,6 +19,14 @@ ARGS = {name: ("--rate", 1000, "--disorder", 100) for name in oracle.QUERIES}
 ARGS |= {name: ("--rate", 1) for name in ("q14", "q15", "q16", "q17")}
 
 ENABLED = {
+    "q0": "1f6f3e2d8aac2c78",
+    "q1": "c92ab43534f0cd5a",
+    "q2": "b9fc7d2c7eff065c",
+    "q14": "ec0f6d1cd9200438",
+    "q15": "fdc44280139f5635",
+    "q16": "e89f54b15192aaeb",
+    "q17": "88c9e32a898aa08f",
+    "q22": "0736479780c730c6",
 }
 
 GENERATED = "5e0ecd56"  # of the first 100,000 events of seed 1

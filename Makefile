@@ -47,9 +47,9 @@ endef
 # Archives and libraries for each folder's programs, dependents first.
 LIBS_EXT_base      := -ljansson -lxxhash -lm
 LIBS_EXT_log       := -lrdkafka $(LIBS_EXT_base)
-LIBS_EXT_processor := -lpg_query -lsimdjson -lstdc++ $(LIBS_EXT_base)
+LIBS_EXT_processor := -lpg_query -lsimdjson -lstdc++ -lutf8proc $(LIBS_EXT_base)
 LIBS_EXT_table     := -llmdb $(LIBS_EXT_base)
-LIBS_EXT_all       := -lpg_query -lsimdjson -lstdc++ -lrdkafka -llmdb -luv -lmicrohttpd -lcurl $(LIBS_EXT_base)
+LIBS_EXT_all       := -lpg_query -lsimdjson -lstdc++ -lutf8proc -lrdkafka -llmdb -luv -lmicrohttpd -lcurl $(LIBS_EXT_base)
 A = $(foreach f,$(1),$(B)/lib$(f).a)
 LINK_base       = $(call A,base) $(LIBS_EXT_base)
 LINK_log        = $(call A,log base) $(LIBS_EXT_log)
@@ -103,6 +103,12 @@ $(B)/bench/%: $(B)/bench/%.c.o $(call archives,$(LINK_controller))
 	$(SAY) LINK $@
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(LINK_controller)
 
+# ---- Tools of tests that drive a part of the product from outside. tests/tool/X.c -> build/.../tests/tool/X
+TOOL_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/tool/*.c))
+$(B)/tests/tool/%: $(B)/tests/tool/%.c.o $(call archives,$(LINK_processor))
+	$(SAY) LINK $@
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(LINK_processor)
+
 # ---- Simulator: the platform in one thread. make sim SEED=1 RUNS=1000
 SEED ?= 1
 RUNS ?= 200
@@ -139,8 +145,9 @@ docs-check: $(B)/kappa
 # ---- Tests. System tests drive the real binary; on the embedded log, and on a real Kafka that they start.
 PYTEST = $(PYTHON) -m pytest -q -p no:cacheprovider $(PYTEST_ARGS)
 .PHONY: system check test bench demo install help
-system: $(B)/kappa $(B)/bench/events $(B)/tests/unit/log/test_log_kafka
-	$(Q)KAPPA_BIN=$(abspath $(B)/kappa) KAPPA_EVENTS=$(abspath $(B)/bench/events) $(PYTEST) tests/system
+system: $(B)/kappa $(B)/bench/events $(B)/tests/unit/log/test_log_kafka $(TOOL_BIN)
+	$(Q)KAPPA_BIN=$(abspath $(B)/kappa) KAPPA_EVENTS=$(abspath $(B)/bench/events) \
+	  KAPPA_TOOLS=$(abspath $(B)/tests/tool) $(PYTEST) tests/system
 check: tidy fmt-check docs-check
 test:
 	+$(Q)sh tests/all.sh

@@ -53,7 +53,8 @@ enum expr_state expr_parse_boolean(struct kappa_text text, int64_t *out)
     return EXPR_ERROR_CAST;
 }
 
-enum expr_state expr_parse_bigint(struct kappa_text text, int64_t *out)
+/* A whole number from low to high. Out of range as soon as the digits are, whatever follows them. */
+static enum expr_state parse_whole(struct kappa_text text, int64_t low, int64_t high, int64_t *out)
 {
     text = without_blanks(text);
     bool negative = text.len > 0 && text.bytes[0] == '-';
@@ -62,34 +63,29 @@ enum expr_state expr_parse_bigint(struct kappa_text text, int64_t *out)
         return EXPR_ERROR_CAST;
     }
     int64_t value = 0;
-    bool over = false;
     for (; i < text.len; i++) {
         if (text.bytes[i] < '0' || text.bytes[i] > '9') {
             return EXPR_ERROR_CAST;
         }
         int64_t digit = text.bytes[i] - '0';
-        over = over || __builtin_mul_overflow(value, 10, &value) ||
-               __builtin_add_overflow(value, negative ? -digit : digit, &value);
-    }
-    if (over) {
-        return EXPR_ERROR_OVERFLOW;
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, negative ? -digit : digit, &value) || value < low ||
+            value > high) {
+            return EXPR_ERROR_OVERFLOW;
+        }
     }
     *out = value;
     return EXPR_OK;
 }
 
+enum expr_state expr_parse_bigint(struct kappa_text text, int64_t *out)
+{
+    return parse_whole(text, INT64_MIN, INT64_MAX, out);
+}
+
 enum expr_state expr_parse_integer(struct kappa_text text, int64_t *out)
 {
-    int64_t value = 0;
-    enum expr_state state = expr_parse_bigint(text, &value);
-    if (state != EXPR_OK) {
-        return state;
-    }
-    if (value > INT32_MAX || value < INT32_MIN) {
-        return EXPR_ERROR_OVERFLOW;
-    }
-    *out = value;
-    return EXPR_OK;
+    return parse_whole(text, INT32_MIN, INT32_MAX, out);
 }
 
 /* Digits with a point and an exponent; the words of infinity and NaN. No hexadecimal. */
@@ -122,11 +118,11 @@ enum expr_state expr_parse_double(struct kappa_text text, double *out)
     if (copy != buffer) {
         free(copy);
     }
+    if (beyond) {
+        return EXPR_ERROR_OVERFLOW; /* whatever stands behind the number, as PostgreSQL */
+    }
     if (!whole) {
         return EXPR_ERROR_CAST;
-    }
-    if (beyond) {
-        return EXPR_ERROR_OVERFLOW;
     }
     *out = value;
     return EXPR_OK;

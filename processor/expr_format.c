@@ -44,7 +44,64 @@ struct decimal {
     bool negative;
 };
 
-/* value with so many significant digits; false if that is not value. */
+/* True if the decimal lies exactly between two doubles. PostgreSQL does not write such a one: it
+ * reads back only by the rule "ties to even". With v = m * 2^e, the decimal D * 10^x is
+ * (2m +- 1) * 2^(e-1): both sides are compared by their odd parts. D has up to 17 digits, so 5^x divides a number of 54 bits: x <= 23. */
+static bool decimal_is_tie(const struct decimal *decimal, double value)
+{
+    int x = decimal->exponent - (decimal->count - 1);
+    if (x < 0 || x > 23 || fabs(value) < 0x1p53) {
+        return false;
+    }
+    uint128 product = 0;
+    for (int i = 0; i < decimal->count; i++) {
+        product = product * 10 + (uint8_t)(decimal->digits[i] - '0');
+    }
+    for (int i = 0; i < x; i++) {
+        product *= 5;
+    }
+    int zeros = 0;
+    while ((product & 1) == 0) {
+        product >>= 1;
+        zeros++;
+    }
+    int exponent;
+    double mantissa = frexp(fabs(value), &exponent); /* 0.5 <= mantissa < 1 */
+    uint64_t twice = (uint64_t)(mantissa * 0x1p54);
+    bool between = product == twice + 1 || product == twice - 1;
+    return between && zeros + x == exponent - 54;
+}
+
+/* Reads a text of strfromd("%.*e"). */
+static struct decimal decimal_read(const char *text)
+{
+    struct decimal decimal = {.negative = text[0] == '-'};
+    const char *c = text;
+    for (; *c != 'e'; c++) {
+        ASSERT_CMP(*c, !=, 0);
+        if (*c >= '0' && *c <= '9') {
+            decimal.digits[decimal.count++] = *c;
+        }
+    }
+    decimal.exponent = (int)strtol(c + 1, NULL, 10);
+    while (decimal.count > 1 && decimal.digits[decimal.count - 1] == '0') {
+        decimal.count--;
+    }
+    return decimal;
+}
+
+/* One more in the last digit; false when it is a 9. */
+static bool text_next(char *text)
+{
+    char *last = strchr(text, 'e') - 1;
+    if (*last < '0' || *last > '8') {
+        return false;
+    }
+    (*last)++;
+    return true;
+}
+
+/* value with so many significant digits; false if that is not value, or not clearly. */
 static bool decimal_try(double value, int digits, struct decimal *out)
 {
     char format[] = "%.00e";
@@ -52,19 +109,19 @@ static bool decimal_try(double value, int digits, struct decimal *out)
     char text[48];
     int len = strfromd(text, sizeof text, format, value);
     ASSERT_CMP(len, <, (int)sizeof text);
-    *out = (struct decimal){.negative = text[0] == '-'};
-    const char *c = text;
-    for (; *c != 'e'; c++) {
-        ASSERT_CMP(*c, !=, 0);
-        if (*c >= '0' && *c <= '9') {
-            out->digits[out->count++] = *c;
-        }
+    *out = decimal_read(text);
+    if (strtod(text, NULL) == value) {
+        return !decimal_is_tie(out, value);
     }
-    out->exponent = (int)strtol(c + 1, NULL, 10);
-    while (out->count > 1 && out->digits[out->count - 1] == '0') {
-        out->count--;
+    /* Above a power of two doubles lie twice as far apart: the decimal above may be it where that
+     * below is not. */
+    int exponent;
+    bool power = fabs(frexp(value, &exponent)) == 0.5;
+    if (power && text_next(text) && strtod(text, NULL) == value) {
+        *out = decimal_read(text);
+        return !decimal_is_tie(out, value);
     }
-    return strtod(text, NULL) == value;
+    return false;
 }
 
 /* 1e+15, 1.5e-07 */

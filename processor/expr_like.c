@@ -1,9 +1,10 @@
 /* LIKE and ILIKE: % stands for any characters, _ for one, the escape character takes the next one
- * literally. ILIKE folds ASCII letters. Own header: expr_step.h.
+ * literally. ILIKE compares letters in lower case. Own header: expr_step.h.
  *
  * The matcher keeps one place to go back to, the last %: what lies before it never has to be matched
  * differently. So it takes at most text * pattern steps, and no recursion. */
 #include "processor/expr_step.h"
+#include "processor/letter.h"
 
 #include <string.h>
 
@@ -13,24 +14,10 @@ struct like {
     bool fold;
 };
 
-static char fold_case(char c)
-{
-    return (char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
-}
-
 static bool escape_at(const struct like *like, uint32_t p)
 {
     return like->escape.len > 0 && like->pattern.len - p >= like->escape.len &&
            memcmp(like->pattern.bytes + p, like->escape.bytes, like->escape.len) == 0;
-}
-
-static uint32_t character_end(struct kappa_text text, uint32_t at)
-{
-    at++;
-    while (at < text.len && ((unsigned char)text.bytes[at] & 0xC0) == 0x80) {
-        at++;
-    }
-    return at;
 }
 
 bool expr_like_valid(struct kappa_text pattern, struct kappa_text escape)
@@ -50,6 +37,21 @@ bool expr_like_valid(struct kappa_text pattern, struct kappa_text escape)
     return true;
 }
 
+/* Are the characters at t and p the same? *t_end and *p_end are behind them. */
+static bool same_character(const struct like *like, struct kappa_text text, uint32_t t,
+                           uint32_t *t_end, uint32_t p, uint32_t *p_end)
+{
+    struct kappa_text pattern = like->pattern;
+    *t_end = character_end(text, t);
+    *p_end = character_end(pattern, p);
+    uint32_t len = *t_end - t;
+    if (len == *p_end - p && memcmp(text.bytes + t, pattern.bytes + p, len) == 0) {
+        return true;
+    }
+    return like->fold &&
+           letter_lower(character_read(text, &t)) == letter_lower(character_read(pattern, &p));
+}
+
 /* Matches one character of the text with the pattern at *p; on success both move on. */
 static bool match_one(const struct like *like, struct kappa_text text, uint32_t *t, uint32_t *p)
 {
@@ -62,19 +64,11 @@ static bool match_one(const struct like *like, struct kappa_text text, uint32_t 
     if (at >= pattern.len) {
         return false;
     }
-    uint32_t text_end = character_end(text, *t);
-    uint32_t pattern_end = character_end(pattern, at);
-    if (literal || pattern.bytes[at] != '_') {
-        if (text_end - *t != pattern_end - at) {
-            return false;
-        }
-        for (uint32_t k = 0; k < text_end - *t; k++) {
-            char a = text.bytes[*t + k];
-            char b = pattern.bytes[at + k];
-            if (a != b && !(like->fold && fold_case(a) == fold_case(b))) {
-                return false;
-            }
-        }
+    uint32_t text_end;
+    uint32_t pattern_end;
+    if (!same_character(like, text, *t, &text_end, at, &pattern_end) &&
+        (literal || pattern.bytes[at] != '_')) {
+        return false;
     }
     *t = text_end;
     *p = pattern_end;

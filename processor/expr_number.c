@@ -131,7 +131,7 @@ UNARY(expr_floor, double, d, { r = floor(a); })
 UNARY(expr_ceil, double, d, { r = ceil(a); })
 UNARY(expr_round, double, d, { r = rint(a); }) /* halves to even, as PostgreSQL's round(double) */
 UNARY(expr_trunc, double, d, { r = trunc(a); })
-UNARY(expr_sign, double, d, { r = isnan(a) ? a : (double)((a > 0) - (a < 0)); })
+UNARY(expr_sign, double, d, { r = (double)((a > 0) - (a < 0)); }) /* 0 for NaN, as PostgreSQL */
 UNARY(expr_sqrt, double, d, {
     expr_fail(&state[i], a < 0, EXPR_ERROR_ARGUMENT);
     r = a < 0 ? 0.0 : sqrt(a);

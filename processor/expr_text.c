@@ -1,42 +1,11 @@
-/* Text functions, and LIKE. Own header: expr_step.h, functions.def.
+/* Parts of texts: lengths, slices, searching, trimming. Own header: expr_step.h, functions.def.
  *
- * Texts are UTF-8. Positions and lengths count characters (code points); upper and lower case change
- * ASCII letters only, as PostgreSQL under the C locale, so that a table does not depend on the
- * machine's locale data. Results point into their operands where they can. */
+ * Positions and lengths count characters (code points). Results point into their operands where they can. */
 #include "base/limits.h"
 #include "processor/functions.h"
+#include "processor/letter.h"
 
 #include <string.h>
-
-static bool starts_character(char c)
-{
-    return ((unsigned char)c & 0xC0) != 0x80;
-}
-
-static int64_t count_characters(struct kappa_text text)
-{
-    int64_t count = 0;
-    for (uint32_t i = 0; i < text.len; i++) {
-        count += starts_character(text.bytes[i]);
-    }
-    return count;
-}
-
-/* Byte position of character `index` (from 0); the length of the text when it has fewer. */
-static uint32_t character_at(struct kappa_text text, int64_t index)
-{
-    if (index <= 0) {
-        return 0;
-    }
-    uint32_t i = 0;
-    int64_t seen = 0;
-    for (; i < text.len; i++) {
-        if (starts_character(text.bytes[i]) && seen++ == index) {
-            break;
-        }
-    }
-    return i;
-}
 
 static struct kappa_text slice(struct kappa_text text, uint32_t from, uint32_t to)
 {
@@ -88,42 +57,13 @@ void expr_concat(const struct expr_step *step, const struct expr_frame *frame)
     }
 }
 
-/* Changes the case of ASCII letters from first to first + 25. */
-static void change_case(const struct expr_step *step, const struct expr_frame *frame, char first)
-{
-    (void)expr_strict(step, frame);
-    const struct kappa_text *a = expr_arg(step, frame, 0)->s;
-    struct expr_vec *out = expr_out(step, frame);
-    for (uint32_t i = 0; i < frame->n; i++) {
-        if (out->state[i] != EXPR_OK) {
-            continue;
-        }
-        char *text = arena_alloc(frame->texts, (size_t)a[i].len + 1);
-        for (uint32_t k = 0; k < a[i].len; k++) {
-            char c = a[i].bytes[k];
-            text[k] = (char)(c >= first && c <= first + 25 ? c ^ 0x20 : c);
-        }
-        out->s[i] = (struct kappa_text){text, a[i].len};
-    }
-}
-
-void expr_lower(const struct expr_step *step, const struct expr_frame *frame)
-{
-    change_case(step, frame, 'A');
-}
-
-void expr_upper(const struct expr_step *step, const struct expr_frame *frame)
-{
-    change_case(step, frame, 'a');
-}
-
 void expr_length(const struct expr_step *step, const struct expr_frame *frame)
 {
     (void)expr_strict(step, frame);
     const struct kappa_text *a = expr_arg(step, frame, 0)->s;
     struct expr_vec *out = expr_out(step, frame);
     for (uint32_t i = 0; i < frame->n; i++) {
-        out->i[i] = out->state[i] == EXPR_OK ? count_characters(a[i]) : 0;
+        out->i[i] = out->state[i] == EXPR_OK ? character_count(a[i]) : 0;
     }
 }
 
@@ -169,7 +109,7 @@ void expr_left(const struct expr_step *step, const struct expr_frame *frame)
     struct expr_vec *out = expr_out(step, frame);
     for (uint32_t i = 0; i < frame->n; i++) {
         if (out->state[i] == EXPR_OK) {
-            int64_t keep = count[i] >= 0 ? count[i] : count_characters(a[i]) + count[i];
+            int64_t keep = count[i] >= 0 ? count[i] : character_count(a[i]) + count[i];
             out->s[i] = slice(a[i], 0, character_at(a[i], keep));
         }
     }
@@ -183,7 +123,7 @@ void expr_right(const struct expr_step *step, const struct expr_frame *frame)
     struct expr_vec *out = expr_out(step, frame);
     for (uint32_t i = 0; i < frame->n; i++) {
         if (out->state[i] == EXPR_OK) {
-            int64_t drop = count[i] >= 0 ? count_characters(a[i]) - count[i] : -count[i];
+            int64_t drop = count[i] >= 0 ? character_count(a[i]) - count[i] : -count[i];
             out->s[i] = slice(a[i], character_at(a[i], drop), a[i].len);
         }
     }
@@ -198,7 +138,7 @@ void expr_strpos(const struct expr_step *step, const struct expr_frame *frame)
     for (uint32_t i = 0; i < frame->n; i++) {
         if (out->state[i] == EXPR_OK) {
             uint32_t at = find_text(a[i], needle[i], 0);
-            out->i[i] = at == UINT32_MAX ? 0 : count_characters(slice(a[i], 0, at)) + 1;
+            out->i[i] = at == UINT32_MAX ? 0 : character_count(slice(a[i], 0, at)) + 1;
         }
     }
 }
@@ -221,10 +161,7 @@ static struct kappa_text trim_start(struct kappa_text text, struct kappa_text se
 {
     uint32_t from = 0;
     while (from < text.len) {
-        uint32_t next = from + 1;
-        while (next < text.len && !starts_character(text.bytes[next])) {
-            next++;
-        }
+        uint32_t next = character_end(text, from);
         if (!in_set(set, text.bytes + from, next - from)) {
             break;
         }
@@ -238,7 +175,7 @@ static struct kappa_text trim_end(struct kappa_text text, struct kappa_text set)
     uint32_t to = text.len;
     while (to > 0) {
         uint32_t last = to - 1;
-        while (last > 0 && !starts_character(text.bytes[last])) {
+        while (last > 0 && !character_begins(text.bytes[last])) {
             last--;
         }
         if (!in_set(set, text.bytes + last, to - last)) {

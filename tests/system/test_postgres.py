@@ -1,0 +1,330 @@
+"""Expressions against a real PostgreSQL: the same value, or an error of the same class, for every row.
+
+Examples of functions.def, and random typed expressions over columns with nulls and edge values. Where Kappa differs
+on purpose, the difference is listed here with its reason, and in processor/README.md.
+"""
+
+import json
+import math
+import os
+import struct
+import subprocess
+
+import pytest
+from postgres import Postgres, PostgresUnavailable
+from support import ROOT, seed_for
+
+TOOLS = os.environ.get("KAPPA_TOOLS", os.path.join(ROOT, "build/release/tests/tool"))
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    try:
+        with Postgres() as server:
+            yield server
+    except PostgresUnavailable as error:
+        pytest.skip(str(error))
+
+
+def tool(*args, lines=()):
+    result = subprocess.run([os.path.join(TOOLS, "expr_eval"), *args], capture_output=True, text=True, timeout=300,
+                            input="".join(json.dumps(line) + "\n" for line in lines))
+    assert result.returncode == 0, result.stderr[-2000:]
+    return [json.loads(line) for line in result.stdout.split("\n")[:-1]]
+
+
+# ---- Examples of functions.def
+
+# Examples whose text in PostgreSQL is another, by name, with the reason.
+EXAMPLES_DIFFER = {
+    "extract": "double precision here, numeric with six decimals there",
+}
+
+
+def test_examples(postgres):
+    postgres.table([("x", "integer")], [["1"]])
+    # Names that PostgreSQL does not have are ours alone: the unit tests hold their examples.
+    known = set(postgres.sql("SELECT DISTINCT proname FROM pg_proc").split())
+    rows = [row for row in tool("--functions") if row["name"] not in EXAMPLES_DIFFER
+            and (row["kind"] == "operator" or row["name"] in known)]
+    source = "(VALUES (1), (2), (2), (NULL)) AS t (x)"
+    wanted = postgres.evaluate([row["example"] if row["kind"] != "aggregate" else
+                                f"SELECT ({row['example']})::text FROM {source}" for row in rows])
+    wrong = [(row["example"], row["expected"], want[0]) for row, want in zip(rows, wanted) if row["expected"] != want[0]]
+    assert not wrong, "\n".join(f"{example}: functions.def says {ours}, PostgreSQL {theirs}"
+                                for example, ours, theirs in wrong)
+
+
+# ---- Random expressions
+
+TYPES = {"b": "boolean", "i": "integer", "l": "bigint", "d": "double precision", "t": "text", "z": "timestamptz"}
+COLUMNS = [(kind + str(n), kind) for kind in "bildtz" for n in (1, 2)]
+VALUES = {
+    "b": ["true", "false"],
+    "i": ["0", "1", "-1", "2", "3", "-7", "10", "100", "2147483647", "-2147483648"],
+    "l": ["0", "1", "-1", "5", "-12", "3000000000", "9223372036854775807", "-9223372036854775808", "86400"],
+    "d": ["0", "-0", "1", "-1", "0.5", "1.5", "-2.5", "2.25", "1e15", "1e-5", "123456.789", "1e308", "5e-324", "NaN",
+          "Infinity", "-Infinity", "-1e300", "3", "45", "9007199254740993", "0.1"],
+    "t": ["", "a", "abc", "ABC", "aBc", "äÖß", "日本語", "a%b_c", " x ", "12", "-7", "1.5", "true", "a,b,,c", "\\", "aaa",
+          "2026-01-31 10:00:00+00", "x\ny", "ÀÉ ñandú o'neil", "Ǆ ǆ", "hello world foo", "é", "1e5", "ΑΣ Σ"],
+    "z": ["1970-01-01 00:00:00+00", "1969-12-31 23:59:59.999999+00", "2026-01-31 12:34:56.789+00",
+          "2024-02-29 23:59:59+00", "0001-01-01 00:00:00+00", "9999-12-31 23:59:59.999999+00", "2021-01-03 05:06:07+00",
+          "2000-12-31 00:00:00.5+00", "1900-03-01 01:00:00+00", "2016-01-01 00:00:00+00"],
+}
+PATTERNS = ["%", "a%", "%b%", "_b_", "", "a\\%b%", "%ä%", "___", "%C", "A%", "%ö_", "日%", "\\\\", "%\n%", "_", "%%_c"]
+NUMBERS = "ild"
+# Out of some rows' arguments: a literal of the row's own.
+UNITS_TRUNC = ["microseconds", "milliseconds", "second", "minute", "hour", "day", "week", "month", "quarter", "year"]
+UNITS_EXTRACT = ["year", "quarter", "month", "day", "hour", "minute", "second", "dow", "isodow", "doy", "epoch",
+                 "milliseconds", "microseconds"]
+STRIDES = ["15 minutes", "1 hour", "1 day", "7 days", "1 second", "250 milliseconds"]
+# Functions that are not compared by name: syntax of their own (made below), or not in PostgreSQL.
+NOT_CALLED = {"extract", "position", "date_part", "date_trunc", "date_bin", "to_timestamp"}
+# Functions whose last bits may differ from the C library's.
+INEXACT = set()
+
+
+class Expr:
+    """One expression as Kappa and as PostgreSQL read it. lazy: holds AND, OR, IN or BETWEEN."""
+
+    def __init__(self, kind, ours, theirs, lazy=False):
+        self.kind, self.ours, self.theirs, self.lazy = kind, ours, theirs, lazy
+
+
+def join(kind, template, *parts, lazy=False):
+    return Expr(kind, template.format(*[p.ours for p in parts]), template.format(*[p.theirs for p in parts]),
+                lazy or any(p.lazy for p in parts))
+
+
+def text_literal(value):
+    if "\\" in value or "\n" in value:
+        return "E'" + value.replace("\\", "\\\\").replace("'", "''").replace("\n", "\\n") + "'"
+    return "'" + value.replace("'", "''") + "'"
+
+
+class Generator:
+    def __init__(self, rng, functions):
+        self.rng = rng
+        self.functions = {}
+        for row in functions:
+            known = all(letter in TYPES for letter in row["args"] + row["result"])
+            if row["kind"] != "aggregate" and known and row["args"] and row["name"] not in NOT_CALLED | INEXACT:
+                self.functions.setdefault(row["result"], []).append(row)
+        self.inexact = [row for row in functions if row["name"] in INEXACT]
+
+    def literal(self, kind):
+        """PostgreSQL folds constants when it plans, errors of branches not taken too: it gets them as (SELECT ...)."""
+        value = self.rng.choice(VALUES[kind])
+        text = f"{text_literal(value)}::{TYPES[kind]}"
+        if kind in "il" and self.rng.random() < 0.8:
+            text = f"({value})::{TYPES[kind]}"
+        return Expr(kind, text, f"(SELECT {text})")
+
+    def leaf(self, kind):
+        if self.rng.random() < 0.1:
+            return Expr(kind, f"NULL::{TYPES[kind]}", f"(SELECT NULL::{TYPES[kind]})")
+        if self.rng.random() < 0.3:
+            return self.literal(kind)
+        index = self.rng.choice([i for i, column in enumerate(COLUMNS) if column[1] == kind])
+        return Expr(kind, f"c{index}::{TYPES[kind]}", COLUMNS[index][0])
+
+    def any(self, depth):
+        return self.make(self.rng.choice(list(TYPES)), depth)
+
+    def make(self, kind, depth):
+        if depth <= 0 or self.rng.random() < 0.1:
+            return self.leaf(kind)
+        general = [self.choose, self.choose, self.cast]
+        own = {"b": [self.compare, self.compare, self.logic, self.logic, self.like, self.membership, self.test],
+               "i": [self.arithmetic, self.position], "l": [self.arithmetic], "d": [self.arithmetic, self.field],
+               "t": [self.concat], "z": [self.time]}[kind]
+        calls = [self.call] * (2 + len(own)) if kind in self.functions else []
+        return self.rng.choice(general + own * 2 + calls)(kind, depth - 1)
+
+    def call(self, kind, depth):
+        row = self.rng.choice(self.functions[kind])
+        args = [self.make(letter, depth) for letter in row["args"]]
+        if row["name"] in ("repeat", "lpad", "rpad", "right") and len(args) > 1:
+            args[1] = Expr("i", *[str(self.rng.randrange(-1, 20))] * 2)
+        if row["kind"] == "operator":
+            return join(kind, f"({{}} {row['name']} {{}})" if len(args) == 2 else f"({row['name']} {{}})", *args)
+        return join(kind, row["name"] + "(" + ", ".join(["{}"] * len(args)) + ")", *args)
+
+    def choose(self, kind, depth):
+        shape = self.rng.randrange(6)
+        part = lambda: self.make(kind, depth)  # noqa: E731
+        if shape == 0:
+            return join(kind, "coalesce({}, {})", part(), part())
+        if shape == 1:
+            return join(kind, "nullif({}, {})", part(), part())
+        if shape == 2:
+            return join(kind, self.rng.choice(["greatest", "least"]) + "({}, {}, {})", part(), part(), part())
+        if shape == 3:
+            return join(kind, "CASE WHEN {} THEN {} ELSE {} END", self.make("b", depth), part(), part())
+        if shape == 4:
+            return join(kind, "CASE WHEN {} THEN {} WHEN {} THEN {} END", self.make("b", depth), part(),
+                        self.make("b", depth), part())
+        other = self.rng.choice(list(TYPES))
+        return join(kind, "CASE {} WHEN {} THEN {} ELSE {} END", self.make(other, depth), self.make(other, depth),
+                    part(), part())
+
+    def cast(self, kind, depth):
+        sources = {"b": "it", "i": "bldt", "l": "idt", "d": "ilt", "t": "bildz", "z": "t"}[kind]
+        # PostgreSQL reads times with stray signs and without punctuation; here they are read strictly.
+        part = self.leaf("t") if kind == "z" else self.make(self.rng.choice(sources), depth)
+        return join(kind, f"({{}})::{TYPES[kind]}", part)
+
+    def arithmetic(self, kind, depth):
+        operator = self.rng.choice("+-*/" if kind == "d" else "+-*/%")
+        other = self.rng.choice(NUMBERS[:NUMBERS.index(kind) + 1])
+        parts = [self.make(kind, depth), self.make(other, depth)]
+        self.rng.shuffle(parts)
+        return join(kind, f"({{}} {operator} {{}})", *parts)
+
+    def position(self, kind, depth):
+        return join(kind, "position({} in {})", self.make("t", depth - 1), self.make("t", depth - 1))
+
+    def field(self, kind, depth):
+        unit = self.rng.choice(UNITS_EXTRACT)
+        form = f"date_part('{unit}', {{}})"
+        if unit != "epoch" and self.rng.random() < 0.5:
+            form = f"extract({unit} from {{}})::double precision"
+        return join(kind, form, self.make("z", depth))
+
+    def concat(self, kind, depth):
+        return join(kind, "({} || {})", self.make("t", depth), self.any(depth))
+
+    def time(self, kind, depth):
+        shape = self.rng.randrange(4)
+        if shape == 0:
+            return join(kind, f"date_trunc('{self.rng.choice(UNITS_TRUNC)}', {{}})", self.make("z", depth))
+        if shape == 1:
+            return join(kind, f"date_bin(interval '{self.rng.choice(STRIDES)}', {{}}, {{}})", self.make("z", depth),
+                        self.make("z", depth))
+        if shape == 2:
+            sign = self.rng.choice("+-")
+            return join(kind, f"({{}} {sign} interval '{self.rng.choice(STRIDES)}')", self.make("z", depth))
+        return join(kind, "to_timestamp({})", Expr("d", *[str(self.rng.randrange(-10 ** 10, 10 ** 10) / 4)] * 2))
+
+    def compare(self, kind, depth):
+        left = self.rng.choice(list(TYPES))
+        right = self.rng.choice(NUMBERS) if left in NUMBERS else left
+        operator = self.rng.choice(["=", "<>", "<", "<=", ">", ">=", "IS DISTINCT FROM", "IS NOT DISTINCT FROM"])
+        return join(kind, f"({{}} {operator} {{}})", self.make(left, depth), self.make(right, depth))
+
+    def logic(self, kind, depth):
+        shape = self.rng.randrange(4)
+        if shape == 0:
+            return join(kind, "(NOT {})", self.make("b", depth))
+        return join(kind, f"({{}} {self.rng.choice(['AND', 'OR'])} {{}})", self.make("b", depth),
+                    self.make("b", depth), lazy=True)
+
+    def like(self, kind, depth):
+        operator = self.rng.choice(["LIKE", "ILIKE", "NOT LIKE", "NOT ILIKE"])
+        pattern = text_literal(self.rng.choice(PATTERNS))
+        escape = self.rng.choice(["", "", "", " ESCAPE '!'", " ESCAPE ''"])
+        return join(kind, f"({{}} {operator} {pattern}{escape})", self.make("t", depth))
+
+    def membership(self, kind, depth):
+        of = self.rng.choice(list(TYPES))
+        parts = [self.make(of, depth - 1) for _ in range(3)]
+        form = self.rng.choice(["({} IN ({}, {}))", "({} NOT IN ({}, {}))", "({} BETWEEN {} AND {})",
+                                "({} NOT BETWEEN {} AND {})", "({} BETWEEN SYMMETRIC {} AND {})"])
+        return join(kind, form, *parts, lazy=True)
+
+    def test(self, kind, depth):
+        if self.rng.random() < 0.5:
+            return join(kind, f"({{}} IS {self.rng.choice(['NULL', 'NOT NULL'])})", self.any(depth))
+        word = self.rng.choice(["TRUE", "NOT TRUE", "FALSE", "NOT FALSE", "UNKNOWN", "NOT UNKNOWN"])
+        return join(kind, f"({{}} IS {word})", self.make("b", depth))
+
+
+DIVISION = "division by zero"
+RANGE = "value out of the range of its type"
+CAST = "text is not a value of the type"
+LIMIT = "value longer than allowed"
+ARGUMENT = "a function does not take this value"
+ERRORS = {
+    "22012": {DIVISION}, "22003": {RANGE}, "22008": {RANGE, CAST}, "22P02": {CAST}, "22007": {CAST},
+    "22023": {ARGUMENT}, "2201E": {ARGUMENT}, "2201F": {ARGUMENT}, "22011": {ARGUMENT}, "22025": {ARGUMENT},
+    "2201B": {ARGUMENT}, "22019": {ARGUMENT}, "2201G": {ARGUMENT}, "54000": {LIMIT, ARGUMENT},
+}
+
+
+def same(ours, theirs, expr):
+    failed = isinstance(ours, dict)
+    if isinstance(theirs, dict):
+        if failed:
+            return ours["error"] in ERRORS.get(theirs["error"], ())
+        return expr.lazy  # false AND error is false here, in any order; there it depends on the order
+    return not failed and ours == theirs
+
+
+def random_row(rng):
+    return [None if rng.random() < 0.15 else rng.choice(VALUES[kind]) for _, kind in COLUMNS]
+
+
+def differences(postgres, rows, exprs, equal):
+    postgres.table([(name, TYPES[kind]) for name, kind in COLUMNS], rows)
+    setup = {"columns": len(COLUMNS), "rows": rows}
+    ours = tool(lines=[setup, *[expr.ours for expr in exprs]])
+    theirs = postgres.evaluate([expr.theirs for expr in exprs])
+    wrong = []
+    for expr, mine, their in zip(exprs, ours, theirs):
+        if isinstance(mine, dict):
+            wrong.append(f"{expr.ours}\n    is refused: {mine['refused'].splitlines()[0]}; PostgreSQL: {their[:3]}")
+            continue
+        bad = [i for i in range(len(rows)) if not equal(mine[i], their[i], expr)]
+        if bad:
+            row = {name: value for (name, _), value in zip(COLUMNS, rows[bad[0]]) if name in expr.theirs}
+            wrong.append(f"{expr.theirs}\n    for {row}: {mine[bad[0]]!r}; PostgreSQL: {their[bad[0]]!r}")
+    return wrong
+
+
+def test_random_expressions(postgres):
+    rng, _ = seed_for("test_random_expressions")
+    generator = Generator(rng, tool("--functions"))
+    rows = [random_row(rng) for _ in range(24)]
+    count = int(os.environ.get("KAPPA_EXPRESSIONS", 1500))
+    exprs = [generator.any(rng.choice([1, 2, 2, 3])) for _ in range(count)]
+    wrong = differences(postgres, rows, exprs, same)
+    assert not wrong, f"{len(wrong)} of {count} differ:\n" + "\n".join(sorted(wrong, key=len)[:40])
+
+
+def test_letters(postgres):
+    """lower and upper of every character; initcap where the C library's idea of a letter is Unicode's."""
+    points = [n for n in range(1, 0x30000) if not 0xD800 <= n < 0xE000 and n & 0xFFFE != 0xFFFE]
+    blocks = [points[i:i + 4096] for i in range(0, len(points), 4096)]
+    rows = [["".join(map(chr, block))] for block in blocks] + [[" ".join(map(chr, range(1, 0x2B0)))]]
+    postgres.table([("t1", "text")], rows)
+    for function in ("lower", "upper", "initcap"):
+        ours = tool(lines=[{"columns": 1, "rows": rows}, f"{function}(c0)"])[0]
+        theirs = postgres.evaluate([f"{function}(t1)"])[0]
+        wrong = [(hex(ord(point)), mine, their) for row, mine_text, their_text in zip(rows, ours, theirs)
+                 for point, mine, their in zip(row[0], mine_text, their_text)
+                 if mine != their and (function != "initcap" or row is rows[-1])]
+        assert not wrong, f"{function}: {len(wrong)} {wrong[:20]}"
+
+
+def doubles(rng, count):
+    """Any bits, powers of two and their neighbours, short decimals, large whole numbers."""
+    for _ in range(count):
+        shape = rng.randrange(4)
+        if shape == 0:
+            yield struct.unpack("d", rng.randbytes(8))[0]
+        elif shape == 1:
+            yield math.ldexp(1, rng.randrange(-1074, 1023)) * rng.choice([1, 1 + 2 ** -52, 1 - 2 ** -53])
+        elif shape == 2:
+            yield rng.randrange(10 ** rng.randrange(1, 18)) * 10.0 ** rng.randrange(-30, 30)
+        else:
+            yield float(rng.randrange(2 ** 50, 2 ** rng.choice([54, 57, 60, 64, 90])))
+
+
+def test_texts_of_doubles(postgres):
+    rng, _ = seed_for("test_texts_of_doubles")
+    rows = [[repr(value)] for value in doubles(rng, 20000) if math.isfinite(value)]
+    postgres.table([("d1", "double precision")], rows)
+    ours = tool(lines=[{"columns": 1, "rows": rows}, "c0::double precision"])[0]
+    theirs = postgres.evaluate(["d1"])[0]
+    wrong = [(row[0], mine, their) for row, mine, their in zip(rows, ours, theirs) if mine != their]
+    assert not wrong, f"{len(wrong)} {wrong[:10]}"

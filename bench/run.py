@@ -8,6 +8,9 @@
     streams    the same by a Kafka Streams program, when --streams DIR names one (mvn compiled, see --help)
     live       produce to readable, at --rate events/s
     swap       swaps and rollbacks under four readers: hold, failed reads, reads that went back
+    nexmark    every Nexmark query over the same events in the embedded log, or those of --queries; per second of
+               the worker's CPU time, which other programs on the machine disturb less
+    flink      the main scenario and Nexmark q17 by Flink SQL and by Kappa from one topic of a real Kafka
 
 Figures depend on the machine and on what else runs on it; the ratios are what counts.
 """
@@ -54,11 +57,22 @@ def fill(platform, topic, options):
     return time.monotonic() - begin
 
 
-def replay(platform, topic, name, options):
-    """Deploys the main scenario and waits until everything is applied: (events/s, figures)."""
+def cpu_seconds(pid):
+    """User and system time of a process so far; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def replay(platform, topic, name, options, sql=None, events=None):
+    """Deploys the main scenario, or this definition, and waits until everything is applied: (events/s, figures)."""
     path = os.path.join(platform.directory, name + ".sql")
     with open(path, "w") as file:
-        file.write(support.features_sql(topic, table=name))
+        file.write(sql or support.features_sql(topic, table=name))
+    events = events or options.events
     begin = time.monotonic()
     platform.run("deploy", path, "--swap", "manual")
     deployed = time.monotonic()
@@ -69,7 +83,8 @@ def replay(platform, topic, name, options):
         rss = max(rss, (version.get("worker") or {}).get("rss_bytes") or 0)
         if first is None and version["records"] > 0:
             first = time.monotonic()
-        if version["records"] >= options.events:
+        if version["records"] >= events:
+            cpu = cpu_seconds((version.get("worker") or {}).get("pid"))
             break
         if version["state"] in ("failed", "aborted"):
             raise SystemExit(f"{name}: {version}")
@@ -77,8 +92,8 @@ def replay(platform, topic, name, options):
     end = time.monotonic()
     platform.wait(name, 1, "caught-up", "300s")
     sealed = time.monotonic()
-    return options.events / (end - begin), {
-        "seconds": round(end - begin, 2), "deploy_seconds": round(deployed - begin, 3),
+    return events / (end - begin), {
+        "cpu_seconds": round(cpu, 2), "seconds": round(end - begin, 2), "deploy_seconds": round(deployed - begin, 3),
         "to_ready_seconds": round(sealed - begin, 2), "rss_mb": round(rss / 1e6)}
 
 
@@ -195,17 +210,82 @@ def bench_swap(options, _):
         out(bench="swap_hold_ms", rate=options.rate, reads=reads, failed_reads=0, backward_reads=0, **quantiles(holds))
 
 
-PARTS = {"embedded": bench_embedded, "kafka": bench_kafka, "live": bench_live, "swap": bench_swap}
+def bench_nexmark(options, _):
+    import nexmark_oracle
+    import test_nexmark
+    wanted = options.queries.split(",") if options.queries else list(test_nexmark.ENABLED)
+    with support.Platform(options.dir) as platform:
+        platform.up()
+        begin = time.monotonic()
+        platform.run("nexmark", "--events", options.events, "--topic", "nexmark", "--partitions", 4, timeout=3600)
+        out(bench="nexmark_produce", events_per_s=round(options.events / (time.monotonic() - begin)))
+        test_nexmark.fill_side(platform, "nexmark")
+        for name in wanted:
+            sql = nexmark_oracle.definition(name, "nexmark")
+            side = len(nexmark_oracle.side_rows()) if "nexmark-side" in sql else 0
+            events = options.events + side
+            rate, figures = replay(platform, "nexmark", name, options, sql, events)
+            out(bench="nexmark", query=name, events_per_s=round(rate),
+                events_per_cpu_s=round(events / max(0.01, figures["cpu_seconds"])), **figures)
+            for command in ("abort", "drop"):
+                platform.run(command, name, 1, code=None)
+
+
+def flink(directory, brokers, job, topic, options):
+    """events/s of Flink SQL for bench/peers/flink/JOB.sql, its start included."""
+    with open(os.path.join(HERE, "peers", "flink", job + ".sql")) as file:
+        sql = file.read().replace("$TOPIC", topic).replace("$BROKERS", brokers)
+    path = os.path.join(options.dir, job + "-flink.sql")
+    with open(path, "w") as file:
+        file.write(sql)
+    opens = [f"--add-opens=java.base/java.{package}=ALL-UNNAMED" for package in ("util", "lang", "time")]
+    done = subprocess.run(["java", *opens, "-Xmx6g", "-cp", f"{directory}/classes:{directory}/lib/*", "FlinkSql", path,
+                           "2"], capture_output=True, text=True, timeout=3600, check=False)
+    found = re.search(r"^seconds ([0-9.]+)$", done.stdout, re.MULTILINE)
+    if done.returncode != 0 or not found:
+        raise SystemExit(f"flink {job}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return options.events / float(found.group(1))
+
+
+def flink_build():
+    """Compiles bench/peers/flink with Maven into build/flink; that directory."""
+    directory = os.path.abspath(os.path.join(HERE, "..", "build", "flink"))
+    subprocess.run(["mvn", "-q", "-B", "-f", os.path.join(HERE, "peers", "flink", "pom.xml"), "compile",
+                    "dependency:copy-dependencies"], check=True, stdin=subprocess.DEVNULL)
+    return directory
+
+
+def bench_flink(options, _):
+    import kafka_broker
+    import nexmark_oracle
+    directory = flink_build()
+    with kafka_broker.KafkaBroker(heap_mb=1024) as broker:
+        with support.Platform(options.dir, kafka=broker.brokers) as platform:
+            platform.up()
+            fill(platform, "events", options)
+            platform.run("nexmark", "--events", options.events, "--topic", "nexmark", "--partitions", 4, timeout=3600)
+            for job, topic, sql in (("features", "events", None),
+                                    ("q17", "nexmark", nexmark_oracle.definition("q17", "nexmark"))):
+                kappa, figures = replay(platform, topic, job, options, sql)
+                platform.run("abort", job, 1, code=None)
+                peer = flink(directory, broker.brokers, job, topic, options)
+                out(bench="flink_peer", job=job, events_per_s=round(kappa), flink_events_per_s=round(peer),
+                    ratio=round(kappa / peer, 1), **figures)
+
+
+PARTS = {"embedded": bench_embedded, "kafka": bench_kafka, "live": bench_live, "swap": bench_swap,
+         "nexmark": bench_nexmark, "flink": bench_flink}
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all unless given")
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all but flink unless given")
     parser.add_argument("--events", type=int, default=10_000_000)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--rate", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--swaps", type=int, default=40)
+    parser.add_argument("--queries", help="Nexmark queries for `nexmark`, such as q0,q17; all that run unless given")
     parser.add_argument("--streams", help="folder of a compiled Kafka Streams program to compare with "
                                           "(target/classes and target/lib; class Features BROKERS TOPIC EVENTS THREADS STORE)")
     options = parser.parse_args()
@@ -215,7 +295,7 @@ def main():
     results = {}
     base = tempfile.mkdtemp(prefix="kappa-bench-")
     try:
-        for name in options.parts or PARTS:
+        for name in options.parts or [part for part in PARTS if part != "flink"]:
             options.dir = os.path.join(base, name)
             os.makedirs(options.dir)
             PARTS[name](options, results)

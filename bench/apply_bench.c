@@ -46,6 +46,16 @@ static int sink_del(void *ctx, uint32_t table, const uint8_t *key, size_t key_le
     return 0;
 }
 
+static int sink_out(void *ctx, uint32_t topic, uint32_t source, int64_t offset, uint32_t seq,
+                    const uint8_t *message, size_t len, struct err *err)
+{
+    (void)topic, (void)source, (void)offset, (void)seq, (void)message, (void)err;
+    struct sink *sink = ctx;
+    sink->puts++;
+    sink->bytes += len;
+    return 0;
+}
+
 static int sink_dead(void *ctx, uint32_t source, int64_t offset, uint32_t view, const char *reason,
                      const uint8_t *value, uint32_t value_len, struct err *err)
 {
@@ -112,7 +122,12 @@ struct times {
 
 static void commit(struct processor *p, struct sink *sink, struct times *times)
 {
-    const struct kappa_change_sink ops = {sink, sink_put, sink_expire, sink_del, sink_dead};
+    const struct kappa_change_sink ops = {.ctx = sink,
+                                          .put = sink_put,
+                                          .expire = sink_expire,
+                                          .del = sink_del,
+                                          .out = sink_out,
+                                          .dead = sink_dead};
     struct err err = {0};
     double start = now();
     if (processor_flush(p, &ops, &err) < 0) {

@@ -82,7 +82,7 @@ static void encode(const struct agg_slot *slot, const void *slot_at, struct buf 
         return;
     }
     /* Sets are most of what a flush writes: the room is made once, and values are put by pointer. */
-    buf_reserve(out, agg_set_bytes(set) + (size_t)count * AGG_VARINT_BYTES);
+    buf_reserve(out, agg_set_bytes(set) + count * AGG_VARINT_BYTES);
     uint8_t *at = out->data + out->len;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t len = 0;

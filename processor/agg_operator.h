@@ -106,7 +106,7 @@ static inline int64_t agg_unzigzag(uint64_t value)
     return (int64_t)(value >> 1 ^ (0 - (value & 1)));
 }
 
-#define AGG_VARINT_BYTES 10
+#define AGG_VARINT_BYTES ((size_t)10)
 
 /* Puts a varint at `at`, where there is room, and returns the place behind. */
 uint8_t *agg_put_varint(uint8_t *at, uint64_t value);
@@ -143,7 +143,10 @@ extern const struct agg_operator agg_count_if;
 extern const struct agg_operator agg_sum_int;
 extern const struct agg_operator agg_sum_double;
 extern const struct agg_operator agg_avg_int;
-extern const struct agg_operator agg_avg_double;
+
+/* agg_variance.c */
+extern const struct agg_operator agg_variance_int;
+extern const struct agg_operator agg_variance_double;
 
 /* agg_extreme.c */
 extern const struct agg_operator agg_extreme_int;

@@ -78,16 +78,17 @@ static void update(const struct agg_slot *slot, const struct agg_rows *rows,
 {
     const struct expr_vec *argument = agg_argument(slot, registers);
     const struct expr_vec *filter = agg_filter(slot, registers);
-    const struct expr_vec *by = by_time(slot) ? NULL : &registers[slot->plan->by];
+    bool timed = by_time(slot);
+    const struct expr_vec *by = timed ? argument : &registers[slot->plan->by];
     for (uint32_t i = 0; i < rows->count; i++) {
         uint32_t row = rows->rows[i];
-        if (!agg_takes(by == NULL ? argument : by, filter, row)) {
+        if (!agg_takes(by, filter, row)) {
             continue;
         }
         enum expr_state state = EXPR_OK;
         struct offer offer = {.source = rows->source, .offset = rows->offset[row]};
         offer.value = expr_value(argument, row, &state);
-        if (by != NULL) {
+        if (!timed) {
             offer.key = agg_value_canonical(expr_value(by, row, &state));
         } else {
             offer.key.type = KAPPA_TYPE_TIMESTAMPTZ;

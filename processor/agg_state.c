@@ -6,6 +6,10 @@
     {                                                                                              \
         &(op), &(op), &(op), &(op)                                                                 \
     }
+#define VARIANCE                                                                                   \
+    {                                                                                              \
+        [KAPPA_PAYLOAD_INT] = &agg_variance_int, [KAPPA_PAYLOAD_DOUBLE] = &agg_variance_double     \
+    }
 #define EXTREME                                                                                    \
     {                                                                                              \
         &agg_extreme_int, &agg_extreme_double, &agg_extreme_text, &agg_extreme_numeric             \
@@ -17,9 +21,13 @@ static const struct agg_operator *const operators[PLAN_AGGREGATE_COUNT][KAPPA_PA
     [PLAN_COUNT] = OF_ANY(agg_count),
     [PLAN_COUNT_DISTINCT] = OF_ANY(agg_distinct),
     [PLAN_SUM] = {[KAPPA_PAYLOAD_INT] = &agg_sum_int, [KAPPA_PAYLOAD_DOUBLE] = &agg_sum_double},
-    [PLAN_AVG] = {[KAPPA_PAYLOAD_INT] = &agg_avg_int, [KAPPA_PAYLOAD_DOUBLE] = &agg_avg_double},
+    [PLAN_AVG] = {[KAPPA_PAYLOAD_INT] = &agg_avg_int, [KAPPA_PAYLOAD_DOUBLE] = &agg_sum_double},
     [PLAN_MIN] = EXTREME,
     [PLAN_MAX] = EXTREME,
+    [PLAN_VAR_POP] = VARIANCE,
+    [PLAN_VAR_SAMP] = VARIANCE,
+    [PLAN_STDDEV_POP] = VARIANCE,
+    [PLAN_STDDEV_SAMP] = VARIANCE,
     [PLAN_COUNT_IF] = {[KAPPA_PAYLOAD_INT] = &agg_count_if},
     [PLAN_BOOL_AND] = {[KAPPA_PAYLOAD_INT] = &agg_extreme_int},
     [PLAN_BOOL_OR] = {[KAPPA_PAYLOAD_INT] = &agg_extreme_int},

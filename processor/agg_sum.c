@@ -1,11 +1,12 @@
 /* sum and avg. Own header: agg_operator.h.
  *
  * Sums of integers are 128 bits wide, so they never overflow while summing; whether the sum fits
- * its type is asked when it is read. Sums of doubles are added in the order of the rows.
+ * its type is asked when it is read. Sums of doubles are exact (agg_exact.h) and rounded when they are read, so
+ * that neither the order of rows nor their spread over sources is seen in them.
  *
  * Bytes: varint n (sum: 1 if anything was seen); if n > 0 the sum: for integers a zigzag varint of
- * up to 128 bits, for doubles 8 bytes LE. */
-#include "processor/agg_operator.h"
+ * up to 128 bits, for doubles as agg_exact.h says. */
+#include "processor/agg_exact.h"
 
 #include <math.h>
 
@@ -16,8 +17,8 @@ struct sum_int {
 };
 
 struct sum_double {
-    double sum;
     uint64_t n; /* as above */
+    struct agg_exact sum;
 };
 
 static inline int128 sum_get(const struct sum_int *sum)
@@ -99,11 +100,24 @@ static void result_sum_int(const struct agg_slot *slot, const void *at, struct a
                                               : EXPR_ERROR_OVERFLOW;
 }
 
+/* Intervals are whole microseconds: the nearest one, halves away from zero. */
+static void result_avg_interval(const struct sum_int *sum, struct expr_vec *out)
+{
+    int128 n = (int128)sum->n;
+    int128 total = sum_get(sum);
+    out->i[0] = (int64_t)((total + (total < 0 ? -n : n) / 2) / n);
+    out->state[0] = EXPR_OK;
+}
+
 static void result_avg_int(const struct agg_slot *slot, const void *at, struct arena *arena,
                            struct expr_vec *out)
 {
-    (void)slot, (void)arena;
+    (void)arena;
     const struct sum_int *sum = at;
+    if (slot->plan->result_type == KAPPA_TYPE_INTERVAL && sum->n > 0) {
+        result_avg_interval(sum, out);
+        return;
+    }
     out->state[0] = sum->n == 0 ? EXPR_NULL : EXPR_OK;
     out->d[0] = sum->n == 0 ? 0 : (double)sum_get(sum) / (double)sum->n;
 }
@@ -134,7 +148,7 @@ static void update_double(const struct agg_slot *slot, const struct agg_rows *ro
         uint32_t row = rows->rows[i];
         if (agg_takes(argument, filter, row)) {
             struct sum_double *sum = agg_at(slot, rows, i);
-            sum->sum += argument->d[row];
+            agg_exact_add_double(&sum->sum, rows->pool, argument->d[row]);
             sum->n = average ? sum->n + 1 : 1;
         }
     }
@@ -146,38 +160,57 @@ static void encode_double(const struct agg_slot *slot, const void *at, struct bu
     const struct sum_double *sum = at;
     buf_append_varint(out, sum->n);
     if (sum->n > 0) {
-        agg_put_double(out, sum->sum);
+        agg_exact_encode(&sum->sum, out);
     }
 }
 
 static bool decode_double(const struct agg_slot *slot, void *at, struct pool *pool,
                           struct agg_cursor *in)
 {
-    (void)slot, (void)pool;
+    (void)slot;
     struct sum_double *sum = at;
-    return agg_take_varint(in, &sum->n) && (sum->n == 0 || agg_take_double(in, &sum->sum));
+    return agg_take_varint(in, &sum->n) &&
+           (sum->n == 0 || agg_exact_decode(&sum->sum, pool, in, false));
 }
 
 static void merge_double(const struct agg_slot *slot, void *to, const void *from, struct pool *pool)
 {
-    (void)pool;
     struct sum_double *sum = to;
     const struct sum_double *more = from;
-    if (more->n > 0) {
-        sum->sum = sum->n == 0 ? more->sum : sum->sum + more->sum;
-        sum->n = is_average(slot) ? sum->n + more->n : 1;
-    }
+    agg_exact_merge(&sum->sum, pool, &more->sum);
+    sum->n = is_average(slot) ? sum->n + more->n : sum->n | more->n;
 }
 
-/* A sum or mean of finite doubles that is infinite has left the type. NaN can only come from NaN. */
+/* Infinite values give infinite sums; a sum of finite ones that is infinite has left the type. */
 static void result_double(const struct agg_slot *slot, const void *at, struct arena *arena,
                           struct expr_vec *out)
 {
     (void)arena;
     const struct sum_double *sum = at;
-    double value = is_average(slot) && sum->n > 0 ? sum->sum / (double)sum->n : sum->sum;
+    double special = agg_exact_special(&sum->sum);
+    double value = special != 0 ? special : agg_exact_round(&sum->sum);
+    if (is_average(slot) && sum->n > 0) {
+        value /= (double)sum->n;
+    }
+    if (slot->plan->result_type == KAPPA_TYPE_REAL) {
+        value = (double)(float)value;
+    }
     out->d[0] = value;
-    out->state[0] = sum->n == 0 ? EXPR_NULL : isinf(value) ? EXPR_ERROR_OVERFLOW : EXPR_OK;
+    out->state[0] = sum->n == 0                    ? EXPR_NULL
+                    : isinf(value) && special == 0 ? EXPR_ERROR_OVERFLOW
+                                                   : EXPR_OK;
+}
+
+static void free_double(const struct agg_slot *slot, void *at, struct pool *pool)
+{
+    (void)slot;
+    agg_exact_free(&((struct sum_double *)at)->sum, pool);
+}
+
+static size_t owned_double(const struct agg_slot *slot, const void *at)
+{
+    (void)slot;
+    return agg_exact_owned(&((const struct sum_double *)at)->sum);
 }
 
 const struct agg_operator agg_sum_double = {.bytes = sizeof(struct sum_double),
@@ -185,11 +218,6 @@ const struct agg_operator agg_sum_double = {.bytes = sizeof(struct sum_double),
                                             .encode = encode_double,
                                             .decode = decode_double,
                                             .merge = merge_double,
-                                            .result = result_double};
-
-const struct agg_operator agg_avg_double = {.bytes = sizeof(struct sum_double),
-                                            .update = update_double,
-                                            .encode = encode_double,
-                                            .decode = decode_double,
-                                            .merge = merge_double,
-                                            .result = result_double};
+                                            .result = result_double,
+                                            .free = free_double,
+                                            .owned = owned_double};

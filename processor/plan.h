@@ -48,6 +48,10 @@ enum plan_aggregate_kind {
     PLAN_AVG, /* -> double */
     PLAN_MIN, /* type of the argument */
     PLAN_MAX,
+    PLAN_VAR_POP, /* of whole numbers and doubles -> double */
+    PLAN_VAR_SAMP,
+    PLAN_STDDEV_POP,
+    PLAN_STDDEV_SAMP,
     PLAN_COUNT_IF, /* of booleans -> bigint */
     PLAN_BOOL_AND, /* -> boolean */
     PLAN_BOOL_OR,

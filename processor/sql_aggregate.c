@@ -84,15 +84,12 @@ static int bind_distinct(struct sql *sql, const char *name, enum plan_aggregate_
     return 0;
 }
 
-/* The argument in its parameter's type; 'x' takes any type but interval. */
+/* The argument in its parameter's type. */
 static struct expr_node *bind_argument(struct sql *sql, char letter, struct expr_node *arg)
 {
     enum kappa_type type = function_letter_type(letter);
     if (type == KAPPA_TYPE_NULL) {
         type = arg->type == KAPPA_TYPE_NULL ? KAPPA_TYPE_TEXT : arg->type;
-    }
-    if (type == KAPPA_TYPE_INTERVAL) {
-        return sql_error_null(sql, arg->place, "not supported yet: aggregates of intervals");
     }
     return sql_coerce(sql, arg, type);
 }

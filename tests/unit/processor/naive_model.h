@@ -11,6 +11,7 @@
 #include "tests/unit/processor/hand_plan.h"
 #include "tests/unit/processor/mem_store.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -230,25 +231,16 @@ static inline struct kappa_value best_of(const struct plan_aggregate *aggregate,
 }
 
 static inline struct kappa_value sum_of(const struct plan_aggregate *aggregate,
-                                        const struct kappa_value *values, const uint32_t *sources,
-                                        size_t count)
+                                        const struct kappa_value *values, size_t count)
 {
     struct kappa_value out = {.type = aggregate->result_type, .is_null = count == 0};
     bool real = aggregate->argument_type == KAPPA_TYPE_DOUBLE;
     int128 whole = 0;
-    double total = 0;
-    bool any = false;
-    /* Per source in offset order, then source by source: that order is the definition. */
-    for (uint32_t s = 0; s < MEM_SOURCES && real; s++) {
-        double part = 0;
-        bool some = false;
-        for (size_t i = 0; i < count; i++) {
-            part += sources[i] == s ? values[i].d : 0;
-            some = some || sources[i] == s;
-        }
-        total = some ? (any ? total + part : part) : total;
-        any = any || some;
+    /* Sums of doubles are exact and rounded once; these amounts are multiples of 2^-60. */
+    for (size_t i = 0; i < count && real; i++) {
+        whole += (int128)ldexp(values[i].d, 60);
     }
+    double total = ldexp((double)whole, -60);
     for (size_t i = 0; i < count && !real; i++) {
         whole += values[i].i;
     }
@@ -269,13 +261,11 @@ static inline struct kappa_value model_aggregate(const struct plan_aggregate *ag
                                                  const struct event *const *group, size_t count)
 {
     static struct kappa_value values[EVENTS_MAX];
-    static uint32_t sources[EVENTS_MAX];
     size_t n = 0;
     for (size_t i = 0; i < count; i++) {
         bool counts = truth(group[i], aggregate->filter) &&
                       (aggregate->argument == PLAN_NONE || group[i]->has[aggregate->argument]);
         if (counts) {
-            sources[n] = group[i]->source;
             values[n++] = aggregate->argument == PLAN_NONE
                               ? (struct kappa_value){0}
                               : event_value(group[i], aggregate->argument);
@@ -291,7 +281,7 @@ static inline struct kappa_value model_aggregate(const struct plan_aggregate *ag
             out.i -= again ? 1 : 0;
         }
     } else if (aggregate->kind == PLAN_SUM || aggregate->kind == PLAN_AVG) {
-        out = sum_of(aggregate, values, sources, n);
+        out = sum_of(aggregate, values, n);
     } else if (aggregate->kind == PLAN_MIN || aggregate->kind == PLAN_MAX) {
         out = best_of(aggregate, values, n);
     }

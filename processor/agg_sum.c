@@ -1,8 +1,8 @@
 /* sum and avg. Own header: agg_operator.h.
  *
  * Sums of integers are 128 bits wide, so they never overflow while summing; whether the sum fits
- * its type is asked when it is read. Sums of doubles are exact (agg_exact.h) and rounded when they are read, so
- * that neither the order of rows nor their spread over sources is seen in them.
+ * its type is asked when it is read. Sums of doubles are exact (agg_exact.h) and rounded when they
+ * are read, so that neither the order of rows nor their spread over sources is seen in them.
  *
  * Bytes: varint n (sum: 1 if anything was seen); if n > 0 the sum: for integers a zigzag varint of
  * up to 128 bits, for doubles as agg_exact.h says. */

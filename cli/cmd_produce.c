@@ -25,6 +25,8 @@ static int produce_run(struct cli *cli, struct err *err);
 static const struct cmd_option options[] = {
     {"key", 'k', "FIELD", "the record's key is this member of the JSON object"},
     {"time", '\0', "FIELD", "the record's time is this member: ms since 1970, or RFC 3339"},
+    {"envelope", 'J', NULL,
+     "lines are {\"key\",\"value\",\"time\",\"headers\"}, as cat -J prints them"},
     {"partition", 'p', "P", "into this partition (default: by key, or in turn)"},
     PLACE_KAFKA_OPTIONS,
     {NULL, '\0', NULL, NULL},
@@ -41,8 +43,12 @@ const struct cmd_entry cmd_produce = {
         "all the\n"
         "same, unless a key or time is to be taken from it: then it stops there with the number of "
         "the line,\n"
-        "and what came before stays produced. A slow stream becomes readable within milliseconds.",
+        "and what came before stays produced. A slow stream becomes readable within "
+        "milliseconds.\n"
+        "With --envelope the value null is a tombstone; topic, partition and offset in a line are "
+        "not followed.",
     .examples = "kappa produce user-events --key user_id events.jsonl\n"
+                "echo '{\"key\":\"u1\",\"value\":null}' | kappa produce users -J\n"
                 "tail -f app.log | kappa produce app-log\n",
     .options = options,
     .run = produce_run,
@@ -180,6 +186,7 @@ static int open_remote(struct produce *produce, struct err *err)
     buf_append_text(&produce->path, "/records");
     client_query_add(&produce->path, "key", cli_option(cli, "key"));
     client_query_add(&produce->path, "time", cli_option(cli, "time"));
+    client_query_add(&produce->path, "envelope", cli_option(cli, "envelope") != NULL ? "1" : NULL);
     client_query_add(&produce->path, "partition", cli_option(cli, "partition"));
     return place_client(cli, &produce->client, err);
 }
@@ -233,6 +240,7 @@ static int produce_direct(struct produce *produce, int64_t partition, struct err
     rc = topic_sink_open(log, cli->args[0], cli_option(cli, "key"), cli_option(cli, "time"),
                          (int32_t)partition, &produce->sink, err);
     if (rc == 0) {
+        produce->sink.envelope = cli_option(cli, "envelope") != NULL;
         rc = pump_all(produce, err);
         topic_sink_close(&produce->sink);
     }

@@ -97,6 +97,7 @@ int route_topic_produce(const struct route_context *context, const struct route_
         return rc;
     }
     size_t used;
+    sink.envelope = route_query(request, "envelope") != NULL;
     rc = topic_sink_block(&sink, (const char *)request->body, request->body_len, true, &used, err);
     struct err flush_err = {0};
     int flushed = topic_sink_flush(&sink, true, &flush_err);

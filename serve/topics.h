@@ -35,7 +35,8 @@ void topic_cursor_close(struct topic_cursor *cursor);
 
 /* {"topic","partition","offset","time","key","value"} and a line end. A value that is a JSON object
  * or array stands there as it is; anything else, and the key, is its text, or null. Bytes that are
- * not UTF-8 come as base64, and the member "base64" lists which of key and value do. */
+ * not UTF-8 come as base64, and the member "base64" lists which of key and value do. Headers, when
+ * there are any, are "headers":[["name","value"],...], the value's text or null. */
 void topic_record_json(const char *topic, uint32_t partition, const struct kappa_record *record,
                        struct buf *out);
 
@@ -46,13 +47,17 @@ struct topic_sink {
     const char *key_field;  /* or NULL */
     const char *time_field; /* or NULL */
     int32_t partition;      /* or -1 */
+    bool envelope;          /* lines are envelopes as topic_record_json writes them */
     struct buf key;         /* of the line at hand */
-    uint64_t lines;         /* lines seen, also empty ones */
-    uint64_t records;       /* appended */
+    struct buf value;       /* and its value and headers, when they come from an envelope */
+    struct buf headers;
+    uint64_t lines;   /* lines seen, also empty ones */
+    uint64_t records; /* appended */
 };
 
 /* key_field, time_field: names of top-level members, or NULL: borrowed. INVALID: no such
- * partition. */
+ * partition. The caller may then set envelope; topic, partition and offset in a line are not
+ * followed. */
 int topic_sink_open(struct log *log, const char *topic, const char *key_field,
                     const char *time_field, int32_t partition, struct topic_sink *out,
                     struct err *err) must_check;

@@ -1,5 +1,5 @@
 /* Producing JSON lines. Own header: topics.h. */
-#include "serve/topics.h"
+#include "serve/topics_private.h"
 
 #include "base/limits.h"
 #include "serve/json_line.h"
@@ -37,6 +37,11 @@ static int record_fill(struct topic_sink *sink, const char *text, size_t len,
                                     .key_len = KAPPA_NULL_LEN,
                                     .value = (const uint8_t *)text,
                                     .value_len = u32_from(len)};
+    if (sink->envelope) {
+        record->value = NULL;
+        record->value_len = KAPPA_NULL_LEN;
+        return topic_envelope_fill(sink, text, len, record, err);
+    }
     if (sink->key_field != NULL) {
         bool null;
         int rc = json_line_key(text, len, sink->key_field, &sink->key, &null, err);
@@ -59,7 +64,7 @@ int topic_sink_line(struct topic_sink *sink, const char *text, size_t len, struc
     if (len > 0 && text[len - 1] == '\r') {
         len--;
     }
-    bool field_wanted = sink->key_field != NULL || sink->time_field != NULL;
+    bool field_wanted = sink->key_field != NULL || sink->time_field != NULL || sink->envelope;
     if (field_wanted && is_blank(text, len)) {
         return 0;
     }
@@ -107,5 +112,7 @@ void topic_sink_close(struct topic_sink *sink)
         sink->writer->ops->close(sink->writer);
     }
     buf_free(&sink->key);
+    buf_free(&sink->value);
+    buf_free(&sink->headers);
     *sink = (struct topic_sink){0};
 }

@@ -1,6 +1,7 @@
 /* Reading a topic for people. Own header: topics.h. */
 #include "serve/topics.h"
 
+#include "base/json.h"
 #include "base/timefmt.h"
 #include "serve/json_check.h"
 
@@ -258,6 +259,45 @@ static bool bytes_json(struct buf *out, const uint8_t *bytes, uint32_t len, bool
     return false;
 }
 
+static uint32_t u32_at(const uint8_t *at)
+{
+    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+static void text_json(struct buf *out, const uint8_t *bytes, size_t len)
+{
+    json_t *text = json_text_lossy(bytes, len);
+    json_write(out, text);
+    json_decref(text);
+}
+
+static void headers_json(struct buf *out, const struct kappa_record *record)
+{
+    const uint8_t *at = record->headers;
+    const uint8_t *end = record->headers_len == 0 ? at : at + record->headers_len;
+    if (at == end) {
+        return;
+    }
+    buf_append_text(out, ",\"headers\":[");
+    for (const char *comma = ""; at < end; comma = ",") {
+        uint32_t name_len = u32_at(at);
+        const uint8_t *value = at + 4 + name_len;
+        uint32_t value_len = u32_at(value);
+        bool null = value_len == KAPPA_NULL_LEN;
+        buf_printf(out, "%s[", comma);
+        text_json(out, at + 4, name_len);
+        buf_append_u8(out, ',');
+        if (null) {
+            buf_append_text(out, "null");
+        } else {
+            text_json(out, value + 4, value_len);
+        }
+        buf_append_u8(out, ']');
+        at = value + 4 + (null ? 0 : value_len);
+    }
+    buf_append_u8(out, ']');
+}
+
 void topic_record_json(const char *topic, uint32_t partition, const struct kappa_record *record,
                        struct buf *out)
 {
@@ -276,6 +316,7 @@ void topic_record_json(const char *topic, uint32_t partition, const struct kappa
     bool key_encoded = bytes_json(out, record->key, record->key_len, false);
     buf_append_text(out, ",\"value\":");
     bool value_encoded = bytes_json(out, record->value, record->value_len, true);
+    headers_json(out, record);
     if (key_encoded || value_encoded) {
         buf_printf(out, ",\"base64\":[%s%s%s]", key_encoded ? "\"key\"" : "",
                    key_encoded && value_encoded ? "," : "", value_encoded ? "\"value\"" : "");

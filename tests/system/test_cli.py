@@ -181,3 +181,24 @@ def test_the_log_is_known_while_the_server_is_down(platform, topic):
     other = [] if platform.kafka else ["--kafka", "127.0.0.1:9"]
     result = kappa("up", "--data", platform.data, "--http", "127.0.0.1:0", *other)
     assert result.returncode == 4 and "--kafka" in result.stderr
+
+
+def test_envelopes_come_back(platform, topic):
+    """What cat -J prints, produce -J takes: keys, tombstones, times and headers, through the log and the server."""
+    lines = [{"key": "u1", "value": None}, {"key": 7, "value": {"a": [1, "ü"]}, "time": "2026-01-01T00:00:00.5Z"},
+             {"value": 'te"xt\n'}, {"key": "", "value": "", "headers": [["a", "b"], ["a", None], ["", "ü\n"]]}]
+    want = [("u1", None, None), ("7", {"a": [1, "ü"]}, None), (None, 'te"xt\n', None),
+            ("", "", [["a", "b"], ["a", None], ["", "ü\n"]])]
+
+    def read(name):
+        return [(r["key"], r["value"], r.get("headers")) for r in platform.cat(name)]
+
+    platform.topic(topic, 1)
+    platform.produce(topic, lines, "--envelope")
+    assert read(topic) == want and platform.cat(topic)[1]["time"] == "2026-01-01T00:00:00.500Z"
+    platform.produce(topic, platform.cat(topic), "--envelope", "--server", platform.server()["http"])
+    assert read(topic) == want * 2
+    assert [r["time"] for r in platform.cat(topic)][:4] == [r["time"] for r in platform.cat(topic)][4:]
+    for bad in ['{"key":"a"}', '{"value":1,"headers":{}}', '{"value":"YQ==","base64":["value"]}', "[]"]:
+        result = platform.run("produce", topic, "-J", stdin=bad + "\n", code=None)
+        assert result.returncode == 1 and "line 1" in result.stderr

@@ -4,6 +4,7 @@
 
 #include "base/trace.h"
 #include "serve/http_private.h"
+#include "serve/query.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -46,13 +47,17 @@ int http_server_start(const struct http_options *options, struct http_server **o
     server->listening = listening;
     server->options = *options;
     server->context = (struct route_context){
-        .reader = options->reader, .log = options->log, .stop = &server->stopping};
+        .reader = options->reader,
+        .queries = options->reader == NULL ? NULL : query_pool_new(options->reader),
+        .log = options->log,
+        .stop = &server->stopping};
     rc = pthread_cond_init(&server->finished, NULL);
     ASSERT_CMP(rc, ==, 0);
     server->daemon = daemon_start(server);
     if (server->daemon == NULL) {
         rc = err_errno(err, errno, "cannot start the HTTP server on %s", options->address);
         (void)close(listening.fd);
+        query_pool_free(server->context.queries);
         (void)pthread_cond_destroy(&server->finished);
         free(server);
         return rc;
@@ -89,6 +94,7 @@ void http_server_stop(struct http_server *server)
         (void)close(fd);
     }
     ASSERT(server->sleeping == NULL);
+    query_pool_free(server->context.queries);
     (void)pthread_cond_destroy(&server->finished);
     server->magic = 0;
     free(server);

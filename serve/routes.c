@@ -66,6 +66,8 @@ static const struct route routes[] = {
     {"GET",  "/v1/topics/*/records",    "from,limit,partition", route_topic_read, NULL, 0, 200, true, false},
     {"POST", "/v1/topics/*/records",    "key,time,partition,envelope",
                                         route_topic_produce, NULL, 0, 200, true, true},
+    {"POST", "/v1/sql",                 "", route_sql, NULL, 0, 200, true, false},
+    {"GET",  "/v1/tables",              "", route_tables, NULL, 0, 200, true, false},
     {"GET",  "/v1/tables/*/row",        "at,version", route_row, NULL, 0, 200, false, false},
     {"GET",  T,                         "limit,version", route_rows, NULL, 0, 200, true, false},
     {"GET",  T "/**",                   "at,version", route_row, NULL, 0, 200, false, false},

@@ -53,9 +53,10 @@ struct route_counters {
 };
 
 struct route_context {
-    struct reader *reader; /* or NULL */
-    struct log *log;       /* or NULL */
-    const bool *stop;      /* set when the server stops: long answers break off. Atomic */
+    struct reader *reader;      /* or NULL */
+    struct query_pool *queries; /* or NULL: connections of read-time SQL */
+    struct log *log;            /* or NULL */
+    const bool *stop;           /* set when the server stops: long answers break off. Atomic */
 };
 
 struct route {

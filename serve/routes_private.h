@@ -20,6 +20,12 @@ int route_rows(const struct route_context *context, const struct route_request *
 int route_dead(const struct route_context *context, const struct route_request *request,
                struct route_answer *answer, struct err *err);
 
+/* routes_sql.c */
+int route_sql(const struct route_context *context, const struct route_request *request,
+              struct route_answer *answer, struct err *err);
+int route_tables(const struct route_context *context, const struct route_request *request,
+                 struct route_answer *answer, struct err *err);
+
 /* routes_topics.c */
 int route_topic_list(const struct route_context *context, const struct route_request *request,
                      struct route_answer *answer, struct err *err);

@@ -249,6 +249,21 @@ int view_newest(struct view_snapshot *snapshot, uint32_t table, uint32_t source,
     return rc;
 }
 
+uint64_t view_entries(struct view_snapshot *snapshot, uint32_t table)
+{
+    MAGIC_ASSERT(snapshot, SNAPSHOT_MAGIC);
+    const struct view *view = snapshot->view;
+    ASSERT_CMP(table, <, view->table_count);
+    uint64_t entries = 0;
+    for (uint32_t i = 0; i < view->shard_count; i++) {
+        MDB_stat stat;
+        if (mdb_stat(snapshot->txns[i], view->shards[i].dbs.rows[table], &stat) == 0) {
+            entries += stat.ms_entries;
+        }
+    }
+    return entries;
+}
+
 bool view_source(struct view_snapshot *snapshot, uint32_t source, struct store_source *out)
 {
     MAGIC_ASSERT(snapshot, SNAPSHOT_MAGIC);

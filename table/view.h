@@ -36,6 +36,8 @@ int view_newest(struct view_snapshot *snapshot, uint32_t table, uint32_t source,
 int view_window_from(struct view_snapshot *snapshot, uint32_t table, uint32_t source,
                      const uint8_t *key_columns, size_t len, int64_t from, int64_t *window_end,
                      struct err *err) must_check;
+/* Rows stored in a table over all sources: partials, so at least as many as it has rows. */
+uint64_t view_entries(struct view_snapshot *snapshot, uint32_t table);
 /* State and digests of a source as of the snapshot; false and zeros when it was never committed. */
 bool view_source(struct view_snapshot *snapshot, uint32_t source, struct store_source *out);
 

@@ -51,7 +51,7 @@ static const struct {
     {"<microhttpd.h>", " serve/http.c serve/http_private.h "},
     {"<curl/curl.h>", " cli/client.c tests/ "},
     {"<uv.h>", " controller/ serve/ tests/ "},
-    {"<sqlite3.h>", " tests/ bench/ "},
+    {"<sqlite3.h>", " serve/query_private.h tests/ bench/ "},
     {"<cmocka.h>", " tests/ "},
 };
 

@@ -1,0 +1,95 @@
+/* READ-TIME SQL: SELECT over the tables of all processors, run by SQLite over virtual tables that
+ * read like every other reader: rows of a processor come from one version at one snapshot.
+ *
+ *     query_open -> query_run... -> query_close        one thread at a time
+ *     query_pool_take -> query_run -> query_pool_give   connections kept for the next request
+ *
+ * Names: every table that is served, under its name; "table@3" is the table as version 3 keeps it.
+ * Views of a definition (CREATE VIEW) are there like tables, of the version that serves.
+ *
+ * Values: whole numbers, doubles, text; booleans are 0 and 1; a time is text of one width,
+ * 2026-01-31T12:00:00.000000Z, so that texts compare as times do; columns that hold times also
+ * compare with a time written in any other form of RFC 3339. A numeric is a whole number or a double
+ * where that is exactly its value to 15 digits, else the text of its digits.
+ *
+ * Safety: one SELECT, nothing else (an authorizer refuses the rest); a time limit, a bound on rows
+ * and on memory. */
+#ifndef KAPPA_SERVE_QUERY_H
+#define KAPPA_SERVE_QUERY_H
+
+#include "base/err.h"
+#include "base/json.h"
+#include "serve/reader.h"
+
+struct query;
+struct query_pool;
+
+#define QUERY_TIMEOUT_US 30000000 /* when nothing is said */
+
+enum query_value_kind {
+    QUERY_NULL,
+    QUERY_BOOLEAN, /* a column of a table; expressions are whole numbers */
+    QUERY_INTEGER,
+    QUERY_DOUBLE,
+    QUERY_TEXT, /* UTF-8 unless the statement made it otherwise; may hold zero bytes */
+    QUERY_BLOB
+};
+
+struct query_value {
+    enum query_value_kind kind;
+    int64_t i;
+    double d;
+    const char *bytes; /* borrowed until the next row */
+    size_t len;
+};
+
+struct query_column {
+    const char *name;
+    const char *type; /* of the table's column, else of the first value; "unknown": it was null */
+};
+
+/* Where the answer goes. */
+struct query_sink {
+    void *ctx;
+    /* Once, before the first row; also when there is none. */
+    void (*columns)(void *ctx, const struct query_column *columns, uint32_t count);
+    /* False: no more rows are wanted. */
+    bool (*row)(void *ctx, const struct query_value *values, uint32_t count);
+};
+
+struct query_options {
+    const json_t *params; /* array for ?, ?1, $1; object for :name; or NULL */
+    int64_t rows_max;     /* < 0: no bound */
+    int64_t timeout_us;   /* 0: none */
+    const bool *stop;     /* atomic, or NULL: set to break off */
+    uint32_t version;     /* of all tables that are named without one; 0: the serving ones */
+};
+
+struct query_result {
+    uint64_t rows;
+    bool truncated; /* there were more than rows_max */
+    json_t *stamps; /* [{"processor","version","epoch","cut"}] of what was read; the caller's */
+};
+
+int query_open(struct reader *reader, struct query **out, struct err *err) must_check;
+void query_close(struct query *query);
+
+/* One statement; a semicolon may end it. SQL errors come as "1:8: no such column: x", the line and a
+ * caret. TIMEOUT, LIMIT, CLOSED (stop was set). result is filled when it returns 0. */
+int query_run(struct query *query, const char *text, size_t len,
+              const struct query_options *options, const struct query_sink *sink,
+              struct query_result *result, struct err *err) must_check;
+
+/* {"tables":[{"name","kind":"table"|"view","processor","version","epoch","cut","columns":[{"name",
+ * "type","key"}],"query"}]} of what serves; query: of a view, as written. A new reference. */
+int query_describe(struct query *query, json_t **out, struct err *err) must_check;
+
+struct query_pool *query_pool_new(struct reader *reader);
+void query_pool_free(struct query_pool *pool);
+int query_pool_take(struct query_pool *pool, struct query **out, struct err *err) must_check;
+void query_pool_give(struct query_pool *pool, struct query *query);
+
+/* Appends a value as JSON: NaN and infinities as text, blobs as base64. */
+void query_value_json(struct buf *out, const struct query_value *value);
+
+#endif

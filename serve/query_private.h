@@ -1,0 +1,104 @@
+/* The inside of read-time SQL: query.c (statements), query_table.c (tables as SQLite sees them),
+ * query_value.c (values in and out), query_function.c, query_aggregate.c (functions that SQLite
+ * lacks), query_view.c (views of definitions). The one header that includes sqlite3.h. */
+#ifndef KAPPA_SERVE_QUERY_PRIVATE_H
+#define KAPPA_SERVE_QUERY_PRIVATE_H
+
+#include "serve/query.h"
+#include "serve/query_token.h"
+#include "serve/query_translate.h"
+#include "serve/reader_pins.h"
+
+#include <sqlite3.h>
+
+#define QUERY_MAGIC     0x71756572U
+#define QUERY_COLLATION "kappa_time"          /* of columns that hold times */
+#define QUERY_TIME_LEN  40                    /* room for the text of a time */
+#define QUERY_NAME_LEN  (LIMIT_NAME_LEN + 16) /* room for table@version */
+
+/* What a column of a table is for finding rows. */
+enum query_role { QUERY_ROLE_NONE, QUERY_ROLE_KEY, QUERY_ROLE_START, QUERY_ROLE_END };
+
+/* A table under a name that statements can use. */
+struct query_table {
+    struct query_table *next; /* of query->tables */
+    struct query *query;
+    char name[QUERY_NAME_LEN];
+    char *schema; /* CREATE TABLE as declared; owned */
+    /* While a statement runs that may use it: */
+    bool bound;
+    uint32_t pin;   /* index of query->pins.reads; PLAN_NONE: only its columns are known */
+    uint32_t table; /* of that version */
+    const struct plan_view *view;
+    uint8_t roles[LIMIT_COLUMNS]; /* enum query_role per output */
+    uint8_t keys[LIMIT_COLUMNS];  /* QUERY_ROLE_KEY: which column of the key */
+    uint32_t key_count;           /* columns of the key */
+};
+
+struct query {
+    uint32_t magic;
+    sqlite3 *db;
+    struct reader *reader;
+    struct query *next; /* of the pool */
+    struct query_table *tables;
+    struct reader_pins pins;
+    bool used[READER_PINS_MAX];              /* reads that the statement looks at */
+    char views[LIMIT_VIEWS][QUERY_NAME_LEN]; /* created for the statement, bases first */
+    uint32_t view_count;
+    uint32_t version; /* of names without one; 0: the serving ones */
+    bool guarded;     /* the text at hand is a user's: only SELECT */
+    bool expired;     /* the time was over */
+    int64_t until_us; /* monotonic; INT64_MAX: no limit */
+    int64_t now_us;   /* now() of the statement, since 1970 */
+    const bool *stop;
+    struct err err; /* why a table could not be read, or what is refused */
+};
+
+/* query_table.c: makes the table of a plan known under a name. A code of SQLite. */
+int query_table_bind(struct query *query, const char *name, uint32_t pin, const struct plan *plan,
+                     uint32_t table);
+/* The statement is over: nothing may be read any more. */
+void query_tables_unbind(struct query *query);
+/* Has the statement to end? Also called from long loops. */
+bool query_is_over(struct query *query);
+
+/* query_view.c: adds the tables and views that a text names to the pins. */
+int query_names_add(struct query *query, const char *text, size_t len, uint32_t version,
+                    struct err *err) must_check;
+/* The pins have begun: binds tables, creates views and what they read. */
+int query_names_bind(struct query *query, struct err *err) must_check;
+/* Drops the views. */
+void query_names_drop(struct query *query);
+/* All tables and views of a plan, without any data. */
+int query_plan_bind(struct query *query, const struct plan *plan, struct err *err) must_check;
+
+/* query.c: runs a statement of our own. */
+int query_exec(struct query *query, const char *text, struct err *err) must_check;
+/* Prepares a user's text. */
+int query_prepare(struct query *query, const struct query_text *text, sqlite3_stmt **out,
+                  struct err *err) must_check;
+
+/* query_value.c */
+void query_result_value(sqlite3_context *context, const struct kappa_value *value);
+/* The declared type of a column; and what is shown of one: its first word in small letters. */
+const char *query_type_declared(enum kappa_type type);
+#define QUERY_TYPE_LEN 32
+void query_type_shown(const char *declared, char *text);
+
+/* Whether a key of this type can equal the value. */
+enum query_match { QUERY_MATCH_VALUE, QUERY_MATCH_NEVER, QUERY_MATCH_UNSURE };
+enum query_match query_key_value(enum kappa_type type, sqlite3_value *value,
+                                 struct kappa_value *out);
+void query_time_text(int64_t us, char *text);
+/* RFC 3339 in any form, or digits: ms since 1970. */
+bool query_time_parse(const char *text, size_t len, int64_t *us);
+int query_time_collate(void *ctx, int a_len, const void *a, int b_len, const void *b);
+/* A column of the row at hand. */
+void query_value_take(sqlite3_stmt *statement, int column, const char *type,
+                      struct query_value *out);
+
+/* query_function.c, query_aggregate.c */
+int query_functions_add(struct query *query);
+int query_aggregates_add(sqlite3 *db);
+
+#endif

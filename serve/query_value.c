@@ -1,0 +1,363 @@
+/* Values on their way into SQLite and out of it. Own header: query_private.h. */
+#include "base/timefmt.h"
+#include "serve/query_private.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DIGITS_MAX                                                                                 \
+    15 /* of a time in ms: until the year 33658; and of what a double keeps exactly */
+
+/* ---- times */
+
+void query_time_text(int64_t us, char *text)
+{
+    time_format(us, text);
+    size_t len = strlen(text);
+    if (text[len - 1] != 'Z') {
+        return; /* out of the years that are written as dates */
+    }
+    size_t have = len == 20 ? 0 : len - 21; /* digits of the fraction */
+    text[19] = '.';
+    memset(text + 20 + have, '0', 6 - have);
+    memcpy(text + 26, "Z", 2);
+}
+
+bool query_time_parse(const char *text, size_t len, int64_t *us)
+{
+    size_t digits = len > 0 && text[0] == '-' ? 1 : 0;
+    size_t from = digits;
+    while (digits < len && text[digits] >= '0' && text[digits] <= '9') {
+        digits++;
+    }
+    if (digits == len && digits > from) {
+        char copy[DIGITS_MAX + 2];
+        if (len > DIGITS_MAX) {
+            return false;
+        }
+        memcpy(copy, text, len);
+        copy[len] = '\0';
+        *us = strtoll(copy, NULL, 10) * 1000;
+        return true;
+    }
+    return time_parse(text, len, us);
+}
+
+static bool is_canonical(const char *text, int len)
+{
+    return len == 27 && text[10] == 'T' && text[19] == '.' && text[26] == 'Z';
+}
+
+int query_time_collate(void *ctx, int a_len, const void *a, int b_len, const void *b)
+{
+    (void)ctx;
+    int64_t a_us = 0;
+    int64_t b_us = 0;
+    bool plain = is_canonical(a, a_len) && is_canonical(b, b_len);
+    bool a_time = !plain && query_time_parse(a, (size_t)a_len, &a_us);
+    bool b_time = !plain && query_time_parse(b, (size_t)b_len, &b_us);
+    if (a_time && b_time) {
+        return a_us < b_us ? -1 : a_us > b_us;
+    }
+    if (a_time != b_time) {
+        return a_time ? -1 : 1; /* what is no time comes behind */
+    }
+    int order = memcmp(a, b, (size_t)(a_len < b_len ? a_len : b_len));
+    return order != 0 ? order : a_len - b_len;
+}
+
+/* ---- out of tables */
+
+const char *query_type_declared(enum kappa_type type)
+{
+    if (kappa_type_is_array(type)) {
+        return "ARRAY TEXT";
+    }
+    switch (type) {
+    case KAPPA_TYPE_BOOLEAN:
+        return "BOOLEAN";
+    case KAPPA_TYPE_SMALLINT:
+        return "SMALLINT";
+    case KAPPA_TYPE_INTEGER:
+        return "INTEGER";
+    case KAPPA_TYPE_BIGINT:
+        return "BIGINT";
+    case KAPPA_TYPE_NUMERIC:
+        return "NUMERIC";
+    case KAPPA_TYPE_REAL:
+        return "REAL";
+    case KAPPA_TYPE_DOUBLE:
+        return "DOUBLE PRECISION";
+    case KAPPA_TYPE_BYTEA:
+        return "BYTEA BLOB";
+    /* SQLite takes the affinity from the letters: these are texts. */
+    case KAPPA_TYPE_UUID:
+        return "UUID TEXT";
+    case KAPPA_TYPE_JSONB:
+        return "JSONB TEXT";
+    case KAPPA_TYPE_DATE:
+        return "DATE TEXT";
+    case KAPPA_TYPE_TIMESTAMP:
+        return "TIMESTAMP TEXT COLLATE " QUERY_COLLATION;
+    case KAPPA_TYPE_TIMESTAMPTZ:
+        return "TIMESTAMPTZ TEXT COLLATE " QUERY_COLLATION;
+    case KAPPA_TYPE_INTERVAL:
+        return "INTERVAL BLOB"; /* as it comes */
+    case KAPPA_TYPE_TEXT:
+    case KAPPA_TYPE_NULL:
+    case KAPPA_TYPE_COUNT:
+    case KAPPA_TYPE_ARRAY:
+    default:
+        return "TEXT";
+    }
+}
+
+void query_type_shown(const char *declared, char *text)
+{
+    const char *tail = strchr(declared, ' ');
+    bool doubled = strcmp(declared, "DOUBLE PRECISION") == 0;
+    size_t len = tail != NULL && !doubled ? (size_t)(tail - declared) : strlen(declared);
+    size_t c = 0;
+    for (; c < len && c + 1 < QUERY_TYPE_LEN; c++) {
+        text[c] = declared[c] >= 'A' && declared[c] <= 'Z' ? (char)(declared[c] + 32) : declared[c];
+    }
+    text[c] = '\0';
+}
+
+/* Exactly a whole number, a double to 15 digits, or the digits. */
+static void result_numeric(sqlite3_context *context, const struct kappa_value *value)
+{
+    json_t *json = reader_value_json(value);
+    char *text = json_is_string(json) ? xstrdup(json_string_value(json)) : json_print(json);
+    json_decref(json);
+    size_t digits = 0;
+    size_t zeros = 0; /* at the end, behind the point */
+    bool point = false;
+    for (const char *at = text; *at != '\0'; at++) {
+        point = point || *at == '.';
+        digits += *at >= '0' && *at <= '9' && (digits > 0 || *at != '0');
+        zeros = point && *at == '0' ? zeros + 1 : 0;
+    }
+    char *end = NULL;
+    long long whole = strtoll(text, &end, 10);
+    bool is_whole = *end == '\0' || (*end == '.' && strspn(end + 1, "0") == strlen(end + 1));
+    if (is_whole && digits - zeros <= 18) {
+        sqlite3_result_int64(context, whole);
+    } else if (digits - zeros <= DIGITS_MAX) {
+        sqlite3_result_double(context, strtod(text, NULL));
+    } else {
+        sqlite3_result_text(context, text, -1, SQLITE_TRANSIENT);
+    }
+    free(text);
+}
+
+/* Any other type, as its JSON says it. */
+static void result_json(sqlite3_context *context, const struct kappa_value *value)
+{
+    json_t *json = reader_value_json(value);
+    if (json_is_string(json)) {
+        sqlite3_result_text64(context, json_string_value(json), json_string_length(json),
+                              SQLITE_TRANSIENT, SQLITE_UTF8);
+    } else if (json_is_integer(json)) {
+        sqlite3_result_int64(context, json_integer_value(json));
+    } else if (!json_is_null(json)) {
+        char *text = json_print(json);
+        sqlite3_result_text(context, text, -1, SQLITE_TRANSIENT);
+        free(text);
+    }
+    json_decref(json);
+}
+
+void query_result_value(sqlite3_context *context, const struct kappa_value *value)
+{
+    char time[TIME_TEXT_LEN];
+    if (value->is_null) {
+        return;
+    }
+    if (value->type == KAPPA_TYPE_TEXT) {
+        sqlite3_result_text64(context, value->s.bytes, value->s.len, SQLITE_TRANSIENT, SQLITE_UTF8);
+    } else if (value->type == KAPPA_TYPE_TIMESTAMPTZ) {
+        query_time_text(value->i, time);
+        sqlite3_result_text(context, time, -1, SQLITE_TRANSIENT);
+    } else if (value->type >= KAPPA_TYPE_BOOLEAN && value->type <= KAPPA_TYPE_BIGINT) {
+        sqlite3_result_int64(context, value->i);
+    } else if (kappa_type_payload(value->type) == KAPPA_PAYLOAD_DOUBLE) {
+        if (isnan(value->d)) { /* SQLite would make it null */
+            sqlite3_result_text(context, "NaN", -1, SQLITE_STATIC);
+        } else {
+            sqlite3_result_double(context, value->d);
+        }
+    } else if (value->type == KAPPA_TYPE_NUMERIC) {
+        result_numeric(context, value);
+    } else if (value->type == KAPPA_TYPE_BYTEA) {
+        sqlite3_result_blob64(context, value->s.bytes, value->s.len, SQLITE_TRANSIENT);
+    } else {
+        result_json(context, value);
+    }
+}
+
+/* ---- keys to look for: never looser or stricter than SQLite's own comparison of the column */
+
+static enum query_match match_whole(sqlite3_value *value, struct kappa_value *out)
+{
+    int type = sqlite3_value_numeric_type(value);
+    if (type == SQLITE_INTEGER) {
+        out->i = sqlite3_value_int64(value);
+        return QUERY_MATCH_VALUE;
+    }
+    if (type == SQLITE_FLOAT) {
+        double d = sqlite3_value_double(value);
+        if (!(d >= -9.2e18 && d <= 9.2e18)) {
+            return QUERY_MATCH_UNSURE;
+        }
+        out->i = (int64_t)d;
+        return (double)out->i == d ? QUERY_MATCH_VALUE : QUERY_MATCH_NEVER;
+    }
+    return QUERY_MATCH_UNSURE;
+}
+
+static enum query_match match_double(sqlite3_value *value, struct kappa_value *out)
+{
+    int type = sqlite3_value_numeric_type(value);
+    if (type == SQLITE_INTEGER) {
+        int64_t i = sqlite3_value_int64(value);
+        out->d = (double)i;
+        bool exact = i > -(INT64_C(1) << 53) && i < INT64_C(1) << 53;
+        return exact ? QUERY_MATCH_VALUE : QUERY_MATCH_UNSURE;
+    }
+    out->d = sqlite3_value_double(value);
+    return type == SQLITE_FLOAT ? QUERY_MATCH_VALUE : QUERY_MATCH_UNSURE;
+}
+
+enum query_match query_key_value(enum kappa_type type, sqlite3_value *value,
+                                 struct kappa_value *out)
+{
+    *out = (struct kappa_value){.type = type};
+    int given = sqlite3_value_type(value);
+    if (given == SQLITE_NULL || given == SQLITE_BLOB) {
+        return QUERY_MATCH_UNSURE;
+    }
+    if (type >= KAPPA_TYPE_BOOLEAN && type <= KAPPA_TYPE_BIGINT) {
+        return match_whole(value, out);
+    }
+    if (type == KAPPA_TYPE_DOUBLE) {
+        return match_double(value, out);
+    }
+    if (type != KAPPA_TYPE_TEXT && type != KAPPA_TYPE_TIMESTAMPTZ) {
+        return QUERY_MATCH_UNSURE;
+    }
+    const char *text = (const char *)sqlite3_value_text(value); /* numbers become text */
+    size_t len = (size_t)sqlite3_value_bytes(value);
+    if (type == KAPPA_TYPE_TEXT) {
+        out->s = (struct kappa_text){.bytes = text, .len = u32_from(len)};
+        return QUERY_MATCH_VALUE;
+    }
+    return query_time_parse(text, len, &out->i) ? QUERY_MATCH_VALUE : QUERY_MATCH_UNSURE;
+}
+
+/* ---- out of SQLite */
+
+void query_value_take(sqlite3_stmt *statement, int column, const char *type,
+                      struct query_value *out)
+{
+    *out = (struct query_value){.kind = QUERY_NULL};
+    switch (sqlite3_column_type(statement, column)) {
+    case SQLITE_INTEGER:
+        out->i = sqlite3_column_int64(statement, column);
+        out->kind = type != NULL && strcmp(type, "BOOLEAN") == 0 ? QUERY_BOOLEAN : QUERY_INTEGER;
+        break;
+    case SQLITE_FLOAT:
+        out->kind = QUERY_DOUBLE;
+        out->d = sqlite3_column_double(statement, column);
+        break;
+    case SQLITE_TEXT:
+        out->kind = QUERY_TEXT;
+        out->bytes = (const char *)sqlite3_column_text(statement, column);
+        out->len = (size_t)sqlite3_column_bytes(statement, column);
+        break;
+    case SQLITE_BLOB:
+        out->kind = QUERY_BLOB;
+        out->bytes = sqlite3_column_blob(statement, column);
+        out->len = (size_t)sqlite3_column_bytes(statement, column);
+        break;
+    default:
+        break;
+    }
+}
+
+static void text_json(struct buf *out, const char *bytes, size_t len)
+{
+    static const char hex[] = "0123456789abcdef";
+    json_t *mended = NULL;
+    bool ascii = true;
+    for (size_t i = 0; i < len && ascii; i++) {
+        ascii = (unsigned char)bytes[i] < 0x80;
+    }
+    if (!ascii) { /* may not be UTF-8: a statement can cut characters in two */
+        mended = json_text_lossy(bytes, len);
+        bytes = json_string_value(mended);
+        len = json_string_length(mended);
+    }
+    buf_append_u8(out, '"');
+    size_t done = 0;
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)bytes[i];
+        if (c >= 0x20 && c != '"' && c != '\\') {
+            continue;
+        }
+        buf_append(out, bytes + done, i - done);
+        done = i + 1;
+        const char *plain = c == '\n' ? "\\n" : c == '\t' ? "\\t" : c == '\r' ? "\\r" : NULL;
+        if (plain != NULL) {
+            buf_append_text(out, plain);
+        } else if (c >= 0x20) {
+            buf_append_u8(out, '\\');
+            buf_append_u8(out, c);
+        } else {
+            char escape[] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
+            buf_append(out, escape, sizeof escape);
+        }
+    }
+    buf_append(out, bytes + done, len - done);
+    buf_append_u8(out, '"');
+    json_decref(mended);
+}
+
+static void double_json(struct buf *out, double d)
+{
+    if (isinf(d)) {
+        buf_append_text(out, d > 0 ? "\"Infinity\"" : "\"-Infinity\"");
+        return;
+    }
+    json_t *json = json_real(d);
+    json_write(out, json);
+    json_decref(json);
+}
+
+void query_value_json(struct buf *out, const struct query_value *value)
+{
+    switch (value->kind) {
+    case QUERY_BOOLEAN:
+        buf_append_text(out, value->i != 0 ? "true" : "false");
+        break;
+    case QUERY_INTEGER:
+        buf_printf(out, "%lld", (long long)value->i);
+        break;
+    case QUERY_DOUBLE:
+        double_json(out, value->d);
+        break;
+    case QUERY_TEXT:
+        text_json(out, value->bytes, value->len);
+        break;
+    case QUERY_BLOB:
+        buf_append_u8(out, '"');
+        buf_append_base64(out, value->bytes, value->len);
+        buf_append_u8(out, '"');
+        break;
+    case QUERY_NULL:
+    default:
+        buf_append_text(out, "null");
+        break;
+    }
+}

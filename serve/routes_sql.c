@@ -1,0 +1,152 @@
+/* Handlers of read-time SQL. Own header: routes_private.h. */
+#include "serve/query.h"
+#include "serve/query_answer.h"
+#include "serve/routes_private.h"
+
+#include <string.h>
+
+#define ROWS_DEFAULT   10000
+#define TIMEOUT_MAX_MS 600000
+
+struct sql_answer {
+    struct query_answer rows;
+    struct route_answer *answer;
+    int rc; /* of keeping a large answer in a file */
+    struct err *err;
+};
+
+static void take_columns(void *ctx, const struct query_column *columns, uint32_t count)
+{
+    struct sql_answer *sql = ctx;
+    query_answer_columns(&sql->rows, columns, count);
+}
+
+static bool take_row(void *ctx, const struct query_value *values, uint32_t count)
+{
+    struct sql_answer *sql = ctx;
+    query_answer_row(&sql->rows, values, count);
+    sql->rc = route_answer_spill(sql->answer, sql->err);
+    return sql->rc == 0;
+}
+
+static int bounded(const json_t *body, const char *name, int64_t least, int64_t most, int64_t *out,
+                   struct err *err)
+{
+    const json_t *value = json_object_get(body, name);
+    if (value == NULL || json_is_null(value)) {
+        return 0;
+    }
+    if (!json_is_integer(value) || json_integer_value(value) < least ||
+        json_integer_value(value) > most) {
+        return err_set(err, KE_INVALID, "\"%s\" must be a whole number from %lld to %lld", name,
+                       (long long)least, (long long)most);
+    }
+    *out = json_integer_value(value);
+    return 0;
+}
+
+static int options_read(const json_t *body, const struct route_context *context,
+                        struct query_options *options, struct err *err)
+{
+    static const char *const known[] = {"sql", "params", "limit", "timeout_ms", "version"};
+    const char *name;
+    json_t *value;
+    json_object_foreach ((json_t *)(uintptr_t)body, name, value) {
+        bool found = false;
+        for (size_t i = 0; i < array_len(known); i++) {
+            found = found || strcmp(name, known[i]) == 0;
+        }
+        if (!found) {
+            int rc = err_set(err, KE_INVALID, "unknown member \"%s\"", name);
+            err_hint(err, "it may be one of: sql, params, limit, timeout_ms, version");
+            return rc;
+        }
+    }
+    int64_t timeout_ms = QUERY_TIMEOUT_US / 1000;
+    int64_t version = 0;
+    *options = (struct query_options){
+        .params = json_object_get(body, "params"), .rows_max = ROWS_DEFAULT, .stop = context->stop};
+    if (json_text(body, "sql", NULL) == NULL) {
+        return err_set(err, KE_INVALID, "the body needs \"sql\", a text");
+    }
+    int rc = bounded(body, "limit", 0, INT64_MAX, &options->rows_max, err);
+    if (rc == 0) {
+        rc = bounded(body, "timeout_ms", 1, TIMEOUT_MAX_MS, &timeout_ms, err);
+    }
+    if (rc == 0) {
+        rc = bounded(body, "version", 1, INT32_MAX, &version, err);
+    }
+    options->timeout_us = timeout_ms * 1000;
+    options->version = (uint32_t)version;
+    return rc;
+}
+
+static int run(const struct route_context *context, const json_t *body, struct route_answer *answer,
+               struct err *err)
+{
+    struct query_options options;
+    struct query *query = NULL;
+    struct query_result result = {0};
+    struct sql_answer sql = {.rows = {.out = &answer->body}, .answer = answer, .err = err};
+    struct query_sink sink = {.ctx = &sql, .columns = take_columns, .row = take_row};
+    int rc = options_read(body, context, &options, err);
+    if (rc == 0) {
+        rc = query_pool_take(context->queries, &query, err);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    const char *text = json_text(body, "sql", "");
+    rc = query_run(query, text, strlen(text), &options, &sink, &result, err);
+    query_pool_give(context->queries, query);
+    if (rc == 0 && sql.rc == 0) {
+        query_answer_end(&sql.rows, result.truncated, result.stamps);
+    }
+    json_decref(result.stamps);
+    return rc < 0 ? rc : sql.rc;
+}
+
+static int queries_needed(const struct route_context *context, struct err *err)
+{
+    return context->queries != NULL
+               ? 0
+               : err_set(err, KE_CLOSED,
+                         "tables cannot be read here: the server has no data directory");
+}
+
+int route_sql(const struct route_context *context, const struct route_request *request,
+              struct route_answer *answer, struct err *err)
+{
+    json_t *body = NULL;
+    int rc = queries_needed(context, err);
+    if (rc == 0) {
+        rc = route_body_object(request, &body, err);
+    }
+    if (rc == 0) {
+        rc = run(context, body, answer, err);
+        json_decref(body);
+    }
+    return rc;
+}
+
+int route_tables(const struct route_context *context, const struct route_request *request,
+                 struct route_answer *answer, struct err *err)
+{
+    struct query *query = NULL;
+    json_t *tables = NULL;
+    (void)request;
+    int rc = queries_needed(context, err);
+    if (rc == 0) {
+        rc = query_pool_take(context->queries, &query, err);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    rc = query_describe(query, &tables, err);
+    query_pool_give(context->queries, query);
+    if (rc == 0) {
+        route_answer_json(answer, tables);
+        json_decref(tables);
+    }
+    return rc;
+}

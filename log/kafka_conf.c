@@ -241,6 +241,21 @@ static const struct setting_row writer_owned_rows[] = {
     {"sticky.partitioning.linger.ms", "0"},
 };
 
+/* A transaction that its sender left open keeps readers of the topic waiting until it times out. */
+static const struct setting_row sender_rows[] = {
+    {"linger.ms", "0"}, /* a commit follows at once */
+    {"message.max.bytes", "20000000"},
+    {"queue.buffering.max.kbytes", "65536"},
+    {"transaction.timeout.ms", "20000"},
+};
+
+static const struct setting_row sender_owned_rows[] = {
+    {"enable.idempotence", "true"},
+    {"allow.auto.create.topics", "false"},
+    {"message.timeout.ms", "20000"},         /* not above the transaction's */
+    {"isolation.level", "read_uncommitted"}, /* the end is behind all there is */
+};
+
 static void conf_set(rd_kafka_conf_t *conf, const char *name, const char *value)
 {
     char text[ERROR_TEXT_LEN];
@@ -256,13 +271,15 @@ static void conf_rows(rd_kafka_conf_t *conf, const struct setting_row *rows, siz
 }
 
 static void conf_role(rd_kafka_conf_t *conf, const struct kafka_settings *settings,
-                      enum kafka_role role, const char *group)
+                      enum kafka_role role, const char *name)
 {
     conf_rows(conf, common_rows, array_len(common_rows));
     if (role == KAFKA_READER) {
         conf_rows(conf, reader_rows, array_len(reader_rows));
     } else if (role == KAFKA_WRITER) {
         conf_rows(conf, writer_rows, array_len(writer_rows));
+    } else if (role == KAFKA_SENDER) {
+        conf_rows(conf, sender_rows, array_len(sender_rows));
     }
     for (size_t i = 0; i < settings->count; i++) {
         conf_set(conf, settings->properties[i].name, settings->properties[i].value);
@@ -274,10 +291,14 @@ static void conf_role(rd_kafka_conf_t *conf, const struct kafka_settings *settin
         break;
     case KAFKA_READER:
         conf_rows(conf, reader_owned_rows, array_len(reader_owned_rows));
-        conf_set(conf, "group.id", group); /* assign() refuses to work without one */
+        conf_set(conf, "group.id", name); /* assign() refuses to work without one */
         break;
     case KAFKA_WRITER:
         conf_rows(conf, writer_owned_rows, array_len(writer_owned_rows));
+        break;
+    case KAFKA_SENDER:
+        conf_rows(conf, sender_owned_rows, array_len(sender_owned_rows));
+        conf_set(conf, "transactional.id", name);
         break;
     }
 }
@@ -334,21 +355,24 @@ static int stats_callback(rd_kafka_t *rk, char *json, size_t len, void *opaque)
 /* ---- Clients */
 
 int kafka_client_init(struct kafka_client *client, const struct kafka_settings *settings,
-                      enum kafka_role role, const char *group, struct err *err)
+                      enum kafka_role role, const char *name, struct err *err)
 {
     char text[ERROR_TEXT_LEN] = "";
     *client = (struct kafka_client){.magic = KAFKA_CLIENT_MAGIC, .settings = settings};
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    conf_role(conf, settings, role, group);
+    conf_role(conf, settings, role, name);
     rd_kafka_conf_set_opaque(conf, client);
     rd_kafka_conf_set_log_cb(conf, log_callback);
     rd_kafka_conf_set_error_cb(conf, error_callback);
     rd_kafka_conf_set_stats_cb(conf, stats_callback);
     if (role == KAFKA_WRITER) {
         rd_kafka_conf_set_dr_msg_cb(conf, kafka_delivery);
+    } else if (role == KAFKA_SENDER) {
+        rd_kafka_conf_set_dr_msg_cb(conf, kafka_sender_delivery);
     }
     pthread_mutex_init(&client->lock, NULL);
-    rd_kafka_type_t type = role == KAFKA_WRITER ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER;
+    bool produces = role == KAFKA_WRITER || role == KAFKA_SENDER;
+    rd_kafka_type_t type = produces ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER;
     client->rk = rd_kafka_new(type, conf, text, sizeof text);
     if (client->rk != NULL) {
         return 0;

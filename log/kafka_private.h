@@ -2,6 +2,7 @@
  *
  *     kafka_conf.c         properties, callbacks, error texts      log_kafka.c         metadata
  *     log_kafka_reader.c   consumer, one client per reader         log_kafka_writer.c  producer
+ *     log_kafka_sender.c   producer with transactions              kafka_produce.c     one record
  *
  * A client is one rd_kafka_t with its callbacks' state. The log has one for metadata; every reader
  * and writer has its own, since one librdkafka client fetches from a broker with one thread.
@@ -33,7 +34,7 @@ struct kafka_settings {
     size_t count;
 };
 
-enum kafka_role { KAFKA_METADATA, KAFKA_READER, KAFKA_WRITER };
+enum kafka_role { KAFKA_METADATA, KAFKA_READER, KAFKA_WRITER, KAFKA_SENDER };
 
 #define KAFKA_CLIENT_MAGIC 0x6b636c69U
 
@@ -67,10 +68,10 @@ void kafka_settings_close(struct kafka_settings *settings);
 /* The value given for this property, or NULL. */
 const char *kafka_settings_find(const struct kafka_settings *settings, const char *name);
 
-/* Starts a client; does not wait for any broker. group: readers only, else NULL. The struct must
- * stay where it is until the close. */
+/* Starts a client; does not wait for any broker. name: of a reader its group, of a sender its
+ * transactional id, else NULL. The struct must stay where it is until the close. */
 int kafka_client_init(struct kafka_client *client, const struct kafka_settings *settings,
-                      enum kafka_role role, const char *group, struct err *err) must_check;
+                      enum kafka_role role, const char *name, struct err *err) must_check;
 void kafka_client_close(struct kafka_client *client);
 /* Copies what librdkafka last said about its brokers; "" when it was silent. */
 void kafka_client_trouble(struct kafka_client *client, char *text, size_t size);
@@ -100,7 +101,22 @@ int kafka_reader_open(struct log *log, const char *group, struct log_reader **ou
                       struct err *err) must_check;
 int kafka_writer_open(struct log *log, const char *topic, struct log_writer **out,
                       struct err *err) must_check;
+int kafka_sender_open(struct log *log, const char *name, struct log_sender **out,
+                      struct err *err) must_check;
+
+/* ---- kafka_produce.c */
+
+/* Kappa's header bytes (include/kappa/record.h) as librdkafka's; NULL when they are malformed. */
+rd_kafka_headers_t *kafka_headers_new(const struct kappa_record *record);
+/* One try. The error is NULL when librdkafka has taken the record, and the headers with it. opaque:
+ * comes back in the delivery report. */
+rd_kafka_error_t *kafka_produce(rd_kafka_t *rk, rd_kafka_topic_t *rkt, int32_t partition,
+                                const struct kappa_record *record, rd_kafka_headers_t *headers,
+                                void *opaque);
+
 /* librdkafka's delivery report; the message's opaque is the writer. */
 void kafka_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque);
+/* The same for senders. */
+void kafka_sender_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void *opaque);
 
 #endif

@@ -7,6 +7,7 @@
  *     log_open_*  ->  metadata calls (any thread)  ->  log_close
  *     log_reader_open -> add (once per source) -> next, next, ... -> close      (one thread)
  *     log_writer_open -> append... -> flush -> close                            (one thread)
+ *     log_sender_open -> (append... -> commit)... -> close                      (one thread)
  *
  * Rules that hold for every log:
  *  1. Offsets ascend within a partition; there may be holes. Any offset within a hole is a valid
@@ -46,6 +47,7 @@ struct log_topic_options {
 struct log;
 struct log_reader;
 struct log_writer;
+struct log_sender;
 
 struct log_ops {
     void (*close)(struct log *log);
@@ -69,6 +71,12 @@ struct log_ops {
                        struct err *err);
     int (*writer_open)(struct log *log, const char *topic, struct log_writer **out,
                        struct err *err);
+    /* A writer for those who must send each record once. When it returns 0, nothing that an earlier
+     * sender of this name appended can come any more: the topics hold it, or they never will.
+     * (Kafka: the name is a transactional id, and the earlier one is fenced off. The others rely on
+     * their caller: the earlier one is closed, or its process dead.) Waits for the log for some
+     * seconds. */
+    int (*sender_open)(struct log *log, const char *name, struct log_sender **out, struct err *err);
 };
 
 struct log_reader_ops {
@@ -104,6 +112,21 @@ struct log_writer_ops {
     int (*flush)(struct log_writer *writer, bool sync, struct err *err);
 };
 
+struct log_sender_ops {
+    void (*close)(struct log_sender *sender); /* drops what was not committed, where it can */
+    /* First offset, and the one behind everything that is there: also behind what readers cannot
+     * see yet, since a transaction of somebody else is open below it. */
+    int (*range)(struct log_sender *sender, const char *topic, uint32_t partition, int64_t *start,
+                 int64_t *end, struct err *err);
+    /* Copies. Record times that the log cannot hold become the present. */
+    int (*append)(struct log_sender *sender, const char *topic, uint32_t partition,
+                  const struct kappa_record *record, struct err *err);
+    /* Everything appended since the last commit is readable and survives a crash of the system. On
+     * Kafka it becomes readable as one, or not at all. After an error of append or commit only
+     * close is left: what the topics hold is found out by reading them behind a new sender_open. */
+    int (*commit)(struct log_sender *sender, struct err *err);
+};
+
 struct log {
     const struct log_ops *ops;
     const char *kind; /* "embedded", "kafka", "memory" */
@@ -116,6 +139,14 @@ struct log_reader {
 struct log_writer {
     const struct log_writer_ops *ops;
 };
+
+struct log_sender {
+    const struct log_sender_ops *ops;
+};
+
+/* sender_open for logs whose writers publish what they flush: a writer per topic. */
+int log_sender_plain(struct log *log, const char *name, struct log_sender **out,
+                     struct err *err) must_check;
 
 /* dir: DATA/log, made when missing. Opening takes no lock: writers lock the partition they append
  * to. */

@@ -406,6 +406,7 @@ static const struct log_ops kafka_ops = {
     .expire = kafka_expire,
     .reader_open = kafka_reader_open,
     .writer_open = kafka_writer_open,
+    .sender_open = kafka_sender_open,
 };
 
 int log_open_kafka(const char *brokers, const json_t *properties, struct log **out, struct err *err)

@@ -277,6 +277,7 @@ static const struct log_ops memory_ops = {
     .expire = memory_expire,
     .reader_open = memory_reader_open,
     .writer_open = memory_writer_open,
+    .sender_open = log_sender_plain,
 };
 
 int log_open_memory(struct log **out, struct err *err)

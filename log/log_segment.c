@@ -200,6 +200,7 @@ static const struct log_ops embedded_ops = {
     .expire = embedded_expire,
     .reader_open = log_segment_reader_open,
     .writer_open = log_segment_writer_open,
+    .sender_open = log_sender_plain,
 };
 
 int log_open_embedded(const char *dir, struct log **out, struct err *err)

@@ -7,6 +7,7 @@ Standard library only, since the demo uses it too.
 import contextlib
 import http.client
 import json
+import math
 import os
 import random
 import re
@@ -284,12 +285,12 @@ def features_model(records, cut, right=True):
             late += 1
         else:
             row = state["rows"].setdefault((end, event.get("user_id")), {
-                "clicks": 0, "views": 0, "total": None, "products": set(), "last": at})
+                "clicks": 0, "views": 0, "amounts": [], "products": set(), "last": at})
             kind = event.get("event_type")
             row["clicks"] += kind == "click" or (not right and kind == "purchase")
             row["views"] += kind == "view"
             if kind == "purchase" and event.get("amount") is not None:
-                row["total"] = float(event["amount"]) if row["total"] is None else row["total"] + event["amount"]
+                row["amounts"].append(event["amount"])
             if event.get("product_id") is not None:
                 row["products"].add(event["product_id"])
             row["last"] = max(row["last"], at)
@@ -308,11 +309,11 @@ def features_model(records, cut, right=True):
             into["views"] += row["views"]
             into["products"] |= row["products"]
             into["last"] = max(into["last"], row["last"])
-            if row["total"] is not None:
-                into["total"] = row["total"] if into["total"] is None else into["total"] + row["total"]
+            into["amounts"] += row["amounts"]
     rows = {key: {"user_id": key[1], "window_start": rfc3339(key[0] - WINDOW_MS), "window_end": rfc3339(key[0]),
-                  "clicks": row["clicks"], "views": row["views"], "total_amount": row["total"],
-                  "distinct_products": len(row["products"]), "last_update": rfc3339(row["last"])}
+                  "clicks": row["clicks"], "views": row["views"],
+                  "total_amount": math.fsum(row["amounts"]) if row["amounts"] else None, "distinct_products": len(row["products"]),
+                  "last_update": rfc3339(row["last"])}
             for key, row in merged.items()}
     return rows, dead, late
 

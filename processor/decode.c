@@ -52,6 +52,7 @@ struct decoder *decoder_new(const struct plan_input *input, uint32_t capacity)
         }
         struct decode_column *column = &d->columns[d->column_count++];
         column->type = from->type;
+        column->modifier = from->modifier;
         column->name = from->name;
         column->name_len = u32_from(strlen(from->name));
         column->vec = d->vecs[c];

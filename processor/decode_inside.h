@@ -15,7 +15,8 @@ struct decode_column {
     uint32_t name_len;
     const char *name;
     struct expr_vec vec;
-    uint32_t got; /* the format's note on the row at hand, if its state is EXPR_ERROR_TYPE */
+    int64_t modifier; /* plan_column */
+    uint32_t got;     /* the format's note on the row at hand, if its state is EXPR_ERROR_TYPE */
 };
 
 struct decode_ops {

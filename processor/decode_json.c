@@ -2,16 +2,20 @@
  *
  *  1. The value is one JSON object (RFC 8259, UTF-8), checked whole, also what is skipped. Nesting
  *     is at most LIMIT_JSON_DEPTH deep. Of duplicate names the last wins.
- *  2. text takes a string; boolean true or false; integer and bigint a number written without
- *     fraction and exponent, in range; double precision any number in range; timestamptz a number
- *     times the input's unit, rounded to the microsecond, or an RFC 3339 string.
+ *  2. text takes a string; boolean true or false; smallint, integer and bigint a number written
+ *     without fraction and exponent, in range; double precision and real any number in range;
+ *     numeric a number or a string of one, read digit by digit; timestamptz a number times the
+ *     input's unit, rounded to the microsecond, or an RFC 3339 string.
  *
  * Producers write fields in one order. So for each place in the object the name seen there last and
  * its column are remembered, and compared first: three masked words, no search. */
 #include "base/timefmt.h"
 #include "processor/decode_inside.h"
+#include "processor/expr_step.h"
 #include "processor/json_simd.h"
 #include "processor/json_walk.h"
+#include "processor/numeric.h"
+#include "processor/value_cast.h"
 
 #include <string.h>
 
@@ -144,6 +148,22 @@ static inline void set_i64(struct decode_column *column, uint32_t row, int64_t v
     column->vec.state[row] = EXPR_OK;
 }
 
+/* A value of the column's type from text, by the rules of casts. */
+static void set_text(struct json_decoder *d, struct kappa_text text, struct decode_column *column,
+                     uint32_t row, enum got got)
+{
+    struct kappa_value value;
+    enum expr_state state = value_parse(text, column->type, &d->base.texts, &value);
+    if (state == EXPR_OK && column->type == KAPPA_TYPE_NUMERIC) {
+        state = expr_numeric_fit(value.n, column->modifier, &value.n);
+    }
+    if (state == EXPR_OK) {
+        expr_set(&column->vec, row, &value);
+    } else {
+        wrong(d, column, row, state == EXPR_ERROR_OVERFLOW ? GOT_RANGE : got);
+    }
+}
+
 static bool take_string(struct json_decoder *d, uint32_t k, struct decode_column *column,
                         uint32_t row)
 {
@@ -161,6 +181,8 @@ static bool take_string(struct json_decoder *d, uint32_t k, struct decode_column
         } else {
             wrong(d, column, row, GOT_TIME);
         }
+    } else if (column->type == KAPPA_TYPE_NUMERIC) {
+        set_text(d, text, column, row, GOT_TEXT);
     } else {
         wrong(d, column, row, GOT_TEXT);
     }
@@ -171,14 +193,48 @@ static void take_integer(struct json_decoder *d, const struct json_number *numbe
                          struct decode_column *column, uint32_t row)
 {
     int64_t value = 0;
-    bool narrow = column->type == KAPPA_TYPE_INTEGER;
+    int64_t most = column->type == KAPPA_TYPE_BIGINT    ? INT64_MAX
+                   : column->type == KAPPA_TYPE_INTEGER ? INT32_MAX
+                                                        : INT16_MAX;
     if (!number->integral) {
         wrong(d, column, row, GOT_FRACTION);
-    } else if (!json_number_int(number, &value) ||
-               (narrow && (value < INT32_MIN || value > INT32_MAX))) {
+    } else if (!json_number_int(number, &value) || value > most || value < -most - 1) {
         wrong(d, column, row, GOT_RANGE);
     } else {
         set_i64(column, row, value);
+    }
+}
+
+static void take_numeric(struct json_decoder *d, const struct json_number *number,
+                         struct decode_column *column, uint32_t row)
+{
+    if (number->exact && number->exponent <= 0 && number->exponent >= -NUMERIC_SCALE_MAX &&
+        column->modifier == 0) {
+        int128 digits = (int128)number->digits;
+        column->vec.n[row] =
+            numeric_make(number->negative ? -digits : digits, (uint32_t)-number->exponent);
+        column->vec.state[row] = EXPR_OK;
+        return;
+    }
+    struct kappa_text text = {(const char *)number->start, (uint32_t)(number->end - number->start)};
+    set_text(d, text, column, row, GOT_RANGE);
+}
+
+static void take_double(struct json_decoder *d, const struct json_number *number,
+                        struct decode_column *column, uint32_t row)
+{
+    bool fits = true;
+    if (column->type == KAPPA_TYPE_DOUBLE) {
+        fits = json_number_double(number, &column->vec.d[row]);
+    } else { /* rounded twice would be wrong */
+        struct kappa_text text = {(const char *)number->start,
+                                  (uint32_t)(number->end - number->start)};
+        fits = expr_parse_real(text, &column->vec.d[row]) == EXPR_OK;
+    }
+    if (fits) {
+        column->vec.state[row] = EXPR_OK;
+    } else {
+        wrong(d, column, row, GOT_RANGE);
     }
 }
 
@@ -202,18 +258,25 @@ static bool take_number(struct json_decoder *d, uint32_t k, struct decode_column
     if (!json_number_scan(d->walk.text + d->walk.at[k], &number)) {
         return json_fail(&d->walk, k, "expected a value");
     }
-    if (column->type == KAPPA_TYPE_DOUBLE) {
-        if (json_number_double(&number, &column->vec.d[row])) {
-            column->vec.state[row] = EXPR_OK;
-        } else {
-            wrong(d, column, row, GOT_RANGE);
-        }
-    } else if (column->type == KAPPA_TYPE_TIMESTAMPTZ) {
+    switch ((unsigned)column->type) {
+    case KAPPA_TYPE_DOUBLE:
+    case KAPPA_TYPE_REAL:
+        take_double(d, &number, column, row);
+        break;
+    case KAPPA_TYPE_TIMESTAMPTZ:
         take_time(d, &number, column, row);
-    } else if (column->type == KAPPA_TYPE_INTEGER || column->type == KAPPA_TYPE_BIGINT) {
+        break;
+    case KAPPA_TYPE_SMALLINT:
+    case KAPPA_TYPE_INTEGER:
+    case KAPPA_TYPE_BIGINT:
         take_integer(d, &number, column, row);
-    } else {
+        break;
+    case KAPPA_TYPE_NUMERIC:
+        take_numeric(d, &number, column, row);
+        break;
+    default:
         wrong(d, column, row, GOT_NUMBER);
+        break;
     }
     return true;
 }

@@ -44,14 +44,15 @@ struct decimal {
     bool negative;
 };
 
-/* True if the decimal lies exactly between two doubles. PostgreSQL does not write such a one: it
+/* True if the decimal lies exactly between two doubles (reals: m has 24 bits and not 53). PostgreSQL does not write such a one: it
  * reads back only by the rule "ties to even". With v = m * 2^e, the decimal D * 10^x is
  * (2m +- 1) * 2^(e-1): both sides are compared by their odd parts. D has up to 17 digits, so 5^x
  * divides a number of 54 bits: x <= 23. */
-static bool decimal_is_tie(const struct decimal *decimal, double value)
+static bool decimal_is_tie(const struct decimal *decimal, double value, bool real)
 {
+    const int bits = real ? 24 : 53;
     int x = decimal->exponent - (decimal->count - 1);
-    if (x < 0 || x > 23 || fabs(value) < 0x1p53) {
+    if (x < 0 || x > 23 || fabs(value) < (real ? 0x1p24 : 0x1p53)) {
         return false;
     }
     uint128 product = 0;
@@ -68,9 +69,9 @@ static bool decimal_is_tie(const struct decimal *decimal, double value)
     }
     int exponent;
     double mantissa = frexp(fabs(value), &exponent); /* 0.5 <= mantissa < 1 */
-    uint64_t twice = (uint64_t)(mantissa * 0x1p54);
+    uint64_t twice = (uint64_t)ldexp(mantissa, bits + 1);
     bool between = product == twice + 1 || product == twice - 1;
-    return between && zeros + x == exponent - 54;
+    return between && zeros + x == exponent - (bits + 1);
 }
 
 /* Reads a text of strfromd("%.*e"). */
@@ -102,8 +103,13 @@ static bool text_next(char *text)
     return true;
 }
 
+static bool reads_back(const char *text, bool real, double value)
+{
+    return (real ? (double)strtof(text, NULL) : strtod(text, NULL)) == value;
+}
+
 /* value with so many significant digits; false if that is not value, or not clearly. */
-static bool decimal_try(double value, int digits, struct decimal *out)
+static bool decimal_try(double value, int digits, bool real, struct decimal *out)
 {
     char format[] = "%.00e";
     (void)put_number(format + 2, (uint64_t)(digits - 1), 2);
@@ -111,16 +117,16 @@ static bool decimal_try(double value, int digits, struct decimal *out)
     int len = strfromd(text, sizeof text, format, value);
     ASSERT_CMP(len, <, (int)sizeof text);
     *out = decimal_read(text);
-    if (strtod(text, NULL) == value) {
-        return !decimal_is_tie(out, value);
+    if (reads_back(text, real, value)) {
+        return !decimal_is_tie(out, value, real);
     }
     /* Above a power of two doubles lie twice as far apart: the decimal above may be it where that
      * below is not. */
     int exponent;
     bool power = fabs(frexp(value, &exponent)) == 0.5;
-    if (power && text_next(text) && strtod(text, NULL) == value) {
+    if (power && text_next(text) && reads_back(text, real, value)) {
         *out = decimal_read(text);
-        return !decimal_is_tie(out, value);
+        return !decimal_is_tie(out, value, real);
     }
     return false;
 }
@@ -171,25 +177,37 @@ static uint32_t put_word(char *out, const char *word)
     return (uint32_t)len;
 }
 
-uint32_t expr_format_double(double value, char *out)
+/* Decimals of up to `least` digits always read back as themselves, except among denormals; from
+ * 10^least on the exponent is written. */
+static uint32_t format_binary(double value, bool real, int least, int most, char *out)
 {
     if (!isfinite(value)) {
         return put_word(out, isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity");
     }
-    /* A decimal of up to 15 digits always reads back as itself, except among denormals. */
-    int digits = fabs(value) < 2.3e-308 && value != 0.0 ? 1 : 15;
+    bool denormal = fabs(value) < (real ? 1.2e-38 : 2.3e-308) && value != 0.0;
+    int digits = denormal ? 1 : least;
     struct decimal decimal;
-    while (!decimal_try(value, digits, &decimal) && digits < 17) {
+    while (!decimal_try(value, digits, real, &decimal) && digits < most) {
         digits++;
     }
     char *at = out;
     if (decimal.negative) {
         *at++ = '-';
     }
-    bool plain = decimal.exponent >= -4 && decimal.exponent < 15;
+    bool plain = decimal.exponent >= -4 && decimal.exponent < least;
     at = plain ? put_plain(at, &decimal) : put_scientific(at, &decimal);
     ASSERT_CMP(at - out, <=, EXPR_DOUBLE_TEXT);
     return (uint32_t)(at - out);
+}
+
+uint32_t expr_format_double(double value, char *out)
+{
+    return format_binary(value, false, 15, 17, out);
+}
+
+uint32_t expr_format_real(double value, char *out)
+{
+    return format_binary(value, true, 6, 9, out);
 }
 
 /* ---- Times. */
@@ -211,28 +229,81 @@ static char *put_fraction(char *at, int64_t micros)
     return at;
 }
 
-uint32_t expr_format_timestamptz(int64_t us, char *out)
+/* 2026-01-31; *ad: it is no year before Christ. */
+static char *put_date(char *at, int64_t days, bool *ad)
 {
-    int64_t days = us / US_DAY - (us % US_DAY < 0 ? 1 : 0);
-    int64_t in_day = us % US_DAY + (us % US_DAY < 0 ? US_DAY : 0);
-    uint64_t second = (uint64_t)(in_day / US_SECOND);
     int64_t year;
     unsigned month;
     unsigned day;
     time_civil_from_days(days, &year, &month, &day);
-    char *at = put_number(out, (uint64_t)(year > 0 ? year : 1 - year), 4);
+    *ad = year > 0;
+    at = put_number(at, (uint64_t)(year > 0 ? year : 1 - year), 4);
     *at++ = '-';
     at = put_number(at, month, 2);
     *at++ = '-';
-    at = put_number(at, day, 2);
-    *at++ = ' ';
+    return put_number(at, day, 2);
+}
+
+/* 12:00:00.5; hours may be more than a day's. */
+static char *put_clock(char *at, uint64_t us)
+{
+    uint64_t second = us / US_SECOND;
     at = put_number(at, second / 3600, 2);
     *at++ = ':';
     at = put_number(at, second / 60 % 60, 2);
     *at++ = ':';
     at = put_number(at, second % 60, 2);
-    at = put_fraction(at, in_day % US_SECOND);
-    at += put_word(at, year > 0 ? "+00" : "+00 BC");
+    return put_fraction(at, (int64_t)(us % US_SECOND));
+}
+
+static uint32_t format_time(int64_t us, const char *zone, char *out)
+{
+    int64_t days = us / US_DAY - (us % US_DAY < 0 ? 1 : 0);
+    int64_t in_day = us % US_DAY + (us % US_DAY < 0 ? US_DAY : 0);
+    bool ad = true;
+    char *at = put_date(out, days, &ad);
+    *at++ = ' ';
+    at = put_clock(at, (uint64_t)in_day);
+    at += put_word(at, zone);
+    at += put_word(at, ad ? "" : " BC");
     ASSERT_CMP(at - out, <=, EXPR_TIME_TEXT);
+    return (uint32_t)(at - out);
+}
+
+uint32_t expr_format_timestamptz(int64_t us, char *out)
+{
+    return format_time(us, "+00", out);
+}
+
+uint32_t expr_format_timestamp(int64_t us, char *out)
+{
+    return format_time(us, "", out);
+}
+
+uint32_t expr_format_date(int64_t days, char *out)
+{
+    bool ad = true;
+    char *at = put_date(out, days, &ad);
+    at += put_word(at, ad ? "" : " BC");
+    return (uint32_t)(at - out);
+}
+
+uint32_t expr_format_interval(int64_t us, char *out)
+{
+    char *at = out;
+    uint64_t size = us < 0 ? 0 - (uint64_t)us : (uint64_t)us;
+    uint64_t days = size / US_DAY;
+    uint64_t clock = size % US_DAY;
+    if (days > 0) {
+        at += put_word(at, us < 0 ? "-" : "");
+        at = put_number(at, days, 1);
+        at += put_word(at, us > 0 && days == 1 ? " day" : " days");
+        at += put_word(at, clock > 0 ? " " : "");
+    }
+    if (days == 0 || clock > 0) {
+        at += put_word(at, us < 0 ? "-" : "");
+        at = put_clock(at, clock);
+    }
+    ASSERT_CMP(at - out, <=, EXPR_VALUE_TEXT);
     return (uint32_t)(at - out);
 }

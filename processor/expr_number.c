@@ -43,6 +43,11 @@ static inline bool beyond_integer(int64_t value)
     return value > INT32_MAX || value < INT32_MIN;
 }
 
+static inline bool beyond_smallint(int64_t value)
+{
+    return value > INT16_MAX || value < INT16_MIN;
+}
+
 BINARY(expr_add_bigint, int64_t, i, {
     bool over = __builtin_add_overflow(a, b, &r);
     expr_fail(&state[i], over, EXPR_ERROR_OVERFLOW);
@@ -66,6 +71,25 @@ BINARY(expr_subtract_integer, int64_t, i, {
 BINARY(expr_multiply_integer, int64_t, i, {
     bool over = __builtin_mul_overflow(a, b, &r) || beyond_integer(r);
     expr_fail(&state[i], over, EXPR_ERROR_OVERFLOW);
+})
+
+/* Operands of smallint are so small that nothing leaves 64 bits. */
+BINARY(expr_add_smallint, int64_t, i, {
+    r = (int16_t)a + (int16_t)b;
+    expr_fail(&state[i], beyond_smallint(r), EXPR_ERROR_OVERFLOW);
+})
+BINARY(expr_subtract_smallint, int64_t, i, {
+    r = (int16_t)a - (int16_t)b;
+    expr_fail(&state[i], beyond_smallint(r), EXPR_ERROR_OVERFLOW);
+})
+BINARY(expr_multiply_smallint, int64_t, i, {
+    r = (int16_t)a * (int16_t)b;
+    expr_fail(&state[i], beyond_smallint(r), EXPR_ERROR_OVERFLOW);
+})
+BINARY(expr_divide_smallint, int64_t, i, {
+    expr_fail(&state[i], b == 0, EXPR_ERROR_DIVISION);
+    r = b == 0 ? 0 : (int16_t)a / (int16_t)b;
+    expr_fail(&state[i], beyond_smallint(r), EXPR_ERROR_OVERFLOW);
 })
 
 /* The smallest number by -1 traps in C: it is out of range for /, 0 for %. */
@@ -109,6 +133,40 @@ BINARY(expr_divide_double, double, d, {
     expr_fail(&state[i], (isinf(r) && !isinf(a)) || vanished, EXPR_ERROR_OVERFLOW);
 })
 
+/* A double rounded to real is the real result: doubles have more than twice the digits. */
+static inline double real_of(double value)
+{
+    return (double)(float)value;
+}
+
+BINARY(expr_add_real, double, d, {
+    r = real_of(a + b);
+    expr_fail(&state[i], became_infinite(r, a, b), EXPR_ERROR_OVERFLOW);
+})
+BINARY(expr_subtract_real, double, d, {
+    r = real_of(a - b);
+    expr_fail(&state[i], became_infinite(r, a, b), EXPR_ERROR_OVERFLOW);
+})
+BINARY(expr_multiply_real, double, d, {
+    r = real_of(a * b);
+    bool vanished = r == 0.0 && a != 0.0 && b != 0.0;
+    expr_fail(&state[i], became_infinite(r, a, b) || vanished, EXPR_ERROR_OVERFLOW);
+})
+BINARY(expr_divide_real, double, d, {
+    expr_fail(&state[i], b == 0.0 && !isnan(a), EXPR_ERROR_DIVISION);
+    r = b == 0.0 ? (double)NAN : real_of(a / b);
+    bool vanished = r == 0.0 && a != 0.0 && !isinf(b);
+    expr_fail(&state[i], (isinf(r) && !isinf(a)) || vanished, EXPR_ERROR_OVERFLOW);
+})
+
+UNARY(expr_negate_smallint, int64_t, i, {
+    r = -(int64_t)(int16_t)a;
+    expr_fail(&state[i], beyond_smallint(r), EXPR_ERROR_OVERFLOW);
+})
+UNARY(expr_abs_smallint, int64_t, i, {
+    r = (int16_t)a < 0 ? -(int64_t)(int16_t)a : a;
+    expr_fail(&state[i], beyond_smallint(r), EXPR_ERROR_OVERFLOW);
+})
 UNARY(expr_negate_bigint, int64_t, i, {
     bool over = __builtin_sub_overflow(0, a, &r);
     expr_fail(&state[i], over, EXPR_ERROR_OVERFLOW);

@@ -59,12 +59,20 @@ int expr_compare_double(double a, double b);
 /* Row i of two vectors of one type; both are EXPR_OK there. */
 int expr_compare_rows(const struct expr_vec *a, const struct expr_vec *b, uint32_t i);
 
+struct kappa_text expr_without_blanks(struct kappa_text text);
 /* Text to value, strict as PostgreSQL's input functions; blanks around are allowed. EXPR_OK,
- * EXPR_ERROR_CAST or EXPR_ERROR_OVERFLOW. */
+ * EXPR_ERROR_CAST or EXPR_ERROR_OVERFLOW. Of all types: value_cast.h. */
 enum expr_state expr_parse_boolean(struct kappa_text text, int64_t *out);
+enum expr_state expr_parse_smallint(struct kappa_text text, int64_t *out);
 enum expr_state expr_parse_integer(struct kappa_text text, int64_t *out);
 enum expr_state expr_parse_bigint(struct kappa_text text, int64_t *out);
 enum expr_state expr_parse_double(struct kappa_text text, double *out);
+/* The nearest binary32, as a double. */
+enum expr_state expr_parse_real(struct kappa_text text, double *out);
+/* Days since 1970; a time of day behind the date is ignored, as by PostgreSQL. */
+enum expr_state expr_parse_date(struct kappa_text text, int64_t *out);
+/* The time as written: an offset behind it is ignored, as by PostgreSQL. */
+enum expr_state expr_parse_timestamp(struct kappa_text text, int64_t *out);
 enum expr_state expr_parse_timestamptz(struct kappa_text text, int64_t *out);
 /* "5 minutes", "-1 day 02:30:00". EXPR_ERROR_ARGUMENT for months and years, which have no fixed
  * length. */
@@ -74,9 +82,15 @@ enum expr_state expr_parse_interval(struct kappa_text text, int64_t *out);
 #define EXPR_BIGINT_TEXT 20
 #define EXPR_DOUBLE_TEXT 32
 #define EXPR_TIME_TEXT   40
+#define EXPR_VALUE_TEXT  48 /* any of these, and of numeric */
 uint32_t expr_format_bigint(int64_t value, char *out);
 uint32_t expr_format_double(double value, char *out);
+uint32_t expr_format_real(double value, char *out);
+uint32_t expr_format_date(int64_t days, char *out);
+uint32_t expr_format_timestamp(int64_t us, char *out);
 uint32_t expr_format_timestamptz(int64_t us, char *out);
+/* "2 days 03:04:05.6": days of 24 hours, and the rest. */
+uint32_t expr_format_interval(int64_t us, char *out);
 
 /* Units of date_trunc and extract; false if there is no such unit, or not one of them. */
 bool expr_trunc_unit_known(struct kappa_text unit);
@@ -139,5 +153,30 @@ void expr_text_from_boolean(const struct expr_step *step, const struct expr_fram
 void expr_text_from_bigint(const struct expr_step *step, const struct expr_frame *frame);
 void expr_text_from_double(const struct expr_step *step, const struct expr_frame *frame);
 void expr_text_from_timestamptz(const struct expr_step *step, const struct expr_frame *frame);
+void expr_smallint_from_bigint(const struct expr_step *step, const struct expr_frame *frame);
+void expr_smallint_from_double(const struct expr_step *step, const struct expr_frame *frame);
+void expr_real_from_bigint(const struct expr_step *step, const struct expr_frame *frame);
+void expr_real_from_double(const struct expr_step *step, const struct expr_frame *frame);
+/* Of any type, which is the option: value_cast.h */
+void expr_value_from_text(const struct expr_step *step, const struct expr_frame *frame);
+void expr_text_from_value(const struct expr_step *step, const struct expr_frame *frame);
+
+/* expr_numeric.c */
+void expr_numeric_from_bigint(const struct expr_step *step, const struct expr_frame *frame);
+void expr_numeric_from_double(const struct expr_step *step, const struct expr_frame *frame);
+void expr_numeric_from_real(const struct expr_step *step, const struct expr_frame *frame);
+void expr_smallint_from_numeric(const struct expr_step *step, const struct expr_frame *frame);
+void expr_integer_from_numeric(const struct expr_step *step, const struct expr_frame *frame);
+void expr_bigint_from_numeric(const struct expr_step *step, const struct expr_frame *frame);
+void expr_double_from_numeric(const struct expr_step *step, const struct expr_frame *frame);
+void expr_real_from_numeric(const struct expr_step *step, const struct expr_frame *frame);
+/* numeric(precision, scale), which is the option: precision << 8 | scale; 0 for plain numeric. */
+void expr_numeric_modify(const struct expr_step *step, const struct expr_frame *frame);
+enum expr_state expr_numeric_fit(struct kappa_numeric value, int64_t modifier,
+                                 struct kappa_numeric *out);
+
+/* expr_date.c */
+void expr_timestamp_from_date(const struct expr_step *step, const struct expr_frame *frame);
+void expr_date_from_timestamp(const struct expr_step *step, const struct expr_frame *frame);
 
 #endif

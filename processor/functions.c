@@ -77,14 +77,22 @@ static bool is_number(enum kappa_type type)
     return type >= KAPPA_TYPE_SMALLINT && type <= KAPPA_TYPE_DOUBLE;
 }
 
+static bool is_time(enum kappa_type type)
+{
+    return type >= KAPPA_TYPE_DATE && type <= KAPPA_TYPE_TIMESTAMPTZ;
+}
+
 bool function_converts(enum kappa_type from, enum kappa_type to)
 {
-    return from == to || from == KAPPA_TYPE_NULL || (is_number(from) && is_number(to) && from < to);
+    return from == to || from == KAPPA_TYPE_NULL ||
+           (from < to && ((is_number(from) && is_number(to)) || (is_time(from) && is_time(to))));
 }
 
 #define COST_NEVER 1000u
 
-/* What it costs to pass a value of type from as a parameter of type to. */
+/* What it costs to pass a value of type from as a parameter of type to. Wider whole numbers are the
+ * nearest; then double precision, which PostgreSQL prefers to numeric unless the other operand is one;
+ * nothing but real itself becomes real. */
 static uint32_t conversion_cost(enum kappa_type from, enum kappa_type to)
 {
     if (from == to || to == KAPPA_TYPE_NULL) {
@@ -93,7 +101,19 @@ static uint32_t conversion_cost(enum kappa_type from, enum kappa_type to)
     if (from == KAPPA_TYPE_NULL) {
         return to == KAPPA_TYPE_TEXT ? 1 : to == KAPPA_TYPE_DOUBLE ? 2 : 3;
     }
-    return function_converts(from, to) ? 10 * ((uint32_t)to - (uint32_t)from) : COST_NEVER;
+    if (!function_converts(from, to)) {
+        return COST_NEVER;
+    }
+    switch ((unsigned)to) {
+    case KAPPA_TYPE_DOUBLE:
+        return from == KAPPA_TYPE_REAL ? 10 : from == KAPPA_TYPE_NUMERIC ? 60 : 40;
+    case KAPPA_TYPE_NUMERIC:
+        return 50;
+    case KAPPA_TYPE_REAL:
+        return 200;
+    default:
+        return 10 * ((uint32_t)to - (uint32_t)from);
+    }
 }
 
 static uint32_t row_cost(const struct function_row *row, const enum kappa_type *args,

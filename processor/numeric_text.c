@@ -30,8 +30,8 @@ static size_t scan_digits(struct scan *scan, int32_t step)
     for (; digit_at(scan); scan->at++) {
         scan->over = scan->over || scan->digits >= bound;
         if (!scan->over) {
-            scan->digits *= 10;
-            scan->digits += (uint64_t)(*scan->at - '0');
+            uint64_t digit = (uint8_t)*scan->at & 15;
+            scan->digits = scan->digits * 10 + digit;
             scan->exponent += step;
         }
     }

@@ -21,8 +21,9 @@
 struct plan_column {
     const char *name;
     enum kappa_type type;
-    bool used;   /* read by some view, or the event time: only these are decoded */
-    bool hidden; /* no part of SELECT * */
+    bool used;        /* read by some view, or the event time: only these are decoded */
+    bool hidden;      /* no part of SELECT * */
+    int64_t modifier; /* of numeric(p, s): p << 8 | s; else 0 */
 };
 
 enum plan_format { PLAN_FORMAT_JSON, PLAN_FORMAT_COUNT };

@@ -99,14 +99,20 @@ struct digest sql_hash(json_t *tree);
 
 /* ---- sql_type.c */
 
-enum kappa_type sql_type_bind(struct sql *sql, const json_t *type_name, bool *ok);
+/* A type as written. */
+struct sql_type {
+    enum kappa_type type;
+    int64_t modifier; /* of numeric(p, s): p << 8 | s; else 0 */
+};
+
+int sql_type_bind(struct sql *sql, const json_t *type_name, struct sql_type *out);
 /* A string literal read as a value of the type. */
 struct expr_node *sql_literal(struct sql *sql, struct kappa_text text, enum kappa_type type,
                               int place);
 /* Implicit conversion: what function_converts allows, and bare literals. */
 struct expr_node *sql_coerce(struct sql *sql, struct expr_node *node, enum kappa_type type);
 /* CAST(node AS type). */
-struct expr_node *sql_cast(struct sql *sql, struct expr_node *node, enum kappa_type type,
+struct expr_node *sql_cast(struct sql *sql, struct expr_node *node, struct sql_type type,
                            int place);
 /* The type that all nodes convert to, text if all are bare literals; KAPPA_TYPE_NULL and an error in
  * the words "COALESCE types text and integer cannot be matched" when there is none. */

@@ -2,6 +2,7 @@
  * sql_operator.c, function calls in sql_call.c. */
 #include "base/limits.h"
 #include "processor/functions.h"
+#include "processor/numeric.h"
 #include "processor/sql.h"
 
 #include <string.h>
@@ -50,7 +51,8 @@ static struct expr_node *bind_integer(struct sql *sql, int64_t value, int place)
     return expr_pool_assign(&sql->pool, node);
 }
 
-/* A number too large for integer, or with a point: bigint if it is whole and fits, else double. */
+/* A number too large for integer, or with a point: bigint if it is whole and fits, else numeric; what
+ * is beyond numeric, such as 1e300, is double precision. */
 static struct expr_node *bind_decimal(struct sql *sql, const char *digits, int place)
 {
     struct kappa_text text = {arena_strdup(&sql->temp, digits), u32_from(strlen(digits))};
@@ -58,7 +60,9 @@ static struct expr_node *bind_decimal(struct sql *sql, const char *digits, int p
     if (expr_parse_bigint(text, &value) == EXPR_OK) {
         return bind_integer(sql, value, place);
     }
-    return sql_literal(sql, text, KAPPA_TYPE_DOUBLE, place);
+    struct kappa_numeric exact;
+    bool fits = numeric_parse(text, &exact) == EXPR_OK;
+    return sql_literal(sql, text, fits ? KAPPA_TYPE_NUMERIC : KAPPA_TYPE_DOUBLE, place);
 }
 
 static struct expr_node *bind_constant(struct sql *sql, const json_t *body)
@@ -349,9 +353,8 @@ static struct expr_node *bind_cast(struct sql *sql, const struct sql_scope *scop
     if (typmods != NULL && name != NULL && strcmp(name, "interval") == 0) {
         return bind_interval_field(sql, arg, typmods, sql_place(body));
     }
-    bool ok = false;
-    enum kappa_type type = sql_type_bind(sql, type_name, &ok);
-    if (!ok) {
+    struct sql_type type;
+    if (sql_type_bind(sql, type_name, &type) != 0) {
         return NULL;
     }
     struct expr_node *node = sql_bind(sql, scope, arg);

@@ -42,6 +42,9 @@ static bool match_types(struct sql *sql, const char *name, struct expr_node **le
     }
     enum kappa_type common = function_converts(a, b) ? b : a;
     common = common == KAPPA_TYPE_NULL ? KAPPA_TYPE_TEXT : common;
+    if (common == KAPPA_TYPE_REAL && a != b && a != KAPPA_TYPE_NULL && b != KAPPA_TYPE_NULL) {
+        common = KAPPA_TYPE_DOUBLE; /* a real beside another number, as PostgreSQL */
+    }
     *left = sql_coerce(sql, *left, common);
     *right = *left == NULL ? NULL : sql_coerce(sql, *right, common);
     return *right != NULL;
@@ -128,12 +131,13 @@ static struct expr_node *bind_prefix(struct sql *sql, const char *name, struct e
 /* In a || b, one text makes the other one text too. */
 static bool cast_beside_text(struct sql *sql, struct expr_node **a, struct expr_node **b, int place)
 {
+    const struct sql_type text = {KAPPA_TYPE_TEXT, 0};
     bool a_text = (*a)->type == KAPPA_TYPE_TEXT || (*a)->type == KAPPA_TYPE_NULL;
     bool b_text = (*b)->type == KAPPA_TYPE_TEXT || (*b)->type == KAPPA_TYPE_NULL;
     if (a_text && !b_text) {
-        *b = sql_cast(sql, *b, KAPPA_TYPE_TEXT, place);
+        *b = sql_cast(sql, *b, text, place);
     } else if (b_text && !a_text) {
-        *a = sql_cast(sql, *a, KAPPA_TYPE_TEXT, place);
+        *a = sql_cast(sql, *a, text, place);
     }
     return *a != NULL && *b != NULL;
 }

@@ -236,6 +236,26 @@ static uint32_t quotient_scale(struct kappa_numeric a, struct kappa_numeric b)
     return larger(scale > 0 ? (uint32_t)scale : 0, larger(a.scale, b.scale));
 }
 
+/* x * 10^power / y, to nearest; false when it has more than NUMERIC_DIGITS digits. power <= 2 *
+ * NUMERIC_DIGITS: the digits are divided out in two parts. */
+static bool scaled_quotient(uint128 x, uint128 y, uint32_t power, uint128 *quotient)
+{
+    uint32_t once = power < NUMERIC_DIGITS ? power : NUMERIC_DIGITS;
+    uint128 shift = numeric_power10(power - once);
+    uint128 rest = 0;
+    struct wide top = wide_multiply(x, numeric_power10(once));
+    if (top.high >= y) {
+        return false;
+    }
+    struct wide first = wide_multiply(wide_divide(top, y, &rest), shift);
+    uint128 second = wide_divide(wide_multiply(rest, shift), y, &rest);
+    if (first.high != 0 || first.low >= numeric_power10(NUMERIC_DIGITS)) {
+        return false;
+    }
+    *quotient = first.low + second + (rest >= y - rest ? 1 : 0);
+    return *quotient < numeric_power10(NUMERIC_DIGITS);
+}
+
 enum expr_state numeric_divide(struct kappa_numeric a, struct kappa_numeric b,
                                struct kappa_numeric *out)
 {
@@ -247,22 +267,11 @@ enum expr_state numeric_divide(struct kappa_numeric a, struct kappa_numeric b,
     }
     uint32_t scale = quotient_scale(a, b);
     scale = scale < NUMERIC_SCALE_MAX ? scale : NUMERIC_SCALE_MAX;
-    for (; scale >= least; scale--) {
-        /* x / 10^a.scale / (y / 10^b.scale) * 10^scale; the power is at least 0. */
-        uint32_t power = scale + b.scale - a.scale;
-        struct wide top = {0, magnitude(x)};
+    for (uint32_t drop = 0; drop <= scale - least; drop++) {
         uint128 size = 0;
-        uint32_t once = power < NUMERIC_DIGITS ? power : NUMERIC_DIGITS;
-        top = wide_multiply(top.low, numeric_power10(once));
-        bool fits = power == once || top.high == 0;
-        if (fits && power > once) {
-            top = wide_multiply(top.low, numeric_power10(power - once));
-        }
-        if (fits && wide_divide_nearest(top, magnitude(y), &size)) {
-            return finish((x < 0) != (y < 0), size, scale, out);
-        }
-        if (scale == 0) {
-            break;
+        /* x / 10^a.scale / (y / 10^b.scale) * 10^scale; the power is at least 0. */
+        if (scaled_quotient(magnitude(x), magnitude(y), scale - drop + b.scale - a.scale, &size)) {
+            return finish((x < 0) != (y < 0), size, scale - drop, out);
         }
     }
     return EXPR_ERROR_OVERFLOW;

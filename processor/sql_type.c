@@ -92,7 +92,8 @@ static int numeric_modifier(struct sql *sql, const json_t *typmods, int place, i
 
 int sql_type_bind(struct sql *sql, const json_t *type_name, struct sql_type *out)
 {
-    static const char *const allowed[] = {"names", "typemod", "typmods", NULL};
+    static const char *const allowed[] = {"names", "typemod", NULL};
+    static const char *const of_numeric[] = {"names", "typemod", "typmods", NULL};
     int place = sql_place(type_name);
     const json_t *typmods = json_object_get(type_name, "typmods");
     const char *name = sql_plain_name(json_object_get(type_name, "names"));
@@ -109,12 +110,7 @@ int sql_type_bind(struct sql *sql, const json_t *type_name, struct sql_type *out
             numeric_modifier(sql, typmods, place, &out->modifier) != 0) {
             return -KE_SQL;
         }
-        if (out->type != KAPPA_TYPE_NUMERIC && json_array_size(typmods) > 0) {
-            int rc = sql_error(sql, place, "not supported yet: %s of a given length", name);
-            err_hint(sql->err, "write it without; text may have any length");
-            return rc;
-        }
-        return sql_only(sql, type_name, allowed);
+        return sql_only(sql, type_name, out->type == KAPPA_TYPE_NUMERIC ? of_numeric : allowed);
     }
     refuse_type(sql, name, place);
     return -KE_SQL;

@@ -6,13 +6,14 @@
 #include "base/limits.h"
 #include "base/prng.h"
 #include "processor/key_codec.h"
+#include "processor/numeric.h"
 #include "processor/processor.h"
 
 #include <string.h>
 
-static const enum kappa_type types[] = {KAPPA_TYPE_BOOLEAN, KAPPA_TYPE_INTEGER,
-                                        KAPPA_TYPE_BIGINT,  KAPPA_TYPE_DOUBLE,
-                                        KAPPA_TYPE_TEXT,    KAPPA_TYPE_TIMESTAMPTZ};
+static const enum kappa_type types[] = {
+    KAPPA_TYPE_BOOLEAN, KAPPA_TYPE_INTEGER,     KAPPA_TYPE_BIGINT,  KAPPA_TYPE_DOUBLE,
+    KAPPA_TYPE_TEXT,    KAPPA_TYPE_TIMESTAMPTZ, KAPPA_TYPE_NUMERIC, KAPPA_TYPE_REAL};
 
 static struct kappa_value random_value(struct prng *prng, enum kappa_type type, char *room)
 {
@@ -27,7 +28,12 @@ static struct kappa_value random_value(struct prng *prng, enum kappa_type type, 
             room[i] = bytes[prng_below(prng, sizeof bytes)];
         }
         value.s = (struct kappa_text){room, len};
-    } else if (type == KAPPA_TYPE_DOUBLE) {
+    } else if (type == KAPPA_TYPE_NUMERIC) {
+        uint128 digits = (uint128)prng_next(prng) << 64 | prng_next(prng);
+        digits %= numeric_power10((uint32_t)prng_below(prng, prng_below(prng, 2) == 0 ? 3 : 39));
+        value.n = numeric_make(prng_below(prng, 2) == 0 ? (int128)digits : -(int128)digits,
+                               (uint32_t)prng_below(prng, prng_below(prng, 2) == 0 ? 3 : 39));
+    } else if (type == KAPPA_TYPE_DOUBLE || type == KAPPA_TYPE_REAL) {
         value.d = prng_below(prng, 2) == 0 ? reals[prng_below(prng, array_len(reals))]
                                            : (prng_unit(prng) - 0.5) * 1e3;
     } else if (type == KAPPA_TYPE_BOOLEAN) {
@@ -53,7 +59,10 @@ static int by_definition(const struct kappa_value *a, const struct kappa_value *
         int order = memcmp(a->s.bytes, b->s.bytes, a->s.len < b->s.len ? a->s.len : b->s.len);
         return order != 0 ? sign(order) : sign((int64_t)a->s.len - (int64_t)b->s.len);
     }
-    if (a->type == KAPPA_TYPE_DOUBLE) {
+    if (a->type == KAPPA_TYPE_NUMERIC) {
+        return numeric_compare(a->n, b->n);
+    }
+    if (a->type == KAPPA_TYPE_DOUBLE || a->type == KAPPA_TYPE_REAL) {
         if (__builtin_isnan(a->d) || __builtin_isnan(b->d)) {
             return __builtin_isnan(a->d) - __builtin_isnan(b->d);
         }

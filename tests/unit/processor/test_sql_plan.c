@@ -222,15 +222,15 @@ static void test_types_and_names(void **state)
         {"a", KAPPA_TYPE_INTEGER},          {"?column?", KAPPA_TYPE_BIGINT},
         {"p", KAPPA_TYPE_DOUBLE},           {"int4", KAPPA_TYPE_INTEGER},
         {"nothing", KAPPA_TYPE_TEXT},       {"big", KAPPA_TYPE_BIGINT},
-        {"dec", KAPPA_TYPE_DOUBLE},         {"s", KAPPA_TYPE_BIGINT},
+        {"dec", KAPPA_TYPE_NUMERIC},         {"s", KAPPA_TYPE_BIGINT},
         {"lower", KAPPA_TYPE_TEXT},         {"case", KAPPA_TYPE_INTEGER},
         {"coalesce", KAPPA_TYPE_BIGINT},    {"nullif", KAPPA_TYPE_TEXT},
         {"greatest", KAPPA_TYPE_DOUBLE},    {"f", KAPPA_TYPE_INTEGER},
-        {"b", KAPPA_TYPE_DOUBLE},           {"extract", KAPPA_TYPE_DOUBLE},
+        {"b", KAPPA_TYPE_NUMERIC},          {"extract", KAPPA_TYPE_DOUBLE},
         {"before", KAPPA_TYPE_TIMESTAMPTZ}, {"least", KAPPA_TYPE_INTEGER},
         {"one", KAPPA_TYPE_BOOLEAN},        {"x", KAPPA_TYPE_TEXT},
         {"minus", KAPPA_TYPE_TEXT},         {"btrim", KAPPA_TYPE_TEXT},
-        {"beyond", KAPPA_TYPE_DOUBLE},
+        {"beyond", KAPPA_TYPE_NUMERIC},
     };
     const struct plan_view *view = &plan->views[0];
     assert_int_equal(view->output_count, array_len(want));

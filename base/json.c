@@ -101,6 +101,17 @@ static void write_real(struct buf *buf, double value)
     }
 }
 
+/* An object of one member whose name is no UTF-8, so that no parsed text and no checked name is it. */
+#define RAW_NAME "\xFFraw"
+
+json_t *json_raw(const char *text, size_t len)
+{
+    json_t *raw = json_object();
+    int rc = json_object_set_new_nocheck(raw, RAW_NAME, json_stringn_nocheck(text, len));
+    ASSERT(rc == 0);
+    return raw;
+}
+
 /* NOLINTNEXTLINE(misc-no-recursion): values come from json_parse (LIMIT_JSON_DEPTH) or our own code */
 static void write_value(struct buf *buf, const json_t *value, unsigned depth)
 {
@@ -113,6 +124,9 @@ static void write_value(struct buf *buf, const json_t *value, unsigned depth)
             write_value(buf, json_array_get(value, i), depth + 1);
         }
         buf_append_text(buf, json_array_size(value) == 0 ? "[]" : "]");
+    } else if (json_object_get(value, RAW_NAME) != NULL) {
+        const json_t *raw = json_object_get(value, RAW_NAME);
+        buf_append(buf, json_string_value(raw), json_string_length(raw));
     } else if (json_is_object(value)) {
         const char *name;
         const json_t *member;

@@ -25,6 +25,9 @@ char *json_print(const json_t *value);
 json_t *json_from_err(const struct err *err);
 /* The other way; false if the value is not an error object. */
 bool json_to_err(const json_t *value, struct err *err);
+/* A value that json_write writes as this text, which is JSON already: a number of more digits than a
+ * double has, a document. Nothing parsed is ever taken for one. A new reference. */
+json_t *json_raw(const char *text, size_t len);
 /* Text that need not be UTF-8: invalid bytes become U+FFFD. A new reference. */
 json_t *json_text_lossy(const void *bytes, size_t len);
 

@@ -47,23 +47,16 @@ static enum expr_state parse_uuid(struct kappa_text text, struct arena *memory,
     return EXPR_OK;
 }
 
-static struct kappa_text format_hex(const char *prefix, struct kappa_text bytes, bool uuid,
-                                    struct arena *memory)
+static void put_hex(struct buf *out, struct kappa_text bytes, bool uuid)
 {
     static const char digits[] = "0123456789abcdef";
-    char *text = arena_alloc(memory, 2 * (size_t)bytes.len + 6);
-    char *at = text;
-    for (; *prefix != '\0'; prefix++) {
-        *at++ = *prefix;
-    }
     for (uint32_t i = 0; i < bytes.len; i++) {
         if (uuid && (i == 4 || i == 6 || i == 8 || i == 10)) {
-            *at++ = '-';
+            buf_append_u8(out, '-');
         }
-        *at++ = digits[(uint8_t)bytes.bytes[i] >> 4];
-        *at++ = digits[(uint8_t)bytes.bytes[i] & 15];
+        buf_append_u8(out, (uint8_t)digits[(uint8_t)bytes.bytes[i] >> 4]);
+        buf_append_u8(out, (uint8_t)digits[(uint8_t)bytes.bytes[i] & 15]);
     }
-    return (struct kappa_text){text, (uint32_t)(at - text)};
 }
 
 /* ---- bytea: "\x" and hexadecimal digits, with blanks between bytes; or the bytes themselves, where
@@ -192,34 +185,58 @@ static uint32_t format_int(enum kappa_type type, int64_t value, char *out)
     return formatters[type] != NULL ? formatters[type](value, out) : expr_format_bigint(value, out);
 }
 
+uint32_t value_scalar_text(const struct kappa_value *value, char *text)
+{
+    uint32_t len = 0;
+    enum kappa_payload payload = kappa_type_payload(value->type);
+    ASSERT_CMP(payload, !=, KAPPA_PAYLOAD_BYTES);
+    if (payload == KAPPA_PAYLOAD_NUMERIC) {
+        len = numeric_format(value->n, text);
+    } else if (payload == KAPPA_PAYLOAD_INT) {
+        len = format_int(value->type, value->i, text);
+    } else if (value->type == KAPPA_TYPE_REAL) {
+        len = expr_format_real(value->d, text);
+    } else {
+        len = expr_format_double(value->d, text);
+    }
+    ASSERT_CMP(len, <=, EXPR_VALUE_TEXT);
+    return len;
+}
+
+void value_bytes_text(struct buf *out, const struct kappa_value *value)
+{
+    if (value->type == KAPPA_TYPE_UUID) {
+        put_hex(out, value->s, true);
+    } else if (value->type == KAPPA_TYPE_BYTEA) {
+        buf_append_text(out, "\\x");
+        put_hex(out, value->s, false);
+    } else {
+        buf_append(out, value->s.bytes, value->s.len);
+    }
+}
+
+static struct kappa_text keep(struct arena *memory, const void *bytes, size_t len)
+{
+    char *copy = arena_alloc(memory, len + 1);
+    if (len > 0) {
+        memcpy(copy, bytes, len);
+    }
+    return (struct kappa_text){copy, u32_from(len)};
+}
+
 struct kappa_text value_format(const struct kappa_value *value, struct arena *memory)
 {
     char text[EXPR_VALUE_TEXT];
-    uint32_t len = 0;
     ASSERT(!value->is_null);
-    switch (kappa_type_payload(value->type)) {
-    case KAPPA_PAYLOAD_NUMERIC:
-        len = numeric_format(value->n, text);
-        break;
-    case KAPPA_PAYLOAD_DOUBLE:
-        len = value->type == KAPPA_TYPE_REAL ? expr_format_real(value->d, text)
-                                             : expr_format_double(value->d, text);
-        break;
-    case KAPPA_PAYLOAD_BYTES:
-        if (value->type == KAPPA_TYPE_UUID) {
-            return format_hex("", value->s, true, memory);
-        }
-        if (value->type == KAPPA_TYPE_BYTEA) {
-            return format_hex("\\x", value->s, false, memory);
-        }
+    if (value->type == KAPPA_TYPE_TEXT || value->type == KAPPA_TYPE_JSONB) {
         return value->s;
-    case KAPPA_PAYLOAD_INT:
-    case KAPPA_PAYLOAD_COUNT:
-        len = format_int(value->type, value->i, text);
-        break;
     }
-    ASSERT_CMP(len, <=, sizeof text);
-    char *copy = arena_alloc(memory, (size_t)len + 1);
-    memcpy(copy, text, len);
-    return (struct kappa_text){copy, len};
+    if (kappa_type_payload(value->type) != KAPPA_PAYLOAD_BYTES) {
+        return keep(memory, text, value_scalar_text(value, text));
+    }
+    struct buf made = {0};
+    value_bytes_text(&made, value);
+    struct kappa_text copy = keep(memory, made.data, made.len);
+    buf_free(&made);
+    return copy;
 }

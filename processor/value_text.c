@@ -3,15 +3,10 @@
 
 #include "base/timefmt.h"
 #include "processor/expr_step.h"
+#include "processor/value_cast.h"
 
 #include <math.h>
 #include <string.h>
-
-static void double_text(struct buf *out, double d)
-{
-    char text[EXPR_DOUBLE_TEXT];
-    buf_append(out, text, expr_format_double(d, text));
-}
 
 static void time_text(struct buf *out, int64_t us)
 {
@@ -22,28 +17,15 @@ static void time_text(struct buf *out, int64_t us)
 
 void value_text(struct buf *out, const struct kappa_value *value)
 {
+    char text[EXPR_VALUE_TEXT];
     ASSERT(!value->is_null);
-    switch (kappa_type_payload(value->type)) {
-    case KAPPA_PAYLOAD_BYTES:
-        buf_append(out, value->s.bytes, value->s.len);
-        return;
-    case KAPPA_PAYLOAD_DOUBLE:
-        double_text(out, value->d);
-        return;
-    case KAPPA_PAYLOAD_INT:
-        if (value->type == KAPPA_TYPE_BOOLEAN) {
-            buf_append_text(out, value->i != 0 ? "true" : "false");
-        } else if (value->type == KAPPA_TYPE_TIMESTAMPTZ) {
-            time_text(out, value->i);
-        } else {
-            buf_printf(out, "%lld", (long long)value->i);
-        }
-        return;
-    case KAPPA_PAYLOAD_NUMERIC:
-    case KAPPA_PAYLOAD_COUNT:
-        break;
+    if (value->type == KAPPA_TYPE_TIMESTAMPTZ) {
+        time_text(out, value->i);
+    } else if (kappa_type_payload(value->type) == KAPPA_PAYLOAD_BYTES) {
+        value_bytes_text(out, value);
+    } else {
+        buf_append(out, text, value_scalar_text(value, text));
     }
-    ASSERT(!"a type that no column has");
 }
 
 /* Length of the part that needs no escape. */
@@ -91,9 +73,9 @@ void value_json(struct buf *out, const struct kappa_value *value)
         buf_append_text(out, "null");
     } else if (plain) {
         value_text(out, value);
-    } else if (kappa_type_payload(value->type) == KAPPA_PAYLOAD_BYTES) {
+    } else if (value->type == KAPPA_TYPE_TEXT) {
         value_json_string(out, value->s.bytes, value->s.len);
-    } else {
+    } else { /* nothing in it needs an escape */
         buf_append_u8(out, '"');
         value_text(out, value);
         buf_append_u8(out, '"');

@@ -1,5 +1,5 @@
 /* One value of a row as JSON. Own header: reader.h. */
-#include "base/timefmt.h"
+#include "processor/value_text.h"
 #include "serve/reader_inner.h"
 
 #include <math.h>
@@ -15,29 +15,39 @@ static json_t *double_json(double d)
     return json_real(d);
 }
 
+/* Exact numbers and documents as they are; times and other types that JSON has not as their text. */
+static json_t *text_json(const struct kappa_value *value)
+{
+    bool plain = value->type == KAPPA_TYPE_NUMERIC || value->type == KAPPA_TYPE_REAL ||
+                 value->type == KAPPA_TYPE_JSONB;
+    struct buf text = {0};
+    value_text(&text, value);
+    json_t *made =
+        plain ? json_raw(buf_text(&text), text.len) : json_text_lossy(buf_text(&text), text.len);
+    buf_free(&text);
+    return made;
+}
+
 json_t *reader_value_json(const struct kappa_value *value)
 {
-    char time[TIME_TEXT_LEN];
     if (value->is_null) {
         return json_null();
     }
-    if (value->type == KAPPA_TYPE_BOOLEAN) {
+    bool real = kappa_type_payload(value->type) == KAPPA_PAYLOAD_DOUBLE;
+    switch ((unsigned)value->type) {
+    case KAPPA_TYPE_NULL:
+        return json_null();
+    case KAPPA_TYPE_BOOLEAN:
         return json_boolean(value->i != 0);
-    }
-    if (value->type == KAPPA_TYPE_TIMESTAMPTZ) {
-        time_format(value->i, time);
-        return json_string(time);
-    }
-    switch (kappa_type_payload(value->type)) {
-    case KAPPA_PAYLOAD_INT:
+    case KAPPA_TYPE_SMALLINT:
+    case KAPPA_TYPE_INTEGER:
+    case KAPPA_TYPE_BIGINT:
         return json_integer(value->i);
-    case KAPPA_PAYLOAD_DOUBLE:
-        return double_json(value->d);
-    case KAPPA_PAYLOAD_BYTES:
+    case KAPPA_TYPE_TEXT:
         return json_text_lossy(value->s.bytes, value->s.len);
-    case KAPPA_PAYLOAD_NUMERIC:
-    case KAPPA_PAYLOAD_COUNT:
-        break;
+    default:
+        return real && (value->type == KAPPA_TYPE_DOUBLE || !isfinite(value->d))
+                   ? double_json(value->d)
+                   : text_json(value);
     }
-    return json_null();
 }

@@ -44,8 +44,8 @@ struct decimal {
     bool negative;
 };
 
-/* True if the decimal lies exactly between two doubles (reals: m has 24 bits and not 53). PostgreSQL does not write such a one: it
- * reads back only by the rule "ties to even". With v = m * 2^e, the decimal D * 10^x is
+/* True if the decimal lies exactly between two doubles (or reals). PostgreSQL does not write such a
+ * one: it reads back only by the rule "ties to even". With v = m * 2^e, the decimal D * 10^x is
  * (2m +- 1) * 2^(e-1): both sides are compared by their odd parts. D has up to 17 digits, so 5^x
  * divides a number of 54 bits: x <= 23. */
 static bool decimal_is_tie(const struct decimal *decimal, double value, bool real)

@@ -28,7 +28,8 @@ const struct function_row *function_rows(uint32_t *count);
 /* True if any row of this kind has the name. */
 bool function_exists(enum function_kind kind, const char *name);
 /* The row that a call with these argument types means (KAPPA_TYPE_NULL: a bare literal or NULL), or
- * NULL. As PostgreSQL: exact types first, then the fewest and smallest promotions (function_converts); a bare literal takes the type of the other operand, else prefers text. */
+ * NULL. As PostgreSQL: exact types first, then the fewest and smallest promotions
+ * (function_converts); a bare literal takes the type of the other operand, else prefers text. */
 const struct function_row *function_find(enum function_kind kind, const char *name,
                                          const enum kappa_type *types, uint32_t count);
 /* The type of a letter of functions.def; KAPPA_TYPE_NULL for 'x'. */

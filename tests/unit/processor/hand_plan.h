@@ -34,10 +34,10 @@ enum hand_view { V_USER, V_NUMBER, V_KEPT, V_WINDOWS, V_COUNT };
 #define HAND_WATERMARK_US INT64_C(3000000)
 
 static const struct plan_column hand_columns[H_COLUMNS] = {
-    {"usr", KAPPA_TYPE_TEXT, true, false},     {"n", KAPPA_TYPE_BIGINT, true, false},
-    {"i", KAPPA_TYPE_INTEGER, true, false},    {"amount", KAPPA_TYPE_DOUBLE, true, false},
-    {"p", KAPPA_TYPE_TEXT, true, false},       {"ok", KAPPA_TYPE_BOOLEAN, true, false},
-    {"keep", KAPPA_TYPE_BOOLEAN, true, false}, {"at", KAPPA_TYPE_TIMESTAMPTZ, true, false},
+    {"usr", KAPPA_TYPE_TEXT, true, false, 0},     {"n", KAPPA_TYPE_BIGINT, true, false, 0},
+    {"i", KAPPA_TYPE_INTEGER, true, false, 0},    {"amount", KAPPA_TYPE_DOUBLE, true, false, 0},
+    {"p", KAPPA_TYPE_TEXT, true, false, 0},       {"ok", KAPPA_TYPE_BOOLEAN, true, false, 0},
+    {"keep", KAPPA_TYPE_BOOLEAN, true, false, 0}, {"at", KAPPA_TYPE_TIMESTAMPTZ, true, false, 0},
 };
 
 static const struct plan_input hand_input = {

@@ -12,10 +12,10 @@
 #include <string.h>
 
 static const struct plan_column columns[] = {
-    {"t", KAPPA_TYPE_TEXT, true, false},         {"b", KAPPA_TYPE_BOOLEAN, true, false},
-    {"i", KAPPA_TYPE_INTEGER, true, false},      {"l", KAPPA_TYPE_BIGINT, true, false},
-    {"d", KAPPA_TYPE_DOUBLE, true, false},       {"ts", KAPPA_TYPE_TIMESTAMPTZ, true, false},
-    {"unused", KAPPA_TYPE_BIGINT, false, false}, {"a\"q", KAPPA_TYPE_BIGINT, true, false},
+    {"t", KAPPA_TYPE_TEXT, true, false, 0},         {"b", KAPPA_TYPE_BOOLEAN, true, false, 0},
+    {"i", KAPPA_TYPE_INTEGER, true, false, 0},      {"l", KAPPA_TYPE_BIGINT, true, false, 0},
+    {"d", KAPPA_TYPE_DOUBLE, true, false, 0},       {"ts", KAPPA_TYPE_TIMESTAMPTZ, true, false, 0},
+    {"unused", KAPPA_TYPE_BIGINT, false, false, 0}, {"a\"q", KAPPA_TYPE_BIGINT, true, false, 0},
 };
 
 static struct plan_input input_of(int64_t num, int64_t den)

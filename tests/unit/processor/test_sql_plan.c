@@ -222,7 +222,7 @@ static void test_types_and_names(void **state)
         {"a", KAPPA_TYPE_INTEGER},          {"?column?", KAPPA_TYPE_BIGINT},
         {"p", KAPPA_TYPE_DOUBLE},           {"int4", KAPPA_TYPE_INTEGER},
         {"nothing", KAPPA_TYPE_TEXT},       {"big", KAPPA_TYPE_BIGINT},
-        {"dec", KAPPA_TYPE_NUMERIC},         {"s", KAPPA_TYPE_BIGINT},
+        {"dec", KAPPA_TYPE_NUMERIC},        {"s", KAPPA_TYPE_BIGINT},
         {"lower", KAPPA_TYPE_TEXT},         {"case", KAPPA_TYPE_INTEGER},
         {"coalesce", KAPPA_TYPE_BIGINT},    {"nullif", KAPPA_TYPE_TEXT},
         {"greatest", KAPPA_TYPE_DOUBLE},    {"f", KAPPA_TYPE_INTEGER},

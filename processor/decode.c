@@ -19,6 +19,9 @@ static const struct decode_ops *ops_of(enum plan_format format)
 {
     static const struct decode_ops *const all[PLAN_FORMAT_COUNT] = {
         [PLAN_FORMAT_JSON] = &decode_json_ops,
+        [PLAN_FORMAT_CSV] = &decode_csv_ops,
+        [PLAN_FORMAT_TSV] = &decode_csv_ops,
+        [PLAN_FORMAT_RAW] = &decode_raw_ops,
     };
     ASSERT(all[format] != NULL);
     return all[format];
@@ -44,19 +47,24 @@ struct decoder *decoder_new(const struct plan_input *input, uint32_t capacity)
     arena_init(&d->texts);
     d->columns = arena_calloc(&d->memory, (input->column_count + 1) * sizeof *d->columns);
     d->vecs = arena_calloc(&d->memory, (input->column_count + 1) * sizeof *d->vecs);
+    uint32_t declared = input->column_count - input->meta_count;
     for (uint32_t c = 0; c < input->column_count; c++) {
         const struct plan_column *from = &input->columns[c];
         vec_open(&d->memory, &d->vecs[c], from->type, capacity);
-        if (!from->used && c != input->event_time) {
+        bool used =
+            from->used || c == input->event_time || (input->keyed && c == input->key_column);
+        if (!used || c >= declared) {
             continue;
         }
         struct decode_column *column = &d->columns[d->column_count++];
+        column->index = c;
         column->type = from->type;
         column->modifier = from->modifier;
         column->name = from->name;
         column->name_len = u32_from(strlen(from->name));
         column->vec = d->vecs[c];
     }
+    decode_meta_open(d);
     ops->open(d);
     return d;
 }
@@ -89,7 +97,15 @@ void decoder_reset(struct decoder *d)
     for (uint32_t c = 0; c < d->column_count; c++) {
         memset(d->columns[c].vec.state, EXPR_NULL, d->capacity);
     }
+    for (uint32_t m = 0; m < d->meta_count; m++) {
+        memset(d->metas[m].vec.state, EXPR_NULL, d->capacity);
+    }
     arena_reset(&d->texts);
+}
+
+void decoder_partition(struct decoder *d, uint32_t partition)
+{
+    d->partition = partition;
 }
 
 static void clear_row(struct decoder *d, uint32_t row)
@@ -97,6 +113,7 @@ static void clear_row(struct decoder *d, uint32_t row)
     for (uint32_t c = 0; c < d->column_count; c++) {
         d->columns[c].vec.state[row] = EXPR_NULL;
     }
+    decode_meta_clear(d, row);
 }
 
 static bool take_record(struct decoder *d, const struct kappa_record *record, uint32_t row)
@@ -110,7 +127,9 @@ static bool take_record(struct decoder *d, const struct kappa_record *record, ui
         buf_append_text(&d->reason, "longer than a record may be");
         return false;
     }
-    return d->ops->take(d, record, row);
+    return d->ops->take(d, record, row) &&
+           (d->meta_count == 0 || decode_meta_take(d, record, row)) &&
+           (!d->input->keyed || decode_key_check(d, record, row));
 }
 
 bool decoder_take(struct decoder *d, const struct kappa_record *record, uint32_t row)

@@ -31,6 +31,8 @@ void decoder_free(struct decoder *decoder);
  * place for the life of the decoder. */
 const struct expr_vec *decoder_columns(const struct decoder *decoder);
 void decoder_reset(struct decoder *decoder);
+/* The partition that the records taken from now on come from; 0 until told. */
+void decoder_partition(struct decoder *decoder, uint32_t partition);
 /* False: the record is refused and the row is all null; decoder_reason says why, until the next
  * call. */
 bool decoder_take(struct decoder *decoder, const struct kappa_record *record, uint32_t row);

@@ -12,6 +12,7 @@
 /* A column that is read from the payload. */
 struct decode_column {
     enum kappa_type type;
+    uint32_t index; /* of the input's columns */
     uint32_t name_len;
     const char *name;
     struct expr_vec vec;
@@ -26,11 +27,22 @@ struct decode_ops {
     void (*close)(struct decoder *d);
 };
 
+/* A column that is filled from what the record is besides its value. */
+struct decode_meta {
+    enum plan_meta_kind kind;
+    const char *name;   /* for messages */
+    const char *header; /* PLAN_META_HEADER */
+    struct expr_vec vec;
+};
+
 struct decoder {
     const struct decode_ops *ops;
     const struct plan_input *input;
     struct decode_column *columns; /* the used ones */
     uint32_t column_count;
+    struct decode_meta *metas; /* the used ones */
+    uint32_t meta_count;
+    uint32_t partition; /* of the records that come */
     uint32_t capacity;
     uint32_t last_row;     /* taken last; all rows behind it are null */
     struct expr_vec *vecs; /* per column of the input */
@@ -40,5 +52,27 @@ struct decoder {
 };
 
 extern const struct decode_ops decode_json_ops;
+extern const struct decode_ops decode_csv_ops; /* and tsv */
+extern const struct decode_ops decode_raw_ops;
+
+/* ---- decode_value.c: functions that return bool write the reason when they return false */
+
+/* Reads a text as the column's value, as a cast would; a timestamptz may be a number of the input's
+ * unit. A text is borrowed. */
+bool decode_text(struct decoder *d, const struct decode_column *column, uint32_t row,
+                 struct kappa_text text);
+/* what: "the record"... */
+bool decode_check_utf8(struct decoder *d, const uint8_t *bytes, size_t len, const char *what);
+/* A text in quotes, cut if it is long. UTF-8. */
+void decode_show(struct buf *out, struct kappa_text text);
+
+/* ---- decode_meta.c */
+
+void decode_meta_open(struct decoder *d);
+/* Fills the row of all used metas. */
+bool decode_meta_take(struct decoder *d, const struct kappa_record *record, uint32_t row);
+void decode_meta_clear(struct decoder *d, uint32_t row);
+/* input.keyed: is the record's key the text of the key column, which was read into this row? */
+bool decode_key_check(struct decoder *d, const struct kappa_record *record, uint32_t row);
 
 #endif

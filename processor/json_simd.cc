@@ -57,6 +57,11 @@ const char *json_simd_index(struct json_simd *simd, const uint8_t *bytes, size_t
     return nullptr;
 }
 
+bool json_simd_utf8(const uint8_t *bytes, size_t len)
+{
+    return simdjson::validate_utf8((const char *)bytes, len);
+}
+
 bool json_simd_double(const uint8_t *number, double *value)
 {
     return simdjson::builtin::numberparsing::parse_double(number).get(*value) == simdjson::SUCCESS;

@@ -31,6 +31,9 @@ void json_simd_free(struct json_simd *simd);
 const char *json_simd_index(struct json_simd *simd, const uint8_t *bytes, size_t len,
                             const uint32_t **at, uint32_t *count);
 
+/* Are these bytes well-formed UTF-8? */
+bool json_simd_utf8(const uint8_t *bytes, size_t len);
+
 /* The correctly rounded value of the JSON number that starts here, whose grammar is known to be
  * good and which is followed by a byte that ends it. False when it is out of range. */
 bool json_simd_double(const uint8_t *number, double *value);

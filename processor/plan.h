@@ -26,15 +26,49 @@ struct plan_column {
     int64_t modifier; /* of numeric(p, s): p << 8 | s; else 0 */
 };
 
-enum plan_format { PLAN_FORMAT_JSON, PLAN_FORMAT_COUNT };
+enum plan_format {
+    PLAN_FORMAT_JSON,
+    PLAN_FORMAT_CSV,
+    PLAN_FORMAT_TSV,
+    PLAN_FORMAT_RAW,
+    PLAN_FORMAT_COUNT
+};
+
+/* What a record is besides its value. */
+enum plan_meta_kind {
+    PLAN_META_KEY,       /* record_key(): text */
+    PLAN_META_OFFSET,    /* record_offset(): bigint */
+    PLAN_META_PARTITION, /* record_partition(): integer */
+    PLAN_META_TIMESTAMP, /* record_timestamp(): timestamptz */
+    PLAN_META_HEADER     /* record_header('name'): text */
+};
+
+/* A hidden column of an input, behind those that are declared. */
+struct plan_meta {
+    enum plan_meta_kind kind;
+    uint32_t column;
+    const char *header; /* PLAN_META_HEADER */
+};
+
+struct plan_csv {
+    char delimiter;
+    char quote;             /* '\0': there are no quotes */
+    bool any_fields;        /* missing fields are null, surplus ones ignored */
+    struct kappa_text null; /* what an unquoted field is for null */
+};
 
 /* A topic to read: CREATE TABLE ... WITH (topic=...). */
 struct plan_input {
     const char *name;
     const char *topic;
     enum plan_format format;
-    const struct plan_column *columns;
+    const struct plan_column *columns; /* those declared, then one per meta */
     uint32_t column_count;
+    const struct plan_meta *metas;
+    uint32_t meta_count;
+    struct plan_csv csv; /* csv, tsv */
+    bool keyed;          /* the record's key is the text of key_column */
+    uint32_t key_column;
     uint32_t event_time;           /* column, or PLAN_NONE */
     int64_t watermark_us;          /* bound on disorder, >= 0 */
     int64_t timestamp_unit_us_num; /* a JSON number n in a timestamptz column is n * num / den us */

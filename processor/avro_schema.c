@@ -11,11 +11,11 @@
 #define FIXED_SIZE_MAX LIMIT_RECORD_BYTES
 
 static const char *const kind_names[] = {
-    [AVRO_NULL] = "null",     [AVRO_BOOLEAN] = "boolean", [AVRO_INT] = "int",
-    [AVRO_LONG] = "long",     [AVRO_FLOAT] = "float",     [AVRO_DOUBLE] = "double",
-    [AVRO_BYTES] = "bytes",   [AVRO_STRING] = "string",   [AVRO_RECORD] = "record",
-    [AVRO_ENUM] = "enum",     [AVRO_ARRAY] = "array",     [AVRO_MAP] = "map",
-    [AVRO_UNION] = "union",   [AVRO_FIXED] = "fixed",
+    [AVRO_NULL] = "null",   [AVRO_BOOLEAN] = "boolean", [AVRO_INT] = "int",
+    [AVRO_LONG] = "long",   [AVRO_FLOAT] = "float",     [AVRO_DOUBLE] = "double",
+    [AVRO_BYTES] = "bytes", [AVRO_STRING] = "string",   [AVRO_RECORD] = "record",
+    [AVRO_ENUM] = "enum",   [AVRO_ARRAY] = "array",     [AVRO_MAP] = "map",
+    [AVRO_UNION] = "union", [AVRO_FIXED] = "fixed",
 };
 
 struct named {
@@ -144,8 +144,7 @@ static const struct avro_type *read_union(struct reading *r, const json_t *node,
 }
 
 // NOLINTNEXTLINE(misc-no-recursion): bounded by LIMIT_JSON_DEPTH
-static const struct avro_type *read_record(struct reading *r, const json_t *node,
-                                           const char *space)
+static const struct avro_type *read_record(struct reading *r, const json_t *node, const char *space)
 {
     struct avro_type *type = type_new(r, AVRO_RECORD);
     const json_t *fields = json_object_get(node, "fields");
@@ -259,8 +258,7 @@ static const struct avro_type *read_logical(struct reading *r, const json_t *nod
 }
 
 // NOLINTNEXTLINE(misc-no-recursion): bounded by LIMIT_JSON_DEPTH
-static const struct avro_type *read_object(struct reading *r, const json_t *node,
-                                           const char *space)
+static const struct avro_type *read_object(struct reading *r, const json_t *node, const char *space)
 {
     const json_t *inner = json_object_get(node, "type");
     const char *name = json_string_value(inner);

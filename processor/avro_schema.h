@@ -46,10 +46,10 @@ struct avro_field {
 struct avro_type {
     enum avro_kind kind;
     enum avro_logical logical;
-    bool empty;                /* every value is encoded in no bytes at all */
-    uint32_t count;            /* of fields, symbols or branches */
-    struct avro_field *fields; /* RECORD */
-    const char **symbols;      /* ENUM */
+    bool empty;                     /* every value is encoded in no bytes at all */
+    uint32_t count;                 /* of fields, symbols or branches */
+    struct avro_field *fields;      /* RECORD */
+    const char **symbols;           /* ENUM */
     const struct avro_type **types; /* UNION: branches; ARRAY, MAP: [0] is that of the elements */
     uint32_t size;                  /* FIXED */
     uint32_t scale;                 /* DECIMAL: digits behind the point, at most 38 */

@@ -62,6 +62,46 @@ int dead_flush(const struct dead_list *list, const struct kappa_change_sink *sin
     return 0;
 }
 
+/* Offsets ascend. */
+static uint32_t find_record(const struct kappa_record *records, uint32_t count, int64_t offset)
+{
+    uint32_t low = 0;
+    uint32_t high = count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (records[middle].offset < offset) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < count && records[low].offset == offset ? low : count;
+}
+
+void dead_count(const struct dead_list *list, size_t first, const struct kappa_record *records,
+                uint32_t count, uint32_t *at)
+{
+    memset(at, 0, count * sizeof *at);
+    for (size_t i = first; i < list->count; i++) {
+        uint32_t record = find_record(records, count, list->records[i].offset);
+        if (record < count) {
+            at[record]++;
+        }
+    }
+    for (uint32_t i = 1; i < count; i++) {
+        at[i] += at[i - 1];
+    }
+}
+
+const char *dead_reason(const struct dead_list *list, int64_t offset)
+{
+    const char *reason = "";
+    for (size_t i = 0; i < list->count; i++) {
+        reason = list->records[i].offset == offset ? list->records[i].reason : reason;
+    }
+    return reason;
+}
+
 void dead_clear(struct dead_list *list)
 {
     arena_reset(&list->memory);

@@ -22,6 +22,12 @@ void dead_close(struct dead_list *list);
 void dead_add(struct dead_list *list, uint32_t source, uint32_t view,
               const struct kappa_record *record, const char *reason);
 int dead_flush(const struct dead_list *list, const struct kappa_change_sink *sink, struct err *err);
+/* How many of the records [0, count) up to each one are dead, as of the list's entries from `first` on:
+ * at[i] for record i. Entries of other records are ignored. */
+void dead_count(const struct dead_list *list, size_t first, const struct kappa_record *records,
+                uint32_t count, uint32_t *at);
+/* The reason of the last entry that is about this offset. */
+const char *dead_reason(const struct dead_list *list, int64_t offset);
 void dead_clear(struct dead_list *list);
 
 #endif

@@ -17,6 +17,7 @@ struct decode_column {
     const char *name;
     struct expr_vec vec;
     int64_t modifier; /* plan_column */
+    void *inside;     /* the format's own */
     uint32_t got;     /* the format's note on the row at hand, if its state is EXPR_ERROR_TYPE */
 };
 

@@ -7,8 +7,14 @@
  *     numeric a number or a string of one, read digit by digit; timestamptz a number times the
  *     input's unit, rounded to the microsecond, or an RFC 3339 string.
  *
- * Producers write fields in one order. So for each place in the object the name seen there last and
- * its column are remembered, and compared first: three masked words, no search. */
+ *  3. With rename='old=column' the column is also read from the field old, and with
+ *     rename='outer.inner=column' from a field of the object outer: of several the last in the record
+ *     wins. Where outer is null or missing the column is null; any other value there refuses the
+ *     record.
+ *
+ * Producers write fields in one order. So for each place in an object the name seen there last and
+ * its column are remembered, and compared first: three masked words, no search. A field that is
+ * looked into is a column too, of no type: what costs is found only where an object begins. */
 #include "base/timefmt.h"
 #include "processor/decode_inside.h"
 #include "processor/expr_step.h"
@@ -32,6 +38,19 @@ struct guess {
     struct decode_column *column; /* NULL: skipped */
 };
 
+/* A name in an object and what it fills. */
+struct field {
+    const char *name;
+    uint32_t name_len;
+    struct decode_column *column; /* its `inside`: a struct object, or NULL */
+};
+
+struct object {
+    struct field *fields;
+    uint32_t count;
+    struct guess guesses[GUESS_FIELDS];
+};
+
 /* What a value of the wrong type was, for the message. */
 enum got {
     GOT_TEXT,
@@ -47,7 +66,9 @@ enum got {
 struct json_decoder {
     struct decoder base;
     struct json_simd *simd;
-    struct guess guesses[GUESS_FIELDS];
+    struct object top;
+    struct decode_column *outers; /* fields that are looked into, and are no columns */
+    uint32_t outer_count;
     /* The record at hand. */
     struct json_walk walk;
     bool wrong_type; /* some value had the wrong type when it was read */
@@ -64,9 +85,87 @@ static const char *const got_words[] = {
     [GOT_TIME] = "text that is not an RFC 3339 time",
 };
 
+/* ---- The fields that are read. */
+
+static struct field *find_field(const struct object *object, struct kappa_text name)
+{
+    for (uint32_t i = 0; i < object->count; i++) {
+        struct field *field = &object->fields[i];
+        if (field->name_len == name.len && memcmp(field->name, name.bytes, name.len) == 0) {
+            return field;
+        }
+    }
+    return NULL;
+}
+
+/* An object has room for every column and every name of a rename. */
+static void object_open(struct json_decoder *d, struct object *object)
+{
+    size_t most = (size_t)d->base.input->column_count + d->base.input->rename_count;
+    object->fields = arena_calloc(&d->base.memory, (most + 1) * sizeof *object->fields);
+}
+
+static struct field *add_field(struct object *object, const char *name)
+{
+    uint32_t len = u32_from(strlen(name));
+    struct field *field = find_field(object, (struct kappa_text){name, len});
+    if (field == NULL) {
+        field = &object->fields[object->count++];
+        *field = (struct field){.name = name, .name_len = len};
+    }
+    return field;
+}
+
+/* The object that the field of this name is. */
+static struct object *look_into(struct json_decoder *d, struct object *object, const char *name)
+{
+    struct field *field = add_field(object, name);
+    if (field->column == NULL) {
+        field->column = &d->outers[d->outer_count++];
+        field->column->name = name;
+        field->column->vec.state = arena_calloc(&d->base.memory, d->base.capacity);
+    }
+    if (field->column->inside == NULL) {
+        struct object *inside = arena_calloc(&d->base.memory, sizeof *inside);
+        object_open(d, inside);
+        field->column->inside = inside;
+    }
+    return field->column->inside;
+}
+
+static void add_rename(struct json_decoder *d, const struct plan_rename *rename)
+{
+    struct decode_column *column = NULL;
+    struct object *object = &d->top;
+    for (uint32_t c = 0; c < d->base.column_count; c++) {
+        column = d->base.columns[c].index == rename->column ? &d->base.columns[c] : column;
+    }
+    if (column == NULL) {
+        return; /* nobody uses it */
+    }
+    for (uint32_t i = 0; i + 1 < rename->depth; i++) {
+        object = look_into(d, object, rename->path[i]);
+    }
+    struct field *field = add_field(object, rename->path[rename->depth - 1]);
+    if (field->column == NULL) {
+        field->column = column; /* else a column of just this name */
+    }
+}
+
 static void open_json(struct decoder *base)
 {
-    ((struct json_decoder *)base)->simd = json_simd_new();
+    struct json_decoder *d = (struct json_decoder *)base;
+    const struct plan_input *input = base->input;
+    d->simd = json_simd_new();
+    d->outers = arena_calloc(&base->memory,
+                             ((size_t)input->rename_count * PLAN_PATH_MAX + 1) * sizeof *d->outers);
+    object_open(d, &d->top);
+    for (uint32_t c = 0; c < base->column_count; c++) {
+        add_field(&d->top, base->columns[c].name)->column = &base->columns[c];
+    }
+    for (uint32_t i = 0; i < input->rename_count; i++) {
+        add_rename(d, &input->renames[i]);
+    }
 }
 
 static void close_json(struct decoder *base)
@@ -93,26 +192,16 @@ static bool string_value(struct json_decoder *d, uint32_t k, struct kappa_text *
 
 /* ---- Names. */
 
-static struct decode_column *find_column(struct json_decoder *d, struct kappa_text name)
-{
-    for (uint32_t c = 0; c < d->base.column_count; c++) {
-        struct decode_column *column = &d->base.columns[c];
-        if (column->name_len == name.len && memcmp(column->name, name.bytes, name.len) == 0) {
-            return column;
-        }
-    }
-    return NULL;
-}
-
 /* Looks the name k up the long way and remembers it for this place. False: malformed. */
-static bool learn_name(struct json_decoder *d, uint32_t k, uint32_t place,
+static bool learn_name(struct json_decoder *d, struct object *object, uint32_t k, uint32_t place,
                        struct decode_column **column)
 {
     struct kappa_text name;
     if (!string_value(d, k, &name)) {
         return false;
     }
-    *column = find_column(d, name);
+    const struct field *field = find_field(object, name);
+    *column = field == NULL ? NULL : field->column;
     struct kappa_text raw = json_string(&d->walk, k);
     if (place < GUESS_FIELDS && raw.len < GUESS_BYTES) {
         /* With its closing quote, so that a longer name differs; kept as written, escapes and all.
@@ -120,7 +209,7 @@ static bool learn_name(struct json_decoder *d, uint32_t k, uint32_t place,
         struct guess guess = {.column = *column};
         memcpy(guess.word, raw.bytes, raw.len + 1);
         memset(guess.mask, 0xFF, raw.len + 1);
-        d->guesses[place] = guess;
+        object->guesses[place] = guess;
     }
     return true;
 }
@@ -301,16 +390,19 @@ static bool take_literal(struct json_decoder *d, uint32_t k, struct decode_colum
     return true;
 }
 
+static __attribute__((noinline)) bool take_compound(struct json_decoder *d, uint32_t *k,
+                                                    struct decode_column *column, uint32_t row,
+                                                    uint32_t depth);
+
 /* Reads the value at *k, which becomes the token behind it. column NULL: only checks. */
-static inline bool take_value(struct json_decoder *d, uint32_t *k, struct decode_column *column,
-                              uint32_t row)
+static inline __attribute__((always_inline)) bool take_value(struct json_decoder *d, uint32_t *k,
+                                                             struct decode_column *column,
+                                                             uint32_t row, uint32_t depth)
 {
     uint8_t first = d->walk.text[d->walk.at[*k]];
     if (first == '{' || first == '[') {
-        if (column != NULL) {
-            wrong(d, column, row, first == '{' ? GOT_OBJECT : GOT_ARRAY);
-        }
-        return json_check_nested(&d->walk, k, 1);
+        return column == NULL ? json_check_nested(&d->walk, k, depth + 1)
+                              : take_compound(d, k, column, row, depth + 1);
     }
     uint32_t at = (*k)++;
     if (column == NULL) {
@@ -325,15 +417,16 @@ static inline bool take_value(struct json_decoder *d, uint32_t *k, struct decode
     return take_number(d, at, column, row);
 }
 
-/* The record's object. */
-static bool take_object(struct json_decoder *d, uint32_t row)
+/* The members of the object at *at, which becomes the token behind it. depth: levels around it. */
+// NOLINTNEXTLINE(misc-no-recursion): bounded by the depth of renames
+static inline __attribute__((always_inline)) bool take_members(struct json_decoder *d,
+                                                               struct object *object, uint32_t *at,
+                                                               uint32_t row, uint32_t depth)
 {
-    if (json_token(&d->walk, 0) != '{') {
-        return json_fail(&d->walk, 0, "expected an object");
-    }
-    uint32_t k = 1;
-    if (json_token(&d->walk, 1) == '}') {
-        return d->walk.count == 2 || json_fail(&d->walk, 2, "something follows the object");
+    uint32_t k = *at + 1;
+    if (json_token(&d->walk, k) == '}') {
+        *at = k + 1;
+        return true;
     }
     for (uint32_t place = 0;; place++) {
         /* A name, a colon, a value and what follows: four tokens at least. */
@@ -346,19 +439,20 @@ static bool take_object(struct json_decoder *d, uint32_t row)
         if (k + 3 >= d->walk.count) {
             return json_fail(&d->walk, d->walk.count, "the object has no end");
         }
-        const struct guess *guess = &d->guesses[place < GUESS_FIELDS ? place : 0];
+        const struct guess *guess = &object->guesses[place < GUESS_FIELDS ? place : 0];
         struct decode_column *column = guess->column;
         if ((place >= GUESS_FIELDS || !guess_hits(guess, d->walk.text + d->walk.at[k] + 1)) &&
-            !learn_name(d, k, place, &column)) {
+            !learn_name(d, object, k, place, &column)) {
             return false;
         }
         k += 2;
-        if (!take_value(d, &k, column, row)) {
+        if (!take_value(d, &k, column, row, depth)) {
             return false;
         }
         uint8_t end = json_token(&d->walk, k++);
         if (end == '}') {
-            return k == d->walk.count || json_fail(&d->walk, k, "something follows the object");
+            *at = k;
+            return true;
         }
         if (end != ',') {
             return json_fail(&d->walk, k - 1, "expected ',' or '}'");
@@ -366,18 +460,55 @@ static bool take_object(struct json_decoder *d, uint32_t row)
     }
 }
 
+/* An object or a list for a column: what a rename looks into, or of the wrong type. */
+// NOLINTNEXTLINE(misc-no-recursion): bounded by the depth of renames
+static __attribute__((noinline)) bool take_compound(struct json_decoder *d, uint32_t *k,
+                                                    struct decode_column *column, uint32_t row,
+                                                    uint32_t depth)
+{
+    bool object = json_token(&d->walk, *k) == '{';
+    if (object && column->inside != NULL) {
+        return take_members(d, column->inside, k, row, depth);
+    }
+    wrong(d, column, row, object ? GOT_OBJECT : GOT_ARRAY);
+    return json_check_nested(&d->walk, k, depth);
+}
+
+/* The record's object. */
+static bool take_top(struct json_decoder *d, uint32_t row)
+{
+    uint32_t k = 0;
+    if (json_token(&d->walk, 0) != '{') {
+        return json_fail(&d->walk, 0, "expected an object");
+    }
+    return take_members(d, &d->top, &k, row, 0) &&
+           (k == d->walk.count || json_fail(&d->walk, k, "something follows the object"));
+}
+
+static bool check_type(struct json_decoder *d, const struct decode_column *column, uint32_t row)
+{
+    if (column->vec.state[row] != EXPR_ERROR_TYPE) {
+        return true;
+    }
+    bool outer = column->type == KAPPA_TYPE_NULL;
+    buf_printf(&d->base.reason, "%s \"%s\": expected %s, got %s", outer ? "field" : "column",
+               column->name, outer ? "object" : decoder_type_name(column->type),
+               got_words[column->got]);
+    return false;
+}
+
 /* Of several columns of the wrong type the first declared is named. */
 static bool check_types(struct json_decoder *d, uint32_t row)
 {
-    for (uint32_t c = 0; c < d->base.column_count; c++) {
-        const struct decode_column *column = &d->base.columns[c];
-        if (column->vec.state[row] == EXPR_ERROR_TYPE) {
-            buf_printf(&d->base.reason, "column \"%s\": expected %s, got %s", column->name,
-                       decoder_type_name(column->type), got_words[column->got]);
-            return false;
-        }
+    bool good = true; /* a duplicate with the right type may have come later */
+    for (uint32_t c = 0; c < d->base.column_count && good; c++) {
+        good = check_type(d, &d->base.columns[c], row);
     }
-    return true; /* a duplicate with the right type came later */
+    for (uint32_t c = 0; c < d->outer_count; c++) {
+        good = good && check_type(d, &d->outers[c], row);
+        d->outers[c].vec.state[row] = EXPR_NULL;
+    }
+    return good;
 }
 
 static void malformed(struct json_decoder *d, const char *what)
@@ -411,7 +542,7 @@ static bool take_text(struct json_decoder *d, const struct kappa_record *record,
         return false;
     }
     walk->escapes = memchr(record->value, '\\', record->value_len) != NULL;
-    if (!take_object(d, row)) {
+    if (!take_top(d, row)) {
         malformed_walk(d);
         return false;
     }

@@ -45,6 +45,7 @@ struct node_part {
 struct node_source {
     bool open;
     uint32_t input;
+    uint32_t partition; /* of the topic */
     struct kappa_source_state state;
     struct node_part *parts; /* per view of the plan; those of other inputs are unused */
 };
@@ -104,7 +105,8 @@ struct processor {
     size_t pending_bytes; /* of append rows */
     uint64_t loads;
     uint64_t evictions;
-    bool unflushed; /* applied something since the last flush */
+    bool unflushed;    /* applied something since the last flush */
+    struct err excess; /* of dead records; code 0: none */
 };
 
 /* A row of the chunk becomes a dead record of this view. */

@@ -57,6 +57,16 @@ struct plan_csv {
     struct kappa_text null; /* what an unquoted field is for null */
 };
 
+#define PLAN_PATH_MAX    8
+#define PLAN_DEAD_SAMPLE 1000
+
+/* A column that is also read from another field: rename='old=column, outer.inner=column'. */
+struct plan_rename {
+    uint32_t column;
+    uint32_t depth; /* names in path */
+    const char *path[PLAN_PATH_MAX];
+};
+
 /* A topic to read: CREATE TABLE ... WITH (topic=...). */
 struct plan_input {
     const char *name;
@@ -69,6 +79,14 @@ struct plan_input {
     struct plan_csv csv; /* csv, tsv */
     bool keyed;          /* the record's key is the text of key_column */
     uint32_t key_column;
+    const struct plan_rename *renames;
+    uint32_t rename_count;
+    /* The version fails at the record of a partition with which more than this are dead there. */
+    bool dead_limited;
+    bool dead_share; /* more than dead_ppm of 10^6 of the records taken, these counted as
+                         PLAN_DEAD_SAMPLE at least; else more than dead_max */
+    int64_t dead_max;
+    uint32_t dead_ppm;
     uint32_t event_time;           /* column, or PLAN_NONE */
     int64_t watermark_us;          /* bound on disorder, >= 0 */
     int64_t timestamp_unit_us_num; /* a JSON number n in a timestamptz column is n * num / den us */
@@ -229,6 +247,9 @@ struct plan {
     const struct plan_read_view *read_views;
     uint32_t read_view_count;
 };
+
+/* "json", "csv"... */
+const char *plan_format_name(enum plan_format format);
 
 /* Compiles a definition. file: for messages. SQL errors come as
  *     features.sql:3:17: column "user_idd" does not exist

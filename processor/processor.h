@@ -54,6 +54,8 @@ void processor_close(struct processor *processor);
 /* input: which input of the plan the source belongs to. Before any apply of that source. */
 void processor_source_restore(struct processor *processor, uint32_t source, uint32_t input,
                               const struct kappa_source_state *state);
+/* Which partition of its topic the source is, for record_partition(); 0 until told. */
+void processor_source_partition(struct processor *processor, uint32_t source, uint32_t partition);
 /* The state after everything applied; next_offset is set by the caller of apply. */
 void processor_source_state(const struct processor *processor, uint32_t source,
                             struct kappa_source_state *state);
@@ -63,6 +65,9 @@ void processor_source_state(const struct processor *processor, uint32_t source,
 int processor_apply(struct processor *processor, uint32_t source,
                     const struct kappa_record *records, uint32_t count, int64_t next_offset,
                     struct err *err) must_check;
+/* An error once more records of a partition are dead than the input's dead_limit allows: which record
+ * it was depends on the records below it alone. What was applied may still be flushed. */
+int processor_check(const struct processor *processor, struct err *err) must_check;
 int processor_flush(struct processor *processor, const struct kappa_change_sink *sink,
                     struct err *err) must_check;
 void processor_committed(struct processor *processor);

@@ -10,6 +10,7 @@
  *     sql_operator.c, sql_call.c,                         sql_named.c    CREATE VIEW
  *     sql_aggregate.c              more of them
  *     plan.c           the whole definition               sql_plan.c     trees -> plan_view
+ *     sql_format.c     how records are read               sql_meta.c     record_key() and its like
  *
  * Functions that return a pointer return NULL, those that return int a negative code, after having
  * written the error; nothing else is written then. A place is a byte position in the definition.
@@ -185,6 +186,13 @@ struct expr_node *sql_compare(struct sql *sql, enum expr_order order, struct exp
                               struct expr_node *right, int place);
 struct expr_node *sql_null(struct sql *sql, enum kappa_type type, int place);
 struct expr_node *sql_text_constant(struct sql *sql, struct kappa_text text, int place);
+
+/* ---- sql_meta.c */
+
+/* Is this record_key, record_header...? */
+bool sql_is_meta(const char *name);
+struct expr_node *sql_bind_meta(struct sql *sql, const struct sql_scope *scope, const json_t *call,
+                                const char *name);
 
 /* ---- sql_table.c, sql_option.c */
 

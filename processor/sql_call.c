@@ -202,6 +202,9 @@ struct expr_node *sql_bind_call(struct sql *sql, const struct sql_scope *scope, 
     if (strcmp(name, "timezone") == 0) {
         return sql_error_null(sql, place, "not supported yet: AT TIME ZONE (times are UTC)");
     }
+    if (sql_is_meta(name)) {
+        return sql_bind_meta(sql, scope, body, name);
+    }
     return aggregate ? sql_bind_aggregate(sql, scope, body, name)
                      : bind_scalar(sql, scope, body, name);
 }

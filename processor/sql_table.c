@@ -1,6 +1,6 @@
 /* CREATE TABLE: a topic to read, and the columns of its records. Own header: sql.h. */
 #include "processor/functions.h"
-#include "processor/sql.h"
+#include "processor/sql_format.h"
 
 #include <string.h>
 
@@ -126,14 +126,7 @@ static int columns_read(struct sql *sql, const json_t *list, uint32_t index)
 
 /* ---- Options. */
 
-enum {
-    OPTION_TOPIC,
-    OPTION_FORMAT,
-    OPTION_EVENT_TIME,
-    OPTION_WATERMARK,
-    OPTION_UNIT,
-    OPTION_COUNT
-};
+enum { OPTION_TOPIC, OPTION_EVENT_TIME, OPTION_WATERMARK, OPTION_UNIT, OPTION_COUNT };
 
 const char *sql_topic_name(struct sql *sql, const struct sql_option *option, const char *table)
 {
@@ -160,18 +153,6 @@ static int topic_set(struct sql *sql, struct plan_input *input, const struct sql
             return sql_error(sql, option->place, "topic \"%s\" is already read by table \"%s\"",
                              input->topic, sql->inputs[i].name);
         }
-    }
-    return 0;
-}
-
-static int format_set(struct sql *sql, struct plan_input *input, const struct sql_option *option)
-{
-    input->format = PLAN_FORMAT_JSON;
-    if (option->value != NULL && strcmp(option->value, "json") != 0) {
-        int rc =
-            sql_error(sql, option->place, "not supported yet: format \"%.60s\"", option->value);
-        err_hint(sql->err, "the format is 'json': one object a record");
-        return rc;
     }
     return 0;
 }
@@ -253,20 +234,21 @@ int sql_table(struct sql *sql, const json_t *body)
     if (sql->plan->input_count == LIMIT_INPUTS) {
         return sql_error(sql, -1, "more than %d tables to read", LIMIT_INPUTS);
     }
-    struct sql_option options[OPTION_COUNT] = {
+    struct sql_option options[OPTION_COUNT + SQL_FORMAT_OPTIONS] = {
         [OPTION_TOPIC] = {"topic", NULL, -1},
-        [OPTION_FORMAT] = {"format", NULL, -1},
         [OPTION_EVENT_TIME] = {"event_time", NULL, -1},
         [OPTION_WATERMARK] = {"watermark", NULL, -1},
         [OPTION_UNIT] = {"timestamp_unit", NULL, -1},
     };
+    sql_format_options(&options[OPTION_COUNT]);
     uint32_t index = sql->plan->input_count;
     struct plan_input *input = &sql->inputs[index];
     input->name = sql_new_name(sql, json_object_get(body, "relation"));
     if (input->name == NULL || columns_read(sql, json_object_get(body, "tableElts"), index) != 0 ||
-        sql_options(sql, json_object_get(body, "options"), options, OPTION_COUNT) != 0 ||
+        sql_options(sql, json_object_get(body, "options"), options, array_len(options)) != 0 ||
         topic_set(sql, input, &options[OPTION_TOPIC]) != 0 ||
-        format_set(sql, input, &options[OPTION_FORMAT]) != 0 ||
+        sql_format(sql, input, &options[OPTION_COUNT]) != 0 ||
+        sql_metas(sql, index, options[OPTION_EVENT_TIME].value) != 0 ||
         event_time_set(sql, input, &options[OPTION_EVENT_TIME]) != 0 ||
         unit_set(sql, input, &options[OPTION_UNIT]) != 0 ||
         watermark_set(sql, input, &options[OPTION_WATERMARK]) != 0) {

@@ -164,8 +164,8 @@ static void trouble_over(struct shard *shard)
 }
 
 /* An error for good: what was applied is kept, then it is passed on. */
-static int read_failed(struct shard *shard, uint32_t index, const struct err *cause,
-                       struct err *err)
+static int failed_for_good(struct shard *shard, uint32_t index, const struct err *cause,
+                           struct err *err)
 {
     int rc = pump_commit(shard, err);
     if (rc != 0) {
@@ -238,7 +238,7 @@ static int read_batch(struct shard *shard, int timeout_ms, bool *idle, struct er
         ASSERT_CMP(rc, <, 0);
         cause.code = rc;
         if (!passes(rc)) {
-            return read_failed(shard, batch.source, &cause, err);
+            return failed_for_good(shard, batch.source, &cause, err);
         }
         trouble_met(shard, &cause);
         *idle = true;
@@ -304,6 +304,10 @@ static int apply_batch(struct shard *shard, struct pending_batch *batch, struct 
             shard->dirty_us = now_us(shard);
         }
         input->next = next;
+        struct err excess = {.code = 0};
+        if (processor_check(shard->processor, &excess) != 0) {
+            return failed_for_good(shard, batch->index, &excess, err);
+        }
     }
     batch->taken = to;
     if (to == batch->count && batch->next_offset <= next) {

@@ -1,0 +1,30 @@
+/* Options of CREATE TABLE that say how its records are read: format, and what belongs to each one,
+ * key, rename, dead_limit. For sql_table.c. */
+#ifndef KAPPA_PROCESSOR_SQL_FORMAT_H
+#define KAPPA_PROCESSOR_SQL_FORMAT_H
+
+#include "processor/sql.h"
+
+enum {
+    SQL_FORMAT_FORMAT,
+    SQL_FORMAT_KEY,
+    SQL_FORMAT_RENAME,
+    SQL_FORMAT_DEAD_LIMIT,
+    SQL_FORMAT_DELIMITER,
+    SQL_FORMAT_QUOTE,
+    SQL_FORMAT_NULL,
+    SQL_FORMAT_FIELDS,
+    SQL_FORMAT_OPTIONS
+};
+
+/* Names the options, none of them given. */
+void sql_format_options(struct sql_option *options);
+/* The declared columns are known. */
+int sql_format(struct sql *sql, struct plan_input *input, const struct sql_option *options);
+
+/* ---- sql_meta.c: record_key() and its like are hidden columns of the input */
+
+/* Adds those that the definition names somewhere, behind the declared columns. */
+int sql_metas(struct sql *sql, uint32_t input, const char *event_time);
+
+#endif

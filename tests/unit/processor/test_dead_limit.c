@@ -1,0 +1,128 @@
+/* Goal: dead_limit fails a version at one record, whatever the batches are.
+ * Method: the same records, some of them dead when decoded and some in an expression, are applied in
+ * batches of random sizes; the sentence is always the one that a naive count gives. */
+#include "tests/unit/unit.h"
+
+#include "base/buf.h"
+#include "base/prng.h"
+#include "processor/processor.h"
+
+#include <string.h>
+
+#define RECORDS 3000
+
+struct line {
+    char text[32 + KAPPA_RECORD_TAIL];
+};
+
+static struct plan *compile(const char *limit)
+{
+    struct plan *plan = NULL;
+    struct err err = {.code = 0};
+    struct buf sql = {0};
+    buf_printf(&sql,
+               "CREATE TABLE t (a int, b int) WITH (dead_limit='%s');"
+               "CREATE MATERIALIZED VIEW v AS SELECT sum(10 / a) AS s FROM t;"
+               "CREATE MATERIALIZED VIEW w AS SELECT 10 / b AS s FROM t",
+               limit);
+    if (plan_compile("test.sql", buf_text(&sql), sql.len, &plan, &err) != 0) {
+        print_message("%s\n", err.text);
+        fail();
+    }
+    buf_free(&sql);
+    return plan;
+}
+
+/* Applies all in random batches; the sentence, or "". */
+static void run(const struct plan *plan, const struct kappa_record *records, struct prng *prng,
+                struct err *err)
+{
+    struct processor_options options = {.plan = plan, .cache_bytes = 1 << 20};
+    struct processor *processor = NULL;
+    struct kappa_source_state state = {
+        .next_offset = 0, .event_time_max = KAPPA_NO_TIME, .record_time_max = KAPPA_NO_TIME};
+    *err = (struct err){.code = 0};
+    assert_int_equal(processor_open(&options, &processor, err), 0);
+    processor_source_restore(processor, 0, 0, &state);
+    processor_source_partition(processor, 0, 5);
+    for (uint32_t done = 0; done < RECORDS;) {
+        uint32_t n = 1 + (uint32_t)prng_below(prng, prng_below(prng, 2) == 0 ? 20 : 2500);
+        n = n > RECORDS - done ? RECORDS - done : n;
+        assert_int_equal(
+            processor_apply(processor, 0, records + done, n, records[done + n - 1].offset + 1, err),
+            0);
+        done += n;
+    }
+    int rc = processor_check(processor, err);
+    assert_int_equal(rc, err->code);
+    processor_close(processor);
+}
+
+static const struct {
+    const char *limit;
+    uint64_t max; /* of dead, when the records taken are few */
+    uint64_t ppm; /* 0: none */
+} limits[] = {{"0", 0, 0},           {"10", 10, 0},      {"100000", 100000, 0},   {"0 %", 0, 1},
+              {" 2.5% ", 25, 25000}, {"3 %", 30, 30000}, {"100 %", 1000, 1000000}};
+
+static bool exceeds(size_t limit, uint64_t dead, uint64_t taken)
+{
+    if (limits[limit].ppm == 0) {
+        return dead > limits[limit].max;
+    }
+    uint64_t ppm = limits[limit].ppm == 1 ? 0 : limits[limit].ppm;
+    return dead > limits[limit].max && dead * 1000000 > taken * ppm;
+}
+
+static void test_limit(void **state)
+{
+    (void)state;
+    struct prng prng;
+    prng_init(&prng, unit_seed("dead limit"));
+    struct line *lines = xcalloc(RECORDS, sizeof *lines);
+    struct kappa_record *records = xcalloc(RECORDS, sizeof *records);
+    for (int round = 0; round < 20; round++) {
+        uint64_t rare = 10 + prng_below(&prng, 100);
+        size_t limit = (size_t)round % array_len(limits);
+        uint64_t dead = 0;
+        char expected[80] = "";
+        for (uint32_t i = 0; i < RECORDS; i++) {
+            bool zero_a = prng_below(&prng, rare) == 0;
+            bool zero_b = prng_below(&prng, rare) == 0;
+            bool broken = prng_below(&prng, rare) == 0;
+            int len = snprintf(lines[i].text, 32, "{\"a\":%d,\"b\":%d%s", !zero_a, !zero_b,
+                               broken ? "" : "}");
+            records[i] = (struct kappa_record){.offset = 3 * (int64_t)i,
+                                               .time_ms = KAPPA_NO_TIME,
+                                               .key_len = KAPPA_NULL_LEN,
+                                               .value = (const uint8_t *)lines[i].text,
+                                               .value_len = (uint32_t)len};
+            uint64_t more = broken ? 1 : (uint64_t)zero_a + (uint64_t)zero_b;
+            dead += more;
+            if (more > 0 && expected[0] == '\0' && exceeds(limit, dead, i + 1)) {
+                (void)snprintf(expected, sizeof expected,
+                               "at offset %u of partition 5: %llu of the %u records taken", 3 * i,
+                               (unsigned long long)dead, i + 1);
+            }
+        }
+        struct plan *plan = compile(limits[limit].limit);
+        for (int again = 0; again < 3; again++) {
+            struct err err;
+            run(plan, records, &prng, &err);
+            assert_int_equal(err.code, expected[0] == '\0' ? 0 : -KE_REFUSED);
+            if (expected[0] != '\0' && strstr(err.text, expected) == NULL) {
+                print_message("limit %s\n%s\nnot %s\n", limits[limit].limit, err.text, expected);
+                fail();
+            }
+        }
+        plan_free(plan);
+    }
+    free(lines);
+    free(records);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_limit)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

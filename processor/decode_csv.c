@@ -116,7 +116,7 @@ static struct kappa_text without_doubles(struct csv_decoder *d, struct kappa_tex
     return (struct kappa_text){made, n};
 }
 
-static bool take_field(struct csv_decoder *d, const struct decode_column *column, uint32_t row,
+static bool take_field(struct csv_decoder *d, struct decode_column *column, uint32_t row,
                        const struct csv_field *field)
 {
     const struct kappa_text *null = &d->options.null;
@@ -161,7 +161,7 @@ static bool take_csv(struct decoder *base, const struct kappa_record *record, ui
         if (!next_field(d, line, len, &at, &field)) {
             return false;
         }
-        const struct decode_column *column = count < d->field_count ? d->by_position[count] : NULL;
+        struct decode_column *column = count < d->field_count ? d->by_position[count] : NULL;
         if (good && column != NULL) {
             good = take_field(d, column, row, &field);
         }

@@ -60,7 +60,7 @@ extern const struct decode_ops decode_raw_ops;
 
 /* Reads a text as the column's value, as a cast would; a timestamptz may be a number of the input's
  * unit. A text is borrowed. */
-bool decode_text(struct decoder *d, const struct decode_column *column, uint32_t row,
+bool decode_text(struct decoder *d, struct decode_column *column, uint32_t row,
                  struct kappa_text text);
 /* what: "the record"... */
 bool decode_check_utf8(struct decoder *d, const uint8_t *bytes, size_t len, const char *what);

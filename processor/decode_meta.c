@@ -142,6 +142,7 @@ static struct kappa_text column_text(const struct expr_vec *vec, uint32_t row, c
     if (vec->type == KAPPA_TYPE_TEXT) {
         return vec->s[row];
     }
+    ASSERT(kappa_type_payload(vec->type) == KAPPA_PAYLOAD_INT);
     return (struct kappa_text){number, expr_format_bigint(vec->i[row], number)};
 }
 

@@ -19,7 +19,7 @@ static bool take_raw(struct decoder *d, const struct kappa_record *record, uint3
     if (d->column_count == 0) {
         return true; /* nobody reads it */
     }
-    const struct decode_column *column = &d->columns[0];
+    struct decode_column *column = &d->columns[0];
     if (column->type == KAPPA_TYPE_BYTEA) {
         column->vec.s[row] = text;
         column->vec.state[row] = EXPR_OK;

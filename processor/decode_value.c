@@ -4,6 +4,7 @@
 #include "processor/expr_step.h"
 #include "processor/json_simd.h"
 #include "processor/json_token.h"
+#include "processor/value_cast.h"
 
 #include <string.h>
 
@@ -29,27 +30,18 @@ static enum expr_state parse_time(const struct decoder *d, struct kappa_text tex
     return expr_parse_timestamptz(text, us);
 }
 
-static enum expr_state parse(const struct decoder *d, const struct decode_column *column,
-                             uint32_t row, struct kappa_text text)
+static enum expr_state parse(struct decoder *d, const struct decode_column *column,
+                             struct kappa_text text, struct kappa_value *out)
 {
-    const struct expr_vec *vec = &column->vec;
-    enum expr_state state = EXPR_ERROR_TYPE;
-    if (column->type == KAPPA_TYPE_TEXT) {
-        vec->s[row] = text;
-        state = EXPR_OK;
-    } else if (column->type == KAPPA_TYPE_BOOLEAN) {
-        state = expr_parse_boolean(text, &vec->i[row]);
-    } else if (column->type == KAPPA_TYPE_INTEGER) {
-        state = expr_parse_integer(text, &vec->i[row]);
-    } else if (column->type == KAPPA_TYPE_BIGINT) {
-        state = expr_parse_bigint(text, &vec->i[row]);
-    } else if (column->type == KAPPA_TYPE_DOUBLE) {
-        state = expr_parse_double(text, &vec->d[row]);
-    } else if (column->type == KAPPA_TYPE_TIMESTAMPTZ) {
-        state = parse_time(d, text, &vec->i[row]);
-        bool far =
-            state == EXPR_OK && (vec->i[row] < -DECODE_TIME_MAX || vec->i[row] > DECODE_TIME_MAX);
-        state = far ? EXPR_ERROR_OVERFLOW : state;
+    if (column->type == KAPPA_TYPE_TIMESTAMPTZ) {
+        *out = (struct kappa_value){.type = column->type};
+        enum expr_state state = parse_time(d, text, &out->i);
+        bool far = state == EXPR_OK && (out->i < -DECODE_TIME_MAX || out->i > DECODE_TIME_MAX);
+        return far ? EXPR_ERROR_OVERFLOW : state;
+    }
+    enum expr_state state = value_parse(text, column->type, &d->texts, out);
+    if (state == EXPR_OK && column->type == KAPPA_TYPE_NUMERIC) {
+        state = expr_numeric_fit(out->n, column->modifier, &out->n);
     }
     return state;
 }
@@ -68,12 +60,13 @@ void decode_show(struct buf *out, struct kappa_text text)
     buf_append_text(out, len < text.len ? "\"..." : "\"");
 }
 
-bool decode_text(struct decoder *d, const struct decode_column *column, uint32_t row,
+bool decode_text(struct decoder *d, struct decode_column *column, uint32_t row,
                  struct kappa_text text)
 {
-    enum expr_state state = parse(d, column, row, text);
-    column->vec.state[row] = (uint8_t)state;
+    struct kappa_value value;
+    enum expr_state state = parse(d, column, text, &value);
     if (state == EXPR_OK) {
+        expr_set(&column->vec, row, &value);
         return true;
     }
     buf_printf(&d->reason, "column \"%s\": ", column->name);

@@ -18,6 +18,8 @@
 #define LIMIT_BATCH_BYTES   (4 << 20)  /* unless one record is larger */
 #define LIMIT_RECORD_BYTES  (16 << 20) /* key + value + headers of one record */
 #define LIMIT_ROW_BYTES     (16 << 20) /* encoded row */
+#define LIMIT_OVER_VALUES   64         /* values that OVER keeps of a row */
+#define LIMIT_OVER_VALUES   64         /* values that OVER keeps of a row */
 #define LIMIT_DISTINCT_BYTES                                                                       \
     (4 << 20) /* the values of one count(DISTINCT) in one group and source */
 #define LIMIT_MESSAGE_BYTES   (1 << 20) /* one line between controller and worker */

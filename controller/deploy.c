@@ -170,6 +170,25 @@ static int check_model(struct core *core, const struct deploy *deploy, struct er
 
 /* ---- The job: questions to the log ---- */
 
+/* Window functions keep the rows of a key in its partition: right if the message key says so. */
+static int check_one_partition(const struct plan_input *input, uint32_t partitions, struct err *err)
+{
+    if (!input->one_partition || partitions == 1) {
+        return 0;
+    }
+    int rc =
+        err_set(err, KE_REFUSED,
+                "window functions over %s see only one of the %u partitions of topic %s: rows of "
+                "one key may lie in several",
+                input->name, partitions, input->topic);
+    err_hint(err,
+             "say that the message key is the column of PARTITION BY, with "
+             "CREATE TABLE %s ... WITH (key='column'), or bring the records of a key together: "
+             "`kappa rekey %s --key COLUMN --into TOPIC`",
+             input->name, input->topic);
+    return rc;
+}
+
 static int ask_topics(struct deploy *deploy)
 {
     const struct plan *plan = deploy->plan;
@@ -189,6 +208,10 @@ static int ask_topics(struct deploy *deploy)
             return err_set(&deploy->err, KE_LIMIT,
                            "the inputs have %u partitions, a version reads 1 to %d",
                            deploy->source_count, LIMIT_SOURCES);
+        }
+        rc = check_one_partition(&plan->inputs[i], topic->partitions, &deploy->err);
+        if (rc != 0) {
+            return rc;
         }
     }
     return 0;

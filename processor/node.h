@@ -19,6 +19,7 @@
 #include "processor/agg_cache.h"
 #include "processor/dead.h"
 #include "processor/decode.h"
+#include "processor/node_keyed.h"
 #include "processor/processor.h"
 
 #define NODE_CHUNK 1024
@@ -59,7 +60,8 @@ struct node_check {
 struct node_view {
     const struct plan_view *plan;
     uint32_t index;
-    struct expr_machine machine; /* its column registers are the decoder's */
+    struct expr_machine machine;      /* its column registers are the decoder's */
+    struct node_operator **operators; /* per phase */
     struct node_check *checks;
     uint32_t check_count;
     /* PLAN_GROUP */
@@ -143,6 +145,13 @@ int node_append_flush(struct processor *p, const struct node_view *view,
                       const struct kappa_change_sink *sink, struct err *err);
 void node_append_committed(struct processor *p, const struct node_view *view);
 void node_append_close(struct node_part *part);
+
+/* OVER. The operator lives in the processor's memory. */
+struct node_operator *node_over_open(struct processor *p, const struct node_view *view,
+                                     const struct plan_operator *plan);
+int node_over_apply(struct processor *p, struct node_view *view, struct node_operator *op,
+                    struct err *err);
+struct node_keyed *node_operator_keyed(struct node_operator *op);
 
 /* INSERT INTO: messages wait for the commit, as the rows of append views do. */
 void node_topic_apply(struct processor *p, const struct node_view *view);

@@ -96,10 +96,16 @@ static void plan_finish(struct sql *sql)
     struct plan_table *tables =
         arena_calloc(&plan->memory, sizeof *tables * ((size_t)plan->table_count + 1));
     for (uint32_t i = 0; i < plan->view_count; i++) {
-        tables[i] = (struct plan_table){.shape = views[i].shape, .view = i};
+        tables[i] = (struct plan_table){.shape = views[i].shape};
     }
     memcpy(tables + plan->view_count, sql->states, sizeof *tables * sql->state_count);
     plan->tables = tables;
+    for (uint32_t v = 0; v < plan->pipeline_count; v++) {
+        for (uint32_t i = 0; i < views[v].phase_count; i++) {
+            struct plan_operator *op = (struct plan_operator *)(uintptr_t)views[v].phases[i].op;
+            op->table += plan->view_count;
+        }
+    }
 }
 
 static int definition_compile(struct sql *sql, json_t *tree)

@@ -91,6 +91,7 @@ struct plan_input {
     int64_t watermark_us;          /* bound on disorder, >= 0 */
     int64_t timestamp_unit_us_num; /* a JSON number n in a timestamptz column is n * num / den us */
     int64_t timestamp_unit_us_den;
+    bool one_partition; /* only right when the topic has one: sequence logic by another key */
 };
 
 enum plan_aggregate_kind {
@@ -141,13 +142,47 @@ enum plan_view_kind {
 
 /* An operator between two phases. It sees the selected rows of one source in offset order, once
  * each, and fills registers that no step writes. */
-enum plan_operator_kind { PLAN_OPERATOR_NONE };
+enum plan_operator_kind {
+    PLAN_OVER /* functions over the rows of a key: PARTITION BY key ORDER BY event time */
+};
+
+enum plan_over_kind { PLAN_OVER_LAG, PLAN_OVER_ROW_NUMBER, PLAN_OVER_AGGREGATE };
+
+#define PLAN_UNBOUNDED INT64_MAX
+
+/* Which rows of the key, counted back from the current one: in rows, or in us of event time. */
+struct plan_frame {
+    bool rows;
+    int64_t start; /* >= end, or PLAN_UNBOUNDED */
+    int64_t end;   /* >= 0; 0: the current row (and in time all rows at the same) */
+    bool without_current;
+};
+
+/* One function of an operator: fills one register. What it is for a row is what SQL's function is over
+ * the rows of its key that came up to this one, ordered by (time, offset). */
+struct plan_over {
+    enum plan_over_kind kind;
+    uint32_t out;
+    uint32_t value;                  /* LAG: index into the operator's values */
+    uint32_t otherwise;              /* LAG: register of the default, or PLAN_NONE: null */
+    int64_t n;                       /* LAG: rows back, >= 0 */
+    struct plan_frame frame;         /* AGGREGATE */
+    struct plan_aggregate aggregate; /* AGGREGATE: its registers are indexes into the values */
+};
 
 struct plan_operator {
     enum plan_operator_kind kind;
     uint32_t table;       /* its state: index of plan.tables */
     const uint32_t *keys; /* registers */
     uint32_t key_count;
+    /* PLAN_OVER */
+    bool by_time;           /* rows are ordered by event time; else by offset */
+    const uint32_t *values; /* registers that are kept with a row */
+    uint32_t value_count;
+    const struct plan_over *overs;
+    uint32_t over_count;
+    int64_t keep_us;    /* rows at most so long before a later one matter to it, ... */
+    uint32_t keep_rows; /* ... and so many */
 };
 
 struct plan_phase {
@@ -227,8 +262,7 @@ struct plan_read_view {
 /* What the store keeps: the tables of the views, in their order, then the state of operators. */
 struct plan_table {
     struct kappa_table_shape shape;
-    uint32_t view; /* of the pipeline that writes it */
-    bool hidden;   /* the state of an operator */
+    bool hidden; /* the state of an operator */
 };
 
 struct plan {

@@ -31,6 +31,20 @@ static void open_machine(struct processor *p, struct node_view *view)
     }
 }
 
+static void open_operators(struct processor *p, struct node_view *view)
+{
+    uint32_t count = view->plan->phase_count;
+    view->operators = arena_calloc(&p->memory, (count + 1) * sizeof(struct node_operator *));
+    for (uint32_t i = 0; i < count; i++) {
+        view->operators[i] = node_over_open(p, view, view->plan->phases[i].op);
+    }
+}
+
+static struct node_keyed *keyed_of(const struct node_view *view, uint32_t phase)
+{
+    return node_operator_keyed(view->operators[phase]);
+}
+
 int processor_open(const struct processor_options *options, struct processor **out, struct err *err)
 {
     const struct plan *plan = options->plan;
@@ -57,6 +71,7 @@ int processor_open(const struct processor_options *options, struct processor **o
                plan->inputs[view->plan->input].event_time != PLAN_NONE);
         open_machine(p, view);
         node_filter_open(p, view);
+        open_operators(p, view);
         if (view->plan->kind == PLAN_GROUP) {
             node_aggregate_open(p, view);
         }
@@ -74,6 +89,9 @@ void processor_close(struct processor *p)
     for (uint32_t v = 0; v < p->options.plan->pipeline_count; v++) {
         if (p->views[v].plan->kind == PLAN_GROUP) {
             node_aggregate_close(&p->views[v]);
+        }
+        for (uint32_t i = 0; i < p->views[v].plan->phase_count; i++) {
+            node_keyed_close(keyed_of(&p->views[v], i));
         }
         expr_machine_close(&p->views[v].machine);
     }
@@ -118,6 +136,10 @@ void processor_source_restore(struct processor *p, uint32_t source, uint32_t inp
     for (uint32_t v = 0; v < views; v++) {
         if (p->views[v].plan->kind == PLAN_GROUP && p->views[v].plan->input == input) {
             node_aggregate_restore(p, &p->views[v], to);
+        }
+        for (uint32_t i = 0; i < p->views[v].plan->phase_count; i++) {
+            node_keyed_restore(keyed_of(&p->views[v], i), source,
+                               p->options.rows_stored && state->records > 0);
         }
     }
 }
@@ -212,6 +234,10 @@ static int apply_view(struct processor *p, struct node_view *view, struct err *e
         expr_run_steps(&view->machine, done, phase->step_end, chunk->n);
         done = phase->step_end;
         node_filter_apply(p, view, phase->where);
+        int rc = node_over_apply(p, view, view->operators[i], err);
+        if (rc < 0) {
+            return rc;
+        }
     }
     expr_run_steps(&view->machine, done, plan->row.step_count, chunk->n);
     node_filter_apply(p, view, plan->where);
@@ -314,14 +340,31 @@ int processor_apply(struct processor *p, uint32_t source, const struct kappa_rec
 
 /* ---- Commits. */
 
+static int flush_view(struct processor *p, const struct node_view *view,
+                      const struct kappa_change_sink *sink, struct err *err)
+{
+    for (uint32_t i = 0; i < view->plan->phase_count; i++) {
+        int rc = node_keyed_flush(p, keyed_of(view, i), sink, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    switch (view->plan->kind) {
+    case PLAN_GROUP:
+        return node_aggregate_flush(p, view, sink, err);
+    case PLAN_APPEND:
+        return node_append_flush(p, view, sink, err);
+    case PLAN_TOPIC:
+        return node_topic_flush(p, view, sink, err);
+    }
+    return 0;
+}
+
 int processor_flush(struct processor *p, const struct kappa_change_sink *sink, struct err *err)
 {
     MAGIC_ASSERT(p, PROCESSOR_MAGIC);
     for (uint32_t v = 0; v < p->options.plan->pipeline_count; v++) {
-        const struct node_view *view = &p->views[v];
-        int rc = view->plan->kind == PLAN_GROUP   ? node_aggregate_flush(p, view, sink, err)
-                 : view->plan->kind == PLAN_TOPIC ? node_topic_flush(p, view, sink, err)
-                                                  : node_append_flush(p, view, sink, err);
+        int rc = flush_view(p, &p->views[v], sink, err);
         if (rc < 0) {
             return rc;
         }
@@ -333,26 +376,48 @@ int processor_flush(struct processor *p, const struct kappa_change_sink *sink, s
     return rc;
 }
 
+/* Clean rows go while the cache is over its budget. */
+static void evict(struct processor *p)
+{
+    for (uint32_t v = 0; v < p->options.plan->pipeline_count; v++) {
+        struct node_view *view = &p->views[v];
+        if (view->plan->kind == PLAN_GROUP) {
+            node_aggregate_evict(p, view, p->options.cache_bytes);
+        }
+        for (uint32_t i = 0; i < view->plan->phase_count; i++) {
+            node_keyed_evict(p, keyed_of(view, i), p->options.cache_bytes);
+        }
+    }
+}
+
 void processor_committed(struct processor *p)
 {
     MAGIC_ASSERT(p, PROCESSOR_MAGIC);
     ASSERT(!p->unflushed);
     dead_clear(&p->dead);
     p->pending_bytes = 0;
-    uint32_t views = p->options.plan->pipeline_count;
-    for (uint32_t v = 0; v < views; v++) {
+    for (uint32_t v = 0; v < p->options.plan->pipeline_count; v++) {
         struct node_view *view = &p->views[v];
+        for (uint32_t i = 0; i < view->plan->phase_count; i++) {
+            node_keyed_committed(keyed_of(view, i));
+        }
         if (view->plan->kind == PLAN_GROUP) {
             node_aggregate_committed(p, view);
         } else {
             node_append_committed(p, view);
         }
     }
-    for (uint32_t v = 0; v < views && p->options.load != NULL; v++) {
-        if (p->views[v].plan->kind == PLAN_GROUP) {
-            node_aggregate_evict(p, &p->views[v], p->options.cache_bytes);
-        }
+    if (p->options.load != NULL) {
+        evict(p);
     }
+}
+
+static void add_cache(struct processor_stats *stats, const struct agg_cache *cache)
+{
+    stats->cache_bytes += agg_cache_table_bytes(cache);
+    stats->cache_rows += cache->count;
+    stats->dirty_rows += cache->dirty_count;
+    stats->dirty_bytes += cache->dirty_bytes;
 }
 
 void processor_stats(const struct processor *p, struct processor_stats *stats)
@@ -363,12 +428,12 @@ void processor_stats(const struct processor *p, struct processor_stats *stats)
                                       .loads = p->loads,
                                       .evictions = p->evictions};
     for (uint32_t v = 0; v < p->options.plan->pipeline_count; v++) {
-        const struct agg_cache *cache = &p->views[v].cache;
-        if (p->views[v].plan->kind == PLAN_GROUP) {
-            stats->cache_bytes += agg_cache_table_bytes(cache);
-            stats->cache_rows += cache->count;
-            stats->dirty_rows += cache->dirty_count;
-            stats->dirty_bytes += cache->dirty_bytes;
+        const struct node_view *view = &p->views[v];
+        if (view->plan->kind == PLAN_GROUP) {
+            add_cache(stats, &view->cache);
+        }
+        for (uint32_t i = 0; i < view->plan->phase_count; i++) {
+            add_cache(stats, &keyed_of(view, i)->cache);
         }
     }
 }

@@ -8,7 +8,7 @@
  *     sql_scope.c      what names mean in a query         sql_group.c    GROUP BY, HAVING
  *     sql_bind.c       expressions                        sql_topic.c    INSERT INTO
  *     sql_operator.c, sql_call.c,                         sql_named.c    CREATE VIEW
- *     sql_aggregate.c              more of them
+ *     sql_aggregate.c, sql_over.c: more of them
  *     plan.c           the whole definition               sql_plan.c     trees -> plan_view
  *     sql_format.c     how records are read               sql_meta.c     record_key() and its like
  *
@@ -144,6 +144,8 @@ struct sql_scope {
     struct sql_select *select; /* whose rows these are; NULL: there are none (constants) */
     const char *clause;        /* where aggregates are refused: "WHERE"...; NULL where allowed */
     bool in_aggregate;
+    bool windows_allowed;             /* f() OVER (...) */
+    const json_t *windows;            /* WINDOW clause of the query, or NULL */
     struct sql_aggregate *aggregates; /* of the select */
     uint32_t *aggregate_count;
 };
@@ -181,6 +183,9 @@ struct expr_node *sql_function_missing(struct sql *sql, const char *name,
 struct expr_node *sql_bind_aggregate(struct sql *sql, const struct sql_scope *scope,
                                      const json_t *body, const char *name);
 extern const char *const sql_aggregate_members[]; /* that a call may have, for sql_only */
+/* name(...) OVER (...): sql_over.c */
+struct expr_node *sql_bind_over(struct sql *sql, const struct sql_scope *scope, const json_t *body,
+                                const char *name);
 /* a op b for = <> < <= > >=, operands converted. */
 struct expr_node *sql_compare(struct sql *sql, enum expr_order order, struct expr_node *left,
                               struct expr_node *right, int place);
@@ -244,10 +249,22 @@ struct sql_target {
     struct expr_node *node; /* typed; after sql_group_check over keys and aggregates */
 };
 
+/* A window function while it is compiled. */
+struct sql_over {
+    struct plan_over over;
+    struct expr_node *otherwise; /* lag's default, or NULL */
+};
+
+/* WHERE, then an operator. */
 struct sql_phase {
     struct expr_node *where; /* or NULL */
-    struct plan_operator *op;
-    struct expr_node **keys; /* of the operator; their registers are set in sql_plan.c */
+    struct expr_node **keys;
+    uint32_t key_count;
+    bool by_time;
+    struct expr_node **values; /* kept with a row; LIMIT_OVER_VALUES */
+    uint32_t value_count;
+    struct sql_over *overs; /* LIMIT_OVER_VALUES */
+    uint32_t over_count;
 };
 
 #define SQL_PHASES_MAX    8
@@ -261,6 +278,7 @@ struct sql_select {
     int64_t window_offset_us;
     struct sql_phase phases[SQL_PHASES_MAX];
     uint32_t phase_count;
+    uint32_t phase_open;     /* operators from here on may take more functions of this SELECT */
     struct expr_node *where; /* behind the last phase; or NULL */
     enum kappa_type operator_types[SQL_OPERATORS_MAX];
     uint32_t operator_count;    /* registers written by operators */
@@ -317,6 +335,8 @@ int sql_insert(struct sql *sql, const json_t *body);
 
 int sql_plan_view(struct sql *sql, const struct sql_select *select, const char *name,
                   int64_t retain_us);
+/* All but the registers. */
+void sql_plan_aggregate(const struct sql_aggregate *from, struct plan_aggregate *to);
 /* INSERT INTO: targets[k] becomes column columns[k] of the topic. */
 int sql_plan_topic(struct sql *sql, const struct sql_select *select, uint32_t topic,
                    const uint32_t *columns);

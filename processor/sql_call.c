@@ -176,6 +176,8 @@ struct expr_node *sql_bind_call(struct sql *sql, const struct sql_scope *scope, 
 {
     static const char *const allowed[] = {"funcname",   "args",       "agg_star", "agg_distinct",
                                           "agg_filter", "funcformat", NULL};
+    static const char *const allowed_over[] = {
+        "funcname", "args", "agg_star", "agg_distinct", "over", "agg_filter", "funcformat", NULL};
     static const char *const in_from[] = {"tumble", "hop", "session"};
     int place = sql_place(body);
     const char *name = sql_plain_name(json_object_get(body, "funcname"));
@@ -189,6 +191,10 @@ struct expr_node *sql_bind_call(struct sql *sql, const struct sql_scope *scope, 
                         name);
         err_hint(sql->err, "use a column of the record, such as its event time");
         return NULL;
+    }
+    if (json_object_get(body, "over") != NULL) {
+        return sql_only(sql, body, allowed_over) == 0 ? sql_bind_over(sql, scope, body, name)
+                                                      : NULL;
     }
     bool aggregate = function_exists(FUNCTION_AGGREGATE, name);
     if (sql_only(sql, body, aggregate ? sql_aggregate_members : allowed) != 0) {

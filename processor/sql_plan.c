@@ -58,6 +58,15 @@ static void keys_add(struct sql *sql, const struct sql_select *select, struct ex
     view->key_count = select->key_count;
 }
 
+void sql_plan_aggregate(const struct sql_aggregate *from, struct plan_aggregate *to)
+{
+    to->kind = from->kind;
+    to->argument_type = from->argument == NULL ? KAPPA_TYPE_NULL : from->argument->type;
+    to->result_type = from->result_type;
+    to->by_type = from->by == NULL ? KAPPA_TYPE_NULL : from->by->type;
+    to->parameter = from->parameter;
+}
+
 static void aggregates_add(struct sql *sql, const struct sql_select *select,
                            struct expr_builder *builder, struct plan_view *view)
 {
@@ -65,15 +74,10 @@ static void aggregates_add(struct sql *sql, const struct sql_select *select,
         &sql->plan->memory, sizeof *aggregates * ((size_t)select->aggregate_count + 1));
     for (uint32_t i = 0; i < select->aggregate_count; i++) {
         const struct sql_aggregate *from = &select->aggregates[i];
-        aggregates[i] = (struct plan_aggregate){
-            .kind = from->kind,
-            .argument_type = from->argument == NULL ? KAPPA_TYPE_NULL : from->argument->type,
-            .result_type = from->result_type,
-            .argument = add_or_none(builder, from->argument),
-            .filter = add_or_none(builder, from->filter),
-            .by_type = from->by == NULL ? KAPPA_TYPE_NULL : from->by->type,
-            .by = add_or_none(builder, from->by),
-            .parameter = from->parameter};
+        sql_plan_aggregate(from, &aggregates[i]);
+        aggregates[i].argument = add_or_none(builder, from->argument);
+        aggregates[i].filter = add_or_none(builder, from->filter);
+        aggregates[i].by = add_or_none(builder, from->by);
     }
     view->aggregates = aggregates;
     view->aggregate_count = select->aggregate_count;
@@ -91,26 +95,73 @@ static void append_add(struct sql *sql, const struct sql_select *select,
     view->append_count = select->target_count;
 }
 
+/* How far back a row may matter to later ones. */
+static void over_keep(struct plan_operator *op, const struct plan_over *over)
+{
+    int64_t rows = over->kind == PLAN_OVER_LAG ? over->n : 0;
+    if (over->kind == PLAN_OVER_AGGREGATE) {
+        const struct plan_frame *frame = &over->frame;
+        int64_t reach = frame->start == PLAN_UNBOUNDED ? frame->end : frame->start;
+        rows = frame->rows ? reach : 0;
+        op->keep_us = i64_max(op->keep_us, frame->rows ? 0 : reach);
+    }
+    op->keep_rows = (uint32_t)i64_max(op->keep_rows, rows);
+}
+
+static const uint32_t *registers_add(struct sql *sql, struct expr_builder *builder,
+                                     struct expr_node *const *nodes, uint32_t count)
+{
+    uint32_t *regs = arena_calloc(&sql->plan->memory, sizeof *regs * ((size_t)count + 1));
+    for (uint32_t k = 0; k < count; k++) {
+        regs[k] = expr_builder_add(builder, nodes[k]);
+    }
+    return regs;
+}
+
+static struct plan_operator *operator_add(struct sql *sql, const struct sql_phase *from,
+                                          struct expr_builder *builder, const char *view)
+{
+    struct plan_operator *op = arena_calloc(&sql->plan->memory, sizeof *op);
+    struct plan_over *overs =
+        arena_calloc(&sql->plan->memory, sizeof *overs * ((size_t)from->over_count + 1));
+    op->kind = PLAN_OVER;
+    op->by_time = from->by_time;
+    op->keys = registers_add(sql, builder, from->keys, from->key_count);
+    op->key_count = from->key_count;
+    op->values = registers_add(sql, builder, from->values, from->value_count);
+    op->value_count = from->value_count;
+    for (uint32_t i = 0; i < from->over_count; i++) {
+        overs[i] = from->overs[i].over;
+        overs[i].otherwise = add_or_none(builder, from->overs[i].otherwise);
+        over_keep(op, &overs[i]);
+    }
+    op->overs = overs;
+    op->over_count = from->over_count;
+    op->table = sql->state_count; /* plan_finish adds the tables of views */
+    sql->states[sql->state_count++] = (struct plan_table){
+        .shape.name = arena_printf(&sql->plan->memory, "%s.over%u", view, sql->state_count),
+        .hidden = true};
+    return op;
+}
+
 /* Conditions and operators in their order; their steps come before all others. */
-static void phases_add(struct sql *sql, const struct sql_select *select,
-                       struct expr_builder *builder, struct plan_view *view)
+static int phases_add(struct sql *sql, const struct sql_select *select,
+                      struct expr_builder *builder, struct plan_view *view)
 {
     struct plan_phase *phases =
         arena_calloc(&sql->plan->memory, sizeof *phases * ((size_t)select->phase_count + 1));
+    if (sql->state_count + select->phase_count > LIMIT_VIEWS) {
+        return sql_error(sql, -1, "window functions of more than %d different windows",
+                         LIMIT_VIEWS);
+    }
     for (uint32_t i = 0; i < select->phase_count; i++) {
-        const struct sql_phase *from = &select->phases[i];
-        phases[i].where = add_or_none(builder, from->where);
-        phases[i].op = from->op;
-        uint32_t *keys =
-            arena_calloc(&sql->plan->memory, sizeof *keys * ((size_t)from->op->key_count + 1));
-        for (uint32_t k = 0; k < from->op->key_count; k++) {
-            keys[k] = expr_builder_add(builder, from->keys[k]);
-        }
-        from->op->keys = keys;
+        phases[i].where = add_or_none(builder, select->phases[i].where);
+        phases[i].op = operator_add(sql, &select->phases[i], builder, view->shape.name);
         phases[i].step_end = builder->step_count;
     }
     view->phases = phases;
     view->phase_count = select->phase_count;
+    return 0;
 }
 
 /* The steps of a program stand behind its constants, which come from everywhere. */
@@ -122,13 +173,15 @@ static void phases_finish(const struct expr_builder *builder, struct plan_view *
     }
 }
 
-static void row_program(struct sql *sql, const struct sql_select *select, struct plan_view *view)
+static int row_program(struct sql *sql, const struct sql_select *select, struct plan_view *view)
 {
     uint32_t count = 0;
     const enum kappa_type *types = row_types(sql, select, &count);
     struct expr_builder builder;
     expr_builder_open(&builder, &sql->pool, &sql->plan->memory, types, count);
-    phases_add(sql, select, &builder, view);
+    if (phases_add(sql, select, &builder, view) != 0) {
+        return -KE_SQL;
+    }
     view->where = add_or_none(&builder, select->where);
     if (select->grouped) {
         keys_add(sql, select, &builder, view);
@@ -142,6 +195,7 @@ static void row_program(struct sql *sql, const struct sql_select *select, struct
         struct plan_column *column = &sql->columns[select->input][c];
         column->used = column->used || builder.input_used[c];
     }
+    return 0;
 }
 
 static void final_program(struct sql *sql, const struct sql_select *select, struct plan_view *view)
@@ -194,7 +248,9 @@ int sql_plan_view(struct sql *sql, const struct sql_select *select, const char *
     view->window_us = select->window_us;
     view->window_offset_us = select->window_offset_us;
     view->retain_us = retain_us;
-    row_program(sql, select, view);
+    if (row_program(sql, select, view) != 0) {
+        return -KE_SQL;
+    }
     final_program(sql, select, view);
     return registers_check(sql, view);
 }
@@ -214,7 +270,9 @@ int sql_plan_topic(struct sql *sql, const struct sql_select *select, uint32_t to
     view->window_offset_us = select->window_offset_us;
     view->retain_us = INT64_MAX;
     view->having = PLAN_NONE;
-    row_program(sql, select, view);
+    if (row_program(sql, select, view) != 0) {
+        return -KE_SQL;
+    }
     uint32_t count = sql->topics[topic].column_count;
     uint32_t *regs = arena_alloc(&sql->plan->memory, sizeof *regs * count);
     memset(regs, 0xFF, sizeof *regs * count);

@@ -144,6 +144,7 @@ static int where_bind(struct sql *sql, struct sql_select *select, const struct s
     }
     struct sql_scope inner = *scope;
     inner.clause = "WHERE";
+    inner.windows_allowed = false;
     struct expr_node *node = sql_bind_boolean(sql, &inner, where, "WHERE");
     if (node == NULL) {
         return -KE_SQL;
@@ -163,17 +164,22 @@ static int where_bind(struct sql *sql, struct sql_select *select, const struct s
 static int query_bind(struct sql *sql, struct sql_select *select, const json_t *query,
                       struct sql_scope *scope, struct target_list *list)
 {
-    static const char *const allowed[] = {
-        "targetList",   "fromClause",  "whereClause", "groupClause",
-        "havingClause", "limitOption", "op",          NULL};
+    static const char *const allowed[] = {"targetList",  "fromClause",   "whereClause",
+                                          "groupClause", "havingClause", "limitOption",
+                                          "op",          "windowClause", NULL};
     list->scope = scope;
+    scope->windows = json_object_get(query, "windowClause");
     if (refuse_set_operation(sql, query) != 0 || sql_only(sql, query, allowed) != 0 ||
         sql_from(sql, select, json_object_get(query, "fromClause"), scope) != 0 ||
-        where_bind(sql, select, scope, json_object_get(query, "whereClause")) != 0 ||
-        targets_bind(sql, list, json_object_get(query, "targetList")) != 0) {
+        where_bind(sql, select, scope, json_object_get(query, "whereClause")) != 0) {
         return -KE_SQL;
     }
-    return 0;
+    select->phase_open = select->phase_count;
+    scope->windows_allowed = json_object_get(query, "groupClause") == NULL &&
+                             json_object_get(query, "havingClause") == NULL;
+    int rc = targets_bind(sql, list, json_object_get(query, "targetList"));
+    scope->windows_allowed = false;
+    return rc;
 }
 
 int sql_subquery(struct sql *sql, struct sql_select *select, const json_t *query, const char *alias,
@@ -233,5 +239,11 @@ struct sql_select *sql_select_bind(struct sql *sql, const json_t *query, bool li
         return NULL;
     }
     select->grouped = select->key_count > 0 || having != NULL || select->aggregate_count > 0;
+    if (select->grouped && select->phase_count > select->phase_open) {
+        (void)sql_error(sql, select->targets[0].place,
+                        "aggregates and window functions in one SELECT");
+        err_hint(sql->err, "write the window functions in a subquery in FROM");
+        return NULL;
+    }
     return !select->grouped || sql_group_check(sql, select) == 0 ? select : NULL;
 }

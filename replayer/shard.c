@@ -81,6 +81,7 @@ static struct shard *shard_new(const struct shard_options *options)
         const struct plan_view *view = &options->plan->views[i];
         shard->scattered |= view->kind == PLAN_GROUP && !view->shape.windowed;
     }
+    shard->scattered |= options->plan->table_count > options->plan->view_count;
     pending_init(&shard->pending);
     pthread_mutex_init(&shard->lock, NULL);
     pthread_condattr_init(&attributes);

@@ -101,9 +101,10 @@ static inline int mem_put(void *ctx, uint32_t table, const uint8_t *key, size_t 
 {
     (void)err;
     struct mem_store *store = ctx;
-    if (store->open_count > 0 && store->open[store->open_count - 1].kind == MEM_PUT) {
-        const struct mem_row *before = &store->open[store->open_count - 1].row;
-        assert_true(mem_compare(before, table, key, key_len) < 0);
+    const struct mem_change *last =
+        store->open_count == 0 ? NULL : &store->open[store->open_count - 1];
+    if (last != NULL && last->kind == MEM_PUT && last->row.table == table) {
+        assert_true(mem_compare(&last->row, table, key, key_len) < 0);
     }
     assert_true(key_len > KAPPA_KEY_SOURCE_BYTES - 1);
     struct mem_change *change = mem_change(store);

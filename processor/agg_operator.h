@@ -148,6 +148,9 @@ extern const struct agg_operator agg_avg_int;
 extern const struct agg_operator agg_variance_int;
 extern const struct agg_operator agg_variance_double;
 
+/* agg_numeric.c: sum and avg */
+extern const struct agg_operator agg_sum_numeric;
+
 /* agg_extreme.c */
 extern const struct agg_operator agg_extreme_int;
 extern const struct agg_operator agg_extreme_double;

@@ -7,6 +7,7 @@
  * Bytes: varint n (sum: 1 if anything was seen); if n > 0 the sum: for integers a zigzag varint of
  * up to 128 bits, for doubles as agg_exact.h says. */
 #include "processor/agg_exact.h"
+#include "processor/numeric.h"
 
 #include <math.h>
 
@@ -109,6 +110,19 @@ static void result_avg_interval(const struct sum_int *sum, struct expr_vec *out)
     out->state[0] = EXPR_OK;
 }
 
+/* Divided as PostgreSQL divides. */
+static void result_avg_numeric(const struct sum_int *sum, struct expr_vec *out)
+{
+    const int128 bound = (int128)numeric_power10(NUMERIC_DIGITS);
+    int128 total = sum_get(sum);
+    if (total >= bound || total <= -bound) {
+        out->state[0] = EXPR_ERROR_OVERFLOW;
+        return;
+    }
+    struct kappa_numeric n = numeric_make((int128)sum->n, 0);
+    out->state[0] = (uint8_t)numeric_divide(numeric_make(total, 0), n, &out->n[0]);
+}
+
 static void result_avg_int(const struct agg_slot *slot, const void *at, struct arena *arena,
                            struct expr_vec *out)
 {
@@ -119,7 +133,11 @@ static void result_avg_int(const struct agg_slot *slot, const void *at, struct a
         return;
     }
     out->state[0] = sum->n == 0 ? EXPR_NULL : EXPR_OK;
-    out->d[0] = sum->n == 0 ? 0 : (double)sum_get(sum) / (double)sum->n;
+    if (slot->plan->result_type == KAPPA_TYPE_NUMERIC && sum->n > 0) {
+        result_avg_numeric(sum, out);
+    } else if (sum->n > 0) {
+        out->d[0] = (double)sum_get(sum) / (double)sum->n;
+    }
 }
 
 const struct agg_operator agg_sum_int = {.bytes = sizeof(struct sum_int),

@@ -7,6 +7,7 @@
 
 #include "base/limits.h"
 #include "base/prng.h"
+#include "processor/numeric.h"
 #include "processor/processor.h"
 #include "tests/unit/processor/mem_store.h"
 
@@ -88,6 +89,8 @@ static void put_value(struct buf *out, const struct kappa_value *value)
         buf_append(out, value->s.bytes, value->s.len);
     } else if (value->type == KAPPA_TYPE_DOUBLE) {
         buf_printf(out, "%.9f", value->d);
+    } else if (value->type == KAPPA_TYPE_NUMERIC) {
+        buf_printf(out, "%.9f", numeric_to_double(value->n));
     } else if (value->type == KAPPA_TYPE_TIMESTAMPTZ) {
         buf_printf(out, "%lld", (long long)(value->i / 1000));
     } else {

@@ -38,6 +38,8 @@ def tool(*args, lines=()):
 # Examples whose text in PostgreSQL is another, by name, with the reason.
 EXAMPLES_DIFFER = {
     "extract": "double precision here, numeric with six decimals there",
+    **{name: "double precision here, numeric there" for name in
+       ("stddev", "stddev_samp", "stddev_pop", "variance", "var_samp", "var_pop")},
 }
 
 

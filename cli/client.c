@@ -204,6 +204,40 @@ int client_lines(struct client *client, const char *path,
     return rc;
 }
 
+/* libcurl asks now and then: not 0 ends the transfer. */
+static int look_at_stop(void *ctx, curl_off_t down_total, curl_off_t down, curl_off_t up_total,
+                        curl_off_t up)
+{
+    const bool *stop = ctx;
+    (void)down_total;
+    (void)down;
+    (void)up_total;
+    (void)up;
+    return __atomic_load_n(stop, __ATOMIC_RELAXED);
+}
+
+int client_post_for_lines(struct client *client, const char *path, const json_t *body,
+                          bool (*line)(void *ctx, const char *text, size_t len), void *ctx,
+                          const bool *stop, struct err *err)
+{
+    struct sink sink = {.line = line, .ctx = ctx};
+    char *text = json_print(body);
+    if (stop != NULL) {
+        (void)curl_easy_setopt(client->curl, CURLOPT_NOPROGRESS, 0L);
+        (void)curl_easy_setopt(client->curl, CURLOPT_XFERINFOFUNCTION, look_at_stop);
+        (void)curl_easy_setopt(client->curl, CURLOPT_XFERINFODATA, (void *)(uintptr_t)stop);
+    }
+    int rc = post(client, path, "Content-Type: application/json", text, strlen(text),
+                  CLIENT_WAIT_FOR_EVER, &sink, err);
+    (void)curl_easy_setopt(client->curl, CURLOPT_NOPROGRESS, 1L);
+    free(text);
+    buf_free(&sink.text);
+    if (rc < 0 && stop != NULL && __atomic_load_n(stop, __ATOMIC_RELAXED)) {
+        rc = err_set(err, KE_CLOSED, "the statement was cancelled");
+    }
+    return rc;
+}
+
 int client_post_lines(struct client *client, const char *path, const void *lines, size_t len,
                       json_t **out, struct err *err)
 {

@@ -23,6 +23,10 @@ int client_call(struct client *client, const char *path, const json_t *body, lon
 int client_lines(struct client *client, const char *path,
                  bool (*line)(void *ctx, const char *text, size_t len), void *ctx,
                  struct err *err) must_check;
+/* POST of a body whose answer comes in lines. stop: atomic, or NULL; set to break off (CLOSED). */
+int client_post_for_lines(struct client *client, const char *path, const json_t *body,
+                          bool (*line)(void *ctx, const char *text, size_t len), void *ctx,
+                          const bool *stop, struct err *err) must_check;
 /* POST of JSON lines. */
 int client_post_lines(struct client *client, const char *path, const void *lines, size_t len,
                       json_t **out, struct err *err) must_check;

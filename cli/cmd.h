@@ -27,6 +27,7 @@ struct cmd_entry {
     const char *help;     /* paragraphs */
     const char *examples; /* lines, or "" */
     const struct cmd_option *options;
+    const char *formats; /* more values of -o than text and json, "csv,table"; or NULL */
     int (*run)(struct cli *cli, struct err *err); /* 0 or a negative code */
     bool hidden;
 };

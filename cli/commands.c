@@ -20,6 +20,7 @@
     X(drop)                                                                                        \
     X(history)                                                                                     \
     X(get)                                                                                         \
+    X(sql)                                                                                         \
     X(scan)                                                                                        \
     X(dead)                                                                                        \
     X(verify)                                                                                      \

@@ -216,7 +216,17 @@ static int check_output(struct cli *cli, struct err *err)
     if (output == NULL || cli->json || strcmp(output, "text") == 0) {
         return 0;
     }
-    return err_set(err, KE_INVALID, "-o %s: the format is text or json", output);
+    const char *more = cli->entry->formats;
+    for (const char *at = more; at != NULL && *at != '\0';) {
+        size_t len = strcspn(at, ",");
+        if (strlen(output) == len && memcmp(output, at, len) == 0) {
+            return 0;
+        }
+        at += len + (at[len] == ',');
+    }
+    return more == NULL ? err_set(err, KE_INVALID, "-o %s: the format is text or json", output)
+                        : err_set(err, KE_INVALID, "-o %s: the format is text, json, or one of %s",
+                                  output, more);
 }
 
 int options_parse(int argc, char **argv, struct cli *cli, struct err *err)

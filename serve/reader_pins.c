@@ -22,11 +22,15 @@ void reader_pins_init(struct reader_pins *pins, struct reader *reader)
 static int look(struct reader_pins *pins, const char *name, struct catalog_pointer *pointer,
                 struct err *err)
 {
+    struct err reason = {0}; /* err stays as it is when there is none */
     *pointer = (struct catalog_pointer){0};
-    int rc = catalog_pointer_get(pins->reader->catalog, name, pointer, err);
+    int rc = catalog_pointer_get(pins->reader->catalog, name, pointer, &reason);
     if (rc == -KE_NOT_FOUND) {
         *pointer = (struct catalog_pointer){0};
         return 0;
+    }
+    if (rc != 0 && err != NULL) {
+        *err = reason;
     }
     return rc;
 }

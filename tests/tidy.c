@@ -52,6 +52,7 @@ static const struct {
     {"<curl/curl.h>", " cli/client.c tests/ "},
     {"<uv.h>", " controller/ serve/ tests/ "},
     {"<sqlite3.h>", " serve/query_private.h tests/ bench/ "},
+    {"<editline/readline.h>", " cli/sql_shell.c "},
     {"<cmocka.h>", " tests/ "},
 };
 

@@ -127,7 +127,8 @@ static void commit(struct processor *p, struct sink *sink, struct times *times)
                                           .expire = sink_expire,
                                           .del = sink_del,
                                           .out = sink_out,
-                                          .dead = sink_dead};
+                                          .dead = sink_dead,
+                                          .late = sink_dead};
     struct err err = {0};
     double start = now();
     if (processor_flush(p, &ops, &err) < 0) {

@@ -1,4 +1,4 @@
-/* kappa dead. */
+/* kappa dead, kappa late. */
 #include "cli/client.h"
 #include "cli/cmd.h"
 #include "cli/output.h"
@@ -13,6 +13,7 @@
 #define VALUE_SHOWN   60 /* bytes of a record in text */
 
 static int dead_run(struct cli *cli, struct err *err);
+static int late_run(struct cli *cli, struct err *err);
 
 static const struct cmd_option options[] = {
     {"limit", '\0', "N", "at most so many records (default 100)"},
@@ -33,8 +34,30 @@ const struct cmd_entry cmd_dead = {
     .run = dead_run,
 };
 
-static int dead_remote(const struct cli *cli, uint32_t version, int64_t limit, json_t **out,
-                       struct err *err)
+const struct cmd_entry cmd_late = {
+    .name = "late",
+    .args = "PROCESSOR VERSION",
+    .args_min = 2,
+    .args_max = 2,
+    .summary = "show the records that came too late",
+    .help = "A record is late when the window it belongs to is closed. It is counted; it is kept, "
+            "with its\n"
+            "place and the window, when its table says WITH (late='late'). With -o json: "
+            "{\"late\":[...]}.",
+    .examples = "kappa late features 2\nkappa late features 2 --limit 1000 -o json\n",
+    .options = options,
+    .run = late_run,
+};
+
+/* What the two commands differ in. */
+struct kept {
+    const char *word;
+    int (*read)(struct reader *reader, const char *processor, uint32_t version, int64_t limit,
+                json_t **out, struct err *err);
+};
+
+static int kept_remote(const struct cli *cli, const struct kept *kept, uint32_t version,
+                       int64_t limit, json_t **out, struct err *err)
 {
     struct client *client;
     int rc = place_client(cli, &client, err);
@@ -44,36 +67,36 @@ static int dead_remote(const struct cli *cli, uint32_t version, int64_t limit, j
     struct buf path = {0};
     buf_append_text(&path, "/v1/processors");
     client_path_add(&path, cli->args[0]);
-    buf_printf(&path, "/versions/%" PRIu32 "/dead?limit=%" PRId64, version, limit);
+    buf_printf(&path, "/versions/%" PRIu32 "/%s?limit=%" PRId64, version, kept->word, limit);
     rc = client_call(client, buf_text(&path), NULL, CLIENT_WAIT_SECONDS, out, err);
     buf_free(&path);
     client_close(client);
     return rc;
 }
 
-static int dead_local(const struct cli *cli, uint32_t version, int64_t limit, json_t **out,
-                      struct err *err)
+static int kept_local(const struct cli *cli, const struct kept *kept, uint32_t version,
+                      int64_t limit, json_t **out, struct err *err)
 {
     struct reader *reader;
-    json_t *dead = NULL;
+    json_t *records = NULL;
     int rc = place_reader(cli, &reader, err);
     if (rc < 0) {
         return rc;
     }
-    rc = reader_dead(reader, cli->args[0], version, limit, &dead, err);
+    rc = kept->read(reader, cli->args[0], version, limit, &records, err);
     reader_close(reader);
     if (rc == 0) {
-        *out = json_pack("{s:o}", "dead", dead);
+        *out = json_pack("{s:o}", kept->word, records);
     }
     return rc;
 }
 
 /* Two lines a record: where and why, then its bytes. */
-static void dead_text(const struct cli *cli, const json_t *dead, struct buf *out)
+static void kept_text(const struct cli *cli, const json_t *records, struct buf *out)
 {
     size_t i;
     const json_t *item;
-    json_array_foreach (dead, i, item) {
+    json_array_foreach (records, i, item) {
         char place[200];
         (void)snprintf(place, sizeof place, "%s/%" PRId64 " offset %" PRId64,
                        json_text(item, "topic", ""), json_int(item, "partition", 0),
@@ -92,7 +115,7 @@ static void dead_text(const struct cli *cli, const json_t *dead, struct buf *out
     }
 }
 
-static int dead_run(struct cli *cli, struct err *err)
+static int kept_run(struct cli *cli, const struct kept *kept, struct err *err)
 {
     uint32_t version = 0;
     int64_t limit = 0;
@@ -102,26 +125,36 @@ static int dead_run(struct cli *cli, struct err *err)
         rc = cli_option_int(cli, "limit", 0, 10000, LIMIT_DEFAULT, &limit, err);
     }
     if (rc == 0) {
-        rc = place_server(cli) == NULL ? dead_local(cli, version, limit, &answer, err)
-                                       : dead_remote(cli, version, limit, &answer, err);
+        rc = place_server(cli) == NULL ? kept_local(cli, kept, version, limit, &answer, err)
+                                       : kept_remote(cli, kept, version, limit, &answer, err);
     }
     if (rc < 0) {
         return rc;
     }
-    json_t *dead = json_object_get(answer, "dead");
+    json_t *records = json_object_get(answer, kept->word);
     if (cli->json) {
         rc = out_json(answer, err);
     } else {
         struct buf text = {0};
-        dead_text(cli, dead, &text);
+        kept_text(cli, records, &text);
         rc = out_write(&text, err);
         buf_free(&text);
-        if (json_array_size(dead) == 0) {
-            (void)fprintf(stderr, "no dead records\n");
-        } else if ((int64_t)json_array_size(dead) == limit) {
+        if (json_array_size(records) == 0) {
+            (void)fprintf(stderr, "no %s records\n", kept->word);
+        } else if ((int64_t)json_array_size(records) == limit) {
             (void)fprintf(stderr, "the first %" PRId64 "; --limit shows more\n", limit);
         }
     }
     json_decref(answer);
     return rc;
+}
+
+static int dead_run(struct cli *cli, struct err *err)
+{
+    return kept_run(cli, &(struct kept){"dead", reader_dead}, err);
+}
+
+static int late_run(struct cli *cli, struct err *err)
+{
+    return kept_run(cli, &(struct kept){"late", reader_late}, err);
 }

@@ -23,6 +23,7 @@
     X(sql)                                                                                         \
     X(scan)                                                                                        \
     X(dead)                                                                                        \
+    X(late)                                                                                        \
     X(verify)                                                                                      \
     X(worker)                                                                                      \
     X(version)                                                                                     \

@@ -1,6 +1,8 @@
 /* The rows of one group view in memory. Own header: agg_cache.h. */
 #include "processor/agg_cache.h"
 
+#include "include/kappa/record.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,6 +31,9 @@ void agg_cache_open(struct agg_cache *cache, const struct agg_layout *layout, st
 
 static void entry_free(struct agg_cache *cache, struct agg_entry *entry)
 {
+    if (cache->release != NULL) {
+        cache->release(cache->release_ctx, entry);
+    }
     agg_state_free(cache->layout, entry->state, cache->pool);
     pool_free(cache->pool, entry, entry_size(cache, entry->key_len));
 }
@@ -89,6 +94,7 @@ struct agg_entry *agg_cache_create(struct agg_cache *cache, uint64_t hash, const
     struct agg_entry *entry = pool_alloc(cache->pool, entry_size(cache, key_len));
     entry->hash = hash;
     entry->window_end = window_end;
+    entry->time = KAPPA_NO_TIME;
     entry->source = source;
     entry->key_len = u16_from(key_len);
     entry->flags = 0;
@@ -169,8 +175,8 @@ static void shrink(struct agg_cache *cache)
     }
 }
 
-void agg_cache_drop_if(struct agg_cache *cache,
-                       bool (*gone)(void *ctx, const struct agg_entry *entry), void *ctx)
+void agg_cache_drop_if(struct agg_cache *cache, bool (*gone)(void *ctx, struct agg_entry *entry),
+                       void *ctx)
 {
     /* When a slot is emptied a later one may move into it, so the same slot is looked at again.
      * What moves from the table's start to its end was looked at before. */

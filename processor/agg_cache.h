@@ -31,6 +31,7 @@ enum {
 struct agg_entry {
     uint64_t hash;
     int64_t window_end; /* 0 in tables without windows */
+    int64_t time;       /* for the owner: with ttl the last event time, KAPPA_NO_TIME: no rows */
     uint32_t source;
     uint16_t key_len;
     uint8_t flags;
@@ -53,6 +54,9 @@ struct agg_cache {
     size_t dirty_count;
     size_t dirty_capacity;
     size_t dirty_bytes; /* about what a flush has to write */
+    /* NULL, or called before an entry goes: gives back what its state owns beyond the layout. */
+    void (*release)(void *ctx, struct agg_entry *entry);
+    void *release_ctx;
 };
 
 /* An entry with the first bytes of its key that tell it from the others. */
@@ -110,8 +114,8 @@ struct agg_sorted *agg_cache_sorted(const struct agg_cache *cache);
 /* The dirty entries are clean and stored. */
 void agg_cache_committed(struct agg_cache *cache);
 /* Removes the clean entries for which `gone` says true. */
-void agg_cache_drop_if(struct agg_cache *cache,
-                       bool (*gone)(void *ctx, const struct agg_entry *entry), void *ctx);
+void agg_cache_drop_if(struct agg_cache *cache, bool (*gone)(void *ctx, struct agg_entry *entry),
+                       void *ctx);
 /* Clock sweep: removes clean entries not used since the hand last passed, until the pool has at
  * most budget bytes or nothing clean is left. evicted is told of each before it goes. Returns how
  * many. */

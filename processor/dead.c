@@ -49,12 +49,12 @@ void dead_add(struct dead_list *list, uint32_t source, uint32_t view,
     list->bytes += sizeof *list->records + len + strlen(reason);
 }
 
-int dead_flush(const struct dead_list *list, const struct kappa_change_sink *sink, struct err *err)
+int dead_flush(const struct dead_list *list, kappa_keep_fn keep, void *ctx, struct err *err)
 {
     for (size_t i = 0; i < list->count; i++) {
         const struct dead_record *dead = &list->records[i];
-        int rc = sink->dead(sink->ctx, dead->source, dead->offset, dead->view, dead->reason,
-                            dead->value, dead->value_len, err);
+        int rc = keep(ctx, dead->source, dead->offset, dead->view, dead->reason, dead->value,
+                      dead->value_len, err);
         if (rc < 0) {
             return rc;
         }

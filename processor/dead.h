@@ -1,4 +1,4 @@
-/* Records that could not be processed, copied and kept until they are committed. */
+/* Records that could not be processed, or came too late, copied and kept until they are committed. */
 #ifndef KAPPA_PROCESSOR_DEAD_H
 #define KAPPA_PROCESSOR_DEAD_H
 
@@ -21,7 +21,8 @@ void dead_close(struct dead_list *list);
 /* view: index, or UINT32_MAX for all. Reason and bytes are copied. */
 void dead_add(struct dead_list *list, uint32_t source, uint32_t view,
               const struct kappa_record *record, const char *reason);
-int dead_flush(const struct dead_list *list, const struct kappa_change_sink *sink, struct err *err);
+/* keep: of the sink, where they go; ctx: of the sink. */
+int dead_flush(const struct dead_list *list, kappa_keep_fn keep, void *ctx, struct err *err);
 /* How many of the records [0, count) up to each one are dead, as of the list's entries from `first` on:
  * at[i] for record i. Entries of other records are ignored. */
 void dead_count(const struct dead_list *list, size_t first, const struct kappa_record *records,

@@ -1,24 +1,64 @@
 /* Event time, watermark and windows. Own header: event_time.h. */
 #include "processor/event_time.h"
 
-int64_t event_time_last_end(const struct plan_view *view, int64_t t)
+#define FAR_BACK (-(INT64_C(1) << 62))
+
+/* The largest k * step + offset <= t. */
+static int64_t floor_to(int64_t t, int64_t step, int64_t offset)
 {
-    ASSERT(view->window_us > 0);
-    int64_t into = (t - view->window_offset_us) % view->window_us;
-    return t - (into < 0 ? into + view->window_us : into);
+    ASSERT(step > 0);
+    int64_t into = (t - offset) % step;
+    return t - (into < 0 ? into + step : into);
+}
+
+int64_t event_time_limit(int64_t watermark, int64_t less_us)
+{
+    int64_t limit = 0;
+    if (watermark == KAPPA_NO_TIME || __builtin_sub_overflow(watermark, less_us, &limit) ||
+        limit < FAR_BACK) {
+        return KAPPA_NO_TIME;
+    }
+    return limit;
+}
+
+int64_t event_time_pane_end(const struct plan_view *view, int64_t t)
+{
+    return floor_to(t, view->pane_us, view->window_offset_us) + view->pane_us;
+}
+
+int64_t event_time_end_before(const struct plan_view *view, int64_t t)
+{
+    return floor_to(t - view->window_us, view->slide_us, view->window_offset_us) + view->window_us;
+}
+
+int64_t event_time_first_end(const struct plan_view *view, int64_t pane_end)
+{
+    return event_time_end_before(view, pane_end - 1) + view->slide_us;
+}
+
+int64_t event_time_last_end(const struct plan_view *view, int64_t pane_end)
+{
+    return event_time_end_before(view, pane_end - view->pane_us + view->window_us);
 }
 
 int64_t event_time_window_end(const struct plan_view *view, int64_t t)
 {
-    return event_time_last_end(view, t) + view->window_us;
+    return event_time_end_before(view, t) + view->slide_us;
+}
+
+int64_t event_time_gone(const struct plan_view *view, int64_t limit)
+{
+    if (limit == KAPPA_NO_TIME || view->window == PLAN_WINDOW_SESSION) {
+        return limit;
+    }
+    /* The first window start that is still needed; panes that end there or before are not. */
+    return event_time_end_before(view, limit) - view->window_us + view->slide_us;
 }
 
 int64_t event_time_expired(const struct plan_view *view, int64_t watermark)
 {
-    int64_t limit = 0;
-    if (view->retain_us == INT64_MAX || watermark == KAPPA_NO_TIME ||
-        __builtin_sub_overflow(watermark, view->retain_us, &limit) || limit < -(INT64_C(1) << 62)) {
+    if (view->retain_us == INT64_MAX) {
         return KAPPA_NO_TIME;
     }
-    return event_time_last_end(view, limit);
+    return event_time_gone(view, event_time_limit(watermark, view->retain_us));
 }

@@ -1,9 +1,12 @@
 /* Event time, watermark and windows: pure arithmetic on microseconds since 1970.
  *
  * The watermark of a source is the largest event time seen in it minus the input's bound on
- * disorder. Windows are [start, end); tumble k is [k * size + offset, (k + 1) * size + offset). A
- * window is closed when watermark >= end, and its rows expire when watermark >= end + retain. All
- * times are within +-2^62 (DECODE_TIME_MAX), so that sums with sizes below 2^61 cannot overflow. */
+ * disorder. Windows are [start, end) and start at k * slide + offset. A window is closed when
+ * watermark >= end + lateness, and its rows expire when watermark >= end + retain. All times are
+ * within +-2^62 (DECODE_TIME_MAX), so that sums with sizes below 2^61 cannot overflow.
+ *
+ * Hop windows share panes: pane p covers [p - pane, p), and belongs to the windows that end at
+ * first, first + slide ... last. A tumble window is its only pane. */
 #ifndef KAPPA_PROCESSOR_EVENT_TIME_H
 #define KAPPA_PROCESSOR_EVENT_TIME_H
 
@@ -21,11 +24,22 @@ static inline int64_t event_time_watermark(int64_t event_time_max, int64_t bound
     return watermark;
 }
 
-/* End of the window that holds t. */
+/* The watermark less a time: windows that end there or before are closed, or expired. */
+int64_t event_time_limit(int64_t watermark, int64_t less_us);
+
+/* End of the pane that holds t; of tumble: of its window. */
+int64_t event_time_pane_end(const struct plan_view *view, int64_t t);
+/* End of the first window that holds t. Not of sessions. */
 int64_t event_time_window_end(const struct plan_view *view, int64_t t);
+/* End of the first and of the last window that a pane belongs to. */
+int64_t event_time_first_end(const struct plan_view *view, int64_t pane_end);
+int64_t event_time_last_end(const struct plan_view *view, int64_t pane_end);
 /* The largest window end <= t. */
-int64_t event_time_last_end(const struct plan_view *view, int64_t t);
-/* The largest window end whose rows have expired at this watermark, or KAPPA_NO_TIME. */
+int64_t event_time_end_before(const struct plan_view *view, int64_t t);
+/* Largest window end of a stored row (pane, session) all of whose windows end at or before the
+ * limit; KAPPA_NO_TIME for KAPPA_NO_TIME. */
+int64_t event_time_gone(const struct plan_view *view, int64_t limit);
+/* The same for the limit of retention. */
 int64_t event_time_expired(const struct plan_view *view, int64_t watermark);
 
 #endif

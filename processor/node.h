@@ -2,11 +2,15 @@
  *
  *     for each chunk of a source:          decode, event time (processor.c)
  *         for each view of its input:
- *             node_window_apply            windows of rows; late rows leave the selection
+ *             node_window_apply            windows or panes of rows
  *             expr_run                     all expressions of the view's row program
  *             node_filter_apply            WHERE
  *             node_filter_errors           rows with an error that matters leave as dead records
  *             node_aggregate_apply  or  node_append_apply
+ *
+ * node_aggregate_apply: late rows leave; keys; entries of the cache; states are updated. Groups with
+ * a ttl (node_ttl.c) and sessions (node_session.c) update states in runs: rows up to one that ends or
+ * joins states, then the others.
  *
  * A chunk has NODE_CHUNK rows at most, so that its columns stay in the L2 cache; `selected` holds
  * the numbers of the rows that are still on their way, ascending.
@@ -38,7 +42,7 @@ struct node_part {
     /* Window ends up to here may have rows in the store that are not in the cache; KAPPA_NO_TIME:
      * none may. Tables without windows have one window, whose end is 0. */
     int64_t maybe_stored;
-    int64_t closed;  /* window ends up to here were let go at the last commit */
+    int64_t closed;  /* window ends (with ttl: times) up to here were let go at a commit */
     int64_t expired; /* window ends up to here are gone from the store, as of the last commit */
     struct node_pending pending;
 };
@@ -67,6 +71,7 @@ struct node_view {
     /* PLAN_GROUP */
     struct agg_layout layout;
     struct agg_cache cache;
+    struct agg_layout heads; /* of sessions: what an entry of the cache holds */
 };
 
 struct node_chunk {
@@ -81,13 +86,12 @@ struct node_chunk {
     uint32_t count; /* selected */
 };
 
-/* Scratch of node_aggregate: keys and entries of the selected rows. */
+/* Scratch of node_aggregate: keys and states of the selected rows. */
 struct node_keys {
     uint8_t *bytes; /* NODE_CHUNK keys of at most LIMIT_TABLE_KEY_LEN bytes */
     uint32_t start[NODE_CHUNK + 1];
     uint64_t hash[NODE_CHUNK];
     int64_t window_end[NODE_CHUNK];
-    struct agg_entry *entry[NODE_CHUNK];
     uint8_t *state[NODE_CHUNK];
 };
 
@@ -101,6 +105,7 @@ struct processor {
     uint32_t source_count; /* size of the array; unused numbers are not open */
     struct pool pool;      /* rows of all views */
     struct dead_list dead;
+    struct dead_list late; /* rows to keep */
     struct node_chunk chunk;
     struct node_keys keys;
     struct buf row;       /* the row being encoded */
@@ -121,8 +126,18 @@ void node_filter_apply(struct processor *p, const struct node_view *view, uint32
 /* Drops rows that have an error in a key, an argument or a filter. */
 void node_filter_errors(struct processor *p, const struct node_view *view);
 
-/* Fills the window registers; late rows are dropped and counted. */
+/* Fills the window registers. */
 void node_window_apply(struct processor *p, struct node_view *view);
+/* Late rows leave the selection. */
+void node_window_late(struct processor *p, const struct node_view *view);
+/* The row is late: it is counted, and kept if the input says so. */
+void node_window_late_row(struct processor *p, const struct node_view *view, uint32_t row,
+                          int64_t window_end);
+
+/* The watermark of a source as of what was applied. */
+int64_t node_watermark(const struct processor *p, const struct node_source *source);
+/* Rows whose time is at or below it are gone at this watermark; KAPPA_NO_TIME: none. */
+int64_t node_expired(const struct node_view *view, int64_t watermark);
 
 void node_aggregate_open(struct processor *p, struct node_view *view);
 void node_aggregate_close(struct node_view *view);
@@ -136,6 +151,44 @@ int node_aggregate_flush(struct processor *p, const struct node_view *view,
 void node_aggregate_committed(struct processor *p, struct node_view *view);
 /* Evicts until the pool has at most `budget` bytes, or the view has nothing more to give. */
 void node_aggregate_evict(struct processor *p, struct node_view *view, size_t budget);
+
+/* ---- Shared by node_aggregate.c, node_ttl.c and node_session.c. */
+
+/* Gets entries of keys [0, chunk.count) into the processor's caches. */
+void node_aggregate_prefetch(struct processor *p, const struct node_view *view);
+/* The entry of key s, made if it was not there; *made says so. */
+struct agg_entry *node_aggregate_entry(struct processor *p, struct node_view *view, uint32_t s,
+                                       bool *made);
+/* Reads the row's stored state. */
+int node_aggregate_load(struct processor *p, struct node_view *view, struct agg_entry *entry,
+                        struct err *err);
+/* Feeds rows [from, behind) of the selection to keys.state. */
+void node_aggregate_update(struct processor *p, struct node_view *view, uint32_t from,
+                           uint32_t behind);
+int node_aggregate_expire(struct processor *p, const struct node_view *view,
+                          const struct kappa_change_sink *sink, struct err *err);
+/* The row in p->row is too long for the store. */
+int node_aggregate_too_long(const struct processor *p, const struct node_view *view,
+                            struct err *err);
+
+/* ---- node_ttl.c: groups that go when nothing came for a time. Keys are made. */
+
+int node_ttl_apply(struct processor *p, struct node_view *view, struct err *err);
+
+/* ---- node_session.c */
+
+void node_session_open(struct processor *p, struct node_view *view);
+int node_session_apply(struct processor *p, struct node_view *view, struct err *err);
+int node_session_flush(struct processor *p, const struct node_view *view,
+                       const struct kappa_change_sink *sink, struct err *err);
+/* The dirty sessions are clean; before the cache is told. */
+void node_session_committed(struct processor *p, struct node_view *view);
+/* For agg_cache_drop_if: lets go of the sessions that end at or before the limit; says whether none
+ * is left. */
+bool node_session_closed(struct processor *p, struct node_view *view, struct agg_entry *entry,
+                         int64_t limit);
+/* The newest session of an entry. */
+int64_t node_session_newest(const struct agg_entry *entry);
 
 void node_append_apply(struct processor *p, const struct node_view *view);
 /* Keeps bytes [start, now) of the pending row of this record. */

@@ -12,10 +12,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool is_session(const struct node_view *view)
+{
+    return view->plan->window == PLAN_WINDOW_SESSION;
+}
+
 void node_aggregate_open(struct processor *p, struct node_view *view)
 {
     agg_layout_init(&view->layout, &p->memory, view->plan->aggregates, view->plan->aggregate_count);
-    agg_cache_open(&view->cache, &view->layout, &p->pool);
+    if (is_session(view)) {
+        node_session_open(p, view);
+    } else {
+        agg_cache_open(&view->cache, &view->layout, &p->pool);
+    }
 }
 
 void node_aggregate_close(struct node_view *view)
@@ -23,10 +32,19 @@ void node_aggregate_close(struct node_view *view)
     agg_cache_close(&view->cache);
 }
 
-static int64_t watermark_of(const struct processor *p, const struct node_source *source)
+int64_t node_watermark(const struct processor *p, const struct node_source *source)
 {
     return event_time_watermark(source->state.event_time_max,
                                 p->options.plan->inputs[source->input].watermark_us);
+}
+
+int64_t node_expired(const struct node_view *view, int64_t watermark)
+{
+    const struct plan_view *plan = view->plan;
+    if (plan->shape.windowed) {
+        return event_time_expired(plan, watermark);
+    }
+    return plan->ttl_us > 0 ? event_time_limit(watermark, plan->ttl_us) : KAPPA_NO_TIME;
 }
 
 void node_aggregate_restore(const struct processor *p, const struct node_view *view,
@@ -37,15 +55,12 @@ void node_aggregate_restore(const struct processor *p, const struct node_view *v
     int64_t latest = source->state.event_time_max;
     part->maybe_stored = KAPPA_NO_TIME;
     part->closed = KAPPA_NO_TIME;
-    part->expired = KAPPA_NO_TIME;
-    if (plan->shape.windowed) {
-        int64_t watermark = watermark_of(p, source);
-        part->expired = event_time_expired(plan, watermark);
-        if (latest != KAPPA_NO_TIME) {
-            /* No row can stand in a window behind that of the latest event. */
-            part->maybe_stored = event_time_window_end(plan, latest);
-        }
-    } else if (source->state.records > 0) {
+    part->expired = node_expired(view, node_watermark(p, source));
+    if (plan->shape.windowed && latest != KAPPA_NO_TIME) {
+        /* No row can stand in a window behind that of the latest event. */
+        part->maybe_stored =
+            is_session(view) ? latest + plan->window_us : event_time_pane_end(plan, latest);
+    } else if (!plan->shape.windowed && source->state.records > 0) {
         part->maybe_stored = 0;
     }
     if (!p->options.rows_stored) {
@@ -78,8 +93,10 @@ static void make_keys(struct processor *p, const struct node_view *view)
 {
     struct node_chunk *chunk = &p->chunk;
     struct node_keys *keys = &p->keys;
-    bool windowed = view->plan->shape.windowed;
+    bool windowed = view->plan->shape.windowed && !is_session(view);
     const struct expr_vec *ends = windowed ? window_ends(p, view) : NULL;
+    bool hop = view->plan->window == PLAN_WINDOW_HOP;
+    const struct expr_vec *parts = hop ? ends - 1 : NULL;
     uint8_t *at = keys->bytes;
     uint32_t kept = 0;
     for (uint32_t s = 0; s < chunk->count; s++) {
@@ -87,6 +104,10 @@ static void make_keys(struct processor *p, const struct node_view *view)
         int64_t end = windowed ? ends->i[row] : 0;
         uint8_t *behind = key_put_prefix(at, chunk->source_index, windowed, end);
         behind = put_columns(view, behind, row);
+        if (behind != NULL && hop) {
+            store_u16_be(behind, u16_from((uint64_t)parts->i[row]));
+            behind += KAPPA_KEY_PART_BYTES;
+        }
         if (behind == NULL) {
             node_refuse(p, view, row, "the group key is longer than 480 bytes");
             continue;
@@ -103,9 +124,8 @@ static void make_keys(struct processor *p, const struct node_view *view)
 
 _Static_assert(LIMIT_GROUP_KEY_LEN == 480, "the sentence above");
 
-/* Reads the row's stored state, if the store may hold it. */
-static int load_state(struct processor *p, struct node_view *view, struct agg_entry *entry,
-                      struct err *err)
+int node_aggregate_load(struct processor *p, struct node_view *view, struct agg_entry *entry,
+                        struct err *err)
 {
     const uint8_t *value = NULL;
     size_t value_len = 0;
@@ -116,6 +136,15 @@ static int load_state(struct processor *p, struct node_view *view, struct agg_en
         return rc;
     }
     entry->flags |= AGG_ENTRY_STORED;
+    if (view->plan->shape.idle) {
+        if (value_len < sizeof(int64_t)) {
+            return err_set(err, KE_CORRUPT, "table %s: a row's value does not decode",
+                           view->plan->shape.name);
+        }
+        entry->time = load_i64_sortable(value);
+        value += sizeof(int64_t);
+        value_len -= sizeof(int64_t);
+    }
     rc = agg_decode(&view->layout, entry->state, &p->pool, value, value_len, err);
     if (rc < 0) {
         err_prefix(err, "table %s", view->plan->shape.name);
@@ -123,35 +152,29 @@ static int load_state(struct processor *p, struct node_view *view, struct agg_en
     return rc;
 }
 
-/* The entry of key s, made if it was not there. */
-static int resolve(struct processor *p, struct node_view *view, uint32_t s, struct err *err)
+struct agg_entry *node_aggregate_entry(struct processor *p, struct node_view *view, uint32_t s,
+                                       bool *made)
 {
     struct node_keys *keys = &p->keys;
     const uint8_t *key = keys->bytes + keys->start[s];
     size_t len = keys->start[s + 1] - keys->start[s];
     struct agg_entry *entry = agg_cache_find(&view->cache, keys->hash[s], key, len);
+    *made = entry == NULL;
     if (entry == NULL) {
         entry = agg_cache_create(&view->cache, keys->hash[s], key, len, p->chunk.source_index,
                                  keys->window_end[s]);
-        if (keys->window_end[s] <= p->chunk.source->parts[view->index].maybe_stored) {
-            int rc = load_state(p, view, entry, err);
-            if (rc < 0) {
-                return rc;
-            }
-        }
     }
-    keys->entry[s] = entry;
-    return 0;
+    return entry;
 }
 
 static void prefetch_entry(const struct node_view *view, const struct agg_entry *entry)
 {
-    for (size_t at = 0; at < sizeof *entry + view->layout.bytes + 64; at += 64) {
+    for (size_t at = 0; at < sizeof *entry + view->cache.layout->bytes + 64; at += 64) {
         __builtin_prefetch((const uint8_t *)entry + at);
     }
 }
 
-static int find_entries(struct processor *p, struct node_view *view, struct err *err)
+void node_aggregate_prefetch(struct processor *p, const struct node_view *view)
 {
     struct node_keys *keys = &p->keys;
     uint32_t count = p->chunk.count;
@@ -164,30 +187,34 @@ static int find_entries(struct processor *p, struct node_view *view, struct err 
             prefetch_entry(view, entry);
         }
     }
+}
+
+static int find_entries(struct processor *p, struct node_view *view, struct err *err)
+{
+    struct node_keys *keys = &p->keys;
+    uint32_t count = p->chunk.count;
+    int64_t maybe_stored = p->chunk.source->parts[view->index].maybe_stored;
     for (uint32_t s = 0; s < count; s++) {
-        int rc = resolve(p, view, s, err);
-        if (rc < 0) {
-            return rc;
+        bool made = false;
+        struct agg_entry *entry = node_aggregate_entry(p, view, s, &made);
+        if (made && keys->window_end[s] <= maybe_stored) {
+            int rc = node_aggregate_load(p, view, entry, err);
+            if (rc < 0) {
+                return rc;
+            }
         }
-        agg_cache_touch(&view->cache, keys->entry[s]);
-        keys->state[s] = keys->entry[s]->state;
+        agg_cache_touch(&view->cache, entry);
+        keys->state[s] = entry->state;
     }
     return 0;
 }
 
-int node_aggregate_apply(struct processor *p, struct node_view *view, struct err *err)
+void node_aggregate_update(struct processor *p, struct node_view *view, uint32_t from,
+                           uint32_t behind)
 {
-    make_keys(p, view);
-    if (p->chunk.count == 0) {
-        return 0;
-    }
-    int rc = find_entries(p, view, err);
-    if (rc < 0) {
-        return rc;
-    }
-    struct agg_rows rows = {.states = p->keys.state,
-                            .rows = p->chunk.selected,
-                            .count = p->chunk.count,
+    struct agg_rows rows = {.states = p->keys.state + from,
+                            .rows = p->chunk.selected + from,
+                            .count = behind - from,
                             .pool = &p->pool,
                             .source = p->chunk.source_index,
                             .offset = p->chunk.offset,
@@ -198,20 +225,41 @@ int node_aggregate_apply(struct processor *p, struct node_view *view, struct err
     }
     /* A set that fills up gives memory back. */
     view->cache.dirty_bytes += p->pool.used_bytes > before ? p->pool.used_bytes - before : 0;
+}
+
+int node_aggregate_apply(struct processor *p, struct node_view *view, struct err *err)
+{
+    node_window_late(p, view);
+    make_keys(p, view);
+    if (p->chunk.count == 0) {
+        return 0;
+    }
+    node_aggregate_prefetch(p, view);
+    if (is_session(view)) {
+        return node_session_apply(p, view, err);
+    }
+    if (view->plan->ttl_us > 0) {
+        return node_ttl_apply(p, view, err);
+    }
+    int rc = find_entries(p, view, err);
+    if (rc < 0) {
+        return rc;
+    }
+    node_aggregate_update(p, view, 0, p->chunk.count);
     return 0;
 }
 
 /* ---- Commits. */
 
-static int flush_expired(struct processor *p, const struct node_view *view,
-                         const struct kappa_change_sink *sink, struct err *err)
+int node_aggregate_expire(struct processor *p, const struct node_view *view,
+                          const struct kappa_change_sink *sink, struct err *err)
 {
     for (uint32_t s = 0; s < p->source_count; s++) {
         const struct node_source *source = &p->sources[s];
         if (!source->open || source->input != view->plan->input) {
             continue;
         }
-        int64_t limit = event_time_expired(view->plan, watermark_of(p, source));
+        int64_t limit = node_expired(view, node_watermark(p, source));
         if (limit > source->parts[view->index].expired) {
             int rc = sink->expire(sink->ctx, view->index, s, limit, err);
             if (rc < 0) {
@@ -222,17 +270,28 @@ static int flush_expired(struct processor *p, const struct node_view *view,
     return 0;
 }
 
+int node_aggregate_too_long(const struct processor *p, const struct node_view *view,
+                            struct err *err)
+{
+    err_set(err, KE_LIMIT, "a row of table %s has %zu bytes, a row may have %d",
+            view->plan->shape.name, p->row.len, LIMIT_ROW_BYTES);
+    err_hint(err, "count(DISTINCT) keeps every value: group by more columns, or use fewer");
+    return -KE_LIMIT;
+}
+
 static int flush_row(struct processor *p, const struct node_view *view,
                      const struct agg_entry *entry, const struct kappa_change_sink *sink,
                      struct err *err)
 {
     buf_reset(&p->row);
+    if (view->plan->shape.idle) {
+        uint8_t time[sizeof(int64_t)];
+        store_i64_sortable(time, entry->time);
+        buf_append(&p->row, time, sizeof time);
+    }
     agg_encode(&view->layout, entry->state, &p->row);
     if (p->row.len > LIMIT_ROW_BYTES) {
-        err_set(err, KE_LIMIT, "a row of table %s has %zu bytes, a row may have %d",
-                view->plan->shape.name, p->row.len, LIMIT_ROW_BYTES);
-        err_hint(err, "count(DISTINCT) keeps every value: group by more columns, or use fewer");
-        return -KE_LIMIT;
+        return node_aggregate_too_long(p, view, err);
     }
     return sink->put(sink->ctx, view->index, agg_entry_key(&view->cache, entry), entry->key_len,
                      p->row.data, p->row.len, (entry->flags & AGG_ENTRY_STORED) == 0, err);
@@ -253,12 +312,10 @@ static int flush_rows(struct processor *p, const struct node_view *view,
         }
         if (entry->source != source) {
             source = entry->source;
-            expired = view->plan->shape.windowed
-                          ? event_time_expired(view->plan, watermark_of(p, &p->sources[source]))
-                          : KAPPA_NO_TIME;
+            expired = node_expired(view, node_watermark(p, &p->sources[source]));
         }
-        if (view->plan->shape.windowed && entry->window_end <= expired) {
-            continue; /* born and expired between two commits */
+        if ((view->plan->shape.idle ? entry->time : entry->window_end) <= expired) {
+            continue; /* born and expired between two commits, or expired before */
         }
         int rc = flush_row(p, view, entry, sink, err);
         if (rc < 0) {
@@ -271,33 +328,57 @@ static int flush_rows(struct processor *p, const struct node_view *view,
 int node_aggregate_flush(struct processor *p, const struct node_view *view,
                          const struct kappa_change_sink *sink, struct err *err)
 {
-    if (view->plan->shape.windowed) {
-        int rc = flush_expired(p, view, sink, err);
-        if (rc < 0) {
-            return rc;
-        }
+    if (is_session(view)) {
+        return node_session_flush(p, view, sink, err);
+    }
+    int rc = node_aggregate_expire(p, view, sink, err);
+    if (rc < 0) {
+        return rc;
     }
     struct agg_sorted *rows = agg_cache_sorted(&view->cache);
-    int rc = flush_rows(p, view, rows, view->cache.dirty_count, sink, err);
+    rc = flush_rows(p, view, rows, view->cache.dirty_count, sink, err);
     free(rows);
     return rc;
 }
 
 struct gone {
-    const struct processor *p;
-    const struct node_view *view;
+    struct processor *p;
+    struct node_view *view;
 };
 
-static bool is_closed(void *ctx, const struct agg_entry *entry)
+static bool is_closed(void *ctx, struct agg_entry *entry)
 {
     const struct gone *gone = ctx;
-    return entry->window_end <= gone->p->sources[entry->source].parts[gone->view->index].closed;
+    const struct node_view *view = gone->view;
+    int64_t closed = gone->p->sources[entry->source].parts[view->index].closed;
+    if (is_session(view)) {
+        return node_session_closed(gone->p, gone->view, entry, closed);
+    }
+    return (view->plan->shape.idle ? entry->time : entry->window_end) <= closed;
+}
+
+/* Up to where rows need not stay in memory. Limits that move with every record are followed in
+ * steps: each step is a walk through the cache. */
+static int64_t closed_limit(const struct processor *p, const struct node_view *view,
+                            const struct node_part *part, int64_t watermark)
+{
+    const struct plan_view *plan = view->plan;
+    int64_t step = is_session(view) ? plan->window_us : plan->ttl_us / 8;
+    int64_t lateness_us = p->options.plan->inputs[plan->input].lateness_us;
+    int64_t closed = plan->shape.windowed
+                         ? event_time_gone(plan, event_time_limit(watermark, lateness_us))
+                         : node_expired(view, watermark);
+    bool early = part->closed != KAPPA_NO_TIME && closed - part->closed < step;
+    return early ? part->closed : closed;
 }
 
 void node_aggregate_committed(struct processor *p, struct node_view *view)
 {
+    if (is_session(view)) {
+        node_session_committed(p, view);
+    }
     agg_cache_committed(&view->cache);
-    if (!view->plan->shape.windowed) {
+    if (!view->plan->shape.windowed && view->plan->ttl_us == 0) {
         return;
     }
     bool moved = false;
@@ -307,13 +388,11 @@ void node_aggregate_committed(struct processor *p, struct node_view *view)
             continue;
         }
         struct node_part *part = &source->parts[view->index];
-        int64_t watermark = watermark_of(p, source);
-        int64_t limit = event_time_expired(view->plan, watermark);
-        part->expired = i64_max(part->expired, limit);
-        int64_t closed = watermark < -DECODE_TIME_MAX ? KAPPA_NO_TIME
-                                                      : event_time_last_end(view->plan, watermark);
+        int64_t watermark = node_watermark(p, source);
+        part->expired = i64_max(part->expired, node_expired(view, watermark));
+        int64_t closed = closed_limit(p, view, part, watermark);
         moved = moved || closed > part->closed;
-        part->closed = closed;
+        part->closed = i64_max(closed, part->closed);
     }
     if (moved) {
         agg_cache_drop_if(&view->cache, is_closed, &(struct gone){p, view});
@@ -324,7 +403,8 @@ static void note_evicted(void *ctx, const struct agg_entry *entry)
 {
     const struct gone *gone = ctx;
     struct node_part *part = &gone->p->sources[entry->source].parts[gone->view->index];
-    part->maybe_stored = i64_max(part->maybe_stored, entry->window_end);
+    int64_t end = is_session(gone->view) ? node_session_newest(entry) : entry->window_end;
+    part->maybe_stored = i64_max(part->maybe_stored, end);
 }
 
 void node_aggregate_evict(struct processor *p, struct node_view *view, size_t budget)

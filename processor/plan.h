@@ -89,6 +89,8 @@ struct plan_input {
     uint32_t dead_ppm;
     uint32_t event_time;           /* column, or PLAN_NONE */
     int64_t watermark_us;          /* bound on disorder, >= 0 */
+    int64_t lateness_us;           /* windows stay open for this long behind the watermark, >= 0 */
+    bool late_kept;                /* rows that are late go to the late table, else only counted */
     int64_t timestamp_unit_us_num; /* a JSON number n in a timestamptz column is n * num / den us */
     int64_t timestamp_unit_us_den;
     bool one_partition; /* only right when the topic has one: sequence logic by another key */
@@ -203,6 +205,14 @@ struct plan_topic {
     uint32_t header_count;
 };
 
+/* Windows are [start, end). Tumble and hop windows start at k * slide + offset. */
+enum plan_window_kind {
+    PLAN_WINDOW_NONE,
+    PLAN_WINDOW_TUMBLE,
+    PLAN_WINDOW_HOP, /* overlap: rows are kept once, in panes; reading merges those of a window */
+    PLAN_WINDOW_SESSION /* from the first event to the last one + gap */
+};
+
 enum plan_key_role {
     PLAN_KEY_COLUMN,       /* a group expression: encoded in the key */
     PLAN_KEY_WINDOW_START, /* derived from the window end in the key */
@@ -223,11 +233,16 @@ struct plan_view {
         shape; /* name; windowed when GROUP BY holds window_start or window_end */
     enum plan_view_kind kind;
     uint32_t input;
-    uint32_t topic;    /* PLAN_TOPIC: index of plan.topics; then append_regs holds one register per
+    uint32_t topic; /* PLAN_TOPIC: index of plan.topics; then append_regs holds one register per
                        column of the topic, PLAN_NONE for those that stay null */
-    int64_t window_us; /* tumble size, or 0 when FROM is the plain input */
-    int64_t window_offset_us; /* windows start at k * size + offset */
+    enum plan_window_kind window;
+    int64_t window_us; /* size of tumble and hop, gap of session; 0 when FROM is the plain input */
+    int64_t slide_us;  /* from one window to the next; tumble: window_us, session: 0 */
+    int64_t pane_us;   /* what is stored: gcd(slide, size); tumble: window_us, session: 0 */
+    int64_t window_offset_us; /* windows start at k * slide + offset */
     int64_t retain_us;        /* rows go when watermark >= window end + retain; INT64_MAX: never */
+    int64_t ttl_us;  /* plain groups go when watermark >= last event time + ttl; 0: never */
+    bool final_only; /* readers see a window when it is closed in every source */
 
     /* Row program. Inputs: register c = column c of the input (unused ones stay unset), then
      * window_start, window_end (timestamptz; unset when window_us is 0), then what the operators

@@ -51,12 +51,19 @@ int processor_open(const struct processor_options *options, struct processor **o
     if (options->rows_stored && options->load == NULL) {
         return err_set(err, KE_INVALID, "stored rows need a way to load them");
     }
+    for (uint32_t v = 0; v < plan->view_count; v++) {
+        if (options->load != NULL && options->window_below == NULL &&
+            plan->views[v].window == PLAN_WINDOW_SESSION) {
+            return err_set(err, KE_INVALID, "sessions need a way to find stored windows");
+        }
+    }
     struct processor *p = xcalloc(1, sizeof *p);
     p->magic = PROCESSOR_MAGIC;
     p->options = *options;
     arena_init(&p->memory);
     pool_init(&p->pool);
     dead_open(&p->dead);
+    dead_open(&p->late);
     p->keys.bytes = arena_alloc(&p->memory, (size_t)NODE_CHUNK * LIMIT_TABLE_KEY_LEN);
     p->decoders = arena_calloc(&p->memory, (plan->input_count + 1) * sizeof(struct decoder *));
     for (uint32_t i = 0; i < plan->input_count; i++) {
@@ -106,6 +113,7 @@ void processor_close(struct processor *p)
     free(p->sources);
     buf_free(&p->row);
     dead_close(&p->dead);
+    dead_close(&p->late);
     pool_close(&p->pool);
     arena_free(&p->memory);
     p->magic = 0;
@@ -369,7 +377,10 @@ int processor_flush(struct processor *p, const struct kappa_change_sink *sink, s
             return rc;
         }
     }
-    int rc = dead_flush(&p->dead, sink, err);
+    int rc = dead_flush(&p->dead, sink->dead, sink->ctx, err);
+    if (rc == 0) {
+        rc = dead_flush(&p->late, sink->late, sink->ctx, err);
+    }
     if (rc == 0) {
         p->unflushed = false;
     }
@@ -395,6 +406,7 @@ void processor_committed(struct processor *p)
     MAGIC_ASSERT(p, PROCESSOR_MAGIC);
     ASSERT(!p->unflushed);
     dead_clear(&p->dead);
+    dead_clear(&p->late);
     p->pending_bytes = 0;
     for (uint32_t v = 0; v < p->options.plan->pipeline_count; v++) {
         struct node_view *view = &p->views[v];
@@ -423,10 +435,11 @@ static void add_cache(struct processor_stats *stats, const struct agg_cache *cac
 void processor_stats(const struct processor *p, struct processor_stats *stats)
 {
     MAGIC_ASSERT(p, PROCESSOR_MAGIC);
-    *stats = (struct processor_stats){.cache_bytes = p->pool.used_bytes,
-                                      .dirty_bytes = p->pending_bytes + p->dead.bytes,
-                                      .loads = p->loads,
-                                      .evictions = p->evictions};
+    *stats =
+        (struct processor_stats){.cache_bytes = p->pool.used_bytes,
+                                 .dirty_bytes = p->pending_bytes + p->dead.bytes + p->late.bytes,
+                                 .loads = p->loads,
+                                 .evictions = p->evictions};
     for (uint32_t v = 0; v < p->options.plan->pipeline_count; v++) {
         const struct node_view *view = &p->views[v];
         if (view->plan->kind == PLAN_GROUP) {

@@ -30,9 +30,15 @@ struct processor;
 typedef int (*processor_load_fn)(void *ctx, uint32_t table, const uint8_t *key, size_t key_len,
                                  const uint8_t **value, size_t *value_len, struct err *err);
 
+/* The newest stored window below `below` of a key (source, key columns), of tables with history: 1
+ * found, 0 none, negative error. */
+typedef int (*processor_window_fn)(void *ctx, uint32_t table, const uint8_t *key, size_t key_len,
+                                   int64_t below, int64_t *window_end, struct err *err);
+
 struct processor_options {
     const struct plan *plan;
-    processor_load_fn load; /* NULL: nothing is ever evicted (tests) */
+    processor_load_fn load;           /* NULL: nothing is ever evicted (tests) */
+    processor_window_fn window_below; /* with the same context; needed for sessions */
     void *load_ctx;
     size_t cache_bytes; /* budget of the aggregate cache; small budgets (1) work, slowly */
     bool rows_stored; /* false: the tables are known to be empty (a new version): no loads needed */
@@ -80,8 +86,9 @@ struct row_finisher;
 
 struct row_finisher *row_finisher_new(const struct plan *plan, uint32_t view);
 void row_finisher_free(struct row_finisher *finisher);
-/* Starts a row. window_end: of the row's window, ignored for tables without. key: the encoded key
- * columns (behind source and window end), borrowed until finish. */
+/* Starts a row. window_end: of the row's window (of hop: not of a pane), ignored for tables without.
+ * key: the encoded key columns (behind source and window end, without a part), borrowed until
+ * finish. */
 void row_finisher_begin(struct row_finisher *finisher, int64_t window_end, const uint8_t *key,
                         size_t key_len);
 /* Merges the partial of the next source; call in ascending source order. CORRUPT if it does not

@@ -19,6 +19,7 @@ struct row_finisher {
     uint8_t *part;    /* of the next source */
     uint32_t parts;   /* merged */
     int64_t window_end;
+    int64_t start;      /* of sessions: of the first one */
     const uint8_t *key; /* in `row` */
     size_t key_len;
     struct kappa_value *values;
@@ -65,6 +66,7 @@ void row_finisher_begin(struct row_finisher *f, int64_t window_end, const uint8_
     arena_reset(&f->row);
     f->parts = 0;
     f->window_end = window_end;
+    f->start = INT64_MAX;
     /* The values given back may be texts of the key, and outlive the caller's copy. */
     uint8_t *copy = arena_alloc(&f->row, key_len);
     if (key_len > 0) {
@@ -98,6 +100,12 @@ static int add_columns(struct row_finisher *f, const uint8_t *value, size_t len,
     return 0;
 }
 
+/* Sessions: their start. Idle tables: the time that they expire by. */
+static bool has_time(const struct plan_view *view)
+{
+    return view->window == PLAN_WINDOW_SESSION || view->shape.idle;
+}
+
 int row_finisher_add(struct row_finisher *f, const uint8_t *value, size_t value_len,
                      struct err *err)
 {
@@ -105,6 +113,15 @@ int row_finisher_add(struct row_finisher *f, const uint8_t *value, size_t value_
     if (f->view->kind == PLAN_APPEND) {
         ASSERT_CMP(f->parts, ==, 1);
         return add_columns(f, value, value_len, err);
+    }
+    if (has_time(f->view)) {
+        if (value_len < sizeof(int64_t)) {
+            return err_set(err, KE_CORRUPT, "table %s: a row's value does not decode",
+                           f->view->shape.name);
+        }
+        f->start = f->start < load_i64_sortable(value) ? f->start : load_i64_sortable(value);
+        value += sizeof(int64_t);
+        value_len -= sizeof(int64_t);
     }
     memset(f->part, 0, f->layout.bytes);
     int rc = agg_decode(&f->layout, f->part, &f->pool, value, value_len, err);
@@ -124,7 +141,8 @@ static int set_keys(struct row_finisher *f, struct err *err)
         const struct plan_key *key = &f->view->keys[k];
         struct kappa_value value = {.type = KAPPA_TYPE_TIMESTAMPTZ, .i = f->window_end};
         if (key->role == PLAN_KEY_WINDOW_START) {
-            value.i -= f->view->window_us;
+            bool session = f->view->window == PLAN_WINDOW_SESSION;
+            value.i = session ? f->start : f->window_end - f->view->window_us;
         } else if (key->role == PLAN_KEY_COLUMN) {
             int rc = key_take(f->key, f->key_len, &pos, key->type, &f->row, &value, err);
             if (rc < 0) {

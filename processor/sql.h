@@ -273,8 +273,11 @@ struct sql_phase {
 /* One pipeline while it is compiled: the query and the subqueries in its FROM, which all work on rows
  * of the same input. */
 struct sql_select {
-    uint32_t input;    /* PLAN_NONE until FROM has found it */
-    int64_t window_us; /* 0 without windows */
+    uint32_t input; /* PLAN_NONE until FROM has found it */
+    enum plan_window_kind window;
+    int window_place;  /* of the function behind FROM */
+    int64_t window_us; /* 0 without windows; of session the gap */
+    int64_t slide_us;
     int64_t window_offset_us;
     struct sql_phase phases[SQL_PHASES_MAX];
     uint32_t phase_count;
@@ -303,6 +306,9 @@ int sql_subquery(struct sql *sql, struct sql_select *select, const json_t *query
 /* FROM: fills the scope's relations, and the input and window of the select. */
 int sql_from(struct sql *sql, struct sql_select *select, const json_t *list,
              struct sql_scope *scope);
+/* A table to read, or a CREATE VIEW over one. */
+int sql_relation_bind(struct sql *sql, struct sql_select *select, const char *name, int place,
+                      const char *alias, struct sql_relation *out);
 /* PostgreSQL's name of a column without AS. */
 const char *sql_figure_name(const json_t *node);
 /* Resolves GROUP BY; needs the targets. */
@@ -312,6 +318,28 @@ int sql_group_bind(struct sql *sql, struct sql_select *select, const json_t *lis
 int sql_group_check(struct sql *sql, struct sql_select *select);
 enum plan_key_role sql_key_role(const struct sql *sql, const struct sql_select *select,
                                 const struct expr_node *key);
+
+/* ---- sql_window.c: tumble, hop, session */
+
+bool sql_is_window(const char *name);
+/* name(args) behind FROM: the window of the select, and the relation with window_start and
+ * window_end. */
+int sql_window(struct sql *sql, struct sql_select *select, const char *name, const json_t *args,
+               int place, struct sql_relation *out);
+/* Into the view, whose keys are there. read_by_rows: the row program reads window_start or
+ * window_end. */
+int sql_window_plan(struct sql *sql, const struct sql_select *select, bool read_by_rows,
+                    struct plan_view *view);
+
+/* WITH (...) of a materialized view. */
+struct sql_view_options {
+    int64_t retain_us; /* INT64_MAX: for ever */
+    int64_t ttl_us;    /* 0: none */
+    bool final_only;
+};
+
+int sql_view_options(struct sql *sql, const struct sql_select *select, const json_t *list,
+                     struct sql_view_options *out);
 
 /* ---- sql_named.c: CREATE VIEW. Over a table to read, it is a name for a subquery; over tables that
  * the definition makes, it is computed when it is read. */
@@ -334,7 +362,7 @@ int sql_insert(struct sql *sql, const json_t *body);
 /* ---- sql_plan.c: the finished statement into the plan */
 
 int sql_plan_view(struct sql *sql, const struct sql_select *select, const char *name,
-                  int64_t retain_us);
+                  const struct sql_view_options *options);
 /* All but the registers. */
 void sql_plan_aggregate(const struct sql_aggregate *from, struct plan_aggregate *to);
 /* INSERT INTO: targets[k] becomes column columns[k] of the topic. */

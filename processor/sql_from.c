@@ -72,8 +72,8 @@ static const char *alias_of(struct sql *sql, const json_t *range, const char *na
 }
 
 /* A table to read, or a CREATE VIEW over one. */
-static int relation_bind(struct sql *sql, struct sql_select *select, const char *name, int place,
-                         const char *alias, struct sql_relation *out)
+int sql_relation_bind(struct sql *sql, struct sql_select *select, const char *name, int place,
+                      const char *alias, struct sql_relation *out)
 {
     const struct sql_named *named = sql_named_find(sql, name);
     if (named != NULL && named->query != NULL) {
@@ -95,7 +95,8 @@ static int from_table(struct sql *sql, struct sql_select *select, const json_t *
         return -KE_SQL;
     }
     const char *alias = alias_of(sql, range, name);
-    return alias == NULL ? -KE_SQL : relation_bind(sql, select, name, sql_place(range), alias, out);
+    return alias == NULL ? -KE_SQL
+                         : sql_relation_bind(sql, select, name, sql_place(range), alias, out);
 }
 
 static int from_subquery(struct sql *sql, struct sql_select *select, const json_t *range,
@@ -108,142 +109,6 @@ static int from_subquery(struct sql *sql, struct sql_select *select, const json_
     }
     const char *alias = alias_of(sql, range, "subquery");
     return alias == NULL ? -KE_SQL : sql_subquery(sql, select, query, alias, out);
-}
-
-/* ---- tumble(table, event_time_column, size [, offset]) */
-
-static int tumble_usage(struct sql *sql, int place, const char *problem)
-{
-    int rc = sql_error(sql, place, "%s", problem);
-    err_hint(sql->err, "write tumble(table, event_time_column, interval '5 minutes')");
-    return rc;
-}
-
-/* A constant interval. */
-static int interval_read(struct sql *sql, const json_t *node, const char *what, int64_t *us)
-{
-    const struct sql_scope scope = {.clause = "FROM"};
-    struct expr_node *bound = sql_bind(sql, &scope, node);
-    if (bound != NULL && bound->type == KAPPA_TYPE_NULL) {
-        bound = sql_coerce(sql, bound, KAPPA_TYPE_INTERVAL);
-    }
-    if (bound == NULL) {
-        return -KE_SQL;
-    }
-    if (bound->kind != EXPR_NODE_CONSTANT || bound->type != KAPPA_TYPE_INTERVAL ||
-        bound->constant.is_null) {
-        return sql_error(sql, sql_place(node),
-                         "the %s of a window is an interval, like "
-                         "interval '5 minutes'",
-                         what);
-    }
-    *us = bound->constant.i;
-    if (*us > SQL_DURATION_MAX_US || *us < -SQL_DURATION_MAX_US) {
-        return sql_error(sql, sql_place(node), "the %s of a window is longer than 100 years", what);
-    }
-    return 0;
-}
-
-/* The second argument: the column of the relation that is the input's event time. */
-static int tumble_column(struct sql *sql, const struct sql_select *select,
-                         const struct sql_relation *relation, const json_t *node)
-{
-    const struct plan_input *input = &sql->inputs[select->input];
-    const json_t *fields = json_object_get(sql_body(node, "ColumnRef"), "fields");
-    size_t count = json_array_size(fields);
-    const char *name = sql_name(fields, count - 1);
-    if (name == NULL || count > 2) {
-        return tumble_usage(sql, sql_place(node), "the second argument of tumble is a column");
-    }
-    if (input->event_time == PLAN_NONE) {
-        int rc = sql_error(sql, sql_place(node),
-                           "table \"%s\" has no event time, and windows need one", input->name);
-        err_hint(sql->err, "add WITH (event_time='%s') to CREATE TABLE %s", name, input->name);
-        return rc;
-    }
-    for (uint32_t i = 0; i < relation->count; i++) {
-        const struct expr_node *field = relation->fields[i].node;
-        if (strcmp(relation->fields[i].name, name) == 0 && field->kind == EXPR_NODE_INPUT &&
-            field->index == input->event_time) {
-            return 0;
-        }
-    }
-    const char *event_time = input->columns[input->event_time].name;
-    int rc = sql_error(sql, sql_place(node),
-                       "windows are over the event time of \"%s\", which is \"%s\", not \"%s\"",
-                       input->name, event_time, name);
-    err_hint(sql->err, "write tumble(%s, %s, ...), or change event_time", relation->alias,
-             event_time);
-    return rc;
-}
-
-/* Adds window_start and window_end to the relation. */
-static int relation_window(struct sql *sql, const struct sql_select *select,
-                           struct sql_relation *relation, int place)
-{
-    static const char *const names[] = {"window_start", "window_end"};
-    uint32_t own = sql->inputs[select->input].column_count;
-    struct sql_field *fields =
-        arena_calloc(&sql->temp, sizeof *fields * ((size_t)relation->count + 2));
-    for (uint32_t i = 0; i < relation->count; i++) {
-        fields[i] = relation->fields[i];
-        if (strcmp(fields[i].name, names[0]) == 0 || strcmp(fields[i].name, names[1]) == 0) {
-            return sql_error(sql, place, "tumble adds the column \"%s\", which \"%s\" already has",
-                             fields[i].name, relation->alias);
-        }
-    }
-    for (uint32_t i = 0; i < 2; i++) {
-        fields[relation->count++] =
-            (struct sql_field){.name = names[i], .node = sql_input(sql, select, own + i, place)};
-    }
-    relation->fields = fields;
-    return 0;
-}
-
-static int tumble_sizes(struct sql *sql, struct sql_select *select, const json_t *args)
-{
-    if (interval_read(sql, json_array_get(args, 2), "size", &select->window_us) != 0) {
-        return -KE_SQL;
-    }
-    if (select->window_us <= 0) {
-        return sql_error(sql, sql_place(json_array_get(args, 2)), "a window must be longer than 0");
-    }
-    if (json_array_size(args) == 4 &&
-        interval_read(sql, json_array_get(args, 3), "offset", &select->window_offset_us) != 0) {
-        return -KE_SQL;
-    }
-    int64_t rest = select->window_offset_us % select->window_us;
-    select->window_offset_us = rest < 0 ? rest + select->window_us : rest;
-    return 0;
-}
-
-static int tumble_bind(struct sql *sql, struct sql_select *select, const json_t *args, int place,
-                       struct sql_relation *out)
-{
-    size_t count = json_array_size(args);
-    if (count < 3 || count > 4) {
-        return tumble_usage(sql, place,
-                            "tumble takes a table, its event time, a size and perhaps "
-                            "an offset");
-    }
-    const json_t *table = json_array_get(args, 0);
-    const json_t *fields = json_object_get(sql_body(table, "ColumnRef"), "fields");
-    const char *name = json_array_size(fields) == 1 ? sql_name(fields, 0) : NULL;
-    if (name == NULL) {
-        return tumble_usage(sql, sql_place(table), "the first argument of tumble is a table");
-    }
-    const char *alias = arena_strdup(&sql->temp, name);
-    if (relation_bind(sql, select, name, sql_place(table), alias, out) != 0) {
-        return -KE_SQL;
-    }
-    if (select->window_us > 0) {
-        return sql_error(sql, place, "the rows of \"%s\" already have windows", name);
-    }
-    if (tumble_column(sql, select, out, json_array_get(args, 1)) != 0 ||
-        tumble_sizes(sql, select, args) != 0) {
-        return -KE_SQL;
-    }
-    return relation_window(sql, select, out, sql_place(table));
 }
 
 static int from_function(struct sql *sql, struct sql_select *select, const json_t *range,
@@ -261,18 +126,15 @@ static int from_function(struct sql *sql, struct sql_select *select, const json_
     }
     int place = sql_place(call);
     const char *name = sql_plain_name(json_object_get(call, "funcname"));
-    if (name != NULL && (strcmp(name, "hop") == 0 || strcmp(name, "session") == 0)) {
-        return sql_error(sql, place, "not supported yet: %s() windows", name);
-    }
-    if (name == NULL || strcmp(name, "tumble") != 0) {
+    if (name == NULL || !sql_is_window(name)) {
         int rc = sql_error(sql, place, "function %s(...) cannot stand behind FROM",
                            name == NULL ? "" : name);
         err_hint(sql->err, "FROM takes a table, or tumble(table, event_time_column, interval '5 "
-                           "minutes')");
+                           "minutes'), hop(...), session(...)");
         return rc;
     }
     if (sql_only(sql, call, allowed_call) != 0 ||
-        tumble_bind(sql, select, json_object_get(call, "args"), place, out) != 0) {
+        sql_window(sql, select, name, json_object_get(call, "args"), place, out) != 0) {
         return -KE_SQL;
     }
     out->alias = alias_of(sql, range, out->alias);

@@ -195,7 +195,9 @@ static int row_program(struct sql *sql, const struct sql_select *select, struct 
         struct plan_column *column = &sql->columns[select->input][c];
         column->used = column->used || builder.input_used[c];
     }
-    return 0;
+    uint32_t own = sql->inputs[select->input].column_count;
+    bool windows_read = builder.input_used[own] || builder.input_used[own + 1];
+    return sql_window_plan(sql, select, windows_read, view);
 }
 
 static void final_program(struct sql *sql, const struct sql_select *select, struct plan_view *view)
@@ -237,7 +239,7 @@ static int registers_check(struct sql *sql, const struct plan_view *view)
 }
 
 int sql_plan_view(struct sql *sql, const struct sql_select *select, const char *name,
-                  int64_t retain_us)
+                  const struct sql_view_options *options)
 {
     ASSERT_CMP(sql->plan->view_count, <, LIMIT_VIEWS);
     struct plan_view *view = &sql->views[sql->plan->view_count++];
@@ -245,9 +247,10 @@ int sql_plan_view(struct sql *sql, const struct sql_select *select, const char *
     view->shape.name = name;
     view->kind = select->grouped ? PLAN_GROUP : PLAN_APPEND;
     view->input = select->input;
-    view->window_us = select->window_us;
-    view->window_offset_us = select->window_offset_us;
-    view->retain_us = retain_us;
+    view->retain_us = options->retain_us;
+    view->ttl_us = options->ttl_us;
+    view->final_only = options->final_only;
+    view->shape.idle = view->ttl_us > 0;
     if (row_program(sql, select, view) != 0) {
         return -KE_SQL;
     }
@@ -266,8 +269,6 @@ int sql_plan_topic(struct sql *sql, const struct sql_select *select, uint32_t to
     view->kind = PLAN_TOPIC;
     view->topic = topic;
     view->input = select->input;
-    view->window_us = select->window_us;
-    view->window_offset_us = select->window_offset_us;
     view->retain_us = INT64_MAX;
     view->having = PLAN_NONE;
     if (row_program(sql, select, view) != 0) {

@@ -126,7 +126,16 @@ static int columns_read(struct sql *sql, const json_t *list, uint32_t index)
 
 /* ---- Options. */
 
-enum { OPTION_TOPIC, OPTION_EVENT_TIME, OPTION_WATERMARK, OPTION_UNIT, OPTION_COUNT };
+enum {
+    OPTION_TOPIC,
+    OPTION_EVENT_TIME,
+    OPTION_WATERMARK,
+    OPTION_LATENESS,
+    OPTION_LATE,
+    OPTION_IDLE,
+    OPTION_UNIT,
+    OPTION_COUNT
+};
 
 const char *sql_topic_name(struct sql *sql, const struct sql_option *option, const char *table)
 {
@@ -225,6 +234,51 @@ static int watermark_set(struct sql *sql, struct plan_input *input, const struct
     return sql_option_duration(sql, option, &input->watermark_us);
 }
 
+/* lateness: for how long windows stay open; late: what becomes of records behind that. */
+static int late_set(struct sql *sql, struct plan_input *input, const struct sql_option *options)
+{
+    const struct sql_option *lateness = &options[OPTION_LATENESS];
+    const struct sql_option *late = &options[OPTION_LATE];
+    const struct sql_option *given = lateness->value != NULL ? lateness : late;
+    if (given->value != NULL && input->event_time == PLAN_NONE) {
+        int rc =
+            sql_error(sql, given->place, "option \"%s\" needs option \"event_time\"", given->name);
+        err_hint(sql->err, "add event_time='column'");
+        return rc;
+    }
+    if (lateness->value != NULL && sql_option_duration(sql, lateness, &input->lateness_us) != 0) {
+        return -KE_SQL;
+    }
+    const char *policy = late->value == NULL ? "drop" : late->value;
+    input->late_kept = strcmp(policy, "late") == 0;
+    if (strcmp(policy, "update") == 0 && input->lateness_us == 0) {
+        int rc = sql_error(sql, late->place, "late='update' needs option \"lateness\"");
+        err_hint(sql->err, "add lateness='10 minutes': so long late records change their window");
+        return rc;
+    }
+    if (strcmp(policy, "drop") != 0 && strcmp(policy, "update") != 0 && !input->late_kept) {
+        int rc = sql_error(sql, late->place, "option \"late\": \"%.60s\" is unknown", policy);
+        err_hint(sql->err,
+                 "'drop' counts late records, 'late' keeps them to be looked at, 'update' "
+                 "says that lateness='...' lets them change their window");
+        return rc;
+    }
+    return 0;
+}
+
+static int idle_refuse(struct sql *sql, const struct sql_option *option)
+{
+    if (option->value == NULL) {
+        return 0;
+    }
+    int rc = sql_error(sql, option->place,
+                       "not supported yet: option \"idle\": that nothing came for a while is known "
+                       "to a clock only, and a replay would not see it");
+    err_hint(sql->err, "send a record with a time into partitions that may fall silent, or leave "
+                       "emit at 'live': each partition has its own watermark");
+    return rc;
+}
+
 int sql_table(struct sql *sql, const json_t *body)
 {
     static const char *const allowed[] = {"relation", "tableElts", "options", "oncommit", NULL};
@@ -238,6 +292,9 @@ int sql_table(struct sql *sql, const json_t *body)
         [OPTION_TOPIC] = {"topic", NULL, -1},
         [OPTION_EVENT_TIME] = {"event_time", NULL, -1},
         [OPTION_WATERMARK] = {"watermark", NULL, -1},
+        [OPTION_LATENESS] = {"lateness", NULL, -1},
+        [OPTION_LATE] = {"late", NULL, -1},
+        [OPTION_IDLE] = {"idle", NULL, -1},
         [OPTION_UNIT] = {"timestamp_unit", NULL, -1},
     };
     sql_format_options(&options[OPTION_COUNT]);
@@ -251,7 +308,8 @@ int sql_table(struct sql *sql, const json_t *body)
         sql_metas(sql, index, options[OPTION_EVENT_TIME].value) != 0 ||
         event_time_set(sql, input, &options[OPTION_EVENT_TIME]) != 0 ||
         unit_set(sql, input, &options[OPTION_UNIT]) != 0 ||
-        watermark_set(sql, input, &options[OPTION_WATERMARK]) != 0) {
+        watermark_set(sql, input, &options[OPTION_WATERMARK]) != 0 ||
+        late_set(sql, input, options) != 0 || idle_refuse(sql, &options[OPTION_IDLE]) != 0) {
         return -KE_SQL;
     }
     if (input->event_time != PLAN_NONE) {

@@ -30,6 +30,7 @@ static int open_processor(struct shard *shard, const struct shard_options *optio
 {
     struct processor_options processor = {.plan = options->plan,
                                           .load = store_load,
+                                          .window_below = store_window_below,
                                           .load_ctx = shard->store,
                                           .cache_bytes = options->cache_bytes,
                                           .rows_stored = store_has_rows(shard->store)};

@@ -66,6 +66,10 @@ json_t *reader_value_json(const struct kappa_value *value);
 int reader_dead(struct reader *reader, const char *processor, uint32_t version, int64_t limit,
                 json_t **out, struct err *err) must_check;
 
+/* Records that came too late for a table, as the same array; those of inputs with late='late'. */
+int reader_late(struct reader *reader, const char *processor, uint32_t version, int64_t limit,
+                json_t **out, struct err *err) must_check;
+
 /* Cut and digests of a version as committed:
  * {"cut":{topic:[..]},"sources":[{"topic","partition","next", "digest"}],"tables":{name:
  * digest},"digest"}. */

@@ -1,4 +1,4 @@
-/* What a version's commits say: digests, dead records. Own headers: reader.h, reader_inner.h. */
+/* What a version's commits say: digests, dead and late records. Own headers: reader.h, reader_inner.h. */
 #include "serve/reader_inner.h"
 
 #include <string.h>
@@ -45,7 +45,7 @@ static json_t *version_digest(const struct reader_version *version, struct view_
     return answer;
 }
 
-/* ---- dead records */
+/* ---- dead and late records */
 
 struct dead_list {
     const struct reader_version *version;
@@ -102,10 +102,10 @@ static bool dead_add(void *ctx, const struct view_dead *dead)
 }
 
 static int dead_list(const struct reader_version *version, struct view_snapshot *snapshot,
-                     int64_t limit, json_t **out, struct err *err)
+                     enum view_kept what, int64_t limit, json_t **out, struct err *err)
 {
     struct dead_list list = {.version = version, .limit = limit, .out = json_array()};
-    int rc = view_dead_each(snapshot, version->source_count, dead_add, &list, err);
+    int rc = view_dead_each(snapshot, what, version->source_count, dead_add, &list, err);
     if (rc < 0) {
         json_decref(list.out);
         return rc;
@@ -155,15 +155,27 @@ int reader_version_digest(struct reader *reader, const char *processor, uint32_t
     return 0;
 }
 
-int reader_dead(struct reader *reader, const char *processor, uint32_t version, int64_t limit,
-                json_t **out, struct err *err)
+static int kept(struct reader *reader, const char *processor, uint32_t version, enum view_kept what,
+                int64_t limit, json_t **out, struct err *err)
 {
     struct report report;
     int rc = report_begin(reader, processor, version, &report, err);
     if (rc != 0) {
         return rc;
     }
-    rc = dead_list(report.version, report.snapshot, limit, out, err);
+    rc = dead_list(report.version, report.snapshot, what, limit, out, err);
     report_end(reader, &report);
     return rc;
+}
+
+int reader_dead(struct reader *reader, const char *processor, uint32_t version, int64_t limit,
+                json_t **out, struct err *err)
+{
+    return kept(reader, processor, version, VIEW_DEAD, limit, out, err);
+}
+
+int reader_late(struct reader *reader, const char *processor, uint32_t version, int64_t limit,
+                json_t **out, struct err *err)
+{
+    return kept(reader, processor, version, VIEW_LATE, limit, out, err);
 }

@@ -61,6 +61,7 @@ static const struct route routes[] = {
     {"POST", P "/*/versions/*/verify",  "", NULL, NULL, HTTP_VERB_VERIFY, 200, false, false},
     {"GET",  P "/*/history",            "", NULL, NULL, HTTP_VERB_HISTORY, 200, false, false},
     {"GET",  P "/*/versions/*/dead",    "limit", route_dead, NULL, 0, 200, true, false},
+    {"GET",  P "/*/versions/*/late",    "limit", route_late, NULL, 0, 200, true, false},
     {"GET",  "/v1/topics",              "", route_topic_list, NULL, 0, 200, true, false},
     {"POST", "/v1/topics",              "", route_topic_create, NULL, 0, 201, true, false},
     {"GET",  "/v1/topics/*/records",    "from,limit,partition", route_topic_read, NULL, 0, 200, true, false},

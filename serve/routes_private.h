@@ -17,6 +17,8 @@ int route_row(const struct route_context *context, const struct route_request *r
               struct route_answer *answer, struct err *err);
 int route_rows(const struct route_context *context, const struct route_request *request,
                struct route_answer *answer, struct err *err);
+int route_late(const struct route_context *context, const struct route_request *request,
+               struct route_answer *answer, struct err *err);
 int route_dead(const struct route_context *context, const struct route_request *request,
                struct route_answer *answer, struct err *err);
 

@@ -152,8 +152,8 @@ int route_rows(const struct route_context *context, const struct route_request *
     return scan.rc;
 }
 
-int route_dead(const struct route_context *context, const struct route_request *request,
-               struct route_answer *answer, struct err *err)
+static int kept_records(const struct route_context *context, const struct route_request *request,
+                        bool late, struct route_answer *answer, struct err *err)
 {
     int64_t limit = -1;
     int64_t version = 0;
@@ -171,14 +171,27 @@ int route_dead(const struct route_context *context, const struct route_request *
     if (rc < 0) {
         return rc;
     }
-    json_t *dead;
-    rc = reader_dead(context->reader, request->segments[SEGMENT_PROCESSOR], (uint32_t)version,
-                     limit, &dead, err);
+    json_t *records;
+    const char *processor = request->segments[SEGMENT_PROCESSOR];
+    rc = (late ? reader_late : reader_dead)(context->reader, processor, (uint32_t)version, limit,
+                                            &records, err);
     if (rc < 0) {
         return rc;
     }
-    json_t *body = json_pack("{s:o}", "dead", dead);
+    json_t *body = json_pack("{s:o}", late ? "late" : "dead", records);
     route_answer_json(answer, body);
     json_decref(body);
     return 0;
+}
+
+int route_dead(const struct route_context *context, const struct route_request *request,
+               struct route_answer *answer, struct err *err)
+{
+    return kept_records(context, request, false, answer, err);
+}
+
+int route_late(const struct route_context *context, const struct route_request *request,
+               struct route_answer *answer, struct err *err)
+{
+    return kept_records(context, request, true, answer, err);
 }

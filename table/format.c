@@ -13,6 +13,9 @@ int format_dbs_open(MDB_txn *txn, const struct kappa_table_shape *tables, uint32
     if (rc == 0) {
         rc = mdb_dbi_open(txn, "dead", flags, &out->dead);
     }
+    if (rc == 0) {
+        rc = mdb_dbi_open(txn, "late", flags, &out->late);
+    }
     out->outbox = ENV_NO_HANDLE;
     if (rc == 0 && mdb_dbi_open(txn, "outbox", 0, &out->outbox) != 0) {
         out->outbox = ENV_NO_HANDLE; /* a new environment, or one without outputs */
@@ -22,7 +25,7 @@ int format_dbs_open(MDB_txn *txn, const struct kappa_table_shape *tables, uint32
         (void)snprintf(name, sizeof name, "r%u", i);
         rc = mdb_dbi_open(txn, name, flags, &out->rows[i]);
         out->newest[i] = ENV_NO_HANDLE;
-        if (rc == 0 && tables[i].windowed) {
+        if (rc == 0 && format_has_index(&tables[i])) {
             (void)snprintf(name, sizeof name, "n%u", i);
             rc = mdb_dbi_open(txn, name, flags, &out->newest[i]);
         }
@@ -32,7 +35,7 @@ int format_dbs_open(MDB_txn *txn, const struct kappa_table_shape *tables, uint32
 
 static char shape_letter(const struct kappa_table_shape *table)
 {
-    return table->history ? 'h' : table->windowed ? 'w' : 'p';
+    return table->history ? 'h' : table->windowed ? 'w' : table->idle ? 'i' : 'p';
 }
 
 void format_shape(const struct kappa_table_shape *tables, uint32_t table_count, struct buf *text)

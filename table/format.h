@@ -4,8 +4,8 @@
  * All numbers little-endian but where a key must sort. Database "meta":
  *
  *     "format"         u32        FORMAT_VERSION
- *     "shape"          text       per table: 'w' (window table), 'h' (one with history) or 'p'
- *                                 (plain), name, newline
+ *     "shape"          text       per table: 'w' (window table), 'h' (one with history), 'i'
+ *                                 (idle rows expire) or 'p' (plain), name, newline
  *     "seq"            u64        commits so far
  *     "sealed"         u8         1
  *     "source/" u16BE  48 bytes   next_offset i64 | event_time_max i64 | record_time_max i64
@@ -18,7 +18,10 @@
  * bytes as in the row's key. With history: source u16 BE | key columns | window end -> nothing, one for
  * each row.
  *
- * "dead": source u16 BE | offset i64 sortable | view u32 BE
+ * Of idle tables: source u16 BE | time i64 sortable | key columns -> nothing, one for each row, at the
+ * time that stood in its value then: at most the time that stands there now.
+ *
+ * "dead", "late": source u16 BE | offset i64 sortable | view u32 BE
  *         -> reason length u32 | value length u32 (UINT32_MAX: null) | reason | value
  *
  * "outbox": source u16 BE | offset i64 sortable | output u16 BE | seq u32 BE
@@ -32,7 +35,7 @@
 #include "table/store.h"
 #include "table/view.h"
 
-#define FORMAT_VERSION      1
+#define FORMAT_VERSION      2
 #define FORMAT_STATE_BYTES  48
 #define FORMAT_SOURCE_BYTES (FORMAT_STATE_BYTES + 16 * STORE_DIGESTS)
 #define FORMAT_SOURCE_KEY   9 /* "source/" and two bytes */
@@ -44,15 +47,21 @@
 struct format_dbs {
     MDB_dbi meta;
     MDB_dbi dead;
+    MDB_dbi late;
     MDB_dbi outbox; /* ENV_NO_HANDLE when the version has no outputs */
     MDB_dbi rows[STORE_DIGESTS];
-    MDB_dbi newest[STORE_DIGESTS]; /* ENV_NO_HANDLE for tables without windows */
+    MDB_dbi newest[STORE_DIGESTS]; /* ENV_NO_HANDLE for tables without an index */
 };
 
 static inline MDB_val val_of(const void *data, size_t len)
 {
     /* LMDB does not write through the pointers it is given; its type just cannot say so. */
     return (MDB_val){len, (void *)(uintptr_t)data};
+}
+
+static inline bool format_has_index(const struct kappa_table_shape *table)
+{
+    return table->windowed || table->idle;
 }
 
 /* Opens the handles in txn, making the databases when `create`. A code of LMDB. The caller holds

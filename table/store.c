@@ -112,6 +112,10 @@ static int measure(struct store *store, MDB_txn *txn, uint64_t *used, bool *has_
         rc = mdb_stat(txn, store->dbs.dead, &st);
         pages += st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages;
     }
+    if (rc == 0) {
+        rc = mdb_stat(txn, store->dbs.late, &st);
+        pages += st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages;
+    }
     if (rc == 0 && store->output_count > 0) {
         rc = mdb_stat(txn, store->dbs.outbox, &st);
         pages += st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages;
@@ -120,7 +124,7 @@ static int measure(struct store *store, MDB_txn *txn, uint64_t *used, bool *has_
         rc = mdb_stat(txn, store->dbs.rows[i], &st);
         pages += st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages;
         *has_rows |= st.ms_entries > 0;
-        if (rc == 0 && store->tables[i].shape.windowed) {
+        if (rc == 0 && format_has_index(&store->tables[i].shape)) {
             rc = mdb_stat(txn, store->dbs.newest[i], &st);
             pages += st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages;
         }

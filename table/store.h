@@ -4,7 +4,7 @@
  *     store_open -> [store_load...] -> store_begin -> sink calls -> store_commit -> ...
  *                -> store_seal (once) -> ... -> store_close
  *
- * One commit changes rows, newest-window index, dead records, source states and digests in ONE
+ * One commit changes rows, newest-window index, dead and late records, source states and digests in ONE
  * transaction. When the map is full, the sink or commit returns AGAIN: the transaction is gone, the
  * map has grown, and the caller begins again and repeats the flush. After any other error of a sink
  * call or of store_commit the transaction is gone as well, and the last commit stands; after
@@ -17,7 +17,9 @@
  *     r<N>    rows of table N, key as in include/kappa/row.h
  *     n<N>    newest window of a key (window tables): source u16 BE, key columns -> window end;
  *             with history: source u16 BE, key columns, window end -> nothing, for every row
+ *             idle tables: source u16 BE, time i64 sortable, key columns -> nothing, for every row
  *     dead    source u16 BE, offset i64 sortable, view u32 BE -> reason, bytes
+ *     late    the same, of records that came behind their window and are kept
  *     outbox  messages for topics, of versions that have outputs: see outbox.h
  */
 #ifndef KAPPA_TABLE_STORE_H

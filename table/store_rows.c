@@ -14,8 +14,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define WINDOW_AT  KAPPA_KEY_SOURCE_BYTES /* of the window end in a key */
-#define COLUMNS_AT (KAPPA_KEY_SOURCE_BYTES + KAPPA_KEY_WINDOW_BYTES) /* of a window row's columns */
+#define WINDOW_AT       KAPPA_KEY_SOURCE_BYTES /* of the window end in a key */
+#define IDLE_TIME_BYTES 8                      /* at the start of an idle table's values */
+#define COLUMNS_AT      (KAPPA_KEY_SOURCE_BYTES + KAPPA_KEY_WINDOW_BYTES) /* of a window row's columns */
 
 static int rows_fail(struct store *store, int rc, uint32_t table, const char *what, struct err *err)
 {
@@ -32,7 +33,7 @@ static int table_ready(struct store *store, uint32_t table)
         return 0;
     }
     int rc = mdb_cursor_open(store->txn, store->dbs.rows[table], &t->rows);
-    if (rc == 0 && t->shape.windowed) {
+    if (rc == 0 && format_has_index(&t->shape)) {
         rc = mdb_cursor_open(store->txn, store->dbs.newest[table], &t->newest);
     }
     if (rc != 0) {
@@ -126,6 +127,23 @@ static int newest_raise(struct store_table *t, const uint8_t *key, size_t key_le
     return mdb_cursor_put(t->newest, &k, &end, MDB_CURRENT);
 }
 
+/* An idle table's row stands, with this value: the index says so. */
+static int idle_note(struct store_table *t, const uint8_t *key, size_t key_len,
+                     const uint8_t *value)
+{
+    uint8_t bytes[LIMIT_TABLE_KEY_LEN];
+    if (key_len + IDLE_TIME_BYTES > sizeof bytes) {
+        return MDB_BAD_VALSIZE;
+    }
+    memcpy(bytes, key, KAPPA_KEY_SOURCE_BYTES);
+    memcpy(bytes + KAPPA_KEY_SOURCE_BYTES, value, IDLE_TIME_BYTES);
+    memcpy(bytes + KAPPA_KEY_SOURCE_BYTES + IDLE_TIME_BYTES, key + KAPPA_KEY_SOURCE_BYTES,
+           key_len - KAPPA_KEY_SOURCE_BYTES);
+    MDB_val k = val_of(bytes, key_len + IDLE_TIME_BYTES);
+    MDB_val nothing = val_of("", 0);
+    return mdb_cursor_put(t->newest, &k, &nothing, 0);
+}
+
 static int check_sizes(struct store *store, uint32_t table, size_t key_len, size_t value_len,
                        struct err *err)
 {
@@ -149,6 +167,7 @@ static int rows_put(void *ctx, uint32_t table, const uint8_t *key, size_t key_le
     ASSERT_CMP(table, <, store->table_count);
     struct store_table *t = &store->tables[table];
     ASSERT_CMP(key_len, >=, t->shape.windowed ? COLUMNS_AT : WINDOW_AT);
+    ASSERT(!t->shape.idle || value_len >= IDLE_TIME_BYTES);
     int rc = check_sizes(store, table, key_len, value_len, err);
     if (rc != 0) {
         return rc;
@@ -176,6 +195,8 @@ static int rows_put(void *ctx, uint32_t table, const uint8_t *key, size_t key_le
         digest_add(sum, digest_row(table, key, key_len, value, value_len));
         if (inserted && t->shape.windowed) {
             rc = newest_raise(t, key, key_len);
+        } else if (inserted && t->shape.idle) {
+            rc = idle_note(t, key, key_len, value);
         }
     }
     return rc == 0 ? 0 : rows_fail(store, rc, table, "write to", err);
@@ -238,6 +259,64 @@ static int expire_rows(struct store_table *t, uint32_t table, uint32_t source,
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
+/* The row that an entry of the index belongs to, whose time has come: it goes, or the entry moves to
+ * the time that stands in it now. `entry` is a copy. */
+static int idle_visit(struct store_table *t, uint32_t table, const uint8_t *entry, size_t len,
+                      const uint8_t *time_last, struct digest *sum)
+{
+    uint8_t row[LIMIT_TABLE_KEY_LEN];
+    size_t row_len = len - IDLE_TIME_BYTES;
+    memcpy(row, entry, KAPPA_KEY_SOURCE_BYTES);
+    memcpy(row + KAPPA_KEY_SOURCE_BYTES, entry + KAPPA_KEY_SOURCE_BYTES + IDLE_TIME_BYTES,
+           row_len - KAPPA_KEY_SOURCE_BYTES);
+    MDB_val key = val_of(row, row_len);
+    MDB_val value;
+    int rc = mdb_cursor_get(t->rows, &key, &value, MDB_SET);
+    if (rc != 0) {
+        return rc == MDB_NOTFOUND ? 0 : rc; /* it was deleted by itself */
+    }
+    if (value.mv_size < IDLE_TIME_BYTES) {
+        return MDB_CORRUPTED;
+    }
+    if (memcmp(value.mv_data, time_last, IDLE_TIME_BYTES) > 0) {
+        return idle_note(t, row, row_len, value.mv_data);
+    }
+    digest_remove(sum, digest_row(table, row, row_len, value.mv_data, value.mv_size));
+    return mdb_cursor_del(t->rows, 0);
+}
+
+static int expire_idle(struct store_table *t, uint32_t table, uint32_t source,
+                       const uint8_t *time_last, struct digest *sum)
+{
+    uint8_t first[KAPPA_KEY_SOURCE_BYTES];
+    store_u16_be(first, u16_from(source));
+    for (;;) {
+        MDB_val key = val_of(first, sizeof first);
+        MDB_val value;
+        uint8_t copy[LIMIT_TABLE_KEY_LEN];
+        int rc = mdb_cursor_get(t->newest, &key, &value, MDB_SET_RANGE);
+        if (rc != 0) {
+            return rc == MDB_NOTFOUND ? 0 : rc;
+        }
+        size_t len = key.mv_size;
+        if (len < KAPPA_KEY_SOURCE_BYTES + IDLE_TIME_BYTES || len > sizeof copy) {
+            return MDB_CORRUPTED;
+        }
+        memcpy(copy, key.mv_data, len);
+        if (load_u16_be(copy) != source ||
+            memcmp(copy + KAPPA_KEY_SOURCE_BYTES, time_last, IDLE_TIME_BYTES) > 0) {
+            return 0;
+        }
+        rc = mdb_cursor_del(t->newest, 0);
+        if (rc == 0) {
+            rc = idle_visit(t, table, copy, len, time_last, sum);
+        }
+        if (rc != 0) {
+            return rc;
+        }
+    }
+}
+
 static int rows_expire(void *ctx, uint32_t table, uint32_t source, int64_t window_end,
                        struct err *err)
 {
@@ -246,13 +325,14 @@ static int rows_expire(void *ctx, uint32_t table, uint32_t source, int64_t windo
     ASSERT(store->txn != NULL);
     ASSERT_CMP(table, <, store->table_count);
     struct store_table *t = &store->tables[table];
-    ASSERT(t->shape.windowed);
+    ASSERT(format_has_index(&t->shape));
     int rc = table_ready(store, table);
     if (rc == 0) {
         uint8_t window_last[KAPPA_KEY_WINDOW_BYTES];
         store_i64_sortable(window_last, window_end);
         struct digest *sum = &store_slot_touch(store, source)->next.digests[table];
-        rc = expire_rows(t, table, source, window_last, sum);
+        rc = t->shape.idle ? expire_idle(t, table, source, window_last, sum)
+                           : expire_rows(t, table, source, window_last, sum);
     }
     return rc == 0 ? 0 : rows_fail(store, rc, table, "expire rows of", err);
 }
@@ -291,12 +371,11 @@ static int rows_del(void *ctx, uint32_t table, const uint8_t *key, size_t key_le
     return rc == 0 ? 0 : rows_fail(store, rc, table, "delete from", err);
 }
 
-/* ---- dead records */
+/* ---- dead and late records */
 
-static int rows_dead(void *ctx, uint32_t source, int64_t offset, uint32_t view, const char *reason,
-                     const uint8_t *value, uint32_t value_len, struct err *err)
+static int keep(struct store *store, MDB_dbi dbi, uint32_t source, int64_t offset, uint32_t view,
+                const char *reason, const uint8_t *value, uint32_t value_len, struct err *err)
 {
-    struct store *store = ctx;
     MAGIC_ASSERT(store, STORE_MAGIC);
     ASSERT(store->txn != NULL);
     ASSERT_CMP(source, <, LIMIT_SOURCES);
@@ -306,9 +385,9 @@ static int rows_dead(void *ctx, uint32_t source, int64_t offset, uint32_t view, 
     format_dead_key(key, source, offset, view);
     MDB_val k = val_of(key, sizeof key);
     MDB_val room = {FORMAT_DEAD_HEAD + (size_t)reason_len + bytes_len, NULL};
-    int rc = mdb_put(store->txn, store->dbs.dead, &k, &room, MDB_RESERVE);
+    int rc = mdb_put(store->txn, dbi, &k, &room, MDB_RESERVE);
     if (rc != 0) {
-        return store_fail(store, rc, "cannot keep a dead record", err);
+        return store_fail(store, rc, "cannot keep a dead or late record", err);
     }
     uint8_t *at = room.mv_data;
     store_u32_le(at, reason_len);
@@ -320,6 +399,20 @@ static int rows_dead(void *ctx, uint32_t source, int64_t offset, uint32_t view, 
     return 0;
 }
 
+static int rows_dead(void *ctx, uint32_t source, int64_t offset, uint32_t view, const char *reason,
+                     const uint8_t *value, uint32_t value_len, struct err *err)
+{
+    struct store *store = ctx;
+    return keep(store, store->dbs.dead, source, offset, view, reason, value, value_len, err);
+}
+
+static int rows_late(void *ctx, uint32_t source, int64_t offset, uint32_t view, const char *reason,
+                     const uint8_t *value, uint32_t value_len, struct err *err)
+{
+    struct store *store = ctx;
+    return keep(store, store->dbs.late, source, offset, view, reason, value, value_len, err);
+}
+
 void store_rows_sink(struct store *store)
 {
     store->sink = (struct kappa_change_sink){
@@ -329,5 +422,6 @@ void store_rows_sink(struct store *store)
         .del = rows_del,
         .out = store_outbox_put,
         .dead = rows_dead,
+        .late = rows_late,
     };
 }

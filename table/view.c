@@ -478,17 +478,19 @@ void view_cursor_close(struct view_cursor *cursor)
     free(cursor);
 }
 
-/* ---- dead records */
+/* ---- dead and late records */
 
 /* All of one source. A code of LMDB; *more turns false when fn has had enough. */
-static int dead_of_source(struct view_snapshot *snapshot, uint32_t source,
+static int dead_of_source(struct view_snapshot *snapshot, enum view_kept what, uint32_t source,
                           bool (*fn)(void *ctx, const struct view_dead *dead), void *ctx,
                           bool *more)
 {
     const struct view *view = snapshot->view;
     uint32_t shard = source % view->shard_count;
     MDB_cursor *cursor = NULL;
-    int rc = mdb_cursor_open(snapshot->txns[shard], view->shards[shard].dbs.dead, &cursor);
+    const struct format_dbs *dbs = &view->shards[shard].dbs;
+    int rc =
+        mdb_cursor_open(snapshot->txns[shard], what == VIEW_LATE ? dbs->late : dbs->dead, &cursor);
     if (rc != 0) {
         return rc;
     }
@@ -512,18 +514,18 @@ static int dead_of_source(struct view_snapshot *snapshot, uint32_t source,
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
-int view_dead_each(struct view_snapshot *snapshot, uint32_t source_count,
+int view_dead_each(struct view_snapshot *snapshot, enum view_kept what, uint32_t source_count,
                    bool (*fn)(void *ctx, const struct view_dead *dead), void *ctx, struct err *err)
 {
     MAGIC_ASSERT(snapshot, SNAPSHOT_MAGIC);
     ASSERT_CMP(source_count, <=, LIMIT_SOURCES);
     bool more = true;
     for (uint32_t source = 0; source < source_count && more; source++) {
-        int rc = dead_of_source(snapshot, source, fn, ctx, &more);
+        int rc = dead_of_source(snapshot, what, source, fn, ctx, &more);
         if (rc != 0) {
             const struct view *view = snapshot->view;
             return env_error(view->shards[source % view->shard_count].env, rc,
-                             "cannot read dead records", err);
+                             "cannot read dead or late records", err);
         }
     }
     return 0;

@@ -55,7 +55,7 @@ int view_cursor_next(struct view_cursor *cursor, uint32_t *source, const uint8_t
                      struct err *err) must_check;
 void view_cursor_close(struct view_cursor *cursor);
 
-/* One dead record. Text and bytes are borrowed until the next call. */
+/* One dead or late record. Text and bytes are borrowed until the next call. */
 struct view_dead {
     uint32_t source;
     int64_t offset;
@@ -66,8 +66,10 @@ struct view_dead {
     uint32_t bytes_len;
 };
 
-/* Calls fn for every dead record, by source and offset; fn returns false to stop. */
-int view_dead_each(struct view_snapshot *snapshot, uint32_t source_count,
+enum view_kept { VIEW_DEAD, VIEW_LATE };
+
+/* Calls fn for every such record, by source and offset; fn returns false to stop. */
+int view_dead_each(struct view_snapshot *snapshot, enum view_kept what, uint32_t source_count,
                    bool (*fn)(void *ctx, const struct view_dead *dead), void *ctx,
                    struct err *err) must_check;
 

@@ -5,6 +5,8 @@
  *
  *     | source u16 BE | window end i64 BE, sign flipped (window tables only) | key columns... |
  *
+ * of hop windows the end of the pane, and behind the key columns the part, u16 BE (node_window.c).
+ *
  * "source" is the dense index of an input partition within the version: state is kept per source,
  * and the partials of one key in several sources are merged when read, in source order.
  *
@@ -116,13 +118,21 @@ struct kappa_value {
 
 #define KAPPA_KEY_SOURCE_BYTES 2
 #define KAPPA_KEY_WINDOW_BYTES 8
+#define KAPPA_KEY_PART_BYTES   2
 
 /* What table/ must know of a table to keep it. */
 struct kappa_table_shape {
     const char *name; /* borrowed from the plan */
     bool windowed;    /* keys carry a window end; a "newest window" index is kept */
     bool history; /* window tables: the index keeps every window of a key, not only the newest */
+    bool idle; /* plain tables: values begin with a time (8 bytes, sortable) that only grows while
+                     the row stands, and rows are expired by it */
 };
+
+/* Keeps a record beside the tables. view: index of the table, or UINT32_MAX for all. */
+typedef int (*kappa_keep_fn)(void *ctx, uint32_t source, int64_t offset, uint32_t view,
+                             const char *reason, const uint8_t *value, uint32_t value_len,
+                             struct err *err);
 
 /* Where the changes of one commit go, in this order for each table: expire calls, then dels, then
  * puts with ascending keys. Functions return 0 or a negative error code; the caller passes it on at once. */
@@ -131,7 +141,8 @@ struct kappa_change_sink {
     /* Writes a row. is_new: the caller knows that no row is stored under this key. */
     int (*put)(void *ctx, uint32_t table, const uint8_t *key, size_t key_len, const uint8_t *value,
                size_t value_len, bool is_new, struct err *err);
-    /* Removes the source's rows of a window table whose window end is <= window_end. */
+    /* Removes the source's rows of a window table whose window end is <= window_end, of an idle
+     * table those whose time is. */
     int (*expire)(void *ctx, uint32_t table, uint32_t source, int64_t window_end, struct err *err);
     /* Removes a row, if it is stored. Window tables need `history` for it: the newest-window index of
      * the others knows no older window that would be the newest then. */
@@ -140,10 +151,8 @@ struct kappa_change_sink {
      * offset, seq) names it. message: see include/kappa/message.h. */
     int (*out)(void *ctx, uint32_t output, uint32_t source, int64_t offset, uint32_t seq,
                const uint8_t *message, size_t len, struct err *err);
-    /* Keeps a record that could not be processed. view: index of the table, or UINT32_MAX for all.
-     */
-    int (*dead)(void *ctx, uint32_t source, int64_t offset, uint32_t view, const char *reason,
-                const uint8_t *value, uint32_t value_len, struct err *err);
+    kappa_keep_fn dead; /* a record that could not be processed */
+    kappa_keep_fn late; /* one that came behind the windows it belongs to */
 };
 
 /* Progress of one source, a pure function of the definition and the records below next_offset. */

@@ -6,7 +6,10 @@
  *     per_user    per window of 10 s (2 s offset) and user: every aggregate, WHERE keep, retained
  *     20 s per_number  per i and ok, without windows
  *     kept        an append table: usr, amount, at WHERE ok
- *     all_windows per window of 7 s only, never expired */
+ *     all_windows per window of 7 s only, never expired
+ *     per_hop     per window of 12 s every 5 s and user, WHERE keep, retained 15 s
+ *     per_session per user and session with a gap of 6 s, retained 25 s
+ *     per_recent  per user, gone 9 s after the user's last event */
 #ifndef KAPPA_TESTS_HAND_PLAN_H
 #define KAPPA_TESTS_HAND_PLAN_H
 
@@ -29,7 +32,7 @@ enum hand_column {
     H_END
 };
 
-enum hand_view { V_USER, V_NUMBER, V_KEPT, V_WINDOWS, V_COUNT };
+enum hand_view { V_USER, V_NUMBER, V_KEPT, V_WINDOWS, V_HOP, V_SESSION, V_TTL, V_COUNT };
 
 #define HAND_WATERMARK_US INT64_C(3000000)
 
@@ -88,6 +91,30 @@ static const struct plan_aggregate hand_windows_aggregates[] = {
     AGG(PLAN_MIN, KAPPA_TYPE_TEXT, KAPPA_TYPE_TEXT, H_USR, PLAN_NONE),
 };
 
+/* Whatever the order of merging, the result is the same. */
+static const struct plan_aggregate hand_exact_aggregates[] = {
+    AGG(PLAN_COUNT_ROWS, KAPPA_TYPE_NULL, KAPPA_TYPE_BIGINT, PLAN_NONE, PLAN_NONE),
+    AGG(PLAN_COUNT_DISTINCT, KAPPA_TYPE_TEXT, KAPPA_TYPE_BIGINT, H_P, PLAN_NONE),
+    AGG(PLAN_SUM, KAPPA_TYPE_INTEGER, KAPPA_TYPE_BIGINT, H_I, H_OK),
+    AGG(PLAN_MIN, KAPPA_TYPE_TEXT, KAPPA_TYPE_TEXT, H_P, PLAN_NONE),
+    AGG(PLAN_MAX, KAPPA_TYPE_TIMESTAMPTZ, KAPPA_TYPE_TIMESTAMPTZ, H_AT, PLAN_NONE),
+};
+
+static const struct plan_key hand_hop_keys[] = {
+    {PLAN_KEY_COLUMN, "usr", KAPPA_TYPE_TEXT, H_USR},
+    {PLAN_KEY_WINDOW_END, "window_end", KAPPA_TYPE_TIMESTAMPTZ, PLAN_NONE},
+};
+
+static const struct plan_key hand_session_keys[] = {
+    {PLAN_KEY_WINDOW_START, "window_start", KAPPA_TYPE_TIMESTAMPTZ, PLAN_NONE},
+    {PLAN_KEY_WINDOW_END, "window_end", KAPPA_TYPE_TIMESTAMPTZ, PLAN_NONE},
+    {PLAN_KEY_COLUMN, "usr", KAPPA_TYPE_TEXT, H_USR},
+};
+
+static const struct plan_key hand_recent_keys[] = {
+    {PLAN_KEY_COLUMN, "usr", KAPPA_TYPE_TEXT, H_USR},
+};
+
 static const struct plan_key hand_user_keys[] = {
     {PLAN_KEY_WINDOW_START, "window_start", KAPPA_TYPE_TIMESTAMPTZ, PLAN_NONE},
     {PLAN_KEY_COLUMN, "usr", KAPPA_TYPE_TEXT, H_USR},
@@ -106,6 +133,7 @@ static const uint32_t hand_append_regs[] = {H_USR, H_AMOUNT, H_AT};
 
 struct hand_plan {
     struct plan plan;
+    struct plan_input input;
     struct plan_view views[V_COUNT];
     struct plan_output outputs[V_COUNT][32];
     enum kappa_type row_types[H_COLUMNS + 2];
@@ -141,6 +169,43 @@ static inline void hand_programs(struct hand_plan *hand, uint32_t v)
     view->output_count = n;
 }
 
+static inline void hand_windows(struct hand_plan *hand)
+{
+    hand->views[V_HOP] = (struct plan_view){.shape = {.name = "per_hop", .windowed = true},
+                                            .kind = PLAN_GROUP,
+                                            .window = PLAN_WINDOW_HOP,
+                                            .window_us = 12000000,
+                                            .slide_us = 5000000,
+                                            .pane_us = 1000000,
+                                            .window_offset_us = 1000000,
+                                            .retain_us = 15000000,
+                                            .where = H_KEEP,
+                                            .keys = hand_hop_keys,
+                                            .key_count = array_len(hand_hop_keys),
+                                            .aggregates = hand_exact_aggregates,
+                                            .aggregate_count = array_len(hand_exact_aggregates)};
+    hand->views[V_SESSION] =
+        (struct plan_view){.shape = {.name = "per_session", .windowed = true, .history = true},
+                           .kind = PLAN_GROUP,
+                           .window = PLAN_WINDOW_SESSION,
+                           .window_us = 6000000,
+                           .retain_us = 25000000,
+                           .where = PLAN_NONE,
+                           .keys = hand_session_keys,
+                           .key_count = array_len(hand_session_keys),
+                           .aggregates = hand_exact_aggregates,
+                           .aggregate_count = array_len(hand_exact_aggregates)};
+    hand->views[V_TTL] = (struct plan_view){.shape = {.name = "per_recent", .idle = true},
+                                            .kind = PLAN_GROUP,
+                                            .retain_us = INT64_MAX,
+                                            .ttl_us = 9000000,
+                                            .where = H_KEEP,
+                                            .keys = hand_recent_keys,
+                                            .key_count = array_len(hand_recent_keys),
+                                            .aggregates = hand_exact_aggregates,
+                                            .aggregate_count = array_len(hand_exact_aggregates)};
+}
+
 static inline void hand_plan_init(struct hand_plan *hand)
 {
     memset(hand, 0, sizeof *hand);
@@ -151,7 +216,10 @@ static inline void hand_plan_init(struct hand_plan *hand)
     hand->row_types[H_END] = KAPPA_TYPE_TIMESTAMPTZ;
     hand->views[V_USER] = (struct plan_view){.shape = {.name = "per_user", .windowed = true},
                                              .kind = PLAN_GROUP,
+                                             .window = PLAN_WINDOW_TUMBLE,
                                              .window_us = 10000000,
+                                             .slide_us = 10000000,
+                                             .pane_us = 10000000,
                                              .window_offset_us = 2000000,
                                              .retain_us = 20000000,
                                              .where = H_KEEP,
@@ -177,17 +245,22 @@ static inline void hand_plan_init(struct hand_plan *hand)
     hand->views[V_WINDOWS] =
         (struct plan_view){.shape = {.name = "all_windows", .windowed = true},
                            .kind = PLAN_GROUP,
+                           .window = PLAN_WINDOW_TUMBLE,
                            .window_us = 7000000,
+                           .slide_us = 7000000,
+                           .pane_us = 7000000,
                            .retain_us = INT64_MAX,
                            .where = PLAN_NONE,
                            .keys = hand_windows_keys,
                            .key_count = array_len(hand_windows_keys),
                            .aggregates = hand_windows_aggregates,
                            .aggregate_count = array_len(hand_windows_aggregates)};
+    hand_windows(hand);
     for (uint32_t v = 0; v < V_COUNT; v++) {
         hand_programs(hand, v);
     }
-    hand->plan.inputs = &hand_input;
+    hand->input = hand_input;
+    hand->plan.inputs = &hand->input;
     hand->plan.input_count = 1;
     hand->plan.views = hand->views;
     hand->plan.view_count = V_COUNT;

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "include/kappa/record.h"
 #include "include/kappa/row.h"
+#include "processor/plan.h"
 
 #include <string.h>
 
@@ -24,7 +25,7 @@ struct mem_row {
 };
 
 struct mem_change {
-    enum { MEM_PUT, MEM_EXPIRE, MEM_DEL, MEM_DEAD } kind;
+    enum { MEM_PUT, MEM_EXPIRE, MEM_DEL, MEM_DEAD, MEM_LATE } kind;
 
     struct mem_row row; /* put: the row; dead: key = the reason, value = the record */
     bool is_new;
@@ -33,10 +34,13 @@ struct mem_change {
 };
 
 struct mem_store {
+    const struct plan *plan; /* NULL: no table is idle */
     struct mem_row *rows;
     size_t count;
     struct mem_change *dead;
     size_t dead_count;
+    struct mem_change *late;
+    size_t late_count;
     struct kappa_source_state states[MEM_SOURCES];
     struct mem_change *open; /* changes of the open transaction */
     size_t open_count;
@@ -160,10 +164,28 @@ static inline int mem_dead(void *ctx, uint32_t source, int64_t offset, uint32_t 
     return 0;
 }
 
+static inline int mem_late(void *ctx, uint32_t source, int64_t offset, uint32_t view,
+                           const char *reason, const uint8_t *value, uint32_t value_len,
+                           struct err *err)
+{
+    (void)err;
+    struct mem_change *change = mem_change(ctx);
+    change->kind = MEM_LATE;
+    change->row = (struct mem_row){view, strlen(reason), value_len,
+                                   mem_copy(reason, strlen(reason)), mem_copy(value, value_len)};
+    change->source = source;
+    change->number = offset;
+    return 0;
+}
+
 static inline struct kappa_change_sink mem_sink(struct mem_store *store)
 {
-    return (struct kappa_change_sink){
-        .ctx = store, .put = mem_put, .expire = mem_expire, .del = mem_del, .dead = mem_dead};
+    return (struct kappa_change_sink){.ctx = store,
+                                      .put = mem_put,
+                                      .expire = mem_expire,
+                                      .del = mem_del,
+                                      .dead = mem_dead,
+                                      .late = mem_late};
 }
 
 static inline void mem_abort(struct mem_store *store)
@@ -202,8 +224,10 @@ static inline void mem_apply_expire(struct mem_store *store, const struct mem_ch
 {
     for (size_t i = 0; i < store->count;) {
         const struct mem_row *row = &store->rows[i];
+        bool idle = store->plan != NULL && store->plan->views[row->table].shape.idle;
+        const uint8_t *time = idle ? row->value : row->key + KAPPA_KEY_SOURCE_BYTES;
         bool gone = row->table == change->row.table && load_u16_be(row->key) == change->source &&
-                    load_i64_sortable(row->key + KAPPA_KEY_SOURCE_BYTES) <= change->number;
+                    load_i64_sortable(time) <= change->number;
         if (gone) {
             mem_remove(store, i);
         } else {
@@ -233,6 +257,9 @@ static inline void mem_commit(struct mem_store *store)
             mem_apply_expire(store, change);
         } else if (change->kind == MEM_DEL) {
             mem_apply_del(store, change);
+        } else if (change->kind == MEM_LATE) {
+            store->late = xrealloc(store->late, (store->late_count + 1) * sizeof *store->late);
+            store->late[store->late_count++] = *change;
         } else {
             store->dead = xrealloc(store->dead, (store->dead_count + 1) * sizeof *store->dead);
             store->dead[store->dead_count++] = *change;
@@ -256,6 +283,27 @@ static inline int mem_load(void *ctx, uint32_t table, const uint8_t *key, size_t
     return 1;
 }
 
+static inline int mem_window_below(void *ctx, uint32_t table, const uint8_t *key, size_t key_len,
+                                   int64_t below, int64_t *window_end, struct err *err)
+{
+    (void)err;
+    struct mem_store *store = ctx;
+    int found = 0;
+    for (size_t i = 0; i < store->count; i++) {
+        const struct mem_row *row = &store->rows[i];
+        if (row->table != table || row->key_len != key_len + 8 || memcmp(row->key, key, 2) != 0 ||
+            memcmp(row->key + 10, key + 2, key_len - 2) != 0) {
+            continue;
+        }
+        int64_t end = load_i64_sortable(row->key + 2);
+        if (end < below) {
+            *window_end = found ? i64_max(end, *window_end) : end;
+            found = 1;
+        }
+    }
+    return found;
+}
+
 static inline void mem_open(struct mem_store *store)
 {
     memset(store, 0, sizeof *store);
@@ -275,8 +323,13 @@ static inline void mem_close(struct mem_store *store)
         free(store->dead[i].row.key);
         free(store->dead[i].row.value);
     }
+    for (size_t i = 0; i < store->late_count; i++) {
+        free(store->late[i].row.key);
+        free(store->late[i].row.value);
+    }
     free(store->rows);
     free(store->dead);
+    free(store->late);
     free(store->open);
 }
 

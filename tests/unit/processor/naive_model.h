@@ -290,18 +290,20 @@ static inline struct kappa_value model_aggregate(const struct plan_aggregate *ag
 
 struct model {
     const struct event *events[EVENTS_MAX]; /* good ones, in source and offset order */
-    int64_t watermark[EVENTS_MAX];          /* before the event */
-    int64_t last[MEM_SOURCES];              /* watermark at the end */
+    int64_t watermark[EVENTS_MAX];          /* behind the event */
+    int64_t lateness;
+    int64_t last[MEM_SOURCES]; /* watermark at the end */
     size_t count;
     uint64_t dead[MEM_SOURCES];
     uint64_t late[MEM_SOURCES];
 };
 
-static inline void model_init(struct model *model, const struct stream *stream)
+static inline void model_init(struct model *model, const struct stream *stream, int64_t lateness)
 {
     memset(model, 0, sizeof *model);
+    model->lateness = lateness;
     for (uint32_t s = 0; s < MEM_SOURCES; s++) {
-        model->last[s] = INT64_MIN;
+        model->last[s] = INT64_MIN / 2; /* below everything, even less a time */
         for (uint32_t i = 0; i < stream->count; i++) {
             const struct event *e = &stream->events[i];
             if (e->source != s) {
@@ -311,28 +313,49 @@ static inline void model_init(struct model *model, const struct stream *stream)
                 model->dead[s]++;
                 continue;
             }
-            model->watermark[model->count] = model->last[s];
-            model->events[model->count++] = e;
             int64_t at = e->at / 1000 * 1000 - HAND_WATERMARK_US;
             model->last[s] = at > model->last[s] ? at : model->last[s];
+            model->watermark[model->count] = model->last[s];
+            model->events[model->count++] = e;
         }
     }
 }
 
-/* The group's name as the row will show it; the window's end goes into *end. */
-static inline void group_name(const struct plan_view *view, const struct event *e, struct buf *out)
+/* An event in a row of a table. */
+struct member {
+    char *row;  /* which row: never the same for two */
+    char *name; /* its keys, as they are shown */
+    const struct event *event;
+};
+
+struct members {
+    struct member *list;
+    size_t count;
+};
+
+static inline void line_time(struct buf *out, int64_t us)
 {
+    line_value(out, &(struct kappa_value){.type = KAPPA_TYPE_TIMESTAMPTZ, .i = us});
+}
+
+/* source: of rows that are not merged with other sources'; else UINT32_MAX. */
+static inline void members_add(struct members *members, const struct plan_view *view,
+                               const struct event *e, uint32_t source, int64_t start, int64_t end)
+{
+    struct buf name = {0};
     for (uint32_t k = 0; k < view->key_count; k++) {
         const struct plan_key *key = &view->keys[k];
-        struct kappa_value value = {.type = KAPPA_TYPE_TIMESTAMPTZ};
         if (key->role == PLAN_KEY_COLUMN) {
-            value = event_value(e, key->reg);
+            struct kappa_value value = event_value(e, key->reg);
+            line_value(&name, &value);
         } else {
-            value.i = floor_to(e->at / 1000 * 1000, view->window_us, view->window_offset_us) +
-                      (key->role == PLAN_KEY_WINDOW_END ? view->window_us : 0);
+            line_time(&name, key->role == PLAN_KEY_WINDOW_START ? start : end);
         }
-        line_value(out, &value);
     }
+    members->list = xrealloc(members->list, (members->count + 1) * sizeof *members->list);
+    members->list[members->count++] =
+        (struct member){xasprintf("%u %s", source, buf_text(&name)), xstrdup(buf_text(&name)), e};
+    buf_free(&name);
 }
 
 static inline void model_group_line(const struct plan_view *view, const char *name,
@@ -355,62 +378,207 @@ static inline void model_group_line(const struct plan_view *view, const char *na
     buf_free(&line);
 }
 
-/* Is this event in the view, and still there at the end? Counts late ones. */
-static inline bool model_keeps(struct model *model, const struct plan_view *view, size_t i)
+static inline int64_t event_time_of(const struct event *e)
+{
+    return e->at / 1000 * 1000;
+}
+
+static inline bool is_over(int64_t end, int64_t more, int64_t watermark)
+{
+    return more != INT64_MAX && end <= watermark - more;
+}
+
+/* Tumble and hop: the event is in every window that is open, and stands in those not expired. */
+static inline void model_windows(struct model *model, const struct plan_view *view, size_t i,
+                                 struct members *members)
 {
     const struct event *e = model->events[i];
-    if (view->shape.windowed) {
-        int64_t end = floor_to(e->at / 1000 * 1000, view->window_us, view->window_offset_us) +
-                      view->window_us;
-        if (end <= model->watermark[i]) {
-            model->late[e->source]++;
-            return false;
+    int64_t t = event_time_of(e);
+    int64_t start = floor_to(t, view->slide_us, view->window_offset_us);
+    bool late = true;
+    for (; start + view->window_us > t; start -= view->slide_us) {
+        int64_t end = start + view->window_us;
+        if (!is_over(end, model->lateness, model->watermark[i])) {
+            late = false;
+            if (!is_over(end, view->retain_us, model->last[e->source])) {
+                members_add(members, view, e, UINT32_MAX, start, end);
+            }
         }
-        if (view->retain_us != INT64_MAX && end + view->retain_us <= model->last[e->source]) {
+    }
+    model->late[e->source] += late;
+}
+
+/* One session: the events it has, by number. */
+struct naive_session {
+    int64_t start, end;
+    bool gone;
+    size_t events[EVENTS_MAX];
+    size_t count;
+};
+
+static inline bool same_user(const struct event *a, const struct event *b)
+{
+    return a->source == b->source && a->has[H_USR] == b->has[H_USR] &&
+           (!a->has[H_USR] || strcmp(a->usr, b->usr) == 0);
+}
+
+/* The sessions of the user and source of event `first`, which is their first one. */
+static inline void model_sessions_of(struct model *model, const struct plan_view *view,
+                                     size_t first, struct members *members)
+{
+    struct naive_session *sessions = xcalloc(model->count, sizeof *sessions);
+    size_t count = 0;
+    for (size_t i = first; i < model->count; i++) {
+        const struct event *e = model->events[i];
+        if (!same_user(model->events[first], e) || !truth(e, view->where)) {
+            continue;
+        }
+        int64_t t = event_time_of(e);
+        struct naive_session *own = &sessions[count];
+        *own = (struct naive_session){t, t + view->window_us, false, {i}, 1};
+        /* Open sessions that begin or end less than the gap from it become part of it. */
+        for (size_t s = 0; s < count; s++) {
+            struct naive_session *other = &sessions[s];
+            if (!other->gone && !is_over(other->end, model->lateness, model->watermark[i]) &&
+                other->start < t + view->window_us && t < other->end) {
+                own->start = other->start < own->start ? other->start : own->start;
+                own->end = i64_max(other->end, own->end);
+                memcpy(own->events + own->count, other->events, other->count * sizeof *own->events);
+                own->count += other->count;
+                other->gone = true;
+            }
+        }
+        if (is_over(own->end, model->lateness, model->watermark[i])) {
+            model->late[e->source]++;
+        } else {
+            count++;
+        }
+    }
+    for (size_t s = 0; s < count; s++) {
+        for (size_t k = 0; k < sessions[s].count; k++) {
+            const struct event *e = model->events[sessions[s].events[k]];
+            if (!sessions[s].gone &&
+                !is_over(sessions[s].end, view->retain_us, model->last[e->source])) {
+                members_add(members, view, e, e->source, sessions[s].start, sessions[s].end);
+            }
+        }
+    }
+    free(sessions);
+}
+
+/* The group of the user and source of event `first`, as often as it began from zero. */
+static inline void model_recent_of(struct model *model, const struct plan_view *view, size_t first,
+                                   struct members *members)
+{
+    size_t group[EVENTS_MAX];
+    size_t count = 0;
+    int64_t time = INT64_MIN;
+    uint32_t source = model->events[first]->source;
+    for (size_t i = first; i < model->count; i++) {
+        const struct event *e = model->events[i];
+        if (!same_user(model->events[first], e) || !truth(e, view->where)) {
+            continue;
+        }
+        if (count > 0 && is_over(time, view->ttl_us, model->watermark[i])) {
+            count = 0;
+            time = INT64_MIN;
+        }
+        if (count == 0 && is_over(event_time_of(e), view->ttl_us, model->watermark[i])) {
+            model->late[source]++;
+            continue;
+        }
+        time = i64_max(time, event_time_of(e));
+        group[count++] = i;
+    }
+    for (size_t k = 0; k < count && !is_over(time, view->ttl_us, model->last[source]); k++) {
+        members_add(members, view, model->events[group[k]], UINT32_MAX, 0, 0);
+    }
+}
+
+/* Is it the first event of its user in its source? */
+static inline bool is_first(const struct model *model, size_t i)
+{
+    for (size_t k = 0; k < i; k++) {
+        if (same_user(model->events[k], model->events[i])) {
             return false;
         }
     }
-    return truth(e, view->where);
+    return true;
+}
+
+static inline void model_event(struct model *model, const struct plan_view *view, size_t i,
+                               struct members *members)
+{
+    const struct event *e = model->events[i];
+    if (view->window == PLAN_WINDOW_SESSION || view->ttl_us > 0) {
+        if (is_first(model, i)) {
+            (view->ttl_us > 0 ? model_recent_of : model_sessions_of)(model, view, i, members);
+        }
+    } else if (!truth(e, view->where)) {
+        return;
+    } else if (view->shape.windowed) {
+        model_windows(model, view, i, members);
+    } else {
+        members_add(members, view, e, UINT32_MAX, 0, 0);
+    }
+}
+
+static inline int compare_members(const void *a, const void *b)
+{
+    const struct member *left = a;
+    const struct member *right = b;
+    int order = strcmp(left->row, right->row);
+    if (order != 0) {
+        return order;
+    }
+    if (left->event->source != right->event->source) {
+        return left->event->source < right->event->source ? -1 : 1;
+    }
+    return left->event->offset < right->event->offset ? -1 : 1;
+}
+
+static inline void model_groups(struct model *model, const struct plan_view *view,
+                                struct lines *lines)
+{
+    struct members members = {0};
+    for (size_t i = 0; i < model->count; i++) {
+        model_event(model, view, i, &members);
+    }
+    if (members.count > 0) {
+        qsort(members.list, members.count, sizeof *members.list, compare_members);
+    }
+    const struct event *group[EVENTS_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < members.count; i++) {
+        group[n++] = members.list[i].event;
+        if (i + 1 == members.count || strcmp(members.list[i].row, members.list[i + 1].row) != 0) {
+            model_group_line(view, members.list[i].name, group, n, lines);
+            n = 0;
+        }
+    }
+    for (size_t i = 0; i < members.count; i++) {
+        free(members.list[i].row);
+        free(members.list[i].name);
+    }
+    free(members.list);
 }
 
 static inline void model_view(struct model *model, const struct plan_view *view,
                               struct lines *lines)
 {
-    char *names[EVENTS_MAX] = {0};
+    if (view->kind == PLAN_GROUP) {
+        model_groups(model, view, lines);
+        return;
+    }
     struct buf line = {0};
     for (size_t i = 0; i < model->count; i++) {
-        if (!model_keeps(model, view, i)) {
-            continue;
-        }
-        if (view->kind == PLAN_APPEND) {
+        if (truth(model->events[i], view->where)) {
             buf_printf(&line, "%s:", view->shape.name);
             for (uint32_t c = 0; c < view->append_count; c++) {
                 struct kappa_value value = event_value(model->events[i], view->append_regs[c]);
                 line_value(&line, &value);
             }
             lines_add(lines, &line);
-            continue;
-        }
-        group_name(view, model->events[i], &line);
-        names[i] = xstrdup(buf_text(&line));
-        buf_reset(&line);
-    }
-    for (size_t i = 0; i < model->count; i++) {
-        const struct event *group[EVENTS_MAX];
-        size_t n = 0;
-        for (size_t k = i; names[i] != NULL && k < model->count; k++) {
-            if (names[k] != NULL && strcmp(names[k], names[i]) == 0) {
-                group[n++] = model->events[k];
-                if (k > i) {
-                    free(names[k]);
-                    names[k] = NULL;
-                }
-            }
-        }
-        if (n > 0) {
-            model_group_line(view, names[i], group, n, lines);
-            free(names[i]);
-            names[i] = NULL;
         }
     }
     buf_free(&line);

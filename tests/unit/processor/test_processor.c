@@ -28,6 +28,7 @@ static void run_open(struct run *run)
 {
     struct processor_options options = {.plan = run->plan,
                                         .load = mem_load,
+                                        .window_below = mem_window_below,
                                         .load_ctx = &run->store,
                                         .cache_bytes = run->cache_bytes,
                                         .rows_stored = run->store.count > 0};
@@ -103,6 +104,7 @@ static bool run_done(const struct run *run)
 static void run_straight(struct run *run)
 {
     mem_open(&run->store);
+    run->store.plan = run->plan;
     run->cache_bytes = 1 << 30;
     run_open(run);
     for (uint32_t s = 0; s < MEM_SOURCES; s++) {
@@ -117,6 +119,7 @@ static void run_straight(struct run *run)
 static void run_cut_up(struct run *run, struct prng *prng)
 {
     mem_open(&run->store);
+    run->store.plan = run->plan;
     run->cache_bytes = (size_t)1 << prng_below(prng, 20);
     uint64_t crashes = prng_below(prng, 4) == 0 ? 0 : 30;
     run_open(run);
@@ -148,7 +151,26 @@ static int compare_dead(const void *a, const void *b)
     if (left->source != right->source) {
         return left->source < right->source ? -1 : 1;
     }
-    return left->number < right->number ? -1 : left->number > right->number;
+    if (left->number != right->number) {
+        return left->number < right->number ? -1 : 1;
+    }
+    return (left->row.table > right->row.table) - (left->row.table < right->row.table);
+}
+
+static void assert_same_kept(struct mem_change *a, size_t a_count, struct mem_change *b,
+                             size_t b_count)
+{
+    assert_int_equal(a_count, b_count);
+    if (a_count > 0) {
+        qsort(a, a_count, sizeof *a, compare_dead);
+        qsort(b, b_count, sizeof *b, compare_dead);
+    }
+    for (size_t i = 0; i < a_count; i++) {
+        assert_int_equal(a[i].number, b[i].number);
+        assert_int_equal(a[i].row.table, b[i].row.table);
+        assert_string_equal((char *)a[i].row.key, (char *)b[i].row.key);
+        assert_string_equal((char *)a[i].row.value, (char *)b[i].row.value);
+    }
 }
 
 static void assert_same_store(struct mem_store *a, struct mem_store *b)
@@ -161,16 +183,8 @@ static void assert_same_store(struct mem_store *a, struct mem_store *b)
         assert_memory_equal(a->rows[i].value, b->rows[i].value, a->rows[i].value_len);
     }
     assert_memory_equal(a->states, b->states, sizeof a->states);
-    assert_int_equal(a->dead_count, b->dead_count);
-    if (a->dead_count > 0) {
-        qsort(a->dead, a->dead_count, sizeof *a->dead, compare_dead);
-        qsort(b->dead, b->dead_count, sizeof *b->dead, compare_dead);
-    }
-    for (size_t i = 0; i < a->dead_count; i++) {
-        assert_int_equal(a->dead[i].number, b->dead[i].number);
-        assert_string_equal((char *)a->dead[i].row.key, (char *)b->dead[i].row.key);
-        assert_string_equal((char *)a->dead[i].row.value, (char *)b->dead[i].row.value);
-    }
+    assert_same_kept(a->dead, a->dead_count, b->dead, b->dead_count);
+    assert_same_kept(a->late, a->late_count, b->late, b->late_count);
 }
 
 static bool same_rest(const struct mem_row *a, const struct mem_row *b)
@@ -179,20 +193,62 @@ static bool same_rest(const struct mem_row *a, const struct mem_row *b)
            memcmp(a->key + 2, b->key + 2, a->key_len - 2) == 0;
 }
 
-/* Merges the partials of row `first` and of the later sources. */
-static void finish_row(const struct run *run, struct row_finisher *finisher, size_t first,
-                       struct buf *line)
+/* The windows of a hop are made of panes: part k is in all of its pane's windows but the first k. */
+static bool in_window(const struct run *run, const struct mem_row *row, int64_t end)
 {
-    const struct mem_row *row = &run->store.rows[first];
+    const struct plan_view *view = &run->plan->views[row->table];
+    const struct kappa_source_state *state = &run->store.states[load_u16_be(row->key)];
+    int64_t watermark = state->event_time_max - HAND_WATERMARK_US;
+    int64_t pane = load_i64_sortable(row->key + 2);
+    int64_t part = load_u16_be(row->key + row->key_len - 2);
+    int64_t first = pane; /* the first window that ends at the pane's end or later */
+    while (floor_to(first, view->slide_us, view->window_offset_us + view->window_us) != first) {
+        first += view->pane_us;
+    }
+    return end >= first + part * view->slide_us && end - view->window_us <= pane - view->pane_us &&
+           end + view->retain_us > watermark;
+}
+
+/* One row to finish: which stored rows are part of it. */
+struct target {
+    size_t first; /* the first of them */
+    int64_t end;  /* of its window */
+};
+
+static bool is_part(const struct run *run, const struct target *target, size_t i)
+{
+    const struct mem_row *row = &run->store.rows[target->first];
+    const struct mem_row *other = &run->store.rows[i];
+    const struct plan_view *view = &run->plan->views[row->table];
+    if (i == target->first) {
+        return true;
+    }
+    if (row->table != other->table || view->kind == PLAN_APPEND ||
+        view->window == PLAN_WINDOW_SESSION) {
+        return false;
+    }
+    if (view->window == PLAN_WINDOW_HOP) {
+        return row->key_len == other->key_len &&
+               memcmp(row->key + 10, other->key + 10, row->key_len - 12) == 0 &&
+               in_window(run, other, target->end);
+    }
+    return same_rest(row, other);
+}
+
+/* Merges the partials of the row. */
+static void finish_row(const struct run *run, struct row_finisher *finisher,
+                       const struct target *target, struct buf *line)
+{
+    const struct mem_row *row = &run->store.rows[target->first];
     const struct plan_view *view = &run->plan->views[row->table];
     size_t skip = KAPPA_KEY_SOURCE_BYTES + (view->shape.windowed ? KAPPA_KEY_WINDOW_BYTES : 0U);
-    int64_t window_end = view->shape.windowed ? load_i64_sortable(row->key + 2) : 0;
-    uint8_t *key = mem_copy(row->key + skip, row->key_len - skip);
-    row_finisher_begin(finisher, window_end, key, row->key_len - skip);
+    size_t len = row->key_len - skip - (view->window == PLAN_WINDOW_HOP ? 2 : 0);
+    uint8_t *key = mem_copy(row->key + skip, len);
+    row_finisher_begin(finisher, target->end, key, len);
     free(key);
     struct err err = {0};
-    for (size_t i = first; i < run->store.count; i++) {
-        if (i == first || (view->kind == PLAN_GROUP && same_rest(row, &run->store.rows[i]))) {
+    for (size_t i = target->first; i < run->store.count; i++) {
+        if (is_part(run, target, i)) {
             uint8_t *value = mem_copy(run->store.rows[i].value, run->store.rows[i].value_len);
             assert_int_equal(row_finisher_add(finisher, value, run->store.rows[i].value_len, &err),
                              0);
@@ -210,29 +266,48 @@ static void finish_row(const struct run *run, struct row_finisher *finisher, siz
     }
 }
 
+/* The rows that stored row i is the first part of. */
+static void row_lines(const struct run *run, struct row_finisher *finisher, size_t i,
+                      struct lines *lines)
+{
+    struct buf line = {0};
+    const struct mem_row *row = &run->store.rows[i];
+    const struct plan_view *view = &run->plan->views[row->table];
+    bool hop = view->window == PLAN_WINDOW_HOP;
+    int64_t least = view->shape.windowed ? load_i64_sortable(row->key + 2) : 0;
+    int64_t most = hop ? least + view->window_us : least;
+    for (int64_t end = least; end <= most; end += hop ? view->pane_us : 1) {
+        struct target target = {i, end};
+        bool aligned =
+            !hop || floor_to(end, view->slide_us, view->window_offset_us + view->window_us) == end;
+        bool first = aligned && (!hop || in_window(run, row, end));
+        for (size_t k = 0; k < i && first; k++) {
+            struct target before = {k, end};
+            bool in = !hop || (run->store.rows[k].table == row->table &&
+                               in_window(run, &run->store.rows[k], end));
+            first = !in || !is_part(run, &before, i);
+        }
+        if (first) {
+            finish_row(run, finisher, &target, &line);
+            lines_add(lines, &line);
+        }
+    }
+    buf_free(&line);
+}
+
 static struct lines run_lines(const struct run *run)
 {
     struct lines lines = {0};
-    struct buf line = {0};
     struct row_finisher *finishers[V_COUNT];
     for (uint32_t v = 0; v < V_COUNT; v++) {
         finishers[v] = row_finisher_new(run->plan, v);
     }
     for (size_t i = 0; i < run->store.count; i++) {
-        const struct mem_row *row = &run->store.rows[i];
-        bool first = true;
-        for (size_t k = 0; k < i && row->table != V_KEPT; k++) {
-            first = first && !same_rest(&run->store.rows[k], row);
-        }
-        if (first) {
-            finish_row(run, finishers[row->table], i, &line);
-            lines_add(&lines, &line);
-        }
+        row_lines(run, finishers[run->store.rows[i].table], i, &lines);
     }
     for (uint32_t v = 0; v < V_COUNT; v++) {
         row_finisher_free(finishers[v]);
     }
-    buf_free(&line);
     lines_sort(&lines);
     return lines;
 }
@@ -240,7 +315,7 @@ static struct lines run_lines(const struct run *run)
 static void assert_model(const struct run *run)
 {
     static struct model model;
-    model_init(&model, run->stream);
+    model_init(&model, run->stream, run->plan->inputs[0].lateness_us);
     struct lines expected = {0};
     for (uint32_t v = 0; v < V_COUNT; v++) {
         model_view(&model, &run->plan->views[v], &expected);
@@ -251,10 +326,13 @@ static void assert_model(const struct run *run)
         assert_string_equal(actual.text[i], expected.text[i]);
     }
     assert_int_equal(actual.count, expected.count);
+    uint64_t late = 0;
     for (uint32_t s = 0; s < MEM_SOURCES; s++) {
         assert_int_equal(run->store.states[s].dead, model.dead[s]);
         assert_int_equal(run->store.states[s].late, model.late[s]);
+        late += model.late[s];
     }
+    assert_int_equal(run->store.late_count, run->plan->inputs[0].late_kept ? late : 0);
     lines_free(&expected);
     lines_free(&actual);
 }
@@ -270,7 +348,10 @@ static void test_any_cut_gives_the_same_rows(void **state)
     uint64_t loads = 0;
     uint64_t late = 0;
     for (int round = 0; round < 60; round++) {
+        static const int64_t latenesses[] = {0, 2000000, 7000000};
         struct stream *stream = stream_random(&prng);
+        hand.input.lateness_us = latenesses[prng_below(&prng, array_len(latenesses))];
+        hand.input.late_kept = prng_below(&prng, 2) == 0;
         struct run straight = {.plan = &hand.plan, .stream = stream};
         run_straight(&straight);
         assert_model(&straight);

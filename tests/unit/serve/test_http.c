@@ -37,6 +37,13 @@ int reader_dead(struct reader *reader, const char *processor, uint32_t version, 
     return err_set(err, KE_NOT_FOUND, "there is no table in this test");
 }
 
+int reader_late(struct reader *reader, const char *processor, uint32_t version, int64_t limit,
+                json_t **out, struct err *err)
+{
+    (void)reader, (void)processor, (void)version, (void)limit, (void)out;
+    return err_set(err, KE_NOT_FOUND, "there is no table in this test");
+}
+
 static void test_a_call_sleeps_until_it_is_answered(void **state)
 {
     struct rig *rig = *state;

@@ -81,6 +81,15 @@ int reader_dead(struct reader *reader, const char *processor, uint32_t version, 
     return 0;
 }
 
+int reader_late(struct reader *reader, const char *processor, uint32_t version, int64_t limit,
+                json_t **out, struct err *err)
+{
+    (void)reader, (void)err;
+    *out = json_pack("[{s:s,s:i,s:I}]", "processor", processor, "version", (int)version, "limit",
+                     (json_int_t)-limit);
+    return 0;
+}
+
 /* ---- Tables ---- */
 
 static void test_rows_by_key(void **state)

@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-#define MODEL_TABLES  4 /* 0 plain, 1 windows, 2 appended, 3 windows with history */
+#define MODEL_TABLES  5 /* 0 plain, 1 windows, 2 appended, 3 windows with history, 4 idle */
 #define MODEL_SOURCES 4
 
 static const struct kappa_table_shape model_shapes[MODEL_TABLES] = {
@@ -20,6 +20,7 @@ static const struct kappa_table_shape model_shapes[MODEL_TABLES] = {
     {.name = "clicks_5m", .windowed = true},
     {.name = "raw"},
     {.name = "sessions", .windowed = true, .history = true},
+    {.name = "last_seen", .idle = true},
 };
 
 struct model_row {
@@ -89,8 +90,9 @@ static void model_expire(struct model *model, uint32_t table, uint32_t source, i
     size_t kept = 0;
     for (size_t i = 0; i < model->count; i++) {
         struct model_row *row = &model->rows[i];
+        const uint8_t *time = table == 4 ? row->value : row->key + 2;
         if (row->table == table && load_u16_be(row->key) == source &&
-            load_i64_sortable(row->key + 2) <= limit) {
+            load_i64_sortable(time) <= limit) {
             free(row->value);
         } else {
             model->rows[kept++] = *row;
@@ -194,6 +196,19 @@ static int op_order(const void *a, const void *b)
                        y->row.key_len);
 }
 
+/* Times of a row only grow. */
+static void idle_time(struct prng *prng, const struct model *after, struct model_row *row)
+{
+    bool found = false;
+    size_t at = model_find(after, row->table, row->key, row->key_len, &found);
+    int64_t newest = (int64_t)(after->states[load_u16_be(row->key)].records / 8) * 300;
+    int64_t time = newest - (int64_t)prng_below(prng, 600);
+    if (found) {
+        time = i64_max(time, load_i64_sortable(after->rows[at].value));
+    }
+    store_i64_sortable(row->value, time);
+}
+
 static void batch_puts(struct prng *prng, struct model_batch *batch, uint32_t table)
 {
     struct model *after = &batch->after;
@@ -205,6 +220,7 @@ static void batch_puts(struct prng *prng, struct model_batch *batch, uint32_t ta
         batch_key(prng, after, &op.row, table, op.source);
         op.row.value_len =
             prng_below(prng, 20) == 0 ? prng_below(prng, 9000) : prng_below(prng, 200);
+        op.row.value_len += table == 4 ? 8 : 0;
         batch_add(batch, &op);
     }
     if (batch->count > first) {
@@ -222,6 +238,9 @@ static void batch_puts(struct prng *prng, struct model_batch *batch, uint32_t ta
         op->row.value = xmalloc(op->row.value_len + 1);
         for (size_t b = 0; b < op->row.value_len; b++) {
             op->row.value[b] = (uint8_t)prng_next(prng);
+        }
+        if (table == 4) {
+            idle_time(prng, after, &op->row);
         }
         model_put(after, &op->row);
         batch->ops[kept++] = *op;
@@ -280,7 +299,7 @@ static void batch_make(struct prng *prng, const struct model *before, struct mod
         state->late++;
     }
     for (uint32_t table = 0; table < MODEL_TABLES; table++) {
-        while ((table == 1 || table == 3) && prng_below(prng, 3) == 0) {
+        while ((table == 1 || table >= 3) && prng_below(prng, 3) == 0) {
             struct model_op op = {.kind = OP_EXPIRE};
             op.source = (uint32_t)prng_below(prng, MODEL_SOURCES);
             op.number =
@@ -526,7 +545,7 @@ static void model_check(const struct model *model, const char *dir)
     check_gets(model, snapshot);
     check_sources(model, snapshot);
     struct dead_count dead = {0};
-    assert_ok(view_dead_each(snapshot, MODEL_SOURCES, count_dead, &dead, &fault));
+    assert_ok(view_dead_each(snapshot, VIEW_DEAD, MODEL_SOURCES, count_dead, &dead, &fault));
     assert_int_equal(dead.count, model->dead);
     view_snapshot_end(snapshot);
     view_close(view);

@@ -27,6 +27,7 @@ enum expr_state {
     EXPR_ERROR_LIMIT = 5,    /* text longer than a record may be, or a full count(DISTINCT) */
     EXPR_ERROR_TYPE = 6,     /* decode: the JSON value has another type than the column */
     EXPR_ERROR_ARGUMENT = 7, /* a function does not take this value: an unknown unit, sqrt(-1)... */
+    EXPR_ERROR_EFFORT = 8,   /* matching a pattern takes too many steps */
     EXPR_STATE_COUNT
 };
 

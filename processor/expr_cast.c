@@ -379,15 +379,27 @@ static struct kappa_text keep_text(struct arena *texts, const char *bytes, uint3
     return (struct kappa_text){copy, len};
 }
 
-void expr_text_from_boolean(const struct expr_step *step, const struct expr_frame *frame)
+static void word_from_boolean(const struct expr_step *step, const struct expr_frame *frame,
+                              const struct kappa_text *words)
 {
-    static const struct kappa_text words[] = {{"false", 5}, {"true", 4}};
     (void)expr_strict(step, frame);
     const int64_t *a = expr_arg(step, frame, 0)->i;
     struct expr_vec *out = expr_out(step, frame);
     for (uint32_t i = 0; i < frame->n; i++) {
         out->s[i] = words[a[i] == 1];
     }
+}
+
+void expr_text_from_boolean(const struct expr_step *step, const struct expr_frame *frame)
+{
+    static const struct kappa_text words[] = {{"false", 5}, {"true", 4}};
+    word_from_boolean(step, frame, words);
+}
+
+void expr_letter_from_boolean(const struct expr_step *step, const struct expr_frame *frame)
+{
+    static const struct kappa_text letters[] = {{"f", 1}, {"t", 1}};
+    word_from_boolean(step, frame, letters);
 }
 
 void expr_text_from_bigint(const struct expr_step *step, const struct expr_frame *frame)

@@ -3,6 +3,8 @@
  * Recursion follows the tree, whose depth the binder bounds by LIMIT_SQL_DEPTH and a small factor. */
 #include "processor/expr_compile.h"
 
+#include "processor/expr_regex.h"
+
 #include <string.h>
 
 /* One different expression; kept in a chain per hash. */
@@ -157,6 +159,9 @@ static void built_append(struct expr_builder *builder, const struct expr_node *n
     if (kappa_type_payload(node->constant.type) == KAPPA_PAYLOAD_BYTES && !node->constant.is_null) {
         built->step.constant.s.bytes =
             arena_strndup(builder->memory, node->constant.s.bytes, node->constant.s.len);
+    }
+    if (node->kind == EXPR_NODE_CALL) {
+        built->step.prepared = expr_regex_prepare(node, builder->memory);
     }
     built->step.out = builder->register_count++;
     *builder->last = built;

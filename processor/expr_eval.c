@@ -17,6 +17,7 @@ const char *expr_error_text(enum expr_state state)
         [EXPR_ERROR_LIMIT] = "value longer than allowed",
         [EXPR_ERROR_TYPE] = "the JSON value has another type than the column",
         [EXPR_ERROR_ARGUMENT] = "a function does not take this value",
+        [EXPR_ERROR_EFFORT] = "matching the pattern takes too many steps",
     };
 
     ASSERT_CMP((unsigned)state, <, EXPR_STATE_COUNT);

@@ -25,6 +25,7 @@ struct expr_step {
     uint32_t out;                /* register written */
     int64_t option;              /* variant of the evaluator, 0 where it has none */
     struct kappa_value constant; /* expr_constant, expr_text_is: else of type NULL */
+    const void *prepared;        /* a compiled pattern (expr_regex.h), else NULL */
 };
 
 static inline const struct expr_vec *expr_arg(const struct expr_step *step,
@@ -150,6 +151,8 @@ void expr_double_from_text(const struct expr_step *step, const struct expr_frame
 void expr_timestamptz_from_text(const struct expr_step *step, const struct expr_frame *frame);
 void expr_interval_from_text(const struct expr_step *step, const struct expr_frame *frame);
 void expr_text_from_boolean(const struct expr_step *step, const struct expr_frame *frame);
+void expr_letter_from_boolean(const struct expr_step *step,
+                              const struct expr_frame *frame); /* t, f */
 void expr_text_from_bigint(const struct expr_step *step, const struct expr_frame *frame);
 void expr_text_from_double(const struct expr_step *step, const struct expr_frame *frame);
 void expr_text_from_timestamptz(const struct expr_step *step, const struct expr_frame *frame);

@@ -116,15 +116,33 @@ static uint32_t conversion_cost(enum kappa_type from, enum kappa_type to)
     }
 }
 
+char function_arg_letter(const struct function_row *row, uint32_t k)
+{
+    size_t len = strlen(row->args);
+    bool more = len > 0 && row->args[len - 1] == '*';
+    if (k + (size_t)more < len) {
+        return row->args[k];
+    }
+    return more ? row->args[len - 2] : '\0';
+}
+
+static bool takes_count(const struct function_row *row, uint32_t count)
+{
+    size_t len = strlen(row->args);
+    bool more = len > 0 && row->args[len - 1] == '*';
+    return more ? count + 1 >= len : count == len;
+}
+
 static uint32_t row_cost(const struct function_row *row, const enum kappa_type *args,
                          uint32_t count)
 {
-    if (strlen(row->args) != count) {
+    if (!takes_count(row, count)) {
         return COST_NEVER;
     }
     uint32_t cost = 0;
     for (uint32_t k = 0; k < count; k++) {
-        cost += conversion_cost(args[k], function_letter_type(row->args[k]));
+        char letter = function_arg_letter(row, k);
+        cost += letter == 'a' ? 0 : conversion_cost(args[k], function_letter_type(letter));
     }
     return cost < COST_NEVER ? cost : COST_NEVER;
 }

@@ -9,11 +9,11 @@
 
 enum function_kind { FUNCTION_SCALAR, FUNCTION_OPERATOR, FUNCTION_AGGREGATE };
 
-#define FUNCTION_ARGS_MAX 3
+#define FUNCTION_ARGS_MAX 64
 
 struct function_row {
     const char *name;
-    const char *args;     /* a letter each, see functions.def; 'x': any type */
+    const char *args;     /* a letter each, see functions.def */
     const char *result;   /* a letter; 'x': the argument's type */
     expr_run_fn run;      /* SCALAR, OPERATOR */
     const char *help;     /* one sentence */
@@ -32,6 +32,8 @@ bool function_exists(enum function_kind kind, const char *name);
  * (function_converts); a bare literal takes the type of the other operand, else prefers text. */
 const struct function_row *function_find(enum function_kind kind, const char *name,
                                          const enum kappa_type *types, uint32_t count);
+/* The letter of argument k of a call of the row; 0 when it takes no more. */
+char function_arg_letter(const struct function_row *row, uint32_t k);
 /* The type of a letter of functions.def; KAPPA_TYPE_NULL for 'x'. */
 enum kappa_type function_letter_type(char letter);
 /* PostgreSQL's name of a type; "unknown" for a bare literal. */

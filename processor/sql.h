@@ -23,6 +23,8 @@
 #include "processor/expr_compile.h"
 #include "processor/plan.h"
 
+struct function_row; /* functions.h */
+
 /* One compilation. */
 struct sql {
     const char *file; /* for messages */
@@ -176,6 +178,11 @@ struct expr_node **sql_bind_list(struct sql *sql, const struct sql_scope *scope,
 struct expr_node *sql_bind_operator(struct sql *sql, const struct sql_scope *scope,
                                     const json_t *body);
 struct expr_node *sql_bind_call(struct sql *sql, const struct sql_scope *scope, const json_t *body);
+/* ---- sql_function.c */
+
+/* A call of a row of functions.def, arguments converted. */
+struct expr_node *sql_function_call(struct sql *sql, const struct function_row *row,
+                                    struct expr_node *const *args, uint32_t count, int place);
 /* The error of a call that no row of functions.def fits; NULL. */
 struct expr_node *sql_function_missing(struct sql *sql, const char *name,
                                        struct expr_node *const *args, uint32_t count, int place);

@@ -34,61 +34,6 @@ static bool reads_the_world(const char *name)
     return false;
 }
 
-/* "text, integer" */
-static const char *type_list(struct sql *sql, struct expr_node *const *args, uint32_t count)
-{
-    const char *list = "";
-    for (uint32_t k = 0; k < count && k < 8; k++) {
-        list = arena_printf(&sql->temp, "%s%s%s", list, k == 0 ? "" : ", ",
-                            function_type_name(args[k]->type));
-    }
-    return count > 8 ? arena_printf(&sql->temp, "%s, ...", list) : list;
-}
-
-/* "substr(text, integer) or substr(text, integer, integer)" */
-static const char *signatures(struct sql *sql, const char *name)
-{
-    uint32_t count;
-    const struct function_row *rows = function_rows(&count);
-    const char *list = "";
-    for (uint32_t i = 0; i < count; i++) {
-        if (rows[i].kind == FUNCTION_OPERATOR || strcmp(rows[i].name, name) != 0) {
-            continue;
-        }
-        list = arena_printf(&sql->temp, "%s%s%s(", list, list[0] == '\0' ? "" : " or ", name);
-        for (const char *letter = rows[i].args; *letter != '\0'; letter++) {
-            const char *type =
-                *letter == 'x' ? "any type" : function_type_name(function_letter_type(*letter));
-            list =
-                arena_printf(&sql->temp, "%s%s%s", list, letter == rows[i].args ? "" : ", ", type);
-        }
-        bool rows_only = rows[i].kind == FUNCTION_AGGREGATE && rows[i].args[0] == '\0';
-        list = arena_printf(&sql->temp, "%s%s)", list, rows_only ? "*" : "");
-    }
-    return list;
-}
-
-struct expr_node *sql_function_missing(struct sql *sql, const char *name,
-                                       struct expr_node *const *args, uint32_t count, int place)
-{
-    (void)sql_error(sql, place, "function %s(%s) does not exist", name,
-                    type_list(sql, args, count));
-    if (function_exists(FUNCTION_SCALAR, name) || function_exists(FUNCTION_AGGREGATE, name)) {
-        err_hint(sql->err, "there is %s", signatures(sql, name));
-        return NULL;
-    }
-    struct sql_guess guess = sql_guess_new(name);
-    uint32_t row_count;
-    const struct function_row *rows = function_rows(&row_count);
-    for (uint32_t i = 0; i < row_count; i++) {
-        if (rows[i].kind != FUNCTION_OPERATOR) {
-            sql_guess_offer(&guess, rows[i].name);
-        }
-    }
-    sql_guess_hint(sql, &guess, NULL);
-    return NULL;
-}
-
 /* ---- Scalar functions. */
 
 static int scalar_only(struct sql *sql, const json_t *body, const char *name, int place)
@@ -101,36 +46,6 @@ static int scalar_only(struct sql *sql, const json_t *body, const char *name, in
         return 0;
     }
     return sql_error(sql, place, "%s specified, but %s is not an aggregate function", extra, name);
-}
-
-/* Units written as constants are checked now: date_trunc('huor', t). */
-static int check_unit(struct sql *sql, const struct function_row *row, const struct expr_node *unit)
-{
-    bool trunc = row->run == expr_date_trunc;
-    bool extract = row->run == expr_extract || row->run == expr_extract_interval;
-    if ((!trunc && !extract) || unit->kind != EXPR_NODE_CONSTANT || unit->constant.is_null) {
-        return 0;
-    }
-    struct kappa_text text = unit->constant.s;
-    bool known = trunc ? expr_trunc_unit_known(text) : expr_extract_unit_known(text);
-    if (row->run == expr_extract_interval) {
-        known = text.len == 5 && strncmp(text.bytes, "epoch", 5) == 0;
-    }
-    if (known) {
-        return 0;
-    }
-    static const char *const units[] = {"epoch",  "year",         "quarter",      "month",  "week",
-                                        "day",    "hour",         "minute",       "second", "dow",
-                                        "isodow", "milliseconds", "microseconds", "doy"};
-    char *word = arena_strndup(&sql->temp, text.bytes, text.len > 40 ? 40 : text.len);
-    (void)sql_error(sql, unit->place, "unit \"%s\" not recognized for type %s", word,
-                    function_type_name(function_letter_type(row->args[1])));
-    struct sql_guess guess = sql_guess_new(word);
-    for (size_t i = 0; i < array_len(units) && row->run != expr_extract_interval; i++) {
-        sql_guess_offer(&guess, units[i]);
-    }
-    sql_guess_hint(sql, &guess, NULL);
-    return -KE_SQL;
 }
 
 // NOLINTNEXTLINE(misc-no-recursion): bounded by LIMIT_SQL_DEPTH
@@ -157,18 +72,7 @@ static struct expr_node *bind_scalar(struct sql *sql, const struct sql_scope *sc
     if (row == NULL) {
         return sql_function_missing(sql, name, args, count, place);
     }
-    struct expr_node *call =
-        expr_node_call(&sql->pool, row->run, function_letter_type(row->result[0]), place, count);
-    for (uint32_t k = 0; k < count; k++) {
-        call->args[k] = sql_coerce(sql, args[k], function_letter_type(row->args[k]));
-        if (call->args[k] == NULL) {
-            return NULL;
-        }
-    }
-    if (check_unit(sql, row, call->args[0]) != 0) {
-        return NULL;
-    }
-    return expr_pool_assign(&sql->pool, call);
+    return sql_function_call(sql, row, args, count, place);
 }
 
 // NOLINTNEXTLINE(misc-no-recursion): bounded by LIMIT_SQL_DEPTH

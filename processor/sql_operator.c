@@ -118,14 +118,7 @@ static struct expr_node *bind_prefix(struct sql *sql, const char *name, struct e
     if (row == NULL) {
         return operator_missing(sql, name, KAPPA_TYPE_COUNT, arg->type, place);
     }
-    struct expr_node *operand = sql_coerce(sql, arg, function_letter_type(row->args[0]));
-    if (operand == NULL) {
-        return NULL;
-    }
-    struct expr_node *call =
-        expr_node_call(&sql->pool, row->run, function_letter_type(row->result[0]), place, 1);
-    call->args[0] = operand;
-    return expr_pool_assign(&sql->pool, call);
+    return sql_function_call(sql, row, &arg, 1, place);
 }
 
 /* In a || b, one text makes the other one text too. */
@@ -160,15 +153,7 @@ static struct expr_node *bind_infix(struct sql *sql, const char *name, struct ex
     if (row == NULL) {
         return operator_missing(sql, name, left->type, right->type, place);
     }
-    struct expr_node *call =
-        expr_node_call(&sql->pool, row->run, function_letter_type(row->result[0]), place, 2);
-    for (int k = 0; k < 2; k++) {
-        call->args[k] = sql_coerce(sql, operands[k], function_letter_type(row->args[k]));
-        if (call->args[k] == NULL) {
-            return NULL;
-        }
-    }
-    return expr_pool_assign(&sql->pool, call);
+    return sql_function_call(sql, row, operands, 2, place);
 }
 
 // NOLINTNEXTLINE(misc-no-recursion): bounded by LIMIT_SQL_DEPTH

@@ -46,6 +46,7 @@ static const struct {
     {"<lmdb.h>", " table/env.h bench/ tests/ "},
     {"<librdkafka/rdkafka.h>", " log/kafka_private.h bench/ tests/ "},
     {"<pg_query.h>", " processor/sql_parse.c "},
+    {"<pcre2.h>", " processor/expr_regex.c "},
     {"<utf8proc.h>", " processor/letter.c "},
     {"<simdjson.h>", " processor/json_simd.cc "},
     {"<microhttpd.h>", " serve/http.c serve/http_private.h "},

@@ -240,6 +240,30 @@ static void test_text(void **state)
     check_cases(cases, array_len(cases));
 }
 
+static void test_regex(void **state)
+{
+    (void)state;
+    static const struct value_case cases[] = {
+        {"'abc' ~ ('b' || '')", "true"},
+        {"'abc' ~ ('(' || '')", ARGUMENT},
+        {"'abc' ~ null", "null"},
+        {"'a' || chr(10) || 'b' ~ 'a.b'", "true"},
+        {"regexp_like('a' || chr(10) || 'b', 'a.b', 'n')", "false"},
+        {"regexp_like('a' || chr(10) || 'b', '^b', 'n')", "true"},
+        {"regexp_like('a.b', 'a.b', 'q') AND NOT regexp_like('axb', 'a.b', 'q')", "true"},
+        {"repeat('a', 40) || 'b' ~ '^(a+)+$'", "error: matching the pattern takes too many steps"},
+        {"regexp_replace('日本語', '本', '<\\&>')", "日<本>語"},
+        {"regexp_replace('abc', 'x*', '-', 'g')", "-a-b-c-"},
+        {"regexp_replace('日本', '', '.', 'g')", ".日.本."},
+        {"regexp_replace(repeat('a', 100000), 'a', repeat('b', 1000), 'g')",
+         "error: value longer than allowed"},
+        {"regexp_match('abc', '(x)?b')", "null"},
+        {"regexp_substr('abc', 'b', 1, 1, '', 12)", "null"},
+        {"regexp_count('aaa', '', 5)", "0"},
+    };
+    check_cases(cases, array_len(cases));
+}
+
 static void test_times(void **state)
 {
     (void)state;
@@ -366,8 +390,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_examples),       cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_errors_go_away), cmocka_unit_test(test_text),
-        cmocka_unit_test(test_times),          cmocka_unit_test(test_random_times),
-        cmocka_unit_test(test_random_doubles),
+        cmocka_unit_test(test_regex),          cmocka_unit_test(test_times),
+        cmocka_unit_test(test_random_times),   cmocka_unit_test(test_random_doubles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

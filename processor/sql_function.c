@@ -121,7 +121,7 @@ static struct expr_node *convert(struct sql *sql, struct expr_node *arg, char le
         return arg;
     }
     if (arg->type != KAPPA_TYPE_BOOLEAN) {
-        return sql_cast(sql, arg, KAPPA_TYPE_TEXT, arg->place);
+        return sql_cast(sql, arg, (struct sql_type){KAPPA_TYPE_TEXT, 0}, arg->place);
     }
     struct expr_node *letters =
         expr_node_call(&sql->pool, expr_letter_from_boolean, KAPPA_TYPE_TEXT, arg->place, 1);

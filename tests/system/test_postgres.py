@@ -38,10 +38,13 @@ def tool(*args, lines=()):
 # Examples whose text in PostgreSQL is another, by name, with the reason.
 EXAMPLES_DIFFER = {
     "regexp_match": "text here, an array of texts there",
-    "extract": "double precision here, numeric with six decimals there",
-    **{name: "double precision here, numeric there" for name in
-       ("stddev", "stddev_samp", "stddev_pop", "variance", "var_samp", "var_pop")},
+    "regexp_match": "text here, an array of texts there",
 }
+
+
+def near(ours, theirs):
+    """Double precision here, numeric with more digits there: extract, stddev, variance."""
+    return isinstance(theirs, str) and math.isclose(float(ours), float(theirs), rel_tol=1e-15)
 
 
 def test_examples(postgres):
@@ -53,7 +56,8 @@ def test_examples(postgres):
     source = "(VALUES (1), (2), (2), (NULL)) AS t (x)"
     wanted = postgres.evaluate([row["example"] if row["kind"] != "aggregate" else
                                 f"SELECT ({row['example']})::text FROM {source}" for row in rows])
-    wrong = [(row["example"], row["expected"], want[0]) for row, want in zip(rows, wanted) if row["expected"] != want[0]]
+    wrong = [(row["example"], row["expected"], want[0]) for row, want in zip(rows, wanted)
+             if row["expected"] != want[0] and not (row["result"] == "d" and near(row["expected"], want[0]))]
     assert not wrong, "\n".join(f"{example}: functions.def says {ours}, PostgreSQL {theirs}"
                                 for example, ours, theirs in wrong)
 

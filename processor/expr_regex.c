@@ -434,6 +434,7 @@ void expr_regexp_substr(const struct expr_step *step, const struct expr_frame *f
         const struct regex *regex = regex_of(&run, i);
         int64_t n = arg_or(step, frame, 3, i, 1);
         int64_t group = arg_or(step, frame, 5, i, 0);
+        group = group == 1 && regex != NULL && regex->groups == 0 ? 0 : group; /* as PostgreSQL */
         size_t from = 0;
         if (regex == NULL || n < 1 || group < 0 ||
             !start_byte(run.text[i], arg_or(step, frame, 2, i, 1), &from)) {

@@ -114,6 +114,18 @@ static bool version_has_table(const struct core_version *version, const char *na
     return false;
 }
 
+/* The names that readers may ask for: tables, then the views over them that are made when read. */
+static uint32_t name_count(const struct plan *plan)
+{
+    return plan->view_count + plan->read_view_count;
+}
+
+static const char *name_at(const struct plan *plan, uint32_t i)
+{
+    return i < plan->view_count ? plan->views[i].shape.name
+                                : plan->read_views[i - plan->view_count].name;
+}
+
 /* A table belongs to one processor. */
 static int check_tables(const struct core *core, const struct deploy *deploy, struct err *err)
 {
@@ -123,8 +135,8 @@ static int check_tables(const struct core *core, const struct deploy *deploy, st
         for (uint32_t k = 0; !own && k < other->version_count; k++) {
             const struct core_version *version = other->versions[k];
             bool live = version_is_live((enum version_state)version->state);
-            for (uint32_t t = 0; live && t < deploy->plan->view_count; t++) {
-                const char *name = deploy->plan->views[t].shape.name;
+            for (uint32_t t = 0; live && t < name_count(deploy->plan); t++) {
+                const char *name = name_at(deploy->plan, t);
                 if (version_has_table(version, name)) {
                     int rc = err_set(err, KE_EXISTS, "the table \"%s\" belongs to %s (v%u)", name,
                                      other->name, version->number);
@@ -248,8 +260,8 @@ static json_t *inputs_json(const struct deploy *deploy)
 static json_t *tables_json(const struct plan *plan)
 {
     json_t *tables = json_array();
-    for (uint32_t i = 0; i < plan->view_count; i++) {
-        int rc = json_array_append_new(tables, json_string(plan->views[i].shape.name));
+    for (uint32_t i = 0; i < name_count(plan); i++) {
+        int rc = json_array_append_new(tables, json_string(name_at(plan, i)));
         ASSERT(rc == 0);
     }
     return tables;

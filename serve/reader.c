@@ -79,6 +79,7 @@ static int snapshot_of(struct reader *reader, const char *table, struct reader_r
     if (reading->table == PLAN_NONE) {
         rc = err_set(err, KE_NOT_FOUND, "version %u of %s has no table %s",
                      reading->version->number, reading->version->processor, table);
+        err_hint(err, "if it is a view over tables, ask by SQL: SELECT * FROM %s", table);
     } else {
         rc = view_snapshot_begin(reading->version->view, &reading->snapshot, err);
     }

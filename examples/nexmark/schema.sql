@@ -7,7 +7,7 @@ CREATE TABLE nexmark (
     item_name text, description text, initial_bid bigint, reserve bigint,
     expires timestamptz, seller bigint, category bigint,
     bidder bigint, price bigint, channel text, url text
-) WITH (topic = 'nexmark', event_time = 'date_time', watermark = '4 s');
+) WITH (topic = 'nexmark', key = 'id', event_time = 'date_time', watermark = '4 s');
 
 CREATE VIEW person AS
 SELECT id, name, email, credit_card, city, state, date_time, extra

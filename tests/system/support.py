@@ -171,6 +171,13 @@ class Platform:
         out = self.run("scan", table, "-o", "json", *args).stdout
         return [json.loads(line) for line in out.splitlines()]
 
+    def query(self, sql):
+        """Rows of read-time SQL, as dicts."""
+        status, answer, _ = self.http("POST", "/v1/sql", {"sql": sql, "limit": 10_000_000, "timeout_ms": 60_000})
+        assert status == 200 and not answer["truncated"], answer
+        names = [column["name"] for column in answer["columns"]]
+        return [dict(zip(names, row)) for row in answer["rows"]]
+
     def cat(self, topic):
         """All records of a topic now, as the envelopes of cat -J."""
         out = self.run("cat", topic, "-J", "-e").stdout

@@ -22,6 +22,9 @@ ENABLED = {
     "q0": "1f6f3e2d8aac2c78",
     "q1": "c92ab43534f0cd5a",
     "q2": "b9fc7d2c7eff065c",
+    "q3": "40e5c01d988cd545",
+    "q7": "b4f9ec4b331ae296",
+    "q8": "e9d9742c50af36f6",
     "q14": "ec0f6d1cd9200438",
     "q15": "fdc44280139f5635",
     "q16": "e89f54b15192aaeb",
@@ -46,8 +49,7 @@ def rows_of(platform, name):
     with open(f"{oracle.DIRECTORY}/{name}.sql") as file:
         if f"CREATE MATERIALIZED VIEW {name} AS" in file.read():
             return platform.scan(name)
-    out = platform.run("sql", f"SELECT * FROM {name}", "-o", "json").stdout
-    return [json.loads(line) for line in out.splitlines()]
+    return platform.query(f"SELECT * FROM {name}")
 
 
 def check(platform, name, events, *args):

@@ -10,6 +10,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+from decimal import Decimal
 
 import pytest
 
@@ -88,6 +89,10 @@ class Scenario:
 
     def same(self, table, kinds, want):
         same_rows(table, kinds, self.platform.scan(table), want)
+
+    def same_query(self, query, kinds, want):
+        """The same of a query at read time."""
+        same_rows(query, kinds, self.platform.query(query), want)
 
 
 def same_rows(table, kinds, rows, want):
@@ -197,3 +202,22 @@ def test_sensor_alerts(scenario):
         assert all(d["reason"] for d in dead)
 
     scenario.run("sensor-alerts/sensor_alerts.sql", check)
+
+# ---- 5, 6, 9
+
+
+def test_daily_sales(scenario):
+    scenario.topic("sales", scenario.lines("sales", 3000))
+
+    def check():
+        db = scenario.database("sales", ["product", "quantity", "price", "ts", "region", "store", "campaign"])
+        for column in ("product", "region", "store", "campaign"):
+            got = {(row[column], time_ms(row["day"])): (Decimal(str(row["revenue"])), row["transactions"])
+                   for row in scenario.platform.scan(f"sales_by_{column}")}
+            # In whole cents: sqlite3 has no decimals.
+            want = {(key, day): (Decimal(revenue) / 100, n) for key, day, revenue, n in db.execute(
+                f"SELECT {column}, ts / 86400000 * 86400000, sum(quantity * CAST(round(price * 100) AS INT)), count(*)"
+                f" FROM e WHERE {column} IS NOT NULL GROUP BY 1, 2")}
+            assert got == want and len(want) > 5, column
+
+    scenario.run("daily-sales/daily_sales.sql", check)

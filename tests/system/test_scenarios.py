@@ -5,6 +5,7 @@ What each scenario computes is said again here in sqlite3 or in a plain loop, ne
 """
 
 import importlib.util
+import json
 import os
 import re
 import sqlite3
@@ -165,6 +166,32 @@ def test_lambda_check(scenario):
 
 
 # ---- 4, 7, 8
+
+
+def test_page_views(scenario):
+    """Tab-separated lines keyed by user; some have a field too few, some another key."""
+    envelopes = []
+    for n, line in enumerate(scenario.lines("page_views", 4000)):
+        user = line.split("\t")[1]
+        line = line.rpartition("\t")[0] if n % 97 == 0 else line
+        envelopes.append(json.dumps({"key": "nobody" if n % 101 == 0 else user, "value": line}))
+    scenario.topic("page-views", envelopes, "-J")
+
+    def check():
+        db = sqlite3.connect(":memory:")
+        db.execute("CREATE TABLE e (ts INTEGER, user, url, status INTEGER)")
+        dead = 0
+        for record in scenario.records("page-views"):
+            fields = record["value"].split("\t")
+            if len(fields) == 4 and fields[1] == record["key"]:
+                db.execute("INSERT INTO e VALUES (?, ?, ?, ?)", fields)
+            else:
+                dead += 1
+        assert dead > 50 and scenario.platform.status("page_views")["versions"][-1]["dead"] == dead
+        scenario.same("page_views", "url views users last_view:t", db.execute(
+            "SELECT url, count(*), count(DISTINCT user), max(ts) FROM e WHERE status = 200 GROUP BY url"))
+
+    scenario.run("page-views/page_views.sql", check)
 
 
 def test_hourly_value(scenario):

@@ -30,10 +30,12 @@ json_t *error_to_json(const struct err *err)
     return body;
 }
 
-/* Not to be healed by starting again: the log or the files are not what they were. */
+/* Not to be healed by starting again: the log or the files are not what they were, or the definition's
+ * own limit was reached. */
 static bool is_for_good(int code)
 {
-    return code == -KE_RANGE_LOST || code == -KE_TOPIC_CHANGED || code == -KE_CORRUPT;
+    return code == -KE_RANGE_LOST || code == -KE_TOPIC_CHANGED || code == -KE_CORRUPT ||
+           code == -KE_REFUSED;
 }
 
 /* ---- Events of a version's worker ---- */

@@ -6,10 +6,10 @@
 #include "processor/processor.h"
 
 #include "base/limits.h"
+#include "processor/dead_limit.h"
 #include "processor/event_time.h"
 #include "processor/node.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -157,6 +157,7 @@ void processor_source_partition(struct processor *p, uint32_t source, uint32_t p
     MAGIC_ASSERT(p, PROCESSOR_MAGIC);
     ASSERT_CMP(source, <, p->source_count);
     p->sources[source].partition = partition;
+    dead_limit_restored(p, &p->sources[source]);
 }
 
 void processor_source_state(const struct processor *p, uint32_t source,
@@ -263,50 +264,6 @@ static int apply_view(struct processor *p, struct node_view *view, struct err *e
     return 0;
 }
 
-static bool too_many_dead(const struct plan_input *input, uint64_t dead, uint64_t records)
-{
-    if (!input->dead_share) {
-        return dead > (uint64_t)input->dead_max;
-    }
-    uint64_t of = records < PLAN_DEAD_SAMPLE ? PLAN_DEAD_SAMPLE : records;
-    return (uint128)dead * 1000000 > (uint128)of * input->dead_ppm;
-}
-
-static void note_excess(struct processor *p, const struct plan_input *input, uint64_t dead,
-                        uint64_t records, int64_t offset)
-{
-    p->excess.code =
-        err_set(&p->excess, KE_REFUSED,
-                "table \"%s\": the dead_limit is exceeded at offset %" PRId64
-                " of partition %" PRIu32 ": %" PRIu64 " of the %" PRIu64 " records taken are dead, "
-                "the last one because of: %s",
-                input->name, offset, p->chunk.source->partition, dead, records,
-                dead_reason(&p->dead, offset));
-    err_hint(&p->excess, "kappa dead shows them; change the definition, or its dead_limit, and "
-                         "deploy it again");
-}
-
-/* Looks for the record with which the limit was exceeded. before: as of the first of these records;
- * listed: entries of p->dead that were there before. */
-static void check_dead(struct processor *p, const struct kappa_source_state *before, size_t listed,
-                       const struct kappa_record *records, uint32_t count)
-{
-    const struct plan_input *input = &p->options.plan->inputs[p->chunk.source->input];
-    if (p->excess.code != 0 || p->dead.count == listed || !input->dead_limited) {
-        return;
-    }
-    uint32_t *at = xmalloc(count * sizeof *at);
-    dead_count(&p->dead, listed, records, count, at);
-    for (uint32_t i = 0; i < count && p->excess.code == 0; i++) {
-        uint64_t dead = before->dead + at[i];
-        uint64_t taken = before->records + i + 1;
-        if ((at[i] > (i == 0 ? 0 : at[i - 1])) && too_many_dead(input, dead, taken)) {
-            note_excess(p, input, dead, taken, records[i].offset);
-        }
-    }
-    free(at);
-}
-
 int processor_check(const struct processor *p, struct err *err)
 {
     MAGIC_ASSERT(p, PROCESSOR_MAGIC);
@@ -338,7 +295,7 @@ int processor_apply(struct processor *p, uint32_t source, const struct kappa_rec
                 }
             }
         }
-        check_dead(p, &before, listed, records + done, taken);
+        dead_limit_check(p, &before, listed, records + done, taken);
         done += taken;
     }
     ASSERT_CMP(next_offset, >=, from->state.next_offset);

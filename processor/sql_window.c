@@ -88,16 +88,29 @@ static int interval_read(struct sql *sql, const json_t *node, const char *what, 
     return 0;
 }
 
+/* The name of the column that is written there, or record_timestamp(); NULL: something else. */
+static const char *time_name(const json_t *node)
+{
+    const json_t *fields = json_object_get(sql_body(node, "ColumnRef"), "fields");
+    const json_t *call = sql_body(node, "FuncCall");
+    size_t count = json_array_size(fields);
+    if (call == NULL) {
+        return count > 2 ? NULL : sql_name(fields, count - 1);
+    }
+    const char *name = sql_plain_name(json_object_get(call, "funcname"));
+    bool plain = json_array_size(json_object_get(call, "args")) == 0;
+    bool meta = plain && name != NULL && strcmp(name, "record_timestamp") == 0;
+    return meta ? "record_timestamp()" : NULL;
+}
+
 /* The second argument: the column of the relation that is the input's event time. */
 static int time_column(struct sql *sql, const struct sql_select *select,
                        const struct sql_relation *relation, const struct window_function *function,
                        const json_t *node)
 {
     const struct plan_input *input = &sql->inputs[select->input];
-    const json_t *fields = json_object_get(sql_body(node, "ColumnRef"), "fields");
-    size_t count = json_array_size(fields);
-    const char *name = sql_name(fields, count - 1);
-    if (name == NULL || count > 2) {
+    const char *name = time_name(node);
+    if (name == NULL) {
         return usage(sql, function, sql_place(node), "the second argument of", " is a column");
     }
     if (input->event_time == PLAN_NONE) {

@@ -121,6 +121,9 @@ int shard_open(const struct shard_options *options, struct shard **out, struct e
             restore_input(shard, &shard->inputs[i]);
         }
         store_sizes(shard->store, &shard->file_bytes, &shard->used_bytes);
+        rc = processor_check(shard->processor, err);
+    }
+    if (rc == 0) {
         rc = pump_commit(shard, err);
     }
     if (rc != 0) {

@@ -22,6 +22,8 @@
 #define LIMIT_OVER_VALUES   64         /* values that OVER keeps of a row */
 #define LIMIT_DISTINCT_BYTES                                                                       \
     (4 << 20) /* the values of one count(DISTINCT) in one group and source */
+#define LIMIT_PERCENTILE_VALUES                                                                    \
+    (256 * 1024) /* different values of one exact percentile in one group and source: 4 MiB */
 #define LIMIT_MESSAGE_BYTES   (1 << 20) /* one line between controller and worker */
 #define LIMIT_JSON_DEPTH      64        /* nesting of records and API bodies */
 #define LIMIT_HTTP_BODY_BYTES (8 << 20) /* one request; larger loads go in several */

@@ -13,23 +13,6 @@ static struct agg_set *set_at(const void *at)
     return *(struct agg_set *const *)at;
 }
 
-/* The bytes of a value in a set: equal values have equal ones. */
-static struct kappa_text set_bytes(const struct kappa_value *value)
-{
-    switch (kappa_type_payload(value->type)) {
-    case KAPPA_PAYLOAD_BYTES:
-        return value->s;
-    case KAPPA_PAYLOAD_NUMERIC:
-        return (struct kappa_text){(const char *)&value->n, sizeof value->n};
-    case KAPPA_PAYLOAD_DOUBLE:
-        return (struct kappa_text){(const char *)&value->d, sizeof value->d};
-    case KAPPA_PAYLOAD_INT:
-    case KAPPA_PAYLOAD_COUNT:
-        break;
-    }
-    return (struct kappa_text){(const char *)&value->i, sizeof value->i};
-}
-
 static void update(const struct agg_slot *slot, const struct agg_rows *rows,
                    const struct expr_vec *registers)
 {
@@ -51,7 +34,7 @@ static void update(const struct agg_slot *slot, const struct agg_rows *rows,
         if (!texts) {
             value = agg_value_canonical(expr_value(argument, row, &state));
         }
-        struct kappa_text bytes = texts ? argument->s[row] : set_bytes(&value);
+        struct kappa_text bytes = texts ? argument->s[row] : agg_value_bytes(&value);
         struct agg_set **set = agg_at(slot, rows, i);
         *set = agg_set_add(*set, rows->pool, bytes.bytes, bytes.len, LIMIT_DISTINCT_BYTES);
     }
@@ -118,7 +101,7 @@ static bool decode(const struct agg_slot *slot, void *at, struct pool *pool, str
             return false;
         }
         value = agg_value_canonical(value);
-        struct kappa_text bytes = set_bytes(&value);
+        struct kappa_text bytes = agg_value_bytes(&value);
         *set = agg_set_add(*set, pool, bytes.bytes, bytes.len, LIMIT_DISTINCT_BYTES);
     }
     return *set != AGG_SET_FULL && agg_set_count(*set) + UINT64_C(1) == wire;
@@ -148,7 +131,7 @@ static void result(const struct agg_slot *slot, const void *at, struct arena *ar
     (void)slot, (void)arena;
     const struct agg_set *set = set_at(at);
     agg_result_int(out, agg_set_count(set));
-    out->state[0] = set == AGG_SET_FULL ? EXPR_ERROR_LIMIT : EXPR_OK;
+    out->state[0] = set == AGG_SET_FULL ? EXPR_ERROR_FULL : EXPR_OK;
 }
 
 static void free_set(const struct agg_slot *slot, void *at, struct pool *pool)

@@ -161,6 +161,14 @@ extern const struct agg_operator agg_extreme_numeric;
 /* agg_pick.c */
 extern const struct agg_operator agg_pick;
 
+/* agg_percentile.c */
+extern const struct agg_operator agg_percentile_cont;
+extern const struct agg_operator agg_percentile_value;
+extern const struct agg_operator agg_percentile_approx;
+
+/* agg_approx_distinct.c */
+extern const struct agg_operator agg_approx_distinct;
+
 /* agg_distinct.c */
 extern const struct agg_operator agg_distinct;
 

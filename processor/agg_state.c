@@ -39,6 +39,14 @@ static const struct agg_operator *const operators[PLAN_AGGREGATE_COUNT][KAPPA_PA
     [PLAN_LAST] = OF_ANY(agg_pick),
     [PLAN_MIN_BY] = OF_ANY(agg_pick),
     [PLAN_MAX_BY] = OF_ANY(agg_pick),
+    [PLAN_PERCENTILE_CONT] = {[KAPPA_PAYLOAD_DOUBLE] = &agg_percentile_cont},
+    [PLAN_MEDIAN] = {[KAPPA_PAYLOAD_DOUBLE] = &agg_percentile_cont},
+    [PLAN_PERCENTILE_DISC] = {[KAPPA_PAYLOAD_INT] = &agg_percentile_value,
+                              [KAPPA_PAYLOAD_DOUBLE] = &agg_percentile_value},
+    [PLAN_MODE] = {[KAPPA_PAYLOAD_INT] = &agg_percentile_value,
+                   [KAPPA_PAYLOAD_DOUBLE] = &agg_percentile_value},
+    [PLAN_APPROX_PERCENTILE] = {[KAPPA_PAYLOAD_DOUBLE] = &agg_percentile_approx},
+    [PLAN_APPROX_DISTINCT] = OF_ANY(agg_approx_distinct),
 };
 
 bool agg_exists(enum plan_aggregate_kind kind, enum kappa_type argument_type)

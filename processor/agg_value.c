@@ -90,3 +90,19 @@ struct kappa_value agg_value_canonical(struct kappa_value value)
     }
     return value;
 }
+
+struct kappa_text agg_value_bytes(const struct kappa_value *value)
+{
+    switch (kappa_type_payload(value->type)) {
+    case KAPPA_PAYLOAD_BYTES:
+        return value->s;
+    case KAPPA_PAYLOAD_NUMERIC:
+        return (struct kappa_text){(const char *)&value->n, sizeof value->n};
+    case KAPPA_PAYLOAD_DOUBLE:
+        return (struct kappa_text){(const char *)&value->d, sizeof value->d};
+    case KAPPA_PAYLOAD_INT:
+    case KAPPA_PAYLOAD_COUNT:
+        break;
+    }
+    return (struct kappa_text){(const char *)&value->i, sizeof value->i};
+}

@@ -24,5 +24,7 @@ void agg_value_free(struct agg_value *value, enum kappa_type type, struct pool *
 int agg_value_compare(const struct kappa_value *a, const struct kappa_value *b);
 /* The one value of those that are equal: no -0, one NaN, no zeros at a numeric's end. */
 struct kappa_value agg_value_canonical(struct kappa_value value);
+/* The bytes of a canonical value: equal values have equal ones. Borrowed from it. */
+struct kappa_text agg_value_bytes(const struct kappa_value *value);
 
 #endif

@@ -24,10 +24,11 @@ enum expr_state {
     EXPR_ERROR_DIVISION = 2, /* division by zero */
     EXPR_ERROR_OVERFLOW = 3, /* out of the type's range */
     EXPR_ERROR_CAST = 4,     /* text is not a value of the type */
-    EXPR_ERROR_LIMIT = 5,    /* text longer than a record may be, or a full count(DISTINCT) */
+    EXPR_ERROR_LIMIT = 5,    /* text longer than a record may be */
     EXPR_ERROR_TYPE = 6,     /* decode: the JSON value has another type than the column */
     EXPR_ERROR_ARGUMENT = 7, /* a function does not take this value: an unknown unit, sqrt(-1)... */
     EXPR_ERROR_EFFORT = 8,   /* matching a pattern takes too many steps */
+    EXPR_ERROR_FULL = 9, /* an exact aggregate met more than it keeps in one group and source */
     EXPR_STATE_COUNT
 };
 

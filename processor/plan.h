@@ -115,6 +115,12 @@ enum plan_aggregate_kind {
     PLAN_LAST,
     PLAN_MIN_BY, /* type of the argument, of the row where `by` is smallest */
     PLAN_MAX_BY,
+    PLAN_PERCENTILE_CONT, /* double; the parameter is the fraction */
+    PLAN_PERCENTILE_DISC, /* type of the argument; likewise */
+    PLAN_MEDIAN,          /* percentile_cont of 0.5 */
+    PLAN_MODE,
+    PLAN_APPROX_PERCENTILE, /* double; the parameter is the fraction */
+    PLAN_APPROX_DISTINCT,   /* -> bigint */
     PLAN_AGGREGATE_COUNT
 };
 

@@ -161,7 +161,7 @@ static int set_keys(struct row_finisher *f, struct err *err)
 static int value_error(const struct row_finisher *f, const char *column, enum expr_state state,
                        struct err *err)
 {
-    return err_set(err, state == EXPR_ERROR_LIMIT ? KE_LIMIT : KE_REFUSED, "%s: %s: %s",
+    return err_set(err, state == EXPR_ERROR_LIMIT || state == EXPR_ERROR_FULL ? KE_LIMIT : KE_REFUSED, "%s: %s: %s",
                    f->view->shape.name, column, expr_error_text(state));
 }
 

@@ -16,15 +16,19 @@ const char *const sql_aggregate_members[] = {"funcname",         "args",       "
 /* What is said about a kind here and not in functions.def; kinds that are not listed take one value
  * and nothing else. */
 struct form {
-    enum plan_aggregate_kind kind;
     const char *roles; /* a letter per argument: v value, b second value, c constant */
+    enum plan_aggregate_kind kind;
     bool ordered_set;  /* the last argument stands in WITHIN GROUP (ORDER BY ...) */
 };
 
 static const struct form forms[] = {
-    {PLAN_COUNT_ROWS, "", false},
-    {PLAN_MIN_BY, "vb", false},
-    {PLAN_MAX_BY, "vb", false},
+    {"", PLAN_COUNT_ROWS, false},
+    {"vb", PLAN_MIN_BY, false},
+    {"vb", PLAN_MAX_BY, false},
+    {"cv", PLAN_PERCENTILE_CONT, true},
+    {"cv", PLAN_PERCENTILE_DISC, true},
+    {"v", PLAN_MODE, true},
+    {"vc", PLAN_APPROX_PERCENTILE, false},
 };
 
 static struct form form_of(enum plan_aggregate_kind kind)
@@ -35,6 +39,19 @@ static struct form form_of(enum plan_aggregate_kind kind)
         }
     }
     return (struct form){.kind = kind, .roles = "v"};
+}
+
+/* All rows of a name are alike in what is asked of its form before the row is known. */
+static struct form form_of_name(const char *name)
+{
+    uint32_t count;
+    const struct function_row *rows = function_rows(&count);
+    uint32_t i = 0;
+    while (rows[i].kind != FUNCTION_AGGREGATE || strcmp(rows[i].name, name) != 0) {
+        i++;
+        ASSERT_CMP(i, <, count);
+    }
+    return form_of(rows[i].aggregate);
 }
 
 static bool same_node(const struct expr_node *a, const struct expr_node *b)
@@ -129,11 +146,12 @@ static int constant_value(struct sql *sql, const struct expr_node *node, const c
     if (!node->constant_only) {
         return sql_error(sql, node->place, "this argument of %s must be a constant", name);
     }
+    static const enum kappa_type none = KAPPA_TYPE_NULL;
     struct expr_builder builder;
     struct expr_program program;
     struct expr_machine machine;
     enum expr_state state = EXPR_OK;
-    expr_builder_open(&builder, &sql->pool, &sql->temp, NULL, 0);
+    expr_builder_open(&builder, &sql->pool, &sql->temp, &none, 0);
     uint32_t reg = expr_builder_add(&builder, node);
     expr_builder_close(&builder, &program);
     expr_machine_open(&machine, &program, 1);
@@ -150,6 +168,22 @@ static int constant_value(struct sql *sql, const struct expr_node *node, const c
         return sql_error(sql, node->place, "this argument of %s must not be null", name);
     }
     return 0;
+}
+
+static int check_parameter(struct sql *sql, const struct sql_aggregate *aggregate, int place)
+{
+    double fraction = aggregate->parameter.d;
+    switch ((unsigned)aggregate->kind) {
+    case PLAN_PERCENTILE_CONT:
+    case PLAN_PERCENTILE_DISC:
+    case PLAN_APPROX_PERCENTILE:
+        if (!(fraction >= 0 && fraction <= 1)) {
+            return sql_error(sql, place, "percentile value %g is not between 0 and 1", fraction);
+        }
+        return 0;
+    default:
+        return 0;
+    }
 }
 
 /* ---- WITHIN GROUP. */
@@ -235,7 +269,8 @@ static int take_arguments(struct sql *sql, const struct function_row *row, const
             aggregate->argument = node;
         } else if (form->roles[k] == 'b') {
             aggregate->by = node;
-        } else if (constant_value(sql, node, row->name, &aggregate->parameter) != 0) {
+        } else if (constant_value(sql, node, row->name, &aggregate->parameter) != 0 ||
+                   check_parameter(sql, aggregate, node->place) != 0) {
             return -KE_SQL;
         }
     }
@@ -271,6 +306,10 @@ struct expr_node *sql_bind_aggregate(struct sql *sql, const struct sql_scope *sc
     if (aggregate_allowed(sql, scope, place) != 0) {
         return NULL;
     }
+    struct form form = form_of_name(name);
+    if (check_order(sql, body, &form, name, place) != 0) {
+        return NULL;
+    }
     struct expr_node **args = bind_arguments(sql, scope, body, name, &count);
     if (args == NULL) {
         return NULL;
@@ -284,9 +323,8 @@ struct expr_node *sql_bind_aggregate(struct sql *sql, const struct sql_scope *sc
         return NULL;
     }
     struct sql_aggregate aggregate = {.kind = row->aggregate};
-    struct form form = form_of(row->aggregate);
-    if (check_order(sql, body, &form, name, place) != 0 ||
-        take_arguments(sql, row, &form, args, &aggregate) != 0) {
+    form = form_of(row->aggregate);
+    if (take_arguments(sql, row, &form, args, &aggregate) != 0) {
         return NULL;
     }
     if (json_bool(body, "agg_distinct", false) &&

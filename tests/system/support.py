@@ -319,8 +319,8 @@ def features_model(records, cut, right=True):
             into["amounts"] += row["amounts"]
     rows = {key: {"user_id": key[1], "window_start": rfc3339(key[0] - WINDOW_MS), "window_end": rfc3339(key[0]),
                   "clicks": row["clicks"], "views": row["views"],
-                  "total_amount": math.fsum(row["amounts"]) if row["amounts"] else None, "distinct_products": len(row["products"]),
-                  "last_update": rfc3339(row["last"])}
+                  "total_amount": math.fsum(row["amounts"]) if row["amounts"] else None,
+                  "distinct_products": len(row["products"]), "last_update": rfc3339(row["last"])}
             for key, row in merged.items()}
     return rows, dead, late
 

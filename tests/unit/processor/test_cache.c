@@ -105,7 +105,7 @@ static void note_gone(void *ctx, const struct agg_entry *entry)
     fail_msg("an entry left that was not there");
 }
 
-static bool drop_some(void *ctx, const struct agg_entry *entry)
+static bool drop_some(void *ctx, struct agg_entry *entry)
 {
     if (entry->state[0] % 3 != 0) {
         return false;

@@ -28,7 +28,7 @@ enum expr_state {
     EXPR_ERROR_TYPE = 6,     /* decode: the JSON value has another type than the column */
     EXPR_ERROR_ARGUMENT = 7, /* a function does not take this value: an unknown unit, sqrt(-1)... */
     EXPR_ERROR_EFFORT = 8,   /* matching a pattern takes too many steps */
-    EXPR_ERROR_FULL = 9, /* an exact aggregate met more than it keeps in one group and source */
+    EXPR_ERROR_FULL = 9,     /* an exact aggregate met more than it keeps in one group and source */
     EXPR_STATE_COUNT
 };
 

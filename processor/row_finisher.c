@@ -161,8 +161,9 @@ static int set_keys(struct row_finisher *f, struct err *err)
 static int value_error(const struct row_finisher *f, const char *column, enum expr_state state,
                        struct err *err)
 {
-    return err_set(err, state == EXPR_ERROR_LIMIT || state == EXPR_ERROR_FULL ? KE_LIMIT : KE_REFUSED, "%s: %s: %s",
-                   f->view->shape.name, column, expr_error_text(state));
+    return err_set(err,
+                   state == EXPR_ERROR_LIMIT || state == EXPR_ERROR_FULL ? KE_LIMIT : KE_REFUSED,
+                   "%s: %s: %s", f->view->shape.name, column, expr_error_text(state));
 }
 
 /* 1: the row stays; 0: HAVING refuses it. */

@@ -18,7 +18,7 @@ const char *const sql_aggregate_members[] = {"funcname",         "args",       "
 struct form {
     const char *roles; /* a letter per argument: v value, b second value, c constant */
     enum plan_aggregate_kind kind;
-    bool ordered_set;  /* the last argument stands in WITHIN GROUP (ORDER BY ...) */
+    bool ordered_set; /* the last argument stands in WITHIN GROUP (ORDER BY ...) */
 };
 
 static const struct form forms[] = {

@@ -4,8 +4,9 @@
  *     is at most LIMIT_JSON_DEPTH deep. Of duplicate names the last wins.
  *  2. text takes a string; boolean true or false; smallint, integer and bigint a number written
  *     without fraction and exponent, in range; double precision and real any number in range;
- *     numeric a number or a string of one, read digit by digit; timestamptz a number times the
- *     input's unit, rounded to the microsecond, or an RFC 3339 string.
+ *     numeric a number or a string of one, read digit by digit; timestamptz and timestamp a number
+ *     times the input's unit, rounded to the microsecond, or an RFC 3339 string; date, interval,
+ *     uuid and bytea a string, read as a cast reads it.
  *
  *  3. With rename='old=column' the column is also read from the field old, and with
  *     rename='outer.inner=column' from a field of the object outer: of several the last in the record
@@ -270,7 +271,9 @@ static bool take_string(struct json_decoder *d, uint32_t k, struct decode_column
         } else {
             wrong(d, column, row, GOT_TIME);
         }
-    } else if (column->type == KAPPA_TYPE_NUMERIC) {
+    } else if (column->type == KAPPA_TYPE_DATE || column->type == KAPPA_TYPE_TIMESTAMP) {
+        set_text(d, text, column, row, GOT_TIME);
+    } else if (column->type == KAPPA_TYPE_NUMERIC || column->type > KAPPA_TYPE_TEXT) {
         set_text(d, text, column, row, GOT_TEXT);
     } else {
         wrong(d, column, row, GOT_TEXT);
@@ -353,6 +356,7 @@ static bool take_number(struct json_decoder *d, uint32_t k, struct decode_column
         take_double(d, &number, column, row);
         break;
     case KAPPA_TYPE_TIMESTAMPTZ:
+    case KAPPA_TYPE_TIMESTAMP:
         take_time(d, &number, column, row);
         break;
     case KAPPA_TYPE_SMALLINT:

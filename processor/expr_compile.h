@@ -23,6 +23,8 @@ enum expr_node_kind {
 struct expr_node {
     enum expr_node_kind kind;
     enum kappa_type type;
+    int64_t
+        modifier; /* of a column or cast of numeric(p, s), as in struct sql_type; no part of what it means */
     int place;                   /* byte in the definition, or -1; no part of what it means */
     uint32_t id;                 /* from 1 */
     uint32_t index;              /* INPUT, AGGREGATE */

@@ -1,5 +1,9 @@
 /* Dates and times without zone: casts, arithmetic. Own header: expr_step.h, functions.def. */
+#include "base/timefmt.h"
 #include "processor/functions.h"
+
+#include <string.h>
+#include <strings.h>
 
 #define US_DAY INT64_C(86400000000)
 
@@ -22,5 +26,84 @@ void expr_date_from_timestamp(const struct expr_step *step, const struct expr_fr
     int64_t *out = expr_out(step, frame)->i;
     for (uint32_t i = 0; i < frame->n; i++) {
         out[i] = a[i] / US_DAY - (a[i] % US_DAY < 0 ? 1 : 0);
+    }
+}
+
+/* days * 1 day + sign * us */
+static void shift(const struct expr_step *step, const struct expr_frame *frame, const int64_t *days,
+                  const int64_t *us, bool back)
+{
+    (void)expr_strict(step, frame);
+    struct expr_vec *out = expr_out(step, frame);
+    for (uint32_t i = 0; i < frame->n; i++) {
+        int64_t start = 0;
+        bool over = __builtin_mul_overflow(days[i], US_DAY, &start) ||
+                    (back ? __builtin_sub_overflow(start, us[i], &out->i[i])
+                          : __builtin_add_overflow(start, us[i], &out->i[i]));
+        expr_fail(&out->state[i], over, EXPR_ERROR_OVERFLOW);
+    }
+}
+
+void expr_add_date_interval(const struct expr_step *step, const struct expr_frame *frame)
+{
+    shift(step, frame, expr_arg(step, frame, 0)->i, expr_arg(step, frame, 1)->i, false);
+}
+
+void expr_add_interval_date(const struct expr_step *step, const struct expr_frame *frame)
+{
+    shift(step, frame, expr_arg(step, frame, 1)->i, expr_arg(step, frame, 0)->i, false);
+}
+
+void expr_subtract_date_interval(const struct expr_step *step, const struct expr_frame *frame)
+{
+    shift(step, frame, expr_arg(step, frame, 0)->i, expr_arg(step, frame, 1)->i, true);
+}
+
+/* A negative year is one before Christ, as PostgreSQL has it; there is no year 0. */
+void expr_make_date(const struct expr_step *step, const struct expr_frame *frame)
+{
+    (void)expr_strict(step, frame);
+    const int64_t *year = expr_arg(step, frame, 0)->i;
+    const int64_t *month = expr_arg(step, frame, 1)->i;
+    const int64_t *day = expr_arg(step, frame, 2)->i;
+    struct expr_vec *out = expr_out(step, frame);
+    for (uint32_t i = 0; i < frame->n; i++) {
+        bool good = year[i] != 0 && year[i] >= -4713 && year[i] <= 5874897 && month[i] >= 1 &&
+                    month[i] <= 12 && day[i] >= 1 && day[i] <= 31;
+        if (good && out->state[i] == EXPR_OK) {
+            int64_t back = 0;
+            unsigned month_back = 0;
+            unsigned day_back = 0;
+            int64_t civil = year[i] < 0 ? year[i] + 1 : year[i];
+            out->i[i] = time_days_from_civil(civil, (unsigned)month[i], (unsigned)day[i]);
+            time_civil_from_days(out->i[i], &back, &month_back, &day_back);
+            good = month_back == (unsigned)month[i]; /* 31 February is in March */
+        }
+        expr_fail(&out->state[i], !good, EXPR_ERROR_OVERFLOW);
+    }
+}
+
+bool expr_time_zone_known(struct kappa_text zone)
+{
+    static const char *const names[] = {"utc", "gmt", "z", "etc/utc", "utc0", "zulu"};
+    for (size_t i = 0; i < array_len(names); i++) {
+        if (strlen(names[i]) == zone.len && strncasecmp(names[i], zone.bytes, zone.len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* (zone, time): both kinds of time are the same number when the zone is UTC. */
+void expr_at_time_zone(const struct expr_step *step, const struct expr_frame *frame)
+{
+    (void)expr_strict(step, frame);
+    const struct kappa_text *zone = expr_arg(step, frame, 0)->s;
+    const int64_t *us = expr_arg(step, frame, 1)->i;
+    struct expr_vec *out = expr_out(step, frame);
+    for (uint32_t i = 0; i < frame->n; i++) {
+        bool known = out->state[i] == EXPR_OK && expr_time_zone_known(zone[i]);
+        out->i[i] = us[i];
+        expr_fail(&out->state[i], !known, EXPR_ERROR_ARGUMENT);
     }
 }

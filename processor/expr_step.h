@@ -180,6 +180,7 @@ enum expr_state expr_numeric_fit(struct kappa_numeric value, int64_t modifier,
 
 /* expr_date.c */
 void expr_timestamp_from_date(const struct expr_step *step, const struct expr_frame *frame);
+bool expr_time_zone_known(struct kappa_text zone);
 void expr_date_from_timestamp(const struct expr_step *step, const struct expr_frame *frame);
 
 #endif

@@ -111,6 +111,10 @@ static uint32_t conversion_cost(enum kappa_type from, enum kappa_type to)
         return 50;
     case KAPPA_TYPE_REAL:
         return 200;
+    case KAPPA_TYPE_TIMESTAMP:
+        return 20; /* of a date, which rather becomes timestamptz */
+    case KAPPA_TYPE_TIMESTAMPTZ:
+        return 10;
     default:
         return 10 * ((uint32_t)to - (uint32_t)from);
     }

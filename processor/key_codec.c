@@ -9,6 +9,7 @@
 #include "processor/json_token.h"
 #include "processor/numeric.h"
 #include "processor/processor.h"
+#include "processor/value_cast.h"
 
 #include <string.h>
 
@@ -318,7 +319,7 @@ static bool parse_integer(const char *text, enum kappa_type type, int64_t *out)
            (type != KAPPA_TYPE_INTEGER || (*out >= INT32_MIN && *out <= INT32_MAX));
 }
 
-static bool value_from_text(const char *text, struct kappa_value *value)
+static bool value_from_text(const char *text, struct arena *memory, struct kappa_value *value)
 {
     if (value->type == KAPPA_TYPE_BOOLEAN) {
         return parse_boolean(text, &value->i);
@@ -332,8 +333,8 @@ static bool value_from_text(const char *text, struct kappa_value *value)
     if (value->type == KAPPA_TYPE_TIMESTAMPTZ) {
         return parse_time(text, &value->i);
     }
-    value->s = (struct kappa_text){text, u32_from(strlen(text))};
-    return value->type == KAPPA_TYPE_TEXT;
+    struct kappa_text all = {text, u32_from(strlen(text))};
+    return value_parse(all, value->type, memory, value) == EXPR_OK;
 }
 
 static int append_key_from_text(const struct plan_view *view, const char *const *texts,
@@ -372,6 +373,27 @@ static int key_count_error(const struct plan_view *view, uint32_t count, struct 
     return -KE_INVALID;
 }
 
+/* One column as a person wrote it; NULL and the error when it is none. */
+static uint8_t *put_written(uint8_t *at, const uint8_t *end, const struct plan_key *key,
+                            const char *text, struct err *err)
+{
+    struct kappa_value value = {.type = key->type};
+    struct arena memory;
+    arena_init(&memory);
+    if (!value_from_text(text, &memory, &value)) {
+        (void)err_set(err, KE_INVALID, "\"%.100s\" is not a value of \"%s\", which is %s", text,
+                      key->name, decoder_type_name(key->type));
+        at = NULL;
+    } else {
+        at = key_put_value(at, end, &value);
+        if (at == NULL) {
+            (void)err_set(err, KE_INVALID, "the key is longer than %d bytes", LIMIT_GROUP_KEY_LEN);
+        }
+    }
+    arena_free(&memory);
+    return at;
+}
+
 int plan_key_from_text(const struct plan_view *view, const char *const *texts, uint32_t count,
                        uint8_t *key, size_t *key_len, uint32_t *source, struct err *err)
 {
@@ -388,15 +410,9 @@ int plan_key_from_text(const struct plan_view *view, const char *const *texts, u
         if (used == count) {
             return key_count_error(view, count, err);
         }
-        const char *text = texts[used++];
-        struct kappa_value value = {.type = view->keys[i].type};
-        if (!value_from_text(text, &value)) {
-            return err_set(err, KE_INVALID, "\"%.100s\" is not a value of \"%s\", which is %s",
-                           text, view->keys[i].name, decoder_type_name(value.type));
-        }
-        at = key_put_value(at, key + LIMIT_GROUP_KEY_LEN, &value);
+        at = put_written(at, key + LIMIT_GROUP_KEY_LEN, &view->keys[i], texts[used++], err);
         if (at == NULL) {
-            return err_set(err, KE_INVALID, "the key is longer than %d bytes", LIMIT_GROUP_KEY_LEN);
+            return -KE_INVALID;
         }
     }
     if (used != count) {

@@ -230,7 +230,8 @@ struct plan_key {
     enum plan_key_role role;
     const char *name; /* output name if it is selected plainly, else its text */
     enum kappa_type type;
-    uint32_t reg; /* register of the row program; PLAN_NONE for the window roles */
+    uint32_t reg;     /* register of the row program; PLAN_NONE for the window roles */
+    int64_t modifier; /* of numeric(p, s), as in struct plan_column: keys do not keep the scale */
 };
 
 /* A table to make: CREATE MATERIALIZED VIEW. Or rows for a topic: INSERT INTO ... SELECT. */

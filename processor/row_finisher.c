@@ -2,6 +2,7 @@
  * sources, and the final program makes the output columns of them. Interface: processor.h. */
 #include "processor/agg_state.h"
 #include "processor/key_codec.h"
+#include "processor/numeric.h"
 #include "processor/processor.h"
 #include "processor/value_codec.h"
 
@@ -148,6 +149,9 @@ static int set_keys(struct row_finisher *f, struct err *err)
             if (rc < 0) {
                 err_prefix(err, "table %s", f->view->shape.name);
                 return rc;
+            }
+            if (key->modifier != 0 && !value.is_null) { /* the zeros that the key has not kept */
+                (void)numeric_round(value.n, key->modifier & 0xFF, NUMERIC_NEAREST, &value.n);
             }
         }
         expr_set(&f->machine.registers[k], 0, &value);

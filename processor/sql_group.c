@@ -77,9 +77,6 @@ static struct expr_node *item_bind(struct sql *sql, const struct sql_select *sel
         return sql_error_null(sql, sql_place(item),
                               "aggregate functions are not allowed in GROUP BY");
     }
-    if (node->type == KAPPA_TYPE_INTERVAL) {
-        return sql_error_null(sql, sql_place(item), "not supported yet: groups of intervals");
-    }
     return node;
 }
 

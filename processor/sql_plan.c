@@ -47,6 +47,7 @@ static void keys_add(struct sql *sql, const struct sql_select *select, struct ex
         keys[k].role = sql_key_role(sql, select, select->keys[k]);
         keys[k].name = key_name(sql, select, k);
         keys[k].type = select->keys[k]->type;
+        keys[k].modifier = select->keys[k]->modifier;
         keys[k].reg = PLAN_NONE;
         if (keys[k].role == PLAN_KEY_COLUMN) {
             keys[k].reg = expr_builder_add(builder, select->keys[k]);

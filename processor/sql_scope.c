@@ -25,6 +25,9 @@ struct expr_node *sql_input(struct sql *sql, const struct sql_select *select, ui
     struct expr_node *node =
         expr_node_new(&sql->pool, EXPR_NODE_INPUT, input_type(sql, select, index), place);
     node->index = index;
+    if (index < sql->inputs[select->input].column_count) {
+        node->modifier = sql->inputs[select->input].columns[index].modifier;
+    }
     return expr_pool_assign(&sql->pool, node);
 }
 

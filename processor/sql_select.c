@@ -36,11 +36,6 @@ static int target_add(struct sql *sql, struct target_list *list, const char *nam
             return -KE_SQL;
         }
     }
-    if (node->type == KAPPA_TYPE_INTERVAL) {
-        int rc = sql_error(sql, place, "not supported yet: columns of type interval");
-        err_hint(sql->err, "write extract(epoch from ...) for its seconds");
-        return rc;
-    }
     list->targets[list->count++] = (struct sql_target){arena_strdup(&sql->temp, name), place, node};
     return 0;
 }

@@ -83,12 +83,6 @@ static int column_read(struct sql *sql, const json_t *element, struct plan_colum
     if (sql_type_bind(sql, type_name, &type) != 0) {
         return -KE_SQL;
     }
-    if (type.type == KAPPA_TYPE_INTERVAL) {
-        int rc =
-            sql_error(sql, sql_place(type_name), "not supported yet: columns of type interval");
-        err_hint(sql->err, "use bigint or double precision, and say the unit in the name");
-        return rc;
-    }
     columns[count] = (struct plan_column){.name = arena_strdup(&sql->plan->memory, name),
                                           .type = type.type,
                                           .modifier = type.modifier};

@@ -10,16 +10,18 @@ static const struct {
     const char *name;
     enum kappa_type type;
 } type_names[] = {
-    {"text", KAPPA_TYPE_TEXT},         {"varchar", KAPPA_TYPE_TEXT},
-    {"bigint", KAPPA_TYPE_BIGINT},     {"int8", KAPPA_TYPE_BIGINT},
-    {"integer", KAPPA_TYPE_INTEGER},   {"int", KAPPA_TYPE_INTEGER},
-    {"int4", KAPPA_TYPE_INTEGER},      {"smallint", KAPPA_TYPE_SMALLINT},
-    {"int2", KAPPA_TYPE_SMALLINT},     {"numeric", KAPPA_TYPE_NUMERIC},
-    {"decimal", KAPPA_TYPE_NUMERIC},   {"real", KAPPA_TYPE_REAL},
-    {"float4", KAPPA_TYPE_REAL},       {"double precision", KAPPA_TYPE_DOUBLE},
-    {"float8", KAPPA_TYPE_DOUBLE},     {"boolean", KAPPA_TYPE_BOOLEAN},
-    {"bool", KAPPA_TYPE_BOOLEAN},      {"timestamptz", KAPPA_TYPE_TIMESTAMPTZ},
-    {"interval", KAPPA_TYPE_INTERVAL},
+    {"text", KAPPA_TYPE_TEXT},           {"varchar", KAPPA_TYPE_TEXT},
+    {"bigint", KAPPA_TYPE_BIGINT},       {"int8", KAPPA_TYPE_BIGINT},
+    {"integer", KAPPA_TYPE_INTEGER},     {"int", KAPPA_TYPE_INTEGER},
+    {"int4", KAPPA_TYPE_INTEGER},        {"smallint", KAPPA_TYPE_SMALLINT},
+    {"int2", KAPPA_TYPE_SMALLINT},       {"numeric", KAPPA_TYPE_NUMERIC},
+    {"decimal", KAPPA_TYPE_NUMERIC},     {"real", KAPPA_TYPE_REAL},
+    {"float4", KAPPA_TYPE_REAL},         {"double precision", KAPPA_TYPE_DOUBLE},
+    {"float8", KAPPA_TYPE_DOUBLE},       {"boolean", KAPPA_TYPE_BOOLEAN},
+    {"bool", KAPPA_TYPE_BOOLEAN},        {"timestamptz", KAPPA_TYPE_TIMESTAMPTZ},
+    {"interval", KAPPA_TYPE_INTERVAL},   {"date", KAPPA_TYPE_DATE},
+    {"timestamp", KAPPA_TYPE_TIMESTAMP}, {"bytea", KAPPA_TYPE_BYTEA},
+    {"uuid", KAPPA_TYPE_UUID},
 };
 
 /* PostgreSQL's other types, and what to write instead. */
@@ -27,8 +29,6 @@ static const struct {
     const char *name;
     const char *instead;
 } other_types[] = {
-    {"timestamp", "use timestamptz: times are UTC"},
-    {"date", "use timestamptz and date_trunc('day', ...)"},
     {"time", "use timestamptz"},
     {"timetz", "use timestamptz"},
     {"money", "use numeric(12,2)"},
@@ -37,10 +37,8 @@ static const struct {
     {"bpchar", "use text"},
     {"char", "use text"},
     {"string", "use text"},
-    {"uuid", "use text"},
     {"json", "use text, or a column for each field"},
     {"jsonb", "use text, or a column for each field"},
-    {"bytea", "use text"},
     {"double", "use double precision"},
 };
 
@@ -61,7 +59,7 @@ static void refuse_type(struct sql *sql, const char *name, int place)
     }
     sql_guess_hint(sql, &guess,
                    "types: text, bigint, integer, smallint, numeric, double precision, real, "
-                   "boolean, timestamptz, interval");
+                   "boolean, date, timestamp, timestamptz, interval, uuid, bytea");
 }
 
 /* numeric(precision, scale) as precision << 8 | scale; 0 if there is none. */
@@ -286,7 +284,9 @@ struct expr_node *sql_cast(struct sql *sql, struct expr_node *node, struct sql_t
     if (made == NULL || type.modifier == 0) {
         return made;
     }
-    return wrap(sql, made, expr_numeric_modify, type.type, type.modifier);
+    made = wrap(sql, made, expr_numeric_modify, type.type, type.modifier);
+    made->modifier = type.modifier;
+    return made;
 }
 
 enum kappa_type sql_common_type(struct sql *sql, struct expr_node *const *nodes, uint32_t count,

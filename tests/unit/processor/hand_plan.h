@@ -116,17 +116,17 @@ static const struct plan_key hand_recent_keys[] = {
 };
 
 static const struct plan_key hand_user_keys[] = {
-    {PLAN_KEY_WINDOW_START, "window_start", KAPPA_TYPE_TIMESTAMPTZ, PLAN_NONE},
-    {PLAN_KEY_COLUMN, "usr", KAPPA_TYPE_TEXT, H_USR},
+    {PLAN_KEY_WINDOW_START, "window_start", KAPPA_TYPE_TIMESTAMPTZ, PLAN_NONE, 0},
+    {PLAN_KEY_COLUMN, "usr", KAPPA_TYPE_TEXT, H_USR, 0},
 };
 
 static const struct plan_key hand_number_keys[] = {
-    {PLAN_KEY_COLUMN, "i", KAPPA_TYPE_INTEGER, H_I},
-    {PLAN_KEY_COLUMN, "ok", KAPPA_TYPE_BOOLEAN, H_OK},
+    {PLAN_KEY_COLUMN, "i", KAPPA_TYPE_INTEGER, H_I, 0},
+    {PLAN_KEY_COLUMN, "ok", KAPPA_TYPE_BOOLEAN, H_OK, 0},
 };
 
 static const struct plan_key hand_windows_keys[] = {
-    {PLAN_KEY_WINDOW_END, "window_end", KAPPA_TYPE_TIMESTAMPTZ, PLAN_NONE},
+    {PLAN_KEY_WINDOW_END, "window_end", KAPPA_TYPE_TIMESTAMPTZ, PLAN_NONE, 0},
 };
 
 static const uint32_t hand_append_regs[] = {H_USR, H_AMOUNT, H_AT};

@@ -12,8 +12,10 @@
 #include <string.h>
 
 static const enum kappa_type types[] = {
-    KAPPA_TYPE_BOOLEAN, KAPPA_TYPE_INTEGER,     KAPPA_TYPE_BIGINT,  KAPPA_TYPE_DOUBLE,
-    KAPPA_TYPE_TEXT,    KAPPA_TYPE_TIMESTAMPTZ, KAPPA_TYPE_NUMERIC, KAPPA_TYPE_REAL};
+    KAPPA_TYPE_BOOLEAN,  KAPPA_TYPE_INTEGER,     KAPPA_TYPE_BIGINT,    KAPPA_TYPE_DOUBLE,
+    KAPPA_TYPE_TEXT,     KAPPA_TYPE_TIMESTAMPTZ, KAPPA_TYPE_NUMERIC,   KAPPA_TYPE_REAL,
+    KAPPA_TYPE_SMALLINT, KAPPA_TYPE_DATE,        KAPPA_TYPE_TIMESTAMP, KAPPA_TYPE_INTERVAL,
+    KAPPA_TYPE_BYTEA};
 
 static struct kappa_value random_value(struct prng *prng, enum kappa_type type, char *room)
 {
@@ -21,7 +23,7 @@ static struct kappa_value random_value(struct prng *prng, enum kappa_type type, 
         0.0,    -0.0,    1.5,   -1.5,  __builtin_inf(), -__builtin_inf(), __builtin_nan(""),
         5e-324, -5e-324, 1e300, -1e300};
     struct kappa_value value = {.type = type, .is_null = prng_below(prng, 8) == 0};
-    if (type == KAPPA_TYPE_TEXT) {
+    if (kappa_type_payload(type) == KAPPA_PAYLOAD_BYTES) {
         static const char bytes[] = {0, 0, 1, 'a', 'b', '\xff'};
         uint32_t len = (uint32_t)prng_below(prng, 6);
         for (uint32_t i = 0; i < len; i++) {
@@ -55,7 +57,7 @@ static int by_definition(const struct kappa_value *a, const struct kappa_value *
     if (a->is_null || b->is_null) {
         return (int)a->is_null - (int)b->is_null;
     }
-    if (a->type == KAPPA_TYPE_TEXT) {
+    if (kappa_type_payload(a->type) == KAPPA_PAYLOAD_BYTES) {
         int order = memcmp(a->s.bytes, b->s.bytes, a->s.len < b->s.len ? a->s.len : b->s.len);
         return order != 0 ? sign(order) : sign((int64_t)a->s.len - (int64_t)b->s.len);
     }
@@ -191,7 +193,7 @@ static void test_written(void **state)
 {
     (void)state;
     for (size_t i = 0; i < array_len(written); i++) {
-        struct plan_key key = {PLAN_KEY_COLUMN, "k", written[i].type, 0};
+        struct plan_key key = {PLAN_KEY_COLUMN, "k", written[i].type, 0, 0};
         struct plan_view view = {
             .shape = {.name = "t"}, .kind = PLAN_GROUP, .keys = &key, .key_count = 1};
         uint8_t bytes[LIMIT_GROUP_KEY_LEN];
@@ -223,9 +225,9 @@ static void test_written_columns(void **state)
 {
     (void)state;
     const struct plan_key keys[] = {
-        {PLAN_KEY_WINDOW_START, "window_start", KAPPA_TYPE_TIMESTAMPTZ, PLAN_NONE},
-        {PLAN_KEY_COLUMN, "usr", KAPPA_TYPE_TEXT, 0},
-        {PLAN_KEY_COLUMN, "n", KAPPA_TYPE_BIGINT, 1},
+        {PLAN_KEY_WINDOW_START, "window_start", KAPPA_TYPE_TIMESTAMPTZ, PLAN_NONE, 0},
+        {PLAN_KEY_COLUMN, "usr", KAPPA_TYPE_TEXT, 0, 0},
+        {PLAN_KEY_COLUMN, "n", KAPPA_TYPE_BIGINT, 1, 0},
     };
     struct plan_view view = {
         .shape = {.name = "t", .windowed = true}, .kind = PLAN_GROUP, .keys = keys, .key_count = 3};

@@ -48,55 +48,6 @@ static int scalar_only(struct sql *sql, const json_t *body, const char *name, in
     return sql_error(sql, place, "%s specified, but %s is not an aggregate function", extra, name);
 }
 
-<<<<<<< HEAD
-=======
-/* Time zones written as constants likewise. */
-static int check_zone(struct sql *sql, const struct expr_node *zone)
-{
-    if (zone->kind != EXPR_NODE_CONSTANT || zone->constant.is_null ||
-        expr_time_zone_known(zone->constant.s)) {
-        return 0;
-    }
-    int rc = sql_error(sql, zone->place, "not supported yet: time zones but UTC");
-    err_hint(sql->err, "the rules of a zone change with the machine that applies them; add an "
-                       "interval, e.g. ts + interval '1 h'");
-    return rc;
-}
-
-/* Units written as constants are checked now: date_trunc('huor', t). */
-static int check_unit(struct sql *sql, const struct function_row *row, const struct expr_node *unit)
-{
-    if (row->run == expr_at_time_zone) {
-        return check_zone(sql, unit);
-    }
-    bool trunc = row->run == expr_date_trunc;
-    bool extract = row->run == expr_extract || row->run == expr_extract_interval;
-    if ((!trunc && !extract) || unit->kind != EXPR_NODE_CONSTANT || unit->constant.is_null) {
-        return 0;
-    }
-    struct kappa_text text = unit->constant.s;
-    bool known = trunc ? expr_trunc_unit_known(text) : expr_extract_unit_known(text);
-    if (row->run == expr_extract_interval) {
-        known = text.len == 5 && strncmp(text.bytes, "epoch", 5) == 0;
-    }
-    if (known) {
-        return 0;
-    }
-    static const char *const units[] = {"epoch",  "year",         "quarter",      "month",  "week",
-                                        "day",    "hour",         "minute",       "second", "dow",
-                                        "isodow", "milliseconds", "microseconds", "doy"};
-    char *word = arena_strndup(&sql->temp, text.bytes, text.len > 40 ? 40 : text.len);
-    (void)sql_error(sql, unit->place, "unit \"%s\" not recognized for type %s", word,
-                    function_type_name(function_letter_type(row->args[1])));
-    struct sql_guess guess = sql_guess_new(word);
-    for (size_t i = 0; i < array_len(units) && row->run != expr_extract_interval; i++) {
-        sql_guess_offer(&guess, units[i]);
-    }
-    sql_guess_hint(sql, &guess, NULL);
-    return -KE_SQL;
-}
-
->>>>>>> f9687a2 (date, timestamp, interval, uuid and bytea as columns, keys and values; AT TIME ZONE 'UTC')
 // NOLINTNEXTLINE(misc-no-recursion): bounded by LIMIT_SQL_DEPTH
 static struct expr_node *bind_scalar(struct sql *sql, const struct sql_scope *scope,
                                      const json_t *body, const char *name)

@@ -93,6 +93,20 @@ static int check_unit(struct sql *sql, const struct function_row *row, const str
     return -KE_SQL;
 }
 
+/* So are time zones. */
+static int check_zone(struct sql *sql, const struct expr_node *call)
+{
+    const struct expr_node *zone = call->args[0];
+    if (call->run != expr_at_time_zone || zone->kind != EXPR_NODE_CONSTANT ||
+        zone->constant.is_null || expr_time_zone_known(zone->constant.s)) {
+        return 0;
+    }
+    int rc = sql_error(sql, zone->place, "not supported yet: time zones but UTC");
+    err_hint(sql->err, "the rules of a zone change with the machine that applies them; add an "
+                       "interval, e.g. ts + interval '1 h'");
+    return rc;
+}
+
 /* So are patterns. */
 static int check_pattern(struct sql *sql, const struct expr_node *call)
 {
@@ -140,7 +154,8 @@ struct expr_node *sql_function_call(struct sql *sql, const struct function_row *
             return NULL;
         }
     }
-    if ((count > 0 && check_unit(sql, row, call->args[0]) != 0) || check_pattern(sql, call) != 0) {
+    if ((count > 0 && (check_unit(sql, row, call->args[0]) != 0 || check_zone(sql, call) != 0)) ||
+        check_pattern(sql, call) != 0) {
         return NULL;
     }
     return expr_pool_assign(&sql->pool, call);

@@ -4,6 +4,7 @@
 #include "cli/output.h"
 #include "cli/place.h"
 #include "include/kappa/record.h"
+#include "serve/query.h"
 #include "serve/reader.h"
 #include "serve/routes.h"
 
@@ -41,6 +42,19 @@ const struct cmd_entry cmd_get = {
     .run = get_run,
 };
 
+static int get_view(struct reader *reader, const char *view, uint32_t version,
+                    const char *const *keys, uint32_t count, int64_t at_us, json_t **out,
+                    struct err *err)
+{
+    struct query *query;
+    int rc = query_open(reader, &query, err);
+    if (rc == 0) {
+        rc = query_view_get(query, view, version, keys, count, at_us, out, err);
+        query_close(query);
+    }
+    return rc;
+}
+
 static int get_local(const struct cli *cli, uint32_t version, json_t **out, struct err *err)
 {
     int64_t at_us = KAPPA_NO_TIME;
@@ -66,6 +80,9 @@ static int get_local(const struct cli *cli, uint32_t version, json_t **out, stru
     }
     if (rc == 0) {
         rc = reader_get(reader, cli->args[0], version, keys, count, at_us, out, err);
+    }
+    if (rc == -KE_REFUSED && query_is_view(reader, cli->args[0], version)) {
+        rc = get_view(reader, cli->args[0], version, keys, count, at_us, out, err);
     }
     reader_close(reader);
     return rc;

@@ -3,6 +3,7 @@
 #include "cli/cmd.h"
 #include "cli/place.h"
 #include "cli/rows.h"
+#include "serve/query.h"
 #include "serve/reader.h"
 
 #include <stdio.h>
@@ -42,6 +43,25 @@ static bool take_line(void *ctx, const char *text, size_t len)
     return rows_take_text(ctx, text, len);
 }
 
+static bool take_object(void *ctx, const json_t *row)
+{
+    return rows_take(ctx, row);
+}
+
+static int scan_view(struct reader *reader, const char *view, uint32_t version, int64_t limit,
+                     struct rows *rows, struct err *err)
+{
+    struct query *query;
+    struct reader_stamp stamp = {0};
+    int rc = query_open(reader, &query, err);
+    if (rc == 0) {
+        rc = query_view_scan(query, view, version, limit, take_object, rows, NULL, &stamp, err);
+        json_decref(stamp.cut);
+        query_close(query);
+    }
+    return rc;
+}
+
 static int scan_local(const struct cli *cli, int64_t version, int64_t limit, struct rows *rows,
                       struct err *err)
 {
@@ -49,6 +69,9 @@ static int scan_local(const struct cli *cli, int64_t version, int64_t limit, str
     int rc = place_reader(cli, &reader, err);
     if (rc == 0) {
         rc = reader_scan(reader, cli->args[0], (uint32_t)version, limit, take_row, rows, NULL, err);
+        if (rc == -KE_REFUSED && query_is_view(reader, cli->args[0], (uint32_t)version)) {
+            rc = scan_view(reader, cli->args[0], (uint32_t)version, limit, rows, err);
+        }
         reader_close(reader);
     }
     return rc;

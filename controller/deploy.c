@@ -13,6 +13,7 @@
 #include "log/log.h"
 #include "processor/plan.h"
 #include "replayer/position.h"
+#include "serve/query.h"
 #include "table/catalog.h"
 
 #include <stdlib.h>
@@ -409,6 +410,9 @@ static void deploy_start(struct core *core, struct deploy *deploy)
     if (rc == 0) {
         rc = plan_compile(deploy->file, deploy->sql, strlen(deploy->sql), &deploy->plan,
                           &deploy->err);
+    }
+    if (rc == 0) {
+        rc = query_check_views(deploy->plan, deploy->file, &deploy->err);
     }
     if (rc == 0) {
         rc = check_model(core, deploy, &deploy->err);

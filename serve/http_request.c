@@ -95,6 +95,11 @@ static enum MHD_Result answer_now(struct http_request *request, struct MHD_Conne
     route_answer_init(&answer, request->route->status);
     int rc =
         request->route->answer(&request->server->context, &request->parsed, &answer, &request->err);
+    if (rc == 0 && answer.later) {
+        route_answer_free(&answer);
+        rc = http_sleep_slow(request, connection);
+        return rc < 0 ? send_err(request, connection) : MHD_YES;
+    }
     if (rc < 0) {
         route_answer_free(&answer);
         return send_err(request, connection);

@@ -195,7 +195,9 @@ static void *slow_run(void *ctx)
     struct route_answer answer;
     struct err err = {0};
     route_answer_init(&answer, request->route->status);
-    int rc = request->route->answer(&request->server->context, &request->parsed, &answer, &err);
+    const struct route *route = request->route;
+    int rc = (route->slowly != NULL ? route->slowly : route->answer)(
+        &request->server->context, &request->parsed, &answer, &err);
     if (rc == 0 && answer.spill >= 0) {
         rc = route_answer_spill_rest(&answer, &err);
     }

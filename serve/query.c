@@ -193,9 +193,9 @@ static int failed(struct query *query, int code, const struct query_text *text, 
     if (text == NULL) {
         return err_set(err, KE_SQL, "%s", message);
     }
-    int rc = place < 0 ? err_set(err, KE_SQL, "%s", message)
-                       : query_error_at(text->text, text->len, query_place(text, (size_t)place),
-                                        err, message);
+    int rc = place < 0
+                 ? err_set(err, KE_SQL, "%s", message)
+                 : query_error_at(&text->origin, query_place(text, (size_t)place), err, message);
     if (err != NULL) {
         explain(query, err);
     }
@@ -421,7 +421,7 @@ int query_run(struct query *query, const char *text, size_t len,
     reader_pins_init(&query->pins, query->reader);
     int rc = check_select(text, len, err);
     if (rc == 0) {
-        rc = query_translate(&translated, text, len, err);
+        rc = query_translate(&translated, text, len, NULL, err);
     }
     if (rc == 0) {
         rc = query_names_add(query, buf_text(&translated.out), translated.out.len, options->version,

@@ -84,6 +84,20 @@ int query_run(struct query *query, const char *text, size_t len,
  * "type","key"}],"query"}]} of what serves; query: of a view, as written. A new reference. */
 int query_describe(struct query *query, json_t **out, struct err *err) must_check;
 
+/* Can the views of a definition be read? Errors as plan_compile gives them. */
+int query_check_views(const struct plan *plan, const char *file, struct err *err) must_check;
+
+/* Is this the name of a view of a definition? version as for reader_get. */
+bool query_is_view(struct reader *reader, const char *name, uint32_t version);
+/* As reader_get, of a view. Its key: the columns of the key of the first table that it reads, as far
+ * as it gives them out under the same names. */
+int query_view_get(struct query *query, const char *view, uint32_t version, const char *const *keys,
+                   uint32_t key_count, int64_t at_us, json_t **out, struct err *err) must_check;
+/* As reader_scan, in the view's own order; rows are objects, borrowed. stop: atomic, or NULL. */
+int query_view_scan(struct query *query, const char *view, uint32_t version, int64_t limit,
+                    bool (*row)(void *ctx, const json_t *row), void *ctx, const bool *stop,
+                    struct reader_stamp *stamp, struct err *err) must_check;
+
 struct query_pool *query_pool_new(struct reader *reader);
 void query_pool_free(struct query_pool *pool);
 int query_pool_take(struct query_pool *pool, struct query **out, struct err *err) must_check;

@@ -34,7 +34,7 @@ static int view_columns(struct query *query, const char *name, json_t **out, str
     char *select = xasprintf("SELECT * FROM \"%s\"", name);
     struct query_text text = {0};
     sqlite3_stmt *statement = NULL;
-    int rc = query_translate(&text, select, strlen(select), err);
+    int rc = query_translate(&text, select, strlen(select), NULL, err);
     if (rc == 0) {
         rc = query_prepare(query, &text, &statement, err);
     }

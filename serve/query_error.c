@@ -11,9 +11,12 @@ static bool continues(char c)
     return ((unsigned char)c & 0xC0) == 0x80;
 }
 
-int query_error_at(const char *text, size_t len, size_t place, struct err *err, const char *message)
+int query_error_at(const struct query_origin *origin, size_t place, struct err *err,
+                   const char *message)
 {
-    place = place < len ? place : len;
+    const char *text = origin->text;
+    size_t len = origin->len;
+    place = place + origin->place < len ? place + origin->place : len;
     size_t line = 1;
     size_t start = 0;
     for (size_t i = 0; i < place; i++) {
@@ -40,8 +43,9 @@ int query_error_at(const char *text, size_t len, size_t place, struct err *err, 
             buf_append_u8(&caret, text[i] == '\t' ? '\t' : ' ');
         }
     }
-    int rc = err_set(err, KE_SQL, "%zu:%zu: %s\n  %.*s\n  %s^", line, column, message,
-                     int_from(end - shown), text + shown, buf_text(&caret));
+    int rc = err_set(err, KE_SQL, "%s%s%zu:%zu: %s\n  %.*s\n  %s^",
+                     origin->file == NULL ? "" : origin->file, origin->file == NULL ? "" : ":",
+                     line, column, message, int_from(end - shown), text + shown, buf_text(&caret));
     buf_free(&caret);
     return rc;
 }

@@ -29,7 +29,7 @@ struct pass {
 static int refuse(const struct pass *pass, const char *message, const char *hint)
 {
     size_t place = (size_t)(pass->token.text - pass->query->text);
-    int rc = query_error_at(pass->query->text, pass->query->len, place, pass->err, message);
+    int rc = query_error_at(&pass->query->origin, place, pass->err, message);
     err_hint(pass->err, "%s", hint);
     return rc;
 }
@@ -196,14 +196,15 @@ static const char *cast_function(const struct query_token *type)
         const char *type;
         const char *function;
     } casts[] = {
-        {"int", "to_integer"},          {"integer", "to_integer"},    {"bigint", "to_integer"},
-        {"smallint", "to_integer"},     {"int2", "to_integer"},       {"int4", "to_integer"},
-        {"int8", "to_integer"},         {"double", "to_double"},      {"real", "to_double"},
-        {"float", "to_double"},         {"float4", "to_double"},      {"float8", "to_double"},
-        {"numeric", "to_double"},       {"decimal", "to_double"},     {"text", "to_text"},
-        {"varchar", "to_text"},         {"char", "to_text"},          {"character", "to_text"},
-        {"boolean", "to_boolean"},      {"bool", "to_boolean"},       {"date", "to_date"},
-        {"timestamptz", "timestamptz"}, {"timestamp", "timestamptz"},
+        {"int", "to_integer"},        {"integer", "to_integer"}, {"bigint", "to_integer"},
+        {"smallint", "to_integer"},   {"int2", "to_integer"},    {"int4", "to_integer"},
+        {"int8", "to_integer"},       {"double", "to_double"},   {"real", "to_double"},
+        {"float", "to_double"},       {"float4", "to_double"},   {"float8", "to_double"},
+        {"numeric", "to_double"},     {"decimal", "to_double"},  {"text", "to_text"},
+        {"varchar", "to_text"},       {"char", "to_text"},       {"character", "to_text"},
+        {"uuid", "to_text"},          {"jsonb", "to_text"},      {"boolean", "to_boolean"},
+        {"bool", "to_boolean"},       {"date", "to_date"},       {"timestamptz", "timestamptz"},
+        {"timestamp", "timestamptz"},
     };
 
     for (size_t i = 0; i < array_len(casts); i++) {
@@ -488,9 +489,13 @@ static void render(struct query_text *query)
     }
 }
 
-int query_translate(struct query_text *query, const char *text, size_t len, struct err *err)
+int query_translate(struct query_text *query, const char *text, size_t len,
+                    const struct query_origin *origin, struct err *err)
 {
-    *query = (struct query_text){.text = text, .len = len};
+    *query = (struct query_text){.text = text, .len = len, .origin = {.text = text, .len = len}};
+    if (origin != NULL) {
+        query->origin = *origin;
+    }
     struct pass pass = {.query = query, .err = err};
     for (;;) {
         pass.token = query_token_next(text, len, &pass.at);

@@ -28,9 +28,18 @@ struct query_piece {
     bool blank;     /* something stood in front of it */
 };
 
+/* Where a text was taken from, for messages: a whole one of which it is a part. */
+struct query_origin {
+    const char *file; /* or NULL */
+    const char *text;
+    size_t len;
+    size_t place; /* of the part */
+};
+
 struct query_text {
     const char *text; /* the old one */
     size_t len;
+    struct query_origin origin;
     struct query_piece *pieces;
     uint32_t count;
     uint32_t cap;
@@ -39,15 +48,15 @@ struct query_text {
     struct buf out; /* the new text */
 };
 
-/* KE_SQL, as query_error_at writes it. Free it in any case. */
+/* KE_SQL, as query_error_at writes it. Free it in any case. origin NULL: the text is whole. */
 int query_translate(struct query_text *query, const char *text, size_t len,
-                    struct err *err) must_check;
+                    const struct query_origin *origin, struct err *err) must_check;
 /* The place in the old text of a place in the new one. */
 size_t query_place(const struct query_text *query, size_t out);
 void query_text_free(struct query_text *query);
 
-/* "line:column: message", the line, a caret. Returns -KE_SQL. */
-int query_error_at(const char *text, size_t len, size_t place, struct err *err,
+/* "[file:]line:column: message", the line, a caret. place: in the part. Returns -KE_SQL. */
+int query_error_at(const struct query_origin *origin, size_t place, struct err *err,
                    const char *message);
 
 #endif

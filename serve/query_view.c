@@ -169,7 +169,7 @@ static int create_view(const struct binding *binding, const struct plan_read_vie
     }
     int rc = bind_names_of(binding, view->query, &with, err);
     if (rc == 0) {
-        rc = query_translate(&text, view->query, strlen(view->query), err);
+        rc = query_translate(&text, view->query, strlen(view->query), NULL, err);
     }
     if (rc == 0) {
         const char *select = buf_text(&text.out);
@@ -241,6 +241,50 @@ int query_plan_bind(struct query *query, const struct plan *plan, struct err *er
     for (uint32_t i = 0; i < plan->read_view_count && rc == 0; i++) {
         rc = bind_name(&binding, plan->read_views[i].name, err);
     }
+    return rc;
+}
+
+/* The view's text by itself, so that an error has its place. */
+static int check_view(struct query *query, const struct plan *plan, const char *file,
+                      const struct plan_read_view *view, struct err *err)
+{
+    struct query_origin origin = {
+        .file = file, .text = plan->text, .len = strlen(plan->text), .place = view->place};
+    struct query_text text = {0};
+    sqlite3_stmt *statement = NULL;
+    query->guarded = true;
+    int rc = query_translate(&text, view->query, strlen(view->query), &origin, err);
+    if (rc == 0) {
+        rc = query_prepare(query, &text, &statement, err);
+    }
+    (void)sqlite3_finalize(statement);
+    query->guarded = false;
+    query_text_free(&text);
+    return rc;
+}
+
+int query_check_views(const struct plan *plan, const char *file, struct err *err)
+{
+    struct query *query = NULL;
+    if (plan->read_view_count == 0) {
+        return 0;
+    }
+    int rc = query_open(NULL, &query, err);
+    if (rc < 0) {
+        return rc;
+    }
+    struct binding binding = {.query = query, .plan = plan, .pin = PLAN_NONE};
+    for (uint32_t i = 0; i < plan->view_count && rc == 0; i++) {
+        rc = bind_name(&binding, plan->views[i].shape.name, err);
+    }
+    for (uint32_t i = 0; i < plan->read_view_count && rc == 0; i++) {
+        rc = check_view(query, plan, file, &plan->read_views[i], err);
+        if (rc == 0) {
+            rc = bind_name(&binding, plan->read_views[i].name, err);
+        }
+    }
+    query_names_drop(query);
+    query_close(query);
     return rc;
 }
 

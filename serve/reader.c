@@ -70,13 +70,27 @@ void reader_end(struct reader *reader, struct reader_read *reading)
     reader_version_give(reader, reading->version);
 }
 
+/* Is it computed when it is read (query.h)? */
+static bool is_view(const struct plan *plan, const char *name)
+{
+    for (uint32_t i = 0; i < plan->read_view_count; i++) {
+        if (strcmp(plan->read_views[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* The snapshot of a version that is at hand; gives the version back when it fails. */
 static int snapshot_of(struct reader *reader, const char *table, struct reader_read *reading,
                        struct err *err)
 {
     reading->table = reader_version_table(reading->version, table);
     int rc;
-    if (reading->table == PLAN_NONE) {
+    if (reading->table == PLAN_NONE && is_view(reading->version->plan, table)) {
+        rc = err_set(err, KE_REFUSED, "%s is a view: it is read by a statement", table);
+        err_hint(err, "kappa sql 'SELECT * FROM %s'", table);
+    } else if (reading->table == PLAN_NONE) {
         rc = err_set(err, KE_NOT_FOUND, "version %u of %s has no table %s",
                      reading->version->number, reading->version->processor, table);
         err_hint(err, "if it is a view over tables, ask by SQL: SELECT * FROM %s", table);

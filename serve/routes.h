@@ -45,6 +45,7 @@ struct route_answer {
     } headers[ROUTE_HEADERS_MAX];
 
     uint32_t header_count;
+    bool later; /* throw this away and ask the route's slow function in a thread of its own */
 };
 
 /* What the server has done so far; counted by http.c. */
@@ -73,6 +74,9 @@ struct route {
     int status;      /* when all is well */
     bool slow;       /* answer may take long or wait for a broker: a thread of its own runs it */
     bool body_lines; /* the body is NDJSON (or a JSON object) rather than one JSON object */
+    /* What an answer that says `later` is taken from; else NULL. */
+    int (*slowly)(const struct route_context *context, const struct route_request *request,
+                  struct route_answer *answer, struct err *err);
 };
 
 /* Splits a path into decoded segments, in place. INVALID: too many, bad escapes, NUL, not UTF-8. */

@@ -15,6 +15,8 @@
 /* routes_tables.c */
 int route_row(const struct route_context *context, const struct route_request *request,
               struct route_answer *answer, struct err *err);
+int route_view(const struct route_context *context, const struct route_request *request,
+               struct route_answer *answer, struct err *err);
 int route_rows(const struct route_context *context, const struct route_request *request,
                struct route_answer *answer, struct err *err);
 int route_late(const struct route_context *context, const struct route_request *request,

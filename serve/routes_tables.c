@@ -3,6 +3,7 @@
 
 #include "base/timefmt.h"
 #include "include/kappa/record.h"
+#include "serve/query.h"
 #include "serve/reader.h"
 
 #include <errno.h>
@@ -72,6 +73,56 @@ static void stamp_headers(struct route_answer *answer, uint32_t version, uint64_
     free(cut_text);
 }
 
+static void row_answer(struct route_answer *answer, json_t *row)
+{
+    stamp_headers(answer, (uint32_t)json_int(row, "version", 0),
+                  (uint64_t)json_int(row, "epoch", 0), json_object_get(row, "cut"));
+    route_answer_json(answer, row);
+    json_decref(row);
+}
+
+/* A view may take long to compute. */
+static bool is_view(const struct route_context *context, const char *name, uint32_t version, int rc,
+                    struct err *err)
+{
+    bool yes = rc == -KE_REFUSED && context->queries != NULL &&
+               query_is_view(context->reader, name, version);
+    if (yes && err != NULL) {
+        *err = (struct err){0};
+    }
+    return yes;
+}
+
+/* A row of a view, in a thread of its own. */
+int route_view(const struct route_context *context, const struct route_request *request,
+               struct route_answer *answer, struct err *err)
+{
+    uint32_t version = 0;
+    int64_t at_us = KAPPA_NO_TIME;
+    const char *at = route_query(request, "at");
+    struct query *query = NULL;
+    json_t *row;
+    int rc = version_asked(request, &version, err);
+    if (rc == 0 && at != NULL) {
+        rc = route_time(at, &at_us, err);
+    }
+    if (rc == 0) {
+        rc = query_pool_take(context->queries, &query, err);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    uint32_t key_count =
+        request->segment_count > SEGMENT_KEYS ? request->segment_count - SEGMENT_KEYS : 0;
+    rc = query_view_get(query, request->segments[SEGMENT_TABLE], version,
+                        &request->segments[SEGMENT_KEYS], key_count, at_us, &row, err);
+    query_pool_give(context->queries, query);
+    if (rc == 0) {
+        row_answer(answer, row);
+    }
+    return rc;
+}
+
 int route_row(const struct route_context *context, const struct route_request *request,
               struct route_answer *answer, struct err *err)
 {
@@ -92,14 +143,14 @@ int route_row(const struct route_context *context, const struct route_request *r
     rc = reader_get(context->reader, request->segments[SEGMENT_TABLE], version,
                     &request->segments[SEGMENT_KEYS], request->segment_count - SEGMENT_KEYS, at_us,
                     &row, err);
-    if (rc < 0) {
-        return rc;
+    if (is_view(context, request->segments[SEGMENT_TABLE], version, rc, err)) {
+        answer->later = true;
+        return 0;
     }
-    stamp_headers(answer, (uint32_t)json_int(row, "version", 0),
-                  (uint64_t)json_int(row, "epoch", 0), json_object_get(row, "cut"));
-    route_answer_json(answer, row);
-    json_decref(row);
-    return 0;
+    if (rc == 0) {
+        row_answer(answer, row);
+    }
+    return rc;
 }
 
 struct scan {
@@ -109,19 +160,39 @@ struct scan {
     struct err *err;
 };
 
-static bool scan_row(void *ctx, const struct plan_view *view, const struct kappa_value *values)
+static bool scan_object(void *ctx, const json_t *row)
 {
     struct scan *scan = ctx;
     scan->rc = __atomic_load_n(scan->context->stop, __ATOMIC_RELAXED)
                    ? err_set(scan->err, KE_CLOSED, "the server is stopping")
                    : route_answer_spill(scan->answer, scan->err);
-    if (scan->rc < 0) {
-        return false;
+    if (scan->rc == 0) {
+        route_answer_json(scan->answer, row);
     }
+    return scan->rc == 0;
+}
+
+static bool scan_row(void *ctx, const struct plan_view *view, const struct kappa_value *values)
+{
+    struct scan *scan = ctx;
     json_t *row = reader_row_json(view, values);
-    route_answer_json(scan->answer, row);
+    bool more = scan_object(scan, row);
     json_decref(row);
-    return true;
+    return more;
+}
+
+/* All rows of a view. */
+static int scan_view(const struct route_context *context, const char *name, uint32_t version,
+                     int64_t limit, struct scan *scan, struct reader_stamp *stamp, struct err *err)
+{
+    struct query *query = NULL;
+    int rc = query_pool_take(context->queries, &query, err);
+    if (rc == 0) {
+        rc = query_view_scan(query, name, version, limit, scan_object, scan, context->stop, stamp,
+                             err);
+        query_pool_give(context->queries, query);
+    }
+    return rc;
 }
 
 int route_rows(const struct route_context *context, const struct route_request *request,
@@ -143,6 +214,10 @@ int route_rows(const struct route_context *context, const struct route_request *
     struct reader_stamp stamp = {0};
     rc = reader_scan(context->reader, request->segments[SEGMENT_TABLE], version, limit, scan_row,
                      &scan, &stamp, err);
+    if (is_view(context, request->segments[SEGMENT_TABLE], version, rc, err)) {
+        rc = scan_view(context, request->segments[SEGMENT_TABLE], version, limit, &scan, &stamp,
+                       err);
+    }
     if (rc < 0) {
         return rc;
     }

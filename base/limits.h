@@ -18,6 +18,7 @@
 #define LIMIT_BATCH_BYTES   (4 << 20)  /* unless one record is larger */
 #define LIMIT_RECORD_BYTES  (16 << 20) /* key + value + headers of one record */
 #define LIMIT_ROW_BYTES     (16 << 20) /* encoded row */
+#define LIMIT_JOIN_KEYS     16         /* conditions of one join */
 #define LIMIT_OVER_VALUES   64         /* values that OVER keeps of a row */
 #define LIMIT_OVER_VALUES   64         /* values that OVER keeps of a row */
 #define LIMIT_DISTINCT_BYTES                                                                       \

@@ -191,11 +191,11 @@ static int check_one_partition(const struct plan_input *input, uint32_t partitio
     }
     int rc =
         err_set(err, KE_REFUSED,
-                "window functions over %s see only one of the %u partitions of topic %s: rows of "
-                "one key may lie in several",
+                "window functions and joins over %s see only one of the %u partitions of topic "
+                "%s: rows of one key may lie in several",
                 input->name, partitions, input->topic);
     err_hint(err,
-             "say that the message key is the column of PARTITION BY, with "
+             "say that the message key is the column of PARTITION BY or ON, with "
              "CREATE TABLE %s ... WITH (key='column'), or bring the records of a key together: "
              "`kappa rekey %s --key COLUMN --into TOPIC`",
              input->name, input->topic);

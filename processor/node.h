@@ -199,12 +199,23 @@ int node_append_flush(struct processor *p, const struct node_view *view,
 void node_append_committed(struct processor *p, const struct node_view *view);
 void node_append_close(struct node_part *part);
 
-/* OVER. The operator lives in the processor's memory. */
+/* What stands between two phases. Lives in the processor's memory. */
+struct node_operator {
+    const struct plan_operator *plan;
+    struct node_keyed keyed;
+    struct over_shape *shape;     /* OVER */
+    uint32_t *aggregates;         /* OVER, per function: its number among the aggregates */
+    const enum kappa_type *types; /* LOOKUP: of the values */
+};
+
 struct node_operator *node_over_open(struct processor *p, const struct node_view *view,
                                      const struct plan_operator *plan);
 int node_over_apply(struct processor *p, struct node_view *view, struct node_operator *op,
                     struct err *err);
-struct node_keyed *node_operator_keyed(struct node_operator *op);
+struct node_operator *node_lookup_open(struct processor *p, const struct node_view *view,
+                                       const struct plan_operator *plan);
+int node_lookup_apply(struct processor *p, struct node_view *view, struct node_operator *op,
+                      struct err *err);
 
 /* INSERT INTO: messages wait for the commit, as the rows of append views do. */
 void node_topic_apply(struct processor *p, const struct node_view *view);

@@ -62,7 +62,6 @@ int node_keyed_find(struct processor *p, struct node_keyed *keyed, uint32_t sour
             return rc;
         }
     }
-    agg_cache_touch(&keyed->cache, entry);
     *out = entry;
     return 0;
 }

@@ -1,7 +1,7 @@
 /* State per key of an operator: a hidden table and a cache in front of it.
  *
  *     node_keyed_open
- *     node_keyed_find ...           the state of a key, loaded or new; it may be changed at once
+ *     node_keyed_find ...           the state of a key, loaded or new; agg_cache_touch before a change
  *     node_keyed_flush              changed states, sorted, into the sink
  *     node_keyed_committed, node_keyed_evict
  *     node_keyed_close

@@ -9,19 +9,13 @@
 
 #include <string.h>
 
-struct node_operator {
-    const struct plan_operator *plan;
-    struct over_shape shape;
-    struct node_keyed keyed;
-    uint32_t *aggregates; /* per function: its number among the aggregates */
-};
-
 struct node_operator *node_over_open(struct processor *p, const struct node_view *view,
                                      const struct plan_operator *plan)
 {
     struct node_operator *op = arena_calloc(&p->memory, sizeof *op);
     op->plan = plan;
-    over_shape_init(&op->shape, &p->memory, plan, view->plan->row.types, &op->keyed.layout);
+    op->shape = arena_calloc(&p->memory, sizeof *op->shape);
+    over_shape_init(op->shape, &p->memory, plan, view->plan->row.types, &op->keyed.layout);
     node_keyed_open(p, &op->keyed, plan->table);
     op->aggregates =
         arena_calloc(&p->memory, sizeof *op->aggregates * ((size_t)plan->over_count + 1));
@@ -31,11 +25,6 @@ struct node_operator *node_over_open(struct processor *p, const struct node_view
         count += plan->overs[i].kind == PLAN_OVER_AGGREGATE ? 1 : 0;
     }
     return op;
-}
-
-struct node_keyed *node_operator_keyed(struct node_operator *op)
-{
-    return &op->keyed;
 }
 
 /* NULL when the key is too long. */
@@ -60,13 +49,14 @@ static int take_row(struct processor *p, struct node_view *view, struct node_ope
     if (rc < 0) {
         return rc;
     }
+    agg_cache_touch(&op->keyed.cache, entry);
     int64_t offset = chunk->records[row]->offset;
     int64_t time = op->plan->by_time ? chunk->event_time[row] : offset;
     int64_t watermark = op->plan->by_time ? chunk->watermark[row] : offset + 1;
     struct over_state **slot = (struct over_state **)(void *)entry->state;
     size_t before = *slot == NULL ? 0 : (*slot)->owned;
     uint32_t index =
-        over_state_insert(&op->shape, slot, &p->pool, time, offset, view->machine.registers, row);
+        over_state_insert(op->shape, slot, &p->pool, time, offset, view->machine.registers, row);
     for (uint32_t i = 0; i < op->plan->over_count; i++) {
         over_state_value(*slot, &op->plan->overs[i], op->aggregates[i], index, &p->pool,
                          &view->machine.scratch, view->machine.registers, row);

@@ -151,7 +151,8 @@ enum plan_view_kind {
 /* An operator between two phases. It sees the selected rows of one source in offset order, once
  * each, and fills registers that no step writes. */
 enum plan_operator_kind {
-    PLAN_OVER /* functions over the rows of a key: PARTITION BY key ORDER BY event time */
+    PLAN_OVER,  /* functions over the rows of a key: PARTITION BY key ORDER BY event time */
+    PLAN_LOOKUP /* a join within the topic: the newest row of the right side with this key */
 };
 
 enum plan_over_kind { PLAN_OVER_LAG, PLAN_OVER_ROW_NUMBER, PLAN_OVER_AGGREGATE };
@@ -183,10 +184,15 @@ struct plan_operator {
     uint32_t table;       /* its state: index of plan.tables */
     const uint32_t *keys; /* registers */
     uint32_t key_count;
-    /* PLAN_OVER */
-    bool by_time;           /* rows are ordered by event time; else by offset */
-    const uint32_t *values; /* registers that are kept with a row */
+    const uint32_t *values; /* registers that are kept: with each row, or of the right side */
     uint32_t value_count;
+    /* PLAN_LOOKUP */
+    uint32_t right_where;       /* which records are of the right side; PLAN_NONE: all */
+    const uint32_t *right_keys; /* key_count */
+    const uint32_t *outs;       /* registers written, per value */
+    bool inner;                 /* rows without a match leave */
+    /* PLAN_OVER */
+    bool by_time; /* rows are ordered by event time; else by offset */
     const struct plan_over *overs;
     uint32_t over_count;
     int64_t keep_us;    /* rows at most so long before a later one matter to it, ... */

@@ -36,13 +36,15 @@ static void open_operators(struct processor *p, struct node_view *view)
     uint32_t count = view->plan->phase_count;
     view->operators = arena_calloc(&p->memory, (count + 1) * sizeof(struct node_operator *));
     for (uint32_t i = 0; i < count; i++) {
-        view->operators[i] = node_over_open(p, view, view->plan->phases[i].op);
+        const struct plan_operator *op = view->plan->phases[i].op;
+        view->operators[i] =
+            op->kind == PLAN_OVER ? node_over_open(p, view, op) : node_lookup_open(p, view, op);
     }
 }
 
 static struct node_keyed *keyed_of(const struct node_view *view, uint32_t phase)
 {
-    return node_operator_keyed(view->operators[phase]);
+    return &view->operators[phase]->keyed;
 }
 
 int processor_open(const struct processor_options *options, struct processor **out, struct err *err)
@@ -243,7 +245,9 @@ static int apply_view(struct processor *p, struct node_view *view, struct err *e
         expr_run_steps(&view->machine, done, phase->step_end, chunk->n);
         done = phase->step_end;
         node_filter_apply(p, view, phase->where);
-        int rc = node_over_apply(p, view, view->operators[i], err);
+        struct node_operator *op = view->operators[i];
+        int rc = phase->op->kind == PLAN_OVER ? node_over_apply(p, view, op, err)
+                                              : node_lookup_apply(p, view, op, err);
         if (rc < 0) {
             return rc;
         }

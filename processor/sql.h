@@ -8,7 +8,8 @@
  *     sql_scope.c      what names mean in a query         sql_group.c    GROUP BY, HAVING
  *     sql_bind.c       expressions                        sql_topic.c    INSERT INTO
  *     sql_operator.c, sql_call.c,                         sql_named.c    CREATE VIEW
- *     sql_aggregate.c, sql_over.c: more of them
+ *     sql_aggregate.c, sql_over.c: more of them           sql_phase.c    operators between steps
+ *     sql_join.c       JOIN within a topic
  *     plan.c           the whole definition               sql_plan.c     trees -> plan_view
  *     sql_format.c     how records are read               sql_meta.c     record_key() and its like
  *
@@ -264,12 +265,19 @@ struct sql_over {
 
 /* WHERE, then an operator. */
 struct sql_phase {
+    enum plan_operator_kind kind;
     struct expr_node *where; /* or NULL */
     struct expr_node **keys;
     uint32_t key_count;
-    bool by_time;
-    struct expr_node **values; /* kept with a row; LIMIT_OVER_VALUES */
+    struct expr_node **values; /* kept: with a row (LIMIT_OVER_VALUES), or of the right side */
     uint32_t value_count;
+    /* PLAN_LOOKUP */
+    struct expr_node *right_where; /* or NULL */
+    struct expr_node **right_keys;
+    uint32_t *outs; /* row-level inputs that stand for the values */
+    bool inner;
+    /* PLAN_OVER */
+    bool by_time;
     struct sql_over *overs; /* LIMIT_OVER_VALUES */
     uint32_t over_count;
 };
@@ -316,6 +324,15 @@ int sql_from(struct sql *sql, struct sql_select *select, const json_t *list,
 /* A table to read, or a CREATE VIEW over one. */
 int sql_relation_bind(struct sql *sql, struct sql_select *select, const char *name, int place,
                       const char *alias, struct sql_relation *out);
+/* One item of it: a relation, or a join of several. */
+int sql_from_item(struct sql *sql, struct sql_select *select, const json_t *node,
+                  struct sql_scope *scope);
+/* JOIN: sql_join.c. */
+int sql_join(struct sql *sql, struct sql_select *select, const json_t *body,
+             struct sql_scope *scope);
+/* One more condition on the rows of the select; clause: "WHERE"... */
+int sql_where(struct sql *sql, struct sql_select *select, const struct sql_scope *scope,
+              const json_t *condition, const char *clause);
 /* PostgreSQL's name of a column without AS. */
 const char *sql_figure_name(const json_t *node);
 /* Resolves GROUP BY; needs the targets. */
@@ -370,6 +387,10 @@ int sql_insert(struct sql *sql, const json_t *body);
 
 int sql_plan_view(struct sql *sql, const struct sql_select *select, const char *name,
                   const struct sql_view_options *options);
+/* sql_phase.c: phases come before all other steps; places of steps are known when all are added. */
+int sql_phases_add(struct sql *sql, const struct sql_select *select, struct expr_builder *builder,
+                   struct plan_view *view);
+void sql_phases_finish(const struct expr_builder *builder, struct plan_view *view);
 /* All but the registers. */
 void sql_plan_aggregate(const struct sql_aggregate *from, struct plan_aggregate *to);
 /* INSERT INTO: targets[k] becomes column columns[k] of the topic. */

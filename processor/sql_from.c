@@ -141,19 +141,14 @@ static int from_function(struct sql *sql, struct sql_select *select, const json_
     return out->alias == NULL ? -KE_SQL : 0;
 }
 
-int sql_from(struct sql *sql, struct sql_select *select, const json_t *list,
-             struct sql_scope *scope)
+// NOLINTNEXTLINE(misc-no-recursion): joins are nested as deep as the tree
+int sql_from_item(struct sql *sql, struct sql_select *select, const json_t *node,
+                  struct sql_scope *scope)
 {
-    const json_t *first = json_array_get(list, 0);
     const json_t *body = NULL;
-    const char *kind = sql_kind(first, &body);
-    if (first == NULL) {
-        return sql_error(sql, -1, "the view reads nothing: add FROM table");
-    }
-    if (json_array_size(list) > 1 || strcmp(kind, "JoinExpr") == 0) {
-        const json_t *second =
-            json_array_size(list) > 1 ? json_array_get(list, 1) : json_object_get(body, "rarg");
-        return sql_error(sql, sql_place(second), "not supported yet: joins");
+    const char *kind = sql_kind(node, &body);
+    if (strcmp(kind, "JoinExpr") == 0) {
+        return sql_join(sql, select, body, scope);
     }
     struct sql_relation *out = &scope->relations[scope->relation_count];
     int rc = -KE_SQL;
@@ -168,4 +163,22 @@ int sql_from(struct sql *sql, struct sql_select *select, const json_t *list,
     }
     scope->relation_count += rc == 0 ? 1 : 0;
     return rc;
+}
+
+int sql_from(struct sql *sql, struct sql_select *select, const json_t *list,
+             struct sql_scope *scope)
+{
+    const json_t *first = json_array_get(list, 0);
+    if (first == NULL) {
+        return sql_error(sql, -1, "the view reads nothing: add FROM table");
+    }
+    if (json_array_size(list) > 1) {
+        int rc = sql_error(sql, sql_place(json_array_get(list, 1)),
+                           "not supported yet: several tables in FROM with a comma");
+        err_hint(sql->err,
+                 "write FROM stream JOIN other ON stream.key = other.key: each row of the "
+                 "first looks for the newest of the other");
+        return rc;
+    }
+    return sql_from_item(sql, select, first, scope);
 }

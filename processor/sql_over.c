@@ -218,7 +218,8 @@ static int bind_frame(struct sql *sql, const struct window *window, struct plan_
 
 static bool same_keys(const struct sql_phase *phase, const struct window *window)
 {
-    bool same = phase->key_count == window->key_count && phase->by_time == window->by_time;
+    bool same = phase->kind == PLAN_OVER && phase->key_count == window->key_count &&
+                phase->by_time == window->by_time;
     for (uint32_t k = 0; same && k < window->key_count; k++) {
         same = phase->keys[k]->id == window->keys[k]->id;
     }

@@ -96,91 +96,13 @@ static void append_add(struct sql *sql, const struct sql_select *select,
     view->append_count = select->target_count;
 }
 
-/* How far back a row may matter to later ones. */
-static void over_keep(struct plan_operator *op, const struct plan_over *over)
-{
-    int64_t rows = over->kind == PLAN_OVER_LAG ? over->n : 0;
-    if (over->kind == PLAN_OVER_AGGREGATE) {
-        const struct plan_frame *frame = &over->frame;
-        int64_t reach = frame->start == PLAN_UNBOUNDED ? frame->end : frame->start;
-        rows = frame->rows ? reach : 0;
-        op->keep_us = i64_max(op->keep_us, frame->rows ? 0 : reach);
-    }
-    op->keep_rows = (uint32_t)i64_max(op->keep_rows, rows);
-}
-
-static const uint32_t *registers_add(struct sql *sql, struct expr_builder *builder,
-                                     struct expr_node *const *nodes, uint32_t count)
-{
-    uint32_t *regs = arena_calloc(&sql->plan->memory, sizeof *regs * ((size_t)count + 1));
-    for (uint32_t k = 0; k < count; k++) {
-        regs[k] = expr_builder_add(builder, nodes[k]);
-    }
-    return regs;
-}
-
-static struct plan_operator *operator_add(struct sql *sql, const struct sql_phase *from,
-                                          struct expr_builder *builder, const char *view)
-{
-    struct plan_operator *op = arena_calloc(&sql->plan->memory, sizeof *op);
-    struct plan_over *overs =
-        arena_calloc(&sql->plan->memory, sizeof *overs * ((size_t)from->over_count + 1));
-    op->kind = PLAN_OVER;
-    op->by_time = from->by_time;
-    op->keys = registers_add(sql, builder, from->keys, from->key_count);
-    op->key_count = from->key_count;
-    op->values = registers_add(sql, builder, from->values, from->value_count);
-    op->value_count = from->value_count;
-    for (uint32_t i = 0; i < from->over_count; i++) {
-        overs[i] = from->overs[i].over;
-        overs[i].otherwise = add_or_none(builder, from->overs[i].otherwise);
-        over_keep(op, &overs[i]);
-    }
-    op->overs = overs;
-    op->over_count = from->over_count;
-    op->table = sql->state_count; /* plan_finish adds the tables of views */
-    sql->states[sql->state_count++] = (struct plan_table){
-        .shape.name = arena_printf(&sql->plan->memory, "%s.over%u", view, sql->state_count),
-        .hidden = true};
-    return op;
-}
-
-/* Conditions and operators in their order; their steps come before all others. */
-static int phases_add(struct sql *sql, const struct sql_select *select,
-                      struct expr_builder *builder, struct plan_view *view)
-{
-    struct plan_phase *phases =
-        arena_calloc(&sql->plan->memory, sizeof *phases * ((size_t)select->phase_count + 1));
-    if (sql->state_count + select->phase_count > LIMIT_VIEWS) {
-        return sql_error(sql, -1, "window functions of more than %d different windows",
-                         LIMIT_VIEWS);
-    }
-    for (uint32_t i = 0; i < select->phase_count; i++) {
-        phases[i].where = add_or_none(builder, select->phases[i].where);
-        phases[i].op = operator_add(sql, &select->phases[i], builder, view->shape.name);
-        phases[i].step_end = builder->step_count;
-    }
-    view->phases = phases;
-    view->phase_count = select->phase_count;
-    return 0;
-}
-
-/* The steps of a program stand behind its constants, which come from everywhere. */
-static void phases_finish(const struct expr_builder *builder, struct plan_view *view)
-{
-    struct plan_phase *phases = (struct plan_phase *)(uintptr_t)view->phases;
-    for (uint32_t i = 0; i < view->phase_count; i++) {
-        phases[i].step_end = expr_builder_place(builder, phases[i].step_end);
-    }
-}
-
 static int row_program(struct sql *sql, const struct sql_select *select, struct plan_view *view)
 {
     uint32_t count = 0;
     const enum kappa_type *types = row_types(sql, select, &count);
     struct expr_builder builder;
     expr_builder_open(&builder, &sql->pool, &sql->plan->memory, types, count);
-    if (phases_add(sql, select, &builder, view) != 0) {
+    if (sql_phases_add(sql, select, &builder, view) != 0) {
         return -KE_SQL;
     }
     view->where = add_or_none(&builder, select->where);
@@ -190,7 +112,7 @@ static int row_program(struct sql *sql, const struct sql_select *select, struct 
     } else {
         append_add(sql, select, &builder, view);
     }
-    phases_finish(&builder, view);
+    sql_phases_finish(&builder, view);
     expr_builder_close(&builder, &view->row);
     for (uint32_t c = 0; c < sql->inputs[select->input].column_count; c++) {
         struct plan_column *column = &sql->columns[select->input][c];

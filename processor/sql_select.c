@@ -130,17 +130,13 @@ static int refuse_set_operation(struct sql *sql, const json_t *query)
     return 0;
 }
 
-/* One more condition on the rows of the select. */
-static int where_bind(struct sql *sql, struct sql_select *select, const struct sql_scope *scope,
-                      const json_t *where)
+int sql_where(struct sql *sql, struct sql_select *select, const struct sql_scope *scope,
+              const json_t *condition, const char *clause)
 {
-    if (where == NULL) {
-        return 0;
-    }
     struct sql_scope inner = *scope;
-    inner.clause = "WHERE";
+    inner.clause = clause;
     inner.windows_allowed = false;
-    struct expr_node *node = sql_bind_boolean(sql, &inner, where, "WHERE");
+    struct expr_node *node = sql_bind_boolean(sql, &inner, condition, clause);
     if (node == NULL) {
         return -KE_SQL;
     }
@@ -162,11 +158,12 @@ static int query_bind(struct sql *sql, struct sql_select *select, const json_t *
     static const char *const allowed[] = {"targetList",  "fromClause",   "whereClause",
                                           "groupClause", "havingClause", "limitOption",
                                           "op",          "windowClause", NULL};
+    const json_t *where = json_object_get(query, "whereClause");
     list->scope = scope;
     scope->windows = json_object_get(query, "windowClause");
     if (refuse_set_operation(sql, query) != 0 || sql_only(sql, query, allowed) != 0 ||
         sql_from(sql, select, json_object_get(query, "fromClause"), scope) != 0 ||
-        where_bind(sql, select, scope, json_object_get(query, "whereClause")) != 0) {
+        (where != NULL && sql_where(sql, select, scope, where, "WHERE") != 0)) {
         return -KE_SQL;
     }
     select->phase_open = select->phase_count;

@@ -4,17 +4,13 @@
  * the naive store; the oracle is sqlite3 with a correlated subquery for each function. A second run
  * over the same records commits often, keeps nothing in memory and starts anew now and then: its
  * stored bytes must be equal. */
-#include "tests/unit/unit.h"
+#include "tests/unit/processor/sql_world.h"
 
-#include "base/limits.h"
 #include "base/prng.h"
-#include "processor/processor.h"
-#include "tests/unit/processor/mem_store.h"
 
 #include <string.h>
 
-#define SOURCES 2
-#define ROWS    500
+#define ROWS 500
 
 static const char definition[] =
     "CREATE TABLE e (seq bigint, usr text, n bigint, amount double precision, at timestamptz)"
@@ -63,74 +59,6 @@ static const char jumps_oracle[] =
     " (SELECT n " UP_TO " ORDER BY at DESC, seq DESC LIMIT 1 OFFSET 1) AS before FROM ok a)"
     " WHERE n > before GROUP BY usr;\n";
 
-/* ---- A processor over a naive store. */
-
-struct world {
-    struct plan *plan;
-    struct mem_store store;
-    struct processor *processor;
-    size_t cache_bytes;
-};
-
-static void start(struct world *w)
-{
-    struct processor_options options = {.plan = w->plan,
-                                        .load = mem_load,
-                                        .load_ctx = &w->store,
-                                        .cache_bytes = w->cache_bytes,
-                                        .rows_stored = true};
-    assert_int_equal(processor_open(&options, &w->processor, NULL), 0);
-    for (uint32_t s = 0; s < SOURCES; s++) {
-        processor_source_restore(w->processor, s, 0, &w->store.states[s]);
-    }
-}
-
-static void world_open(struct world *w, size_t cache_bytes)
-{
-    struct err err = {0};
-    if (plan_compile("test.sql", definition, strlen(definition), &w->plan, &err) < 0) {
-        fail_msg("%s", err.text);
-    }
-    mem_open(&w->store);
-    w->cache_bytes = cache_bytes;
-    start(w);
-}
-
-static void world_close(struct world *w)
-{
-    processor_close(w->processor);
-    mem_close(&w->store);
-    plan_free(w->plan);
-}
-
-static void commit(struct world *w)
-{
-    struct kappa_change_sink sink = mem_sink(&w->store);
-    assert_int_equal(processor_flush(w->processor, &sink, NULL), 0);
-    mem_commit(&w->store);
-    for (uint32_t s = 0; s < SOURCES; s++) {
-        processor_source_state(w->processor, s, &w->store.states[s]);
-    }
-    processor_committed(w->processor);
-}
-
-struct event {
-    uint32_t source;
-    char *json; /* with the readable tail */
-    size_t len;
-};
-
-static void apply(struct world *w, const struct event *event)
-{
-    struct kappa_source_state state;
-    processor_source_state(w->processor, event->source, &state);
-    struct kappa_record record = {.offset = state.next_offset,
-                                  .value = (const uint8_t *)event->json,
-                                  .value_len = u32_from(event->len)};
-    assert_int_equal(
-        processor_apply(w->processor, event->source, &record, 1, record.offset + 1, NULL), 0);
-}
-
 static void make_events(struct prng *prng, struct event *events, struct buf *script)
 {
     buf_append_text(script,
@@ -158,7 +86,7 @@ static void make_events(struct prng *prng, struct event *events, struct buf *scr
         int len = snprintf(json, sizeof json,
                            "{\"seq\":%d,\"usr\":%s%s%s,\"n\":%s,\"amount\":%s,\"at\":%lld}", i,
                            quote, usr, quote, n, amount, at);
-        events[i].source = (uint32_t)prng_below(prng, SOURCES);
+        events[i].source = (uint32_t)prng_below(prng, WORLD_SOURCES);
         events[i].len = (size_t)len;
         events[i].json = xcalloc(1, (size_t)len + KAPPA_RECORD_TAIL);
         memcpy(events[i].json, json, (size_t)len);
@@ -166,124 +94,6 @@ static void make_events(struct prng *prng, struct event *events, struct buf *scr
                    quote[0] == '"' ? "'" : "", usr, quote[0] == '"' ? "'" : "", n, amount, at);
     }
     buf_append_text(script, "COMMIT;\n");
-}
-
-/* ---- Rows as text. */
-
-static void put_value(struct buf *out, const struct kappa_value *value)
-{
-    if (value->is_null) {
-        buf_append_text(out, value->type == KAPPA_TYPE_DOUBLE ? "0.000000000" : "");
-    } else if (value->type == KAPPA_TYPE_TEXT) {
-        buf_append(out, value->s.bytes, value->s.len);
-    } else if (value->type == KAPPA_TYPE_DOUBLE) {
-        buf_printf(out, "%.9f", value->d + 0.0);
-    } else {
-        buf_printf(out, "%lld", (long long)value->i);
-    }
-}
-
-static int compare_lines(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* All rows of a table, a line each, sorted. */
-static char *all_rows(struct world *w, uint32_t table)
-{
-    struct row_finisher *finisher = row_finisher_new(w->plan, table);
-    const struct plan_view *view = &w->plan->views[table];
-    char **lines = xcalloc(w->store.count + 1, sizeof *lines);
-    size_t count = 0;
-    for (size_t i = 0; i < w->store.count; i++) {
-        const struct mem_row *row = &w->store.rows[i];
-        uint8_t key[LIMIT_TABLE_KEY_LEN];
-        bool seen = row->table != table;
-        memcpy(key, row->key, row->key_len);
-        for (uint32_t s = 0; s < load_u16_be(row->key) && view->kind == PLAN_GROUP && !seen; s++) {
-            store_u16_be(key, (uint16_t)s);
-            seen = mem_get(&w->store, table, key, row->key_len) != NULL;
-        }
-        if (seen) {
-            continue;
-        }
-        row_finisher_begin(finisher, 0, row->key + 2, row->key_len - 2);
-        for (uint32_t s = load_u16_be(row->key); s < SOURCES; s++) {
-            store_u16_be(key, (uint16_t)s);
-            const struct mem_row *part = mem_get(&w->store, table, key, row->key_len);
-            if (part != NULL && (view->kind == PLAN_GROUP || part == row)) {
-                assert_int_equal(row_finisher_add(finisher, part->value, part->value_len, NULL), 0);
-            }
-        }
-        const struct kappa_value *values = NULL;
-        assert_int_equal(row_finisher_finish(finisher, &values, NULL), 1);
-        struct buf line = {0};
-        for (uint32_t o = 0; o < view->output_count; o++) {
-            buf_append_text(&line, o > 0 ? "|" : "");
-            put_value(&line, &values[o]);
-        }
-        lines[count++] = xstrdup(buf_text(&line));
-        buf_free(&line);
-    }
-    qsort(lines, count, sizeof *lines, compare_lines);
-    struct buf all = {0};
-    for (size_t i = 0; i < count; i++) {
-        buf_printf(&all, "%s\n", lines[i]);
-        free(lines[i]);
-    }
-    free(lines);
-    row_finisher_free(finisher);
-    char *text = xstrdup(buf_text(&all));
-    buf_free(&all);
-    return text;
-}
-
-static char *sqlite(const char *script, const char *query)
-{
-    char path[] = "/tmp/kappa-over-XXXXXX";
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, script, strlen(script)), (ssize_t)strlen(script));
-    assert_int_equal(write(fd, query, strlen(query)), (ssize_t)strlen(query));
-    (void)close(fd);
-    char *command = xasprintf("sqlite3 -batch < %s | LC_ALL=C sort", path);
-    FILE *pipe = popen(command, "r");
-    assert_non_null(pipe);
-    struct buf out = {0};
-    char chunk[4096];
-    for (size_t n = 0; (n = fread(chunk, 1, sizeof chunk, pipe)) > 0;) {
-        buf_append(&out, chunk, n);
-    }
-    assert_int_equal(pclose(pipe), 0);
-    (void)unlink(path);
-    free(command);
-    char *text = xstrdup(buf_text(&out));
-    buf_free(&out);
-    return text;
-}
-
-static void assert_same(const char *actual, const char *expected)
-{
-    size_t at = 0;
-    size_t line = 0;
-    for (; actual[at] != '\0' && actual[at] == expected[at]; at++) {
-        line = actual[at] == '\n' ? at + 1 : line;
-    }
-    if (actual[at] != expected[at]) {
-        fail_msg("ours:   %.120s\nsqlite: %.120s", actual + line, expected + line);
-    }
-}
-
-static void assert_same_stores(const struct mem_store *a, const struct mem_store *b)
-{
-    assert_int_equal(a->count, b->count);
-    for (size_t i = 0; i < a->count; i++) {
-        assert_int_equal(a->rows[i].table, b->rows[i].table);
-        assert_int_equal(a->rows[i].key_len, b->rows[i].key_len);
-        assert_memory_equal(a->rows[i].key, b->rows[i].key, a->rows[i].key_len);
-        assert_int_equal(a->rows[i].value_len, b->rows[i].value_len);
-        assert_memory_equal(a->rows[i].value, b->rows[i].value, a->rows[i].value_len);
-    }
 }
 
 static void test_against_sqlite(void **state)
@@ -296,34 +106,34 @@ static void test_against_sqlite(void **state)
     make_events(&prng, events, &script);
     struct world once;
     struct world often;
-    world_open(&once, 1 << 20);
-    world_open(&often, 1);
+    world_open(&once, definition, 1 << 20);
+    world_open(&often, definition, 1);
     for (size_t i = 0; i < ROWS; i++) {
-        apply(&once, &events[i]);
-        apply(&often, &events[i]);
+        world_apply(&once, &events[i]);
+        world_apply(&often, &events[i]);
         uint64_t chance = prng_below(&prng, 20);
         if (chance < 3) {
-            commit(&often);
+            world_commit(&often);
         }
         if (chance == 0) {
             processor_close(often.processor);
-            start(&often);
+            world_start(&often);
         }
         free(events[i].json);
     }
-    commit(&once);
-    commit(&often);
-    assert_same_stores(&once.store, &often.store);
+    world_commit(&once);
+    world_commit(&often);
+    world_assert_same_stores(&once.store, &often.store);
     assert_true(once.store.states[0].late > 0);
-    char *expected = sqlite(buf_text(&script), oracle);
-    char *actual = all_rows(&once, 0);
+    char *expected = world_sqlite(buf_text(&script), oracle);
+    char *actual = world_all_rows(&once, 0);
     assert_true(strlen(expected) > 10000);
-    assert_same(actual, expected);
+    world_assert_same(actual, expected);
     free(expected);
     free(actual);
-    expected = sqlite(buf_text(&script), jumps_oracle);
-    actual = all_rows(&once, 1);
-    assert_same(actual, expected);
+    expected = world_sqlite(buf_text(&script), jumps_oracle);
+    actual = world_all_rows(&once, 1);
+    world_assert_same(actual, expected);
     free(expected);
     free(actual);
     buf_free(&script);

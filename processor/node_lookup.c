@@ -1,0 +1,156 @@
+/* LOOKUP: a join within one topic. Own header: node.h.
+ *
+ * Each record of the right side becomes the row of its key; each row of the left side then sees the row
+ * of its key as of its own place in the partition. The right side takes part whatever becomes of the
+ * record on the left. */
+#include "base/limits.h"
+#include "processor/key_codec.h"
+#include "processor/node.h"
+#include "processor/row_state.h"
+
+#include <string.h>
+
+struct node_operator *node_lookup_open(struct processor *p, const struct node_view *view,
+                                       const struct plan_operator *plan)
+{
+    struct node_operator *op = arena_calloc(&p->memory, sizeof *op);
+    enum kappa_type *types =
+        arena_calloc(&p->memory, sizeof *types * ((size_t)plan->value_count + 1));
+    for (uint32_t v = 0; v < plan->value_count; v++) {
+        types[v] = view->plan->row.types[plan->values[v]];
+    }
+    op->plan = plan;
+    op->types = types;
+    row_layout_init(&op->keyed.layout, &p->memory);
+    node_keyed_open(p, &op->keyed, plan->table);
+    return op;
+}
+
+/* The key of a row: 1, 0 when a part is null (it matches nothing), negative: the row is bad, and dead. */
+static int make_key(struct processor *p, const struct node_view *view, const uint32_t *keys,
+                    uint32_t count, uint32_t row, size_t *len)
+{
+    uint8_t *at = key_put_prefix(p->keys.bytes, p->chunk.source_index, false, 0);
+    const uint8_t *limit = at + LIMIT_GROUP_KEY_LEN;
+    for (uint32_t k = 0; k < count; k++) {
+        const struct expr_vec *vec = &view->machine.registers[keys[k]];
+        if (vec->state[row] >= EXPR_ERROR_FIRST) {
+            node_refuse(p, view, row, expr_error_text((enum expr_state)vec->state[row]));
+            return -1;
+        }
+        if (vec->state[row] == EXPR_NULL) {
+            return 0;
+        }
+        at = key_put(at, limit, vec, row);
+        if (at == NULL) {
+            node_refuse(p, view, row, "the key of the join is longer than 480 bytes");
+            return -1;
+        }
+    }
+    *len = (size_t)(at - p->keys.bytes);
+    return 1;
+}
+
+_Static_assert(LIMIT_GROUP_KEY_LEN == 480, "the sentence above");
+
+/* Is the record one of the right side? An error makes it dead. */
+static bool is_right(struct processor *p, const struct node_view *view,
+                     const struct plan_operator *plan, uint32_t row)
+{
+    const struct expr_vec *registers = view->machine.registers;
+    uint8_t state = EXPR_OK;
+    if (plan->right_where != PLAN_NONE) {
+        state = registers[plan->right_where].state[row];
+        if (state == EXPR_NULL || (state == EXPR_OK && registers[plan->right_where].i[row] == 0)) {
+            return false;
+        }
+    }
+    for (uint32_t v = 0; v < plan->value_count && state == EXPR_OK; v++) {
+        uint8_t other = registers[plan->values[v]].state[row];
+        state = other >= EXPR_ERROR_FIRST ? other : EXPR_OK;
+    }
+    if (state >= EXPR_ERROR_FIRST) {
+        node_refuse(p, view, row, expr_error_text((enum expr_state)state));
+    }
+    return state == EXPR_OK;
+}
+
+static int keep_right(struct processor *p, struct node_view *view, struct node_operator *op,
+                      uint32_t row, struct err *err)
+{
+    size_t len = 0;
+    if (!is_right(p, view, op->plan, row) ||
+        make_key(p, view, op->plan->right_keys, op->plan->key_count, row, &len) <= 0) {
+        return 0;
+    }
+    buf_reset(&p->row);
+    row_encode(&p->row, view->machine.registers, op->plan->values, op->plan->value_count, row);
+    if (p->row.len > LIMIT_ROW_BYTES) {
+        node_refuse(p, view, row, "the row is longer than 16 MiB");
+        return 0;
+    }
+    struct agg_entry *entry = NULL;
+    int rc = node_keyed_find(p, &op->keyed, p->chunk.source_index, p->keys.bytes, len, &entry, err);
+    if (rc == 0) {
+        agg_cache_touch(&op->keyed.cache, entry);
+        op->keyed.cache.dirty_bytes += p->row.len;
+        row_state_set(entry->state, &p->pool, p->row.data, p->row.len);
+    }
+    return rc;
+}
+
+_Static_assert(LIMIT_ROW_BYTES == 16777216, "the sentence above");
+
+/* 1 the row goes on, 0 it leaves, negative. */
+static int look_up(struct processor *p, struct node_view *view, struct node_operator *op,
+                   uint32_t row, struct err *err)
+{
+    const struct plan_operator *plan = op->plan;
+    size_t len = 0;
+    int found = make_key(p, view, plan->keys, plan->key_count, row, &len);
+    if (found < 0) {
+        return 0;
+    }
+    if (found == 1) {
+        struct agg_entry *entry = NULL;
+        int rc =
+            node_keyed_find(p, &op->keyed, p->chunk.source_index, p->keys.bytes, len, &entry, err);
+        if (rc < 0) {
+            return rc;
+        }
+        entry->flags |= AGG_ENTRY_USED;
+        found = row_state_there(entry->state) ? 1 : 0;
+        if (found == 1 &&
+            !row_state_get(entry->state, &view->machine.scratch, view->machine.registers,
+                           plan->outs, op->types, plan->value_count, row)) {
+            return err_set(err, KE_CORRUPT, "table %s: a row's value does not decode",
+                           p->options.plan->tables[plan->table].shape.name);
+        }
+    }
+    return found == 1 || !plan->inner;
+}
+
+int node_lookup_apply(struct processor *p, struct node_view *view, struct node_operator *op,
+                      struct err *err)
+{
+    struct node_chunk *chunk = &p->chunk;
+    for (uint32_t v = 0; v < op->plan->value_count; v++) {
+        memset(view->machine.registers[op->plan->outs[v]].state, EXPR_NULL, chunk->n);
+    }
+    uint32_t kept = 0;
+    uint32_t s = 0;
+    for (uint32_t row = 0; row < chunk->n; row++) {
+        int rc = keep_right(p, view, op, row, err);
+        if (rc == 0 && s < chunk->count && chunk->selected[s] == row) {
+            s++;
+            rc = look_up(p, view, op, row, err);
+            chunk->selected[kept] = row;
+            kept += rc == 1 ? 1 : 0;
+        }
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    chunk->count = kept;
+    return 0;
+}

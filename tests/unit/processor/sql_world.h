@@ -1,0 +1,205 @@
+/* Definitions in SQL over a naive store, for tests that compare with sqlite3.
+ *
+ *     world_open -> world_apply, world_commit, world_start (after processor_close) ... -> world_close
+ *     world_all_rows       the rows of a table as text, sorted: as `sqlite3 | sort` prints them
+ *     world_sqlite         what sqlite3 says */
+#ifndef KAPPA_TESTS_SQL_WORLD_H
+#define KAPPA_TESTS_SQL_WORLD_H
+
+#include "tests/unit/unit.h"
+
+#include "base/limits.h"
+#include "processor/processor.h"
+#include "tests/unit/processor/mem_store.h"
+
+#include <string.h>
+
+#define WORLD_SOURCES 2
+
+/* ---- A processor over a naive store. */
+
+struct world {
+    struct plan *plan;
+    struct mem_store store;
+    struct processor *processor;
+    size_t cache_bytes;
+};
+
+static inline void world_start(struct world *w)
+{
+    struct processor_options options = {.plan = w->plan,
+                                        .load = mem_load,
+                                        .load_ctx = &w->store,
+                                        .cache_bytes = w->cache_bytes,
+                                        .rows_stored = true};
+    assert_int_equal(processor_open(&options, &w->processor, NULL), 0);
+    for (uint32_t s = 0; s < WORLD_SOURCES; s++) {
+        processor_source_restore(w->processor, s, 0, &w->store.states[s]);
+    }
+}
+
+static inline void world_open(struct world *w, const char *definition, size_t cache_bytes)
+{
+    struct err err = {0};
+    if (plan_compile("test.sql", definition, strlen(definition), &w->plan, &err) < 0) {
+        fail_msg("%s", err.text);
+    }
+    mem_open(&w->store);
+    w->cache_bytes = cache_bytes;
+    world_start(w);
+}
+
+static inline void world_close(struct world *w)
+{
+    processor_close(w->processor);
+    mem_close(&w->store);
+    plan_free(w->plan);
+}
+
+static inline void world_commit(struct world *w)
+{
+    struct kappa_change_sink sink = mem_sink(&w->store);
+    assert_int_equal(processor_flush(w->processor, &sink, NULL), 0);
+    mem_commit(&w->store);
+    for (uint32_t s = 0; s < WORLD_SOURCES; s++) {
+        processor_source_state(w->processor, s, &w->store.states[s]);
+    }
+    processor_committed(w->processor);
+}
+
+struct event {
+    uint32_t source;
+    char *json; /* with the readable tail */
+    size_t len;
+};
+
+static inline void world_apply(struct world *w, const struct event *event)
+{
+    struct kappa_source_state state;
+    processor_source_state(w->processor, event->source, &state);
+    struct kappa_record record = {.offset = state.next_offset,
+                                  .value = (const uint8_t *)event->json,
+                                  .value_len = u32_from(event->len)};
+    assert_int_equal(
+        processor_apply(w->processor, event->source, &record, 1, record.offset + 1, NULL), 0);
+}
+
+/* ---- Rows as text. */
+
+static inline void world_put_value(struct buf *out, const struct kappa_value *value)
+{
+    if (value->is_null) {
+        buf_append_text(out, value->type == KAPPA_TYPE_DOUBLE ? "0.000000000" : "");
+    } else if (value->type == KAPPA_TYPE_TEXT) {
+        buf_append(out, value->s.bytes, value->s.len);
+    } else if (value->type == KAPPA_TYPE_DOUBLE) {
+        buf_printf(out, "%.9f", value->d + 0.0);
+    } else {
+        buf_printf(out, "%lld", (long long)value->i);
+    }
+}
+
+static inline int world_compare_lines(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* All rows of a table, a line each, sorted. */
+static inline char *world_all_rows(struct world *w, uint32_t table)
+{
+    struct row_finisher *finisher = row_finisher_new(w->plan, table);
+    const struct plan_view *view = &w->plan->views[table];
+    char **lines = xcalloc(w->store.count + 1, sizeof *lines);
+    size_t count = 0;
+    for (size_t i = 0; i < w->store.count; i++) {
+        const struct mem_row *row = &w->store.rows[i];
+        uint8_t key[LIMIT_TABLE_KEY_LEN];
+        bool seen = row->table != table;
+        memcpy(key, row->key, row->key_len);
+        for (uint32_t s = 0; s < load_u16_be(row->key) && view->kind == PLAN_GROUP && !seen; s++) {
+            store_u16_be(key, (uint16_t)s);
+            seen = mem_get(&w->store, table, key, row->key_len) != NULL;
+        }
+        if (seen) {
+            continue;
+        }
+        row_finisher_begin(finisher, 0, row->key + 2, row->key_len - 2);
+        for (uint32_t s = load_u16_be(row->key); s < WORLD_SOURCES; s++) {
+            store_u16_be(key, (uint16_t)s);
+            const struct mem_row *part = mem_get(&w->store, table, key, row->key_len);
+            if (part != NULL && (view->kind == PLAN_GROUP || part == row)) {
+                assert_int_equal(row_finisher_add(finisher, part->value, part->value_len, NULL), 0);
+            }
+        }
+        const struct kappa_value *values = NULL;
+        assert_int_equal(row_finisher_finish(finisher, &values, NULL), 1);
+        struct buf line = {0};
+        for (uint32_t o = 0; o < view->output_count; o++) {
+            buf_append_text(&line, o > 0 ? "|" : "");
+            world_put_value(&line, &values[o]);
+        }
+        lines[count++] = xstrdup(buf_text(&line));
+        buf_free(&line);
+    }
+    qsort(lines, count, sizeof *lines, world_compare_lines);
+    struct buf all = {0};
+    for (size_t i = 0; i < count; i++) {
+        buf_printf(&all, "%s\n", lines[i]);
+        free(lines[i]);
+    }
+    free(lines);
+    row_finisher_free(finisher);
+    char *text = xstrdup(buf_text(&all));
+    buf_free(&all);
+    return text;
+}
+
+static inline char *world_sqlite(const char *script, const char *query)
+{
+    char path[] = "/tmp/kappa-world-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, script, strlen(script)), (ssize_t)strlen(script));
+    assert_int_equal(write(fd, query, strlen(query)), (ssize_t)strlen(query));
+    (void)close(fd);
+    char *command = xasprintf("sqlite3 -batch < %s | LC_ALL=C sort", path);
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    struct buf out = {0};
+    char chunk[4096];
+    for (size_t n = 0; (n = fread(chunk, 1, sizeof chunk, pipe)) > 0;) {
+        buf_append(&out, chunk, n);
+    }
+    assert_int_equal(pclose(pipe), 0);
+    (void)unlink(path);
+    free(command);
+    char *text = xstrdup(buf_text(&out));
+    buf_free(&out);
+    return text;
+}
+
+static inline void world_assert_same(const char *actual, const char *expected)
+{
+    size_t at = 0;
+    size_t line = 0;
+    for (; actual[at] != '\0' && actual[at] == expected[at]; at++) {
+        line = actual[at] == '\n' ? at + 1 : line;
+    }
+    if (actual[at] != expected[at]) {
+        fail_msg("ours:   %.120s\nsqlite: %.120s", actual + line, expected + line);
+    }
+}
+
+static inline void world_assert_same_stores(const struct mem_store *a, const struct mem_store *b)
+{
+    assert_int_equal(a->count, b->count);
+    for (size_t i = 0; i < a->count; i++) {
+        assert_int_equal(a->rows[i].table, b->rows[i].table);
+        assert_int_equal(a->rows[i].key_len, b->rows[i].key_len);
+        assert_memory_equal(a->rows[i].key, b->rows[i].key, a->rows[i].key_len);
+        assert_int_equal(a->rows[i].value_len, b->rows[i].value_len);
+        assert_memory_equal(a->rows[i].value, b->rows[i].value, a->rows[i].value_len);
+    }
+}
+
+#endif

@@ -1,0 +1,123 @@
+/* Goal: a join within a topic gives each row of the left side the newest row of the right side with its
+ * key that came before it, whatever the commits, evictions and restarts are.
+ * Method: random records of two kinds in one topic, two sources, through SQL and the naive store; the
+ * oracle is sqlite3. A second run commits often and keeps nothing in memory: same stored bytes. */
+#include "tests/unit/processor/sql_world.h"
+
+#include "base/prng.h"
+
+#include <string.h>
+
+#define ROWS 600
+
+static const char definition[] =
+    "CREATE TABLE e (seq bigint, kind text, id bigint, ref bigint, name text, price bigint, at "
+    "timestamptz)"
+    " WITH (topic='e', event_time='at', timestamp_unit='ms');\n"
+    "CREATE VIEW item AS SELECT id, name, price AS least, at FROM e WHERE kind = 'item';\n"
+    "CREATE VIEW bid AS SELECT seq, ref, price, at FROM e WHERE kind = 'bid';\n"
+    "CREATE MATERIALIZED VIEW seen AS SELECT b.seq, b.price, i.name, i.least FROM bid b"
+    "   LEFT JOIN item i ON i.id = b.ref WHERE b.price > 3;\n"
+    "CREATE MATERIALIZED VIEW best AS SELECT i.id, i.name, max(b.price) AS price, count(*) AS bids"
+    "   FROM bid b JOIN item i ON b.ref = i.id AND b.price >= i.least AND b.at < i.at + interval "
+    "'9 s'"
+    "   GROUP BY i.id, i.name;\n"
+    "CREATE MATERIALIZED VIEW chain AS SELECT b.seq, i.name, j.name AS other FROM bid b"
+    "   JOIN item i ON b.ref = i.id LEFT JOIN item j ON j.id = i.least;\n";
+
+/* i: the item that bid b sees. */
+#define SEEN(key, row)                                                                             \
+    "(SELECT seq FROM e i WHERE i.kind = 'item' AND i.src = b.src AND i.seq < b.seq AND i.id "     \
+    "= " key " ORDER BY i.seq DESC LIMIT 1) = " row
+
+static const char *const oracles[] = {
+    "SELECT b.seq, b.price, i.name, i.price FROM e b LEFT JOIN e i ON " SEEN(
+        "b.ref", "i.seq") " WHERE b.kind = 'bid' AND b.price > 3;",
+    "SELECT i.id, i.name, max(b.price), count(*) FROM e b JOIN e i ON " SEEN(
+        "b.ref", "i.seq") " WHERE b.kind = 'bid' AND b.price >= i.price AND b.at < i.at + 9000 "
+                          "GROUP BY i.id, i.name;",
+    "SELECT b.seq, x.name, j.name FROM e b JOIN e x ON " SEEN(
+        "b.ref", "x.seq") " LEFT JOIN e j ON " SEEN("x.price", "j.seq") " WHERE b.kind = 'bid';"};
+
+static void make_events(struct prng *prng, struct event *events, struct buf *script)
+{
+    buf_append_text(script, "CREATE TABLE e (src, seq integer, kind text, id integer, ref integer,"
+                            " name text, price integer, at integer);\nBEGIN;\n");
+    int64_t at = 1700000000000;
+    for (int i = 0; i < ROWS; i++) {
+        bool item = prng_below(prng, 4) == 0;
+        const char *kind = item ? "item" : prng_below(prng, 9) == 0 ? "other" : "bid";
+        char ref[16] = "null";
+        char price[16] = "null";
+        if (prng_below(prng, 10) != 0) {
+            (void)snprintf(ref, sizeof ref, "%d", (int)prng_below(prng, 12));
+        }
+        if (prng_below(prng, 10) != 0) {
+            (void)snprintf(price, sizeof price, "%d", (int)prng_below(prng, 12));
+        }
+        at += (int64_t)prng_below(prng, 1500);
+        char json[300];
+        int len = snprintf(json, sizeof json,
+                           "{\"seq\":%d,\"kind\":\"%s\",\"%s\":%s,\"name\":\"n%d\",\"price\":%s,"
+                           "\"at\":%lld}",
+                           i, kind, item ? "id" : "ref", ref, i % 37, price, (long long)at);
+        events[i].source = (uint32_t)prng_below(prng, WORLD_SOURCES);
+        events[i].len = (size_t)len;
+        events[i].json = xcalloc(1, (size_t)len + KAPPA_RECORD_TAIL);
+        memcpy(events[i].json, json, (size_t)len);
+        buf_printf(script, "INSERT INTO e VALUES (%u,%d,'%s',%s,%s,'n%d',%s,%lld);\n",
+                   events[i].source, i, kind, item ? ref : "null", item ? "null" : ref, i % 37,
+                   price, (long long)at);
+    }
+    buf_append_text(script, "COMMIT;\n");
+}
+
+static void test_against_sqlite(void **state)
+{
+    (void)state;
+    struct prng prng;
+    prng_init(&prng, unit_seed("lookup"));
+    struct event events[ROWS];
+    struct buf script = {0};
+    make_events(&prng, events, &script);
+    struct world once;
+    struct world often;
+    world_open(&once, definition, 1 << 20);
+    world_open(&often, definition, 1);
+    assert_true(once.plan->inputs[0].one_partition);
+    for (size_t i = 0; i < ROWS; i++) {
+        world_apply(&once, &events[i]);
+        world_apply(&often, &events[i]);
+        uint64_t chance = prng_below(&prng, 20);
+        if (chance < 3) {
+            world_commit(&often);
+        }
+        if (chance == 0) {
+            processor_close(often.processor);
+            world_start(&often);
+        }
+        free(events[i].json);
+    }
+    world_commit(&once);
+    world_commit(&often);
+    world_assert_same_stores(&once.store, &often.store);
+    for (uint32_t t = 0; t < array_len(oracles); t++) {
+        char *expected = world_sqlite(buf_text(&script), oracles[t]);
+        char *actual = world_all_rows(&once, t);
+        assert_true(strlen(expected) > 100);
+        world_assert_same(actual, expected);
+        free(expected);
+        free(actual);
+    }
+    buf_free(&script);
+    world_close(&once);
+    world_close(&often);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_against_sqlite),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

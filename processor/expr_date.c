@@ -29,6 +29,36 @@ void expr_date_from_timestamp(const struct expr_step *step, const struct expr_fr
     }
 }
 
+/* PostgreSQL's dates: 4714-11-24 BC to 5874897-12-31. */
+static bool beyond_dates(int64_t days)
+{
+    return days < -2440588 || days > 2145042905;
+}
+
+void expr_add_days(const struct expr_step *step, const struct expr_frame *frame)
+{
+    (void)expr_strict(step, frame);
+    const int64_t *a = expr_arg(step, frame, 0)->i;
+    const int64_t *b = expr_arg(step, frame, 1)->i;
+    struct expr_vec *out = expr_out(step, frame);
+    for (uint32_t i = 0; i < frame->n; i++) {
+        bool over = __builtin_add_overflow(a[i], b[i], &out->i[i]);
+        expr_fail(&out->state[i], over || beyond_dates(out->i[i]), EXPR_ERROR_OVERFLOW);
+    }
+}
+
+void expr_subtract_days(const struct expr_step *step, const struct expr_frame *frame)
+{
+    (void)expr_strict(step, frame);
+    const int64_t *a = expr_arg(step, frame, 0)->i;
+    const int64_t *b = expr_arg(step, frame, 1)->i;
+    struct expr_vec *out = expr_out(step, frame);
+    for (uint32_t i = 0; i < frame->n; i++) {
+        bool over = __builtin_sub_overflow(a[i], b[i], &out->i[i]);
+        expr_fail(&out->state[i], over || beyond_dates(out->i[i]), EXPR_ERROR_OVERFLOW);
+    }
+}
+
 /* days * 1 day + sign * us */
 static void shift(const struct expr_step *step, const struct expr_frame *frame, const int64_t *days,
                   const int64_t *us, bool back)

@@ -88,7 +88,7 @@ BINARY(expr_multiply_smallint, int64_t, i, {
 })
 BINARY(expr_divide_smallint, int64_t, i, {
     expr_fail(&state[i], b == 0, EXPR_ERROR_DIVISION);
-    r = b == 0 ? 0 : (int16_t)a / (int16_t)b;
+    r = (int16_t)b == 0 ? 0 : (int16_t)a / (int16_t)b; /* rows of no value hold anything */
     expr_fail(&state[i], beyond_smallint(r), EXPR_ERROR_OVERFLOW);
 })
 

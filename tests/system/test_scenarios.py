@@ -4,8 +4,11 @@ the same records, live and as a replay with the same digest, on both logs.
 What each scenario computes is said again here in sqlite3 or in a plain loop, never by asking Kappa.
 """
 
+import bisect
+import collections
 import importlib.util
 import json
+import math
 import os
 import re
 import sqlite3
@@ -248,3 +251,46 @@ def test_daily_sales(scenario):
             assert got == want and len(want) > 5, column
 
     scenario.run("daily-sales/daily_sales.sql", check)
+
+
+# ---- 2
+
+
+def kilometres(a, b):
+    """Haversine of two rows, by the C library."""
+    lat1, lon1, lat2, lon2 = map(math.radians, (a["lat"], a["lon"], b["lat"], b["lon"]))
+    h = math.sin((lat2 - lat1) / 2) ** 2 + math.cos(lat1) * math.cos(lat2) * math.sin((lon2 - lon1) / 2) ** 2
+    return 2 * 6371.0088 * math.asin(math.sqrt(h))
+
+
+def fraud_model(records):
+    """Rules over each user's payments so far, in the order of (event time, offset)."""
+    seen, found = collections.defaultdict(list), []
+    for record in sorted(records, key=lambda r: (r["partition"], r["offset"])):
+        row = record["value"]
+        known = seen[row["user_id"]]
+        place = bisect.bisect_right([r["ts"] for r in known], row["ts"])
+        known.insert(place, row)
+        before, upto = known[:place], known[:place + 1]
+        minute = [r for r in upto if r["ts"] >= row["ts"] - 60_000]
+        hour = [r for r in upto if r["ts"] >= row["ts"] - 3_600_000]
+        mean = math.fsum(r["amount"] for r in before) / len(before) if before else None
+        total = math.fsum(r["amount"] for r in hour)
+        km = kilometres(before[-1], row) if before else None
+        rules = (len(minute) >= 6, bool(before) and km > 5000 and row["ts"] < before[-1]["ts"] + 3_600_000,
+                 bool(before) and row["amount"] > 10 * mean, len(hour) > 10 and total > 50_000)
+        if any(rules):
+            found.append((row["user_id"], row["ts"], row["amount"], len(minute), km, mean, len(hour), total, *rules))
+    return found
+
+
+def test_fraud(scenario):
+    scenario.topic("transactions", scenario.lines("transactions", 3000), "--key", "user_id")
+
+    def check():
+        want = fraud_model(scenario.records("transactions"))
+        assert all(any(row[rule] for row in want) for rule in (8, 9, 10, 11)), "each rule finds something"
+        scenario.same("fraud", "user_id ts:t amount minute_count km mean_before hour_count hour_total rapid jump"
+                               " unusual volume", want)
+
+    scenario.run("fraud/fraud.sql", check)

@@ -18,10 +18,9 @@ const char *decoder_type_name(enum kappa_type type)
 static const struct decode_ops *ops_of(enum plan_format format)
 {
     static const struct decode_ops *const all[PLAN_FORMAT_COUNT] = {
-        [PLAN_FORMAT_JSON] = &decode_json_ops,
-        [PLAN_FORMAT_CSV] = &decode_csv_ops,
-        [PLAN_FORMAT_TSV] = &decode_csv_ops,
-        [PLAN_FORMAT_RAW] = &decode_raw_ops,
+        [PLAN_FORMAT_JSON] = &decode_json_ops,         [PLAN_FORMAT_CSV] = &decode_csv_ops,
+        [PLAN_FORMAT_TSV] = &decode_csv_ops,           [PLAN_FORMAT_RAW] = &decode_raw_ops,
+        [PLAN_FORMAT_DEBEZIUM] = &decode_debezium_ops,
     };
     ASSERT(all[format] != NULL);
     return all[format];
@@ -33,6 +32,15 @@ static void vec_open(struct arena *arena, struct expr_vec *vec, enum kappa_type 
     vec->state = arena_alloc(arena, rows);
     memset(vec->state, EXPR_NULL, rows);
     vec->i = arena_calloc(arena, rows * expr_payload_size(type));
+}
+
+static bool is_primary(const struct plan_input *input, uint32_t column)
+{
+    bool primary = false;
+    for (uint32_t i = 0; i < input->primary_count; i++) {
+        primary = primary || input->primary[i] == column;
+    }
+    return primary;
 }
 
 struct decoder *decoder_new(const struct plan_input *input, uint32_t capacity)
@@ -53,6 +61,7 @@ struct decoder *decoder_new(const struct plan_input *input, uint32_t capacity)
         vec_open(&d->memory, &d->vecs[c], from->type, capacity);
         bool used =
             from->used || c == input->event_time || (input->keyed && c == input->key_column);
+        used = used || is_primary(input, c);
         if (!used || c >= declared) {
             continue;
         }
@@ -65,6 +74,7 @@ struct decoder *decoder_new(const struct plan_input *input, uint32_t capacity)
         column->vec = d->vecs[c];
     }
     decode_meta_open(d);
+    decode_key_open(d);
     ops->open(d);
     return d;
 }
@@ -75,6 +85,7 @@ void decoder_free(struct decoder *d)
         return;
     }
     d->ops->close(d);
+    decode_key_close(d);
     buf_free(&d->reason);
     arena_free(&d->texts);
     arena_free(&d->memory);
@@ -116,32 +127,59 @@ static void clear_row(struct decoder *d, uint32_t row)
     decode_meta_clear(d, row);
 }
 
-static bool take_record(struct decoder *d, const struct kappa_record *record, uint32_t row)
+/* null: a row is gone, where rows have a key. */
+static enum decode_taken take_tombstone(struct decoder *d, const struct kappa_record *record,
+                                        uint32_t row)
 {
-    buf_reset(&d->reason);
-    if (record->value_len == KAPPA_NULL_LEN) {
+    if (d->input->format == PLAN_FORMAT_DEBEZIUM) {
+        return DECODE_IGNORED; /* the envelope before it said so already */
+    }
+    if (d->input->primary_count == 0) {
         buf_append_text(&d->reason, "no value (tombstone)");
-        return false;
+        return DECODE_REFUSED;
+    }
+    return decode_key_take(d, record, row) ? DECODE_DELETE : DECODE_REFUSED;
+}
+
+static enum decode_taken take_value(struct decoder *d, const struct kappa_record *record,
+                                    uint32_t row)
+{
+    if (record->value_len == KAPPA_NULL_LEN) {
+        return take_tombstone(d, record, row);
     }
     if (record->value_len > LIMIT_RECORD_BYTES) {
         buf_append_text(&d->reason, "longer than a record may be");
-        return false;
+        return DECODE_REFUSED;
     }
-    return d->ops->take(d, record, row) &&
-           (d->meta_count == 0 || decode_meta_take(d, record, row)) &&
-           (!d->input->keyed || decode_key_check(d, record, row));
+    return d->ops->take(d, record, row);
 }
 
-bool decoder_take(struct decoder *d, const struct kappa_record *record, uint32_t row)
+static enum decode_taken take_record(struct decoder *d, const struct kappa_record *record,
+                                     uint32_t row)
+{
+    const struct plan_input *input = d->input;
+    buf_reset(&d->reason);
+    enum decode_taken taken = take_value(d, record, row);
+    bool good = taken != DECODE_REFUSED && taken != DECODE_IGNORED;
+    if (!good || (d->meta_count == 0 && !input->keyed && input->primary_count == 0)) {
+        return taken;
+    }
+    good = (d->meta_count == 0 || decode_meta_take(d, record, row)) &&
+           (input->primary_count == 0 || decode_key_whole(d, row)) &&
+           (!input->keyed || decode_key_check(d, record, row));
+    return good ? taken : DECODE_REFUSED;
+}
+
+enum decode_taken decoder_take(struct decoder *d, const struct kappa_record *record, uint32_t row)
 {
     ASSERT_CMP(row, <, d->capacity);
     if (row == d->last_row) {
         clear_row(d, row);
     }
     d->last_row = row;
-    if (take_record(d, record, row)) {
-        return true;
+    enum decode_taken taken = take_record(d, record, row);
+    if (taken != DECODE_ROW && taken != DECODE_DELETE) {
+        clear_row(d, row);
     }
-    clear_row(d, row);
-    return false;
+    return taken;
 }

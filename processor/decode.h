@@ -24,6 +24,14 @@
 
 struct decoder;
 
+enum decode_taken {
+    DECODE_REFUSED, /* the row is all null; decoder_reason says why, until the next call */
+    DECODE_ROW,
+    DECODE_DELETE, /* of an input with a primary key: the row with these key columns is gone; the
+                      other columns are null */
+    DECODE_IGNORED /* nothing happened; the row is all null */
+};
+
 /* The input is borrowed. */
 struct decoder *decoder_new(const struct plan_input *input, uint32_t capacity);
 void decoder_free(struct decoder *decoder);
@@ -33,9 +41,8 @@ const struct expr_vec *decoder_columns(const struct decoder *decoder);
 void decoder_reset(struct decoder *decoder);
 /* The partition that the records taken from now on come from; 0 until told. */
 void decoder_partition(struct decoder *decoder, uint32_t partition);
-/* False: the record is refused and the row is all null; decoder_reason says why, until the next
- * call. */
-bool decoder_take(struct decoder *decoder, const struct kappa_record *record, uint32_t row);
+enum decode_taken decoder_take(struct decoder *decoder, const struct kappa_record *record,
+                               uint32_t row);
 const char *decoder_reason(const struct decoder *decoder);
 /* PostgreSQL's name of a type, for messages. */
 const char *decoder_type_name(enum kappa_type type);

@@ -146,7 +146,8 @@ static size_t line_length(const char *line, size_t len)
     return len;
 }
 
-static bool take_csv(struct decoder *base, const struct kappa_record *record, uint32_t row)
+static enum decode_taken take_csv(struct decoder *base, const struct kappa_record *record,
+                                  uint32_t row)
 {
     struct csv_decoder *d = (struct csv_decoder *)base;
     const char *line = (const char *)record->value;
@@ -154,12 +155,12 @@ static bool take_csv(struct decoder *base, const struct kappa_record *record, ui
     bool good = true;
     uint32_t count = 0;
     if (!decode_check_utf8(base, record->value, len, "the record")) {
-        return false;
+        return DECODE_REFUSED;
     }
     for (size_t at = 0;; at++) {
         struct csv_field field;
         if (!next_field(d, line, len, &at, &field)) {
-            return false;
+            return DECODE_REFUSED;
         }
         struct decode_column *column = count < d->field_count ? d->by_position[count] : NULL;
         if (good && column != NULL) {
@@ -170,7 +171,7 @@ static bool take_csv(struct decoder *base, const struct kappa_record *record, ui
             break;
         }
     }
-    return check_count(d, count) && good;
+    return check_count(d, count) && good ? DECODE_ROW : DECODE_REFUSED;
 }
 
 const struct decode_ops decode_csv_ops = {

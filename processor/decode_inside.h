@@ -24,7 +24,7 @@ struct decode_column {
 struct decode_ops {
     size_t size;                     /* of the format's struct, zeroed before open */
     void (*open)(struct decoder *d); /* the columns are made */
-    bool (*take)(struct decoder *d, const struct kappa_record *record, uint32_t row);
+    enum decode_taken (*take)(struct decoder *d, const struct kappa_record *record, uint32_t row);
     void (*close)(struct decoder *d);
 };
 
@@ -50,9 +50,11 @@ struct decoder {
     struct arena memory;
     struct arena texts; /* texts made for the chunk */
     struct buf reason;
+    struct decode_key *key; /* of inputs with a primary key */
 };
 
 extern const struct decode_ops decode_json_ops;
+extern const struct decode_ops decode_debezium_ops;
 extern const struct decode_ops decode_csv_ops; /* and tsv */
 extern const struct decode_ops decode_raw_ops;
 
@@ -66,6 +68,15 @@ bool decode_text(struct decoder *d, struct decode_column *column, uint32_t row,
 bool decode_check_utf8(struct decoder *d, const uint8_t *bytes, size_t len, const char *what);
 /* A text in quotes, cut if it is long. UTF-8. */
 void decode_show(struct buf *out, struct kappa_text text);
+
+/* ---- decode_key.c: the primary key, of inputs that have one */
+
+void decode_key_open(struct decoder *d);
+void decode_key_close(struct decoder *d);
+/* Are all its columns not null in this row? */
+bool decode_key_whole(struct decoder *d, uint32_t row);
+/* Reads its columns from the record's key. */
+bool decode_key_take(struct decoder *d, const struct kappa_record *record, uint32_t row);
 
 /* ---- decode_meta.c */
 

@@ -1,4 +1,4 @@
-/* The format json. Own header: decode_inside.h.
+/* The format json. Own header: decode_json.h.
  *
  *  1. The value is one JSON object (RFC 8259, UTF-8), checked whole, also what is skipped. Nesting
  *     is at most LIMIT_JSON_DEPTH deep. Of duplicate names the last wins.
@@ -7,7 +7,6 @@
  *     numeric a number or a string of one, read digit by digit; timestamptz and timestamp a number
  *     times the input's unit, rounded to the microsecond, or an RFC 3339 string; date, interval,
  *     uuid and bytea a string, read as a cast reads it.
- *
  *  3. With rename='old=column' the column is also read from the field old, and with
  *     rename='outer.inner=column' from a field of the object outer: of several the last in the record
  *     wins. Where outer is null or missing the column is null; any other value there refuses the
@@ -16,41 +15,17 @@
  * Producers write fields in one order. So for each place in an object the name seen there last and
  * its column are remembered, and compared first: three masked words, no search. A field that is
  * looked into is a column too, of no type: what costs is found only where an object begins. */
+#include "processor/decode_json.h"
+
 #include "base/timefmt.h"
-#include "processor/decode_inside.h"
 #include "processor/expr_step.h"
 #include "processor/json_simd.h"
-#include "processor/json_walk.h"
 #include "processor/numeric.h"
 #include "processor/value_cast.h"
 
 #include <string.h>
 
-#define GUESS_FIELDS 64 /* places in an object that are remembered */
-#define GUESS_WORDS  3  /* names up to 23 bytes, with the quote behind them */
-#define GUESS_BYTES  (GUESS_WORDS * 8)
-
 _Static_assert(GUESS_BYTES <= KAPPA_RECORD_TAIL, "a name may be read beyond the record's end");
-
-/* The name last seen at a place; never equal to anything while mask[0] is 0. */
-struct guess {
-    uint64_t word[GUESS_WORDS];
-    uint64_t mask[GUESS_WORDS];
-    struct decode_column *column; /* NULL: skipped */
-};
-
-/* A name in an object and what it fills. */
-struct field {
-    const char *name;
-    uint32_t name_len;
-    struct decode_column *column; /* its `inside`: a struct object, or NULL */
-};
-
-struct object {
-    struct field *fields;
-    uint32_t count;
-    struct guess guesses[GUESS_FIELDS];
-};
 
 /* What a value of the wrong type was, for the message. */
 enum got {
@@ -62,17 +37,6 @@ enum got {
     GOT_OBJECT,
     GOT_ARRAY,
     GOT_TIME
-};
-
-struct json_decoder {
-    struct decoder base;
-    struct json_simd *simd;
-    struct object top;
-    struct decode_column *outers; /* fields that are looked into, and are no columns */
-    uint32_t outer_count;
-    /* The record at hand. */
-    struct json_walk walk;
-    bool wrong_type; /* some value had the wrong type when it was read */
 };
 
 static const char *const got_words[] = {
@@ -88,10 +52,10 @@ static const char *const got_words[] = {
 
 /* ---- The fields that are read. */
 
-static struct field *find_field(const struct object *object, struct kappa_text name)
+static struct json_field *find_field(const struct json_object *object, struct kappa_text name)
 {
     for (uint32_t i = 0; i < object->count; i++) {
-        struct field *field = &object->fields[i];
+        struct json_field *field = &object->fields[i];
         if (field->name_len == name.len && memcmp(field->name, name.bytes, name.len) == 0) {
             return field;
         }
@@ -100,34 +64,35 @@ static struct field *find_field(const struct object *object, struct kappa_text n
 }
 
 /* An object has room for every column and every name of a rename. */
-static void object_open(struct json_decoder *d, struct object *object)
+static void object_open(struct json_decoder *d, struct json_object *object)
 {
     size_t most = (size_t)d->base.input->column_count + d->base.input->rename_count;
     object->fields = arena_calloc(&d->base.memory, (most + 1) * sizeof *object->fields);
 }
 
-static struct field *add_field(struct object *object, const char *name)
+static struct json_field *add_field(struct json_object *object, const char *name)
 {
     uint32_t len = u32_from(strlen(name));
-    struct field *field = find_field(object, (struct kappa_text){name, len});
+    struct json_field *field = find_field(object, (struct kappa_text){name, len});
     if (field == NULL) {
         field = &object->fields[object->count++];
-        *field = (struct field){.name = name, .name_len = len};
+        *field = (struct json_field){.name = name, .name_len = len};
     }
     return field;
 }
 
 /* The object that the field of this name is. */
-static struct object *look_into(struct json_decoder *d, struct object *object, const char *name)
+static struct json_object *look_into(struct json_decoder *d, struct json_object *object,
+                                     const char *name)
 {
-    struct field *field = add_field(object, name);
+    struct json_field *field = add_field(object, name);
     if (field->column == NULL) {
         field->column = &d->outers[d->outer_count++];
         field->column->name = name;
         field->column->vec.state = arena_calloc(&d->base.memory, d->base.capacity);
     }
     if (field->column->inside == NULL) {
-        struct object *inside = arena_calloc(&d->base.memory, sizeof *inside);
+        struct json_object *inside = arena_calloc(&d->base.memory, sizeof *inside);
         object_open(d, inside);
         field->column->inside = inside;
     }
@@ -137,7 +102,7 @@ static struct object *look_into(struct json_decoder *d, struct object *object, c
 static void add_rename(struct json_decoder *d, const struct plan_rename *rename)
 {
     struct decode_column *column = NULL;
-    struct object *object = &d->top;
+    struct json_object *object = &d->top;
     for (uint32_t c = 0; c < d->base.column_count; c++) {
         column = d->base.columns[c].index == rename->column ? &d->base.columns[c] : column;
     }
@@ -147,13 +112,13 @@ static void add_rename(struct json_decoder *d, const struct plan_rename *rename)
     for (uint32_t i = 0; i + 1 < rename->depth; i++) {
         object = look_into(d, object, rename->path[i]);
     }
-    struct field *field = add_field(object, rename->path[rename->depth - 1]);
+    struct json_field *field = add_field(object, rename->path[rename->depth - 1]);
     if (field->column == NULL) {
         field->column = column; /* else a column of just this name */
     }
 }
 
-static void open_json(struct decoder *base)
+void decode_json_open(struct decoder *base)
 {
     struct json_decoder *d = (struct json_decoder *)base;
     const struct plan_input *input = base->input;
@@ -169,7 +134,7 @@ static void open_json(struct decoder *base)
     }
 }
 
-static void close_json(struct decoder *base)
+void decode_json_close(struct decoder *base)
 {
     json_simd_free(((struct json_decoder *)base)->simd);
 }
@@ -194,20 +159,20 @@ static bool string_value(struct json_decoder *d, uint32_t k, struct kappa_text *
 /* ---- Names. */
 
 /* Looks the name k up the long way and remembers it for this place. False: malformed. */
-static bool learn_name(struct json_decoder *d, struct object *object, uint32_t k, uint32_t place,
-                       struct decode_column **column)
+static bool learn_name(struct json_decoder *d, struct json_object *object, uint32_t k,
+                       uint32_t place, struct decode_column **column)
 {
     struct kappa_text name;
     if (!string_value(d, k, &name)) {
         return false;
     }
-    const struct field *field = find_field(object, name);
+    const struct json_field *field = find_field(object, name);
     *column = field == NULL ? NULL : field->column;
     struct kappa_text raw = json_string(&d->walk, k);
     if (place < GUESS_FIELDS && raw.len < GUESS_BYTES) {
         /* With its closing quote, so that a longer name differs; kept as written, escapes and all.
          * */
-        struct guess guess = {.column = *column};
+        struct json_guess guess = {.column = *column};
         memcpy(guess.word, raw.bytes, raw.len + 1);
         memset(guess.mask, 0xFF, raw.len + 1);
         object->guesses[place] = guess;
@@ -215,7 +180,7 @@ static bool learn_name(struct json_decoder *d, struct object *object, uint32_t k
     return true;
 }
 
-static inline bool guess_hits(const struct guess *guess, const uint8_t *name)
+static inline bool guess_hits(const struct json_guess *guess, const uint8_t *name)
 {
     uint64_t differ = (load_u64_le(name) ^ guess->word[0]) & guess->mask[0];
     differ |= (load_u64_le(name + 8) ^ guess->word[1]) & guess->mask[1];
@@ -424,8 +389,9 @@ static inline __attribute__((always_inline)) bool take_value(struct json_decoder
 /* The members of the object at *at, which becomes the token behind it. depth: levels around it. */
 // NOLINTNEXTLINE(misc-no-recursion): bounded by the depth of renames
 static inline __attribute__((always_inline)) bool take_members(struct json_decoder *d,
-                                                               struct object *object, uint32_t *at,
-                                                               uint32_t row, uint32_t depth)
+                                                               struct json_object *object,
+                                                               uint32_t *at, uint32_t row,
+                                                               uint32_t depth)
 {
     uint32_t k = *at + 1;
     if (json_token(&d->walk, k) == '}') {
@@ -443,7 +409,7 @@ static inline __attribute__((always_inline)) bool take_members(struct json_decod
         if (k + 3 >= d->walk.count) {
             return json_fail(&d->walk, d->walk.count, "the object has no end");
         }
-        const struct guess *guess = &object->guesses[place < GUESS_FIELDS ? place : 0];
+        const struct json_guess *guess = &object->guesses[place < GUESS_FIELDS ? place : 0];
         struct decode_column *column = guess->column;
         if ((place >= GUESS_FIELDS || !guess_hits(guess, d->walk.text + d->walk.at[k] + 1)) &&
             !learn_name(d, object, k, place, &column)) {
@@ -478,17 +444,6 @@ static __attribute__((noinline)) bool take_compound(struct json_decoder *d, uint
     return json_check_nested(&d->walk, k, depth);
 }
 
-/* The record's object. */
-static bool take_top(struct json_decoder *d, uint32_t row)
-{
-    uint32_t k = 0;
-    if (json_token(&d->walk, 0) != '{') {
-        return json_fail(&d->walk, 0, "expected an object");
-    }
-    return take_members(d, &d->top, &k, row, 0) &&
-           (k == d->walk.count || json_fail(&d->walk, k, "something follows the object"));
-}
-
 static bool check_type(struct json_decoder *d, const struct decode_column *column, uint32_t row)
 {
     if (column->vec.state[row] != EXPR_ERROR_TYPE) {
@@ -520,8 +475,7 @@ static void malformed(struct json_decoder *d, const char *what)
     buf_printf(&d->base.reason, "malformed JSON: %s", what);
 }
 
-/* What the walk found wrong. */
-static void malformed_walk(struct json_decoder *d)
+bool decode_json_fault(struct json_decoder *d)
 {
     const struct json_walk *walk = &d->walk;
     if (walk->fault_token >= walk->count) {
@@ -531,11 +485,16 @@ static void malformed_walk(struct json_decoder *d)
         malformed(d, walk->fault);
         buf_printf(&d->base.reason, " at byte %u", walk->at[walk->fault_token]);
     }
+    return false;
 }
 
-static bool take_text(struct json_decoder *d, const struct kappa_record *record, uint32_t row)
+bool decode_json_begin(struct json_decoder *d, const struct kappa_record *record)
 {
     struct json_walk *walk = &d->walk;
+    if (record->value_len > 0 && record->value[0] == 0) {
+        malformed(d, "it begins with a zero byte (looks like Confluent framing)");
+        return false;
+    }
     walk->text = record->value;
     walk->fault = NULL;
     d->wrong_type = false;
@@ -546,26 +505,36 @@ static bool take_text(struct json_decoder *d, const struct kappa_record *record,
         return false;
     }
     walk->escapes = memchr(record->value, '\\', record->value_len) != NULL;
-    if (!take_top(d, row)) {
-        malformed_walk(d);
-        return false;
-    }
-    return !d->wrong_type || check_types(d, row);
+    return json_token(walk, 0) == '{' ||
+           (json_fail(walk, 0, "expected an object"), decode_json_fault(d));
 }
 
-static bool take_json(struct decoder *base, const struct kappa_record *record, uint32_t row)
+bool decode_json_columns(struct json_decoder *d, uint32_t *k, uint32_t row, uint32_t depth)
+{
+    return take_members(d, &d->top, k, row, depth) ? !d->wrong_type || check_types(d, row)
+                                                   : decode_json_fault(d);
+}
+
+/* Apart from decode_json_columns, so that its loop is one function with a depth that is known. */
+static enum decode_taken take_json(struct decoder *base, const struct kappa_record *record,
+                                   uint32_t row)
 {
     struct json_decoder *d = (struct json_decoder *)base;
-    if (record->value_len > 0 && record->value[0] == 0) {
-        malformed(d, "it begins with a zero byte (looks like Confluent framing)");
-        return false;
+    uint32_t k = 0;
+    if (!decode_json_begin(d, record)) {
+        return DECODE_REFUSED;
     }
-    return take_text(d, record, row);
+    if (!take_members(d, &d->top, &k, row, 0) ||
+        (k != d->walk.count && !json_fail(&d->walk, k, "something follows the object"))) {
+        (void)decode_json_fault(d);
+        return DECODE_REFUSED;
+    }
+    return !d->wrong_type || check_types(d, row) ? DECODE_ROW : DECODE_REFUSED;
 }
 
 const struct decode_ops decode_json_ops = {
     .size = sizeof(struct json_decoder),
-    .open = open_json,
+    .open = decode_json_open,
     .take = take_json,
-    .close = close_json,
+    .close = decode_json_close,
 };

@@ -13,20 +13,22 @@ static void close_raw(struct decoder *d)
     (void)d;
 }
 
-static bool take_raw(struct decoder *d, const struct kappa_record *record, uint32_t row)
+static enum decode_taken take_raw(struct decoder *d, const struct kappa_record *record,
+                                  uint32_t row)
 {
     struct kappa_text text = {(const char *)record->value, record->value_len};
     if (d->column_count == 0) {
-        return true; /* nobody reads it */
+        return DECODE_ROW; /* nobody reads it */
     }
     struct decode_column *column = &d->columns[0];
     if (column->type == KAPPA_TYPE_BYTEA) {
         column->vec.s[row] = text;
         column->vec.state[row] = EXPR_OK;
-        return true;
+        return DECODE_ROW;
     }
-    return decode_check_utf8(d, record->value, record->value_len, "the record") &&
-           decode_text(d, column, row, text);
+    bool good = decode_check_utf8(d, record->value, record->value_len, "the record") &&
+                decode_text(d, column, row, text);
+    return good ? DECODE_ROW : DECODE_REFUSED;
 }
 
 const struct decode_ops decode_raw_ops = {

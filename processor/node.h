@@ -79,6 +79,8 @@ struct node_chunk {
     struct node_source *source;
     uint32_t n;
     const struct kappa_record *records[NODE_CHUNK]; /* per row */
+    bool deleted[NODE_CHUNK];      /* of an input with a primary key: the row is gone; only its key
+                                 columns, and no event time, are there */
     int64_t watermark[NODE_CHUNK]; /* behind the row, if the input has event time */
     const int64_t *event_time;     /* per row, or NULL */
     int64_t offset[NODE_CHUNK];    /* per row: of its record */

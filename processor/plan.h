@@ -31,6 +31,7 @@ enum plan_format {
     PLAN_FORMAT_CSV,
     PLAN_FORMAT_TSV,
     PLAN_FORMAT_RAW,
+    PLAN_FORMAT_DEBEZIUM,
     PLAN_FORMAT_COUNT
 };
 
@@ -79,6 +80,8 @@ struct plan_input {
     struct plan_csv csv; /* csv, tsv */
     bool keyed;          /* the record's key is the text of key_column */
     uint32_t key_column;
+    const uint32_t *primary; /* PRIMARY KEY: columns; records are upserts and deletes of rows */
+    uint32_t primary_count;
     const struct plan_rename *renames;
     uint32_t rename_count;
     /* The version fails at the record of a partition with which more than this are dead there. */

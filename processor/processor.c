@@ -219,9 +219,14 @@ static uint32_t fill_chunk(struct processor *p, const struct kappa_record *recor
         state->next_offset = record->offset + 1;
         state->records++;
         state->record_time_max = i64_max(state->record_time_max, record->time_ms);
-        if (!decoder_take(decoder, record, chunk->n)) {
+        enum decode_taken got = decoder_take(decoder, record, chunk->n);
+        if (got == DECODE_REFUSED) {
             refuse_record(p, record, decoder_reason(decoder));
-        } else if (times == NULL || take_event_time(p, input, times, record)) {
+        } else if (got == DECODE_ROW && times != NULL &&
+                   !take_event_time(p, input, times, record)) {
+            continue; /* refused there */
+        } else if (got != DECODE_IGNORED) {
+            chunk->deleted[chunk->n] = got == DECODE_DELETE;
             chunk->offset[chunk->n] = record->offset;
             chunk->records[chunk->n++] = record;
         }

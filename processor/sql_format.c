@@ -24,10 +24,8 @@ void sql_format_options(struct sql_option *options)
 /* ---- format */
 
 static const char *const format_names[PLAN_FORMAT_COUNT] = {
-    [PLAN_FORMAT_JSON] = "json",
-    [PLAN_FORMAT_CSV] = "csv",
-    [PLAN_FORMAT_TSV] = "tsv",
-    [PLAN_FORMAT_RAW] = "raw",
+    [PLAN_FORMAT_JSON] = "json", [PLAN_FORMAT_CSV] = "csv",           [PLAN_FORMAT_TSV] = "tsv",
+    [PLAN_FORMAT_RAW] = "raw",   [PLAN_FORMAT_DEBEZIUM] = "debezium",
 };
 
 const char *plan_format_name(enum plan_format format)
@@ -69,7 +67,8 @@ static int options_fit(struct sql *sql, const struct plan_input *input,
         {SQL_FORMAT_QUOTE, 1U << PLAN_FORMAT_CSV | 1U << PLAN_FORMAT_TSV, "csv and tsv"},
         {SQL_FORMAT_NULL, 1U << PLAN_FORMAT_CSV | 1U << PLAN_FORMAT_TSV, "csv and tsv"},
         {SQL_FORMAT_FIELDS, 1U << PLAN_FORMAT_CSV | 1U << PLAN_FORMAT_TSV, "csv and tsv"},
-        {SQL_FORMAT_RENAME, 1U << PLAN_FORMAT_JSON, "json"},
+        {SQL_FORMAT_RENAME, 1U << PLAN_FORMAT_JSON | 1U << PLAN_FORMAT_DEBEZIUM,
+         "json and debezium"},
     };
 
     for (size_t i = 0; i < array_len(rows); i++) {
@@ -322,6 +321,7 @@ int sql_format(struct sql *sql, struct plan_input *input, const struct sql_optio
     case PLAN_FORMAT_RAW:
         return raw_check(sql, input, &options[SQL_FORMAT_FORMAT]);
     case PLAN_FORMAT_JSON:
+    case PLAN_FORMAT_DEBEZIUM:
     case PLAN_FORMAT_COUNT:
         break;
     }

@@ -22,6 +22,20 @@ void sql_format_options(struct sql_option *options);
 /* The declared columns are known. */
 int sql_format(struct sql *sql, struct plan_input *input, const struct sql_option *options);
 
+/* ---- sql_primary.c */
+
+#define SQL_PRIMARY_MAX 16
+
+struct sql_primary {
+    const char *names[SQL_PRIMARY_MAX];
+    uint32_t count;
+    int place;
+};
+
+/* The elements of CREATE TABLE without PRIMARY KEY, which goes into *primary. A new reference. */
+json_t *sql_primary_split(struct sql *sql, const json_t *elements, struct sql_primary *primary);
+int sql_primary_set(struct sql *sql, struct plan_input *input, const struct sql_primary *primary);
+
 /* ---- sql_meta.c: record_key() and its like are hidden columns of the input */
 
 /* Adds those that the definition names somewhere, behind the declared columns. */

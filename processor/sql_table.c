@@ -113,9 +113,15 @@ struct plan_column *sql_columns(struct sql *sql, const json_t *list, const char 
 static int columns_read(struct sql *sql, const json_t *list, uint32_t index)
 {
     struct plan_input *input = &sql->inputs[index];
-    sql->columns[index] = sql_columns(sql, list, input->name, &input->column_count);
+    struct sql_primary primary;
+    json_t *columns = sql_primary_split(sql, list, &primary);
+    if (columns == NULL) {
+        return -KE_SQL;
+    }
+    sql->columns[index] = sql_columns(sql, columns, input->name, &input->column_count);
+    json_decref(columns);
     input->columns = sql->columns[index];
-    return input->columns == NULL ? -KE_SQL : 0;
+    return input->columns == NULL ? -KE_SQL : sql_primary_set(sql, input, &primary);
 }
 
 /* ---- Options. */

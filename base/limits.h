@@ -25,6 +25,7 @@
     (4 << 20) /* the values of one count(DISTINCT) in one group and source */
 #define LIMIT_PERCENTILE_VALUES                                                                    \
     (256 * 1024) /* different values of one exact percentile in one group and source: 4 MiB */
+#define LIMIT_LIST_BYTES      (1 << 20) /* the values of one string_agg in one group and source */
 #define LIMIT_MESSAGE_BYTES   (1 << 20) /* one line between controller and worker */
 #define LIMIT_JSON_DEPTH      64        /* nesting of records and API bodies */
 #define LIMIT_HTTP_BODY_BYTES (8 << 20) /* one request; larger loads go in several */

@@ -1,11 +1,14 @@
-/* count(DISTINCT x), exact. Slot: a set of byte strings (agg_set.h); of values other than
- * texts their bytes in memory, canonical. Own header: agg_operator.h.
+/* count(DISTINCT x), exact; sum, avg and string_agg of different values. Own header:
+ * agg_operator.h. Slot: a set of byte strings (agg_set.h); of values other than texts their bytes
+ * in memory, canonical.
  *
  * Bytes: varint n + 1, then n values in the order they first came (value_codec.h); 0: full. */
 #include "base/limits.h"
 #include "processor/agg_set.h"
 #include "processor/agg_value.h"
+#include "processor/expr_step.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static struct agg_set *set_at(const void *at)
@@ -153,12 +156,105 @@ static void prefetch(const void *at)
     agg_set_prefetch(set_at(at));
 }
 
-const struct agg_operator agg_distinct = {.bytes = sizeof(struct agg_set *),
-                                          .update = update,
-                                          .encode = encode,
-                                          .decode = decode,
-                                          .merge = merge,
-                                          .result = result,
-                                          .free = free_set,
-                                          .owned = owned,
-                                          .prefetch = prefetch};
+/* ---- sum(DISTINCT x), avg(DISTINCT x): the values are fed to the plain operator. */
+
+static struct kappa_value value_at(const struct agg_set *set, uint32_t i, enum kappa_type type)
+{
+    struct kappa_value value = {.type = type};
+    uint32_t len = 0;
+    const uint8_t *bytes = agg_set_value(set, i, &len);
+    if (kappa_type_payload(type) == KAPPA_PAYLOAD_BYTES) {
+        value.s = (struct kappa_text){(const char *)bytes, len};
+    } else {
+        memcpy(&value.n, bytes, len); /* the first bytes of whatever it is */
+    }
+    return value;
+}
+
+static void result_sum(const struct agg_slot *slot, const void *at, struct arena *arena,
+                       struct expr_vec *out)
+{
+    const struct agg_set *set = set_at(at);
+    if (set == AGG_SET_FULL) {
+        out->state[0] = EXPR_ERROR_FULL;
+        return;
+    }
+    struct plan_aggregate plan = *slot->plan;
+    plan.kind = plan.kind == PLAN_SUM_DISTINCT ? PLAN_SUM : PLAN_AVG;
+    plan.argument = 0;
+    plan.filter = PLAN_NONE;
+    struct agg_layout layout;
+    agg_layout_init(&layout, arena, &plan, 1);
+    struct pool pool;
+    pool_init(&pool);
+    uint8_t *state = arena_calloc(arena, layout.bytes);
+    uint8_t ok = EXPR_OK;
+    struct kappa_numeric room;
+    struct expr_vec vec = {.type = plan.argument_type, .state = &ok, {.n = &room}};
+    const uint32_t row = 0;
+    struct agg_rows rows = {.states = &state, .rows = &row, .count = 1, .pool = &pool};
+    for (uint32_t i = 0; i < agg_set_count(set); i++) {
+        struct kappa_value value = value_at(set, i, plan.argument_type);
+        expr_set(&vec, 0, &value);
+        agg_update(&layout.slots[0], &rows, &vec);
+    }
+    agg_result(&layout.slots[0], state, arena, out);
+    agg_state_free(&layout, state, &pool);
+    pool_close(&pool);
+}
+
+/* ---- string_agg(DISTINCT x, delimiter): sorted, as PostgreSQL. */
+
+static size_t put_text(char *to, size_t end, struct kappa_text text)
+{
+    if (text.len > 0) {
+        memcpy(to + end, text.bytes, text.len);
+    }
+    return end + text.len;
+}
+
+static int compare_texts(const void *a, const void *b)
+{
+    return expr_compare_text(*(const struct kappa_text *)a, *(const struct kappa_text *)b);
+}
+
+static void result_string(const struct agg_slot *slot, const void *at, struct arena *arena,
+                          struct expr_vec *out)
+{
+    const struct agg_set *set = set_at(at);
+    uint32_t count = set == AGG_SET_FULL ? 0 : agg_set_count(set);
+    struct kappa_text between = slot->plan->parameter.s;
+    struct kappa_text *texts = arena_alloc(arena, (count + 1) * sizeof *texts);
+    size_t len = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        texts[i] = value_at(set, i, slot->plan->argument_type).s;
+        len += texts[i].len + (i == 0 ? 0 : between.len);
+    }
+    out->state[0] = set == AGG_SET_FULL     ? EXPR_ERROR_FULL
+                    : count == 0            ? EXPR_NULL
+                    : len > LIMIT_ROW_BYTES ? EXPR_ERROR_LIMIT
+                                            : EXPR_OK;
+    if (out->state[0] != EXPR_OK) {
+        return;
+    }
+    qsort(texts, count, sizeof *texts, compare_texts);
+    char *text = arena_alloc(arena, len + 1);
+    size_t end = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        end = put_text(text, end, i == 0 ? (struct kappa_text){0} : between);
+        end = put_text(text, end, texts[i]);
+    }
+    ASSERT_CMP(end, ==, len);
+    out->s[0] = (struct kappa_text){text, (uint32_t)len};
+}
+
+#define DISTINCT(result_of)                                                                        \
+    {                                                                                              \
+        .bytes = sizeof(struct agg_set *), .update = update, .encode = encode, .decode = decode,   \
+        .merge = merge, .result = (result_of), .free = free_set, .owned = owned,                   \
+        .prefetch = prefetch                                                                       \
+    }
+
+const struct agg_operator agg_distinct = DISTINCT(result);
+const struct agg_operator agg_distinct_sum = DISTINCT(result_sum);
+const struct agg_operator agg_distinct_string = DISTINCT(result_string);

@@ -169,7 +169,12 @@ extern const struct agg_operator agg_percentile_approx;
 /* agg_approx_distinct.c */
 extern const struct agg_operator agg_approx_distinct;
 
+/* agg_string.c */
+extern const struct agg_operator agg_string;
+
 /* agg_distinct.c */
 extern const struct agg_operator agg_distinct;
+extern const struct agg_operator agg_distinct_sum;
+extern const struct agg_operator agg_distinct_string;
 
 #endif

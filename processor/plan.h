@@ -124,6 +124,10 @@ enum plan_aggregate_kind {
     PLAN_MODE,
     PLAN_APPROX_PERCENTILE, /* double; the parameter is the fraction */
     PLAN_APPROX_DISTINCT,   /* -> bigint */
+    PLAN_SUM_DISTINCT,      /* as sum and avg */
+    PLAN_AVG_DISTINCT,
+    PLAN_STRING_AGG,          /* text; the parameter is the delimiter; by source and offset */
+    PLAN_STRING_AGG_DISTINCT, /* sorted */
     PLAN_AGGREGATE_COUNT
 };
 

@@ -29,6 +29,7 @@ static const struct form forms[] = {
     {"cv", PLAN_PERCENTILE_DISC, true},
     {"v", PLAN_MODE, true},
     {"vc", PLAN_APPROX_PERCENTILE, false},
+    {"vc", PLAN_STRING_AGG, false},
 };
 
 static struct form form_of(enum plan_aggregate_kind kind)
@@ -93,12 +94,28 @@ static int64_t aggregate_share(struct sql *sql, const struct sql_scope *scope,
 static int bind_distinct(struct sql *sql, const char *name, enum plan_aggregate_kind *kind,
                          int place)
 {
-    if (*kind == PLAN_COUNT) {
-        *kind = PLAN_COUNT_DISTINCT;
-    } else if (*kind != PLAN_MIN && *kind != PLAN_MAX) {
-        return sql_error(sql, place, "not supported yet: %s(DISTINCT ...)", name);
+    static const struct {
+        enum plan_aggregate_kind from;
+        enum plan_aggregate_kind to;
+    } kinds[] = {
+        {PLAN_COUNT, PLAN_COUNT_DISTINCT},
+        {PLAN_SUM, PLAN_SUM_DISTINCT},
+        {PLAN_AVG, PLAN_AVG_DISTINCT},
+        {PLAN_STRING_AGG, PLAN_STRING_AGG_DISTINCT},
+        {PLAN_MIN, PLAN_MIN},
+        {PLAN_MAX, PLAN_MAX},
+        {PLAN_BOOL_AND, PLAN_BOOL_AND},
+        {PLAN_BOOL_OR, PLAN_BOOL_OR},
+        {PLAN_APPROX_DISTINCT, PLAN_APPROX_DISTINCT},
+    };
+
+    for (size_t i = 0; i < array_len(kinds); i++) {
+        if (kinds[i].from == *kind) {
+            *kind = kinds[i].to;
+            return 0;
+        }
     }
-    return 0;
+    return sql_error(sql, place, "not supported yet: %s(DISTINCT ...)", name);
 }
 
 /* The argument in its parameter's type. */

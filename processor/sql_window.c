@@ -292,7 +292,8 @@ int sql_window_plan(struct sql *sql, const struct sql_select *select, bool read_
                              function->name);
         }
     }
-    view->shape.history = select->window == PLAN_WINDOW_SESSION;
+    /* Sessions are found by key; of final windows the newest is not the one to show. */
+    view->shape.history = view->window == PLAN_WINDOW_SESSION || view->final_only;
     if (select->window_us > 0 && select->window != PLAN_WINDOW_SESSION) {
         view->pane_us = common_step(select->slide_us, select->window_us);
     }

@@ -27,7 +27,10 @@ struct reader_cursor {
     struct reader_version *version;
     uint32_t table;
     const struct plan_view *view;
+    struct reader_read reading;
     struct view_cursor *partials;
+    struct reader_hop *hop; /* of hop windows; then the rest below is not used */
+    bool sessions;          /* stored rows may be parts of one session */
     struct row_finisher *finisher;
     struct partial row;  /* the first partial of the row given out last */
     struct partial next; /* behind that row, when at_hand */
@@ -117,7 +120,10 @@ static int prefix_make(struct reader_cursor *cursor, const struct reader_range *
 static int range_begin(struct reader_cursor *cursor, const struct reader_range *range,
                        struct err *err)
 {
-    cursor->window_most = INT64_MAX;
+    struct reader_limits limits;
+    reader_limits_make(&cursor->reading, &limits);
+    cursor->window_most = limits.shown;
+    reader_limits_free(&limits);
     if (range == NULL) {
         return 1;
     }
@@ -125,13 +131,43 @@ static int range_begin(struct reader_cursor *cursor, const struct reader_range *
         return 0;
     }
     bool windowed = cursor->view->shape.windowed;
-    cursor->window_most = range->window_most;
+    cursor->window_most = i64_min(cursor->window_most, range->window_most);
     if (windowed && range->window_least > range->window_most) {
         return 0;
     }
     bool from_start = !windowed || range->window_least == INT64_MIN;
     int rc = from_start && cursor->prefix_len == 0 ? 0 : jump(cursor, range->window_least, err);
     return rc < 0 ? rc : 1;
+}
+
+static int hop_begin(struct reader_cursor *cursor, const struct reader_range *range,
+                     struct err *err)
+{
+    struct reader_windows windows = {.least = INT64_MIN, .most = INT64_MAX};
+    if (range != NULL) {
+        if (prefix_make(cursor, range) != 0 || range->window_least > range->window_most) {
+            return 0;
+        }
+        windows = (struct reader_windows){range->window_least, range->window_most, cursor->prefix,
+                                          cursor->prefix_len};
+    }
+    return reader_hop_open(&cursor->reading, cursor->finisher, &windows, &cursor->hop, err);
+}
+
+/* Stands on the first partial. */
+static int partials_begin(struct reader_cursor *cursor, const struct reader_range *range,
+                          struct err *err)
+{
+    int rc = view_cursor_open(cursor->reading.snapshot, cursor->table,
+                              cursor->version->source_count, &cursor->partials, err);
+    if (rc == 0) {
+        rc = range_begin(cursor, range, err);
+    }
+    if (rc == 1) {
+        rc = fetch(cursor, &cursor->next, err);
+    }
+    cursor->at_hand = rc == 1;
+    return rc < 0 ? rc : 0;
 }
 
 int reader_cursor_open(struct reader *reader, const struct reader_read *reading,
@@ -144,20 +180,15 @@ int reader_cursor_open(struct reader *reader, const struct reader_read *reading,
     cursor->table = reading->table;
     cursor->view = &reading->version->plan->views[reading->table];
     cursor->skip = cursor->view->shape.windowed ? KAPPA_KEY_WINDOW_BYTES : 0;
+    cursor->reading = *reading;
+    cursor->sessions = reader_session_merges(reading->version, reading->table);
     cursor->finisher = reader_finisher_take(reader, reading->version, reading->table);
-    int rc = view_cursor_open(reading->snapshot, reading->table, reading->version->source_count,
-                              &cursor->partials, err);
-    if (rc == 0) {
-        rc = range_begin(cursor, range, err);
-    }
-    if (rc == 1) {
-        rc = fetch(cursor, &cursor->next, err);
-    }
+    int rc = cursor->view->window == PLAN_WINDOW_HOP ? hop_begin(cursor, range, err)
+                                                     : partials_begin(cursor, range, err);
     if (rc < 0) {
         reader_cursor_close(cursor);
         return rc;
     }
-    cursor->at_hand = rc == 1;
     *out = cursor;
     return 0;
 }
@@ -187,19 +218,59 @@ static int row_merge(struct reader_cursor *cursor, struct err *err)
     return 0;
 }
 
-int reader_cursor_next(struct reader_cursor *cursor, const struct kappa_value **values,
-                       struct err *err)
+/* The next session whose last part is met: 1, 0, negative. */
+static int session_merge(struct reader_cursor *cursor, struct err *err)
 {
     while (cursor->at_hand) {
-        int rc = row_merge(cursor, err);
-        if (rc == 0) {
-            rc = row_finisher_finish(cursor->finisher, values, err); /* 0: HAVING refuses it */
+        cursor->row = cursor->next;
+        const struct partial *row = &cursor->row;
+        if (row->value_len < sizeof(int64_t)) {
+            return err_set(err, KE_CORRUPT, "table %s: a session does not decode",
+                           cursor->view->shape.name);
         }
+        int rc = fetch(cursor, &cursor->next, err);
+        if (rc < 0) {
+            return rc;
+        }
+        cursor->at_hand = rc == 1;
+        rc = reader_session_row(&cursor->reading, cursor->finisher, row->source, row->key,
+                                row->key_len, load_i64_sortable(row->value), err);
         if (rc != 0) {
             return rc;
         }
     }
     return 0;
+}
+
+/* Merges the next row in the finisher: 1, 0 at the end, negative. */
+static int merge_next(struct reader_cursor *cursor, struct err *err)
+{
+    if (cursor->view->window == PLAN_WINDOW_HOP) {
+        return cursor->hop == NULL ? 0 : reader_hop_next(cursor->hop, err);
+    }
+    if (cursor->sessions) {
+        return session_merge(cursor, err);
+    }
+    if (!cursor->at_hand) {
+        return 0;
+    }
+    int rc = row_merge(cursor, err);
+    return rc < 0 ? rc : 1;
+}
+
+int reader_cursor_next(struct reader_cursor *cursor, const struct kappa_value **values,
+                       struct err *err)
+{
+    for (;;) {
+        int rc = merge_next(cursor, err);
+        if (rc == 1) {
+            rc = row_finisher_finish(cursor->finisher, values, err);
+            if (rc == 0) {
+                continue; /* HAVING refuses it */
+            }
+        }
+        return rc;
+    }
 }
 
 void reader_cursor_key(const struct reader_cursor *cursor, uint32_t *source, const uint8_t **key,
@@ -208,6 +279,10 @@ void reader_cursor_key(const struct reader_cursor *cursor, uint32_t *source, con
     *source = cursor->row.source;
     *key = cursor->row.key;
     *len = cursor->row.key_len;
+    if (cursor->hop != NULL) {
+        *source = 0;
+        reader_hop_key(cursor->hop, key, len);
+    }
 }
 
 void reader_cursor_close(struct reader_cursor *cursor)
@@ -216,6 +291,7 @@ void reader_cursor_close(struct reader_cursor *cursor)
         return;
     }
     view_cursor_close(cursor->partials);
+    reader_hop_close(cursor->hop);
     reader_finisher_give(cursor->reader, cursor->version, cursor->table, cursor->finisher);
     free(cursor);
 }

@@ -1,6 +1,7 @@
 /* The inside of the reader, shared by reader.c (which version, as of when), reader_names.c (tables
  * and whose they are), reader_version.c (versions opened once and kept), reader_row.c (one row),
- * reader_cursor.c (rows of a range), reader_scan.c (all rows), reader_value.c (values as JSON),
+ * reader_cursor.c (rows of a range), reader_hop.c, reader_session.c and reader_limits.c
+ * (windows), reader_scan.c (all rows), reader_value.c (values as JSON),
  * reader_cut.c (how far a version is) and reader_report.c (digests, dead records). */
 #ifndef KAPPA_SERVE_READER_INNER_H
 #define KAPPA_SERVE_READER_INNER_H
@@ -82,6 +83,53 @@ struct reader_range {
     uint32_t key_count;   /* leading key columns that are given; of append views none may be */
     const struct kappa_value *keys; /* of the columns' types; read by the open only */
 };
+
+/* What the watermarks of the sources say about the windows of a table, as of a read. */
+struct reader_limits {
+    int64_t shown; /* windows that end later are not shown: emit='final' */
+    int64_t
+        *expired; /* per source: windows of a hop that end there or before are gone; NULL: none */
+};
+
+void reader_limits_make(const struct reader_read *reading, struct reader_limits *out);
+void reader_limits_free(struct reader_limits *limits);
+
+/* reader_hop.c: windows put together from panes. */
+struct reader_hop;
+
+struct reader_windows {
+    int64_t least; /* window ends, inclusive */
+    int64_t most;
+    const uint8_t *prefix; /* of the key columns; read by the open only */
+    size_t prefix_len;
+};
+
+int reader_hop_open(const struct reader_read *reading, struct row_finisher *finisher,
+                    const struct reader_windows *windows, struct reader_hop **out,
+                    struct err *err) must_check;
+/* Merges the next row in the finisher: 1 (to be finished by the caller), 0 the end, negative. */
+int reader_hop_next(struct reader_hop *hop, struct err *err) must_check;
+/* Window end and key columns of the row merged last, until the next call. */
+void reader_hop_key(const struct reader_hop *hop, const uint8_t **key, size_t *len);
+void reader_hop_close(struct reader_hop *hop);
+/* The window to show of a key: the first one that its newest events are in. 1, 0 none, negative. */
+int reader_hop_newest(const struct reader_read *reading, const uint8_t *key, size_t len,
+                      int64_t *end, struct err *err) must_check;
+
+/* reader_session.c: sessions that several sources have a part of. */
+
+/* May a session of the table have parts in several sources? */
+bool reader_session_merges(const struct reader_version *version, uint32_t table);
+/* A stored session (row_key: window end, key columns; its start). If it is the last part of its
+ * session, by (end, source), the whole is merged in the finisher: 1; else 0; or negative. */
+int reader_session_row(const struct reader_read *reading, struct row_finisher *finisher,
+                       uint32_t source, const uint8_t *row_key, size_t row_len, int64_t start,
+                       struct err *err) must_check;
+/* Merges the session of the key that holds the time, or with KAPPA_NO_TIME the newest one, in the
+ * finisher: 1, 0 there is none, negative. */
+int reader_session_get(const struct reader_read *reading, struct row_finisher *finisher,
+                       const uint8_t *columns, size_t len, int64_t at_us,
+                       struct err *err) must_check;
 
 struct reader_cursor;
 

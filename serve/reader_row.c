@@ -30,9 +30,9 @@ static bool window_of(const struct plan_view *view, int64_t at_us, int64_t *end)
     return true;
 }
 
-/* 1 and the newest window over all sources of the table, 0: the key has none. */
+/* 1 and the newest window over all sources of the table that is shown, 0: the key has none. */
 static int newest_of(const struct reader_read *reading, const uint8_t *key, size_t len,
-                     int64_t *end, struct err *err)
+                     int64_t shown, int64_t *end, struct err *err)
 {
     const struct reader_version *version = reading->version;
     uint32_t input = version->plan->views[reading->table].input;
@@ -40,7 +40,10 @@ static int newest_of(const struct reader_read *reading, const uint8_t *key, size
     for (uint32_t source = version->input_first[input]; source < version->input_first[input + 1];
          source++) {
         int64_t of_source = 0;
-        int rc = view_newest(reading->snapshot, reading->table, source, key, len, &of_source, err);
+        int rc = shown == INT64_MAX ? view_newest(reading->snapshot, reading->table, source, key,
+                                                  len, &of_source, err)
+                                    : view_window_below(reading->snapshot, reading->table, source,
+                                                        key, len, shown + 1, &of_source, err);
         if (rc < 0) {
             return rc;
         }
@@ -113,14 +116,68 @@ static int row_key_make(const struct reader_read *reading, const char *const *ke
                              view->shape.name);
     }
     int found = 1;
-    if (at_us == KAPPA_NO_TIME) {
-        found = newest_of(reading, columns, len, &out->window_end, err);
+    struct reader_limits limits;
+    reader_limits_make(reading, &limits);
+    if (at_us != KAPPA_NO_TIME) {
+        found = window_of(view, at_us, &out->window_end) && out->window_end <= limits.shown;
+    } else if (view->window == PLAN_WINDOW_HOP) {
+        found = reader_hop_newest(reading, columns, len, &out->window_end, err);
     } else {
-        found = window_of(view, at_us, &out->window_end) ? 1 : 0;
+        found = newest_of(reading, columns, len, limits.shown, &out->window_end, err);
     }
+    reader_limits_free(&limits);
     store_i64_sortable(out->bytes, out->window_end);
     out->len = KAPPA_KEY_WINDOW_BYTES + len;
     return found;
+}
+
+/* One window of a hop, from its panes: 1 merged, 0 none, negative. */
+static int hop_get(const struct reader_read *reading, struct row_finisher *finisher,
+                   const struct row_key *key, struct err *err)
+{
+    struct reader_hop *hop = NULL;
+    const struct reader_windows windows = {key->window_end, key->window_end,
+                                           key->bytes + KAPPA_KEY_WINDOW_BYTES,
+                                           key->len - KAPPA_KEY_WINDOW_BYTES};
+    int rc = reader_hop_open(reading, finisher, &windows, &hop, err);
+    if (rc == 0) {
+        rc = reader_hop_next(hop, err);
+        reader_hop_close(hop);
+    }
+    return rc;
+}
+
+/* The session is found by the key alone. */
+static int session_get(const struct reader_read *reading, struct row_finisher *finisher,
+                       const char *const *keys, uint32_t key_count, int64_t at_us, struct err *err)
+{
+    uint8_t columns[LIMIT_TABLE_KEY_LEN];
+    size_t len = 0;
+    uint32_t partition = UINT32_MAX;
+    int rc = plan_key_from_text(&reading->version->plan->views[reading->table], keys, key_count,
+                                columns, &len, &partition, err);
+    return rc < 0 ? rc : reader_session_get(reading, finisher, columns, len, at_us, err);
+}
+
+/* Merges the row that is wanted: 1, 0 there is none, negative. */
+static int row_merge(const struct reader_read *reading, struct row_finisher *finisher,
+                     const char *const *keys, uint32_t key_count, int64_t at_us, struct err *err)
+{
+    const struct plan_view *view = &reading->version->plan->views[reading->table];
+    struct row_key key;
+    if (view->window == PLAN_WINDOW_SESSION) {
+        return session_get(reading, finisher, keys, key_count, at_us, err);
+    }
+    int rc = row_key_make(reading, keys, key_count, at_us, &key, err);
+    if (rc != 1) {
+        return rc;
+    }
+    if (view->window == PLAN_WINDOW_HOP) {
+        return hop_get(reading, finisher, &key, err);
+    }
+    size_t skip = view->shape.windowed ? KAPPA_KEY_WINDOW_BYTES : 0;
+    row_finisher_begin(finisher, key.window_end, key.bytes + skip, key.len - skip);
+    return merge(reading, finisher, key.first, key.behind, key.bytes, key.len, err);
 }
 
 static int row_get(const struct reader_read *reading, struct row_finisher *finisher,
@@ -128,14 +185,8 @@ static int row_get(const struct reader_read *reading, struct row_finisher *finis
                    struct err *err)
 {
     const struct plan_view *view = &reading->version->plan->views[reading->table];
-    struct row_key key;
     const struct kappa_value *values = NULL;
-    int rc = row_key_make(reading, keys, key_count, at_us, &key, err);
-    if (rc == 1) {
-        size_t skip = view->shape.windowed ? KAPPA_KEY_WINDOW_BYTES : 0;
-        row_finisher_begin(finisher, key.window_end, key.bytes + skip, key.len - skip);
-        rc = merge(reading, finisher, key.first, key.behind, key.bytes, key.len, err);
-    }
+    int rc = row_merge(reading, finisher, keys, key_count, at_us, err);
     if (rc == 1) {
         rc = row_finisher_finish(finisher, &values, err); /* 0: HAVING refuses it */
     }

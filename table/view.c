@@ -10,36 +10,13 @@
 #include "table/view.h"
 
 #include "base/limits.h"
-#include "table/format.h"
 #include "table/history.h"
+#include "table/view_inside.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#define VIEW_MAGIC     0x7769764bU /* "Kviw" */
-#define SNAPSHOT_MAGIC 0x70616e53U /* "Snap" */
-#define CURSOR_MAGIC   0x73727543U /* "Curs" */
-
-struct view_shard {
-    struct env *env;
-    struct format_dbs dbs;
-};
-
-struct view {
-    uint32_t magic;
-    uint32_t table_count;
-    uint32_t shard_count;
-    uint32_t snapshots; /* not ended yet; atomic */
-    bool windowed[STORE_DIGESTS];
-    bool history[STORE_DIGESTS];
-    struct view_shard shards[];
-};
-
-struct view_snapshot {
-    uint32_t magic;
-    struct view *view;
-    MDB_txn *txns[]; /* per shard */
-};
+#define CURSOR_MAGIC 0x73727543U /* "Curs" */
 
 /* One source within a merged scan. */
 struct cursor_source {
@@ -188,9 +165,9 @@ int view_get(struct view_snapshot *snapshot, uint32_t table, uint32_t source, co
     return rc;
 }
 
-/* The newest window, or the first one from a time on, in a table with history. */
+/* The first window from a time on, or the last one below it, in a table with history. */
 static int history_get(struct view_snapshot *snapshot, uint32_t table, uint32_t source,
-                       const uint8_t *key_columns, size_t len, const int64_t *from,
+                       const uint8_t *key_columns, size_t len, bool from, int64_t time,
                        int64_t *window_end, struct err *err)
 {
     const struct view *view = snapshot->view;
@@ -200,11 +177,9 @@ static int history_get(struct view_snapshot *snapshot, uint32_t table, uint32_t 
     MDB_val k = prefixed(bytes, source, key_columns, len, &fits);
     MDB_dbi index = view->shards[shard].dbs.newest[table];
     int rc = MDB_NOTFOUND;
-    if (fits && from != NULL) {
-        rc = history_from(snapshot->txns[shard], index, k.mv_data, k.mv_size, *from, window_end);
-    } else if (fits) {
-        rc = history_below(snapshot->txns[shard], index, k.mv_data, k.mv_size, INT64_MAX,
-                           window_end);
+    if (fits) {
+        rc = (from ? history_from : history_below)(snapshot->txns[shard], index, k.mv_data,
+                                                   k.mv_size, time, window_end);
     }
     return rc == 0 ? 1
            : rc == MDB_NOTFOUND
@@ -219,7 +194,17 @@ int view_window_from(struct view_snapshot *snapshot, uint32_t table, uint32_t so
     MAGIC_ASSERT(snapshot, SNAPSHOT_MAGIC);
     ASSERT_CMP(table, <, snapshot->view->table_count);
     ASSERT(snapshot->view->history[table]);
-    return history_get(snapshot, table, source, key_columns, len, &from, window_end, err);
+    return history_get(snapshot, table, source, key_columns, len, true, from, window_end, err);
+}
+
+int view_window_below(struct view_snapshot *snapshot, uint32_t table, uint32_t source,
+                      const uint8_t *key_columns, size_t len, int64_t below, int64_t *window_end,
+                      struct err *err)
+{
+    MAGIC_ASSERT(snapshot, SNAPSHOT_MAGIC);
+    ASSERT_CMP(table, <, snapshot->view->table_count);
+    ASSERT(snapshot->view->history[table]);
+    return history_get(snapshot, table, source, key_columns, len, false, below, window_end, err);
 }
 
 int view_newest(struct view_snapshot *snapshot, uint32_t table, uint32_t source,
@@ -230,7 +215,8 @@ int view_newest(struct view_snapshot *snapshot, uint32_t table, uint32_t source,
     ASSERT_CMP(table, <, view->table_count);
     ASSERT(view->windowed[table]);
     if (view->history[table]) {
-        return history_get(snapshot, table, source, key_columns, len, NULL, window_end, err);
+        return history_get(snapshot, table, source, key_columns, len, false, INT64_MAX, window_end,
+                           err);
     }
     uint8_t bytes[LIMIT_TABLE_KEY_LEN];
     bool fits = false;

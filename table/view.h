@@ -38,6 +38,10 @@ int view_window_from(struct view_snapshot *snapshot, uint32_t table, uint32_t so
                      struct err *err) must_check;
 /* Rows stored in a table over all sources: partials, so at least as many as it has rows. */
 uint64_t view_entries(struct view_snapshot *snapshot, uint32_t table);
+/* The last one with an end < below. */
+int view_window_below(struct view_snapshot *snapshot, uint32_t table, uint32_t source,
+                      const uint8_t *key_columns, size_t len, int64_t below, int64_t *window_end,
+                      struct err *err) must_check;
 /* State and digests of a source as of the snapshot; false and zeros when it was never committed. */
 bool view_source(struct view_snapshot *snapshot, uint32_t source, struct store_source *out);
 
@@ -54,6 +58,33 @@ int view_cursor_next(struct view_cursor *cursor, uint32_t *source, const uint8_t
                      size_t *key_len, const uint8_t **value, size_t *value_len,
                      struct err *err) must_check;
 void view_cursor_close(struct view_cursor *cursor);
+
+/* Rows of several windows at once, as the panes of a hop window are read: in the order of (key columns
+ * without the part, source, window end, part). Panes that are not there cost nothing. */
+struct view_panes;
+
+struct view_panes_range {
+    uint32_t table;
+    uint32_t source_count;
+    int64_t first; /* window ends, inclusive */
+    int64_t last;
+    const uint8_t *prefix; /* the key columns begin with it; borrowed by the open only */
+    size_t prefix_len;
+};
+
+int view_panes_open(struct view_snapshot *snapshot, const struct view_panes_range *range,
+                    struct view_panes **out, struct err *err) must_check;
+/* 1 a row, 0 the end. key: behind the source prefix: window end, key columns, part. */
+int view_panes_next(struct view_panes *panes, uint32_t *source, const uint8_t **key,
+                    size_t *key_len, const uint8_t **value, size_t *value_len,
+                    struct err *err) must_check;
+void view_panes_close(struct view_panes *panes);
+
+/* Of the parts of a key's panes in a source, the first one >= *part that has any; its newest pane, and
+ * with history its newest one below `below`: 1 (*part and *window_end are set), 0, negative. */
+int view_part_newest(struct view_snapshot *snapshot, uint32_t table, uint32_t source,
+                     const uint8_t *key_columns, size_t len, int64_t below, uint32_t *part,
+                     int64_t *window_end, struct err *err) must_check;
 
 /* One dead or late record. Text and bytes are borrowed until the next call. */
 struct view_dead {

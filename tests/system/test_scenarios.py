@@ -12,6 +12,7 @@ import math
 import os
 import re
 import sqlite3
+import statistics
 import subprocess
 import sys
 from decimal import Decimal
@@ -100,18 +101,20 @@ class Scenario:
 
 
 def same_rows(table, kinds, rows, want):
-    """kinds: "column column:t ..."; t is a time, ms in `want`; numbers are equal to 9 digits."""
+    """kinds: "column column:t ...", the first ones unique; t is a time, ms in `want`; doubles are equal to 9 digits."""
     columns = [(c.partition(":")[0], c.partition(":")[2]) for c in kinds.split()]
-    got = sorted((tuple(comparable(time_ms(row[c]) if kind == "t" and row[c] is not None else row[c])
-                        for c, kind in columns) for row in rows), key=str)
-    want = sorted((tuple(comparable(v) for v in row) for row in want), key=str)
+    got = sorted((tuple(time_ms(row[c]) if kind == "t" and row[c] is not None else row[c] for c, kind in columns)
+                  for row in rows), key=str)
+    want = sorted((tuple(row) for row in want), key=str)
     assert len(got) == len(want) and len(want) > 0, (table, len(got), len(want))
-    wrong = [(g, w) for g, w in zip(got, want) if g != w]
+    wrong = [(g, w) for g, w in zip(got, want) if not all(map(alike, g, w))]
     assert not wrong, f"{table}: {len(wrong)} of {len(want)} rows differ, first {wrong[0]}"
 
 
-def comparable(value):
-    return float(f"{value:.9g}") if isinstance(value, float) else value
+def alike(a, b):
+    if isinstance(a, float) and isinstance(b, (int, float)):
+        return math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-9)
+    return a == b
 
 
 @pytest.fixture
@@ -294,3 +297,46 @@ def test_fraud(scenario):
                                " unusual volume", want)
 
     scenario.run("fraud/fraud.sql", check)
+
+
+class Deviation:
+    """stddev() for sqlite3."""
+
+    def __init__(self):
+        self.values = []
+
+    def step(self, value):
+        if value is not None:
+            self.values.append(value)
+
+    def finalize(self):
+        return statistics.stdev(self.values) if len(self.values) > 1 else None
+
+
+HISTORY = """
+WITH RECURSIVE k(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM k WHERE k < 90),
+w AS (SELECT e.*, (ts / :day + k) * :day AS ends, k FROM e, k),
+h AS (SELECT user_id, ends, count(*) FILTER (WHERE k <= 7) AS n7, count(*) FILTER (WHERE k <= 30) AS n30, count(*) AS n90,
+             sum(amount) AS total, avg(amount) AS mean, max(amount) AS most, deviation(amount) AS deviation,
+             count(DISTINCT merchant) AS merchants, count(DISTINCT category) AS categories,
+             avg(ts / 3600000 % 24) AS mean_hour, count(*) FILTER (WHERE ts / :day % 7 IN (2, 3)) AS weekend,
+             (ends - max(ts)) / 86400000.0 AS days
+      FROM w GROUP BY user_id, ends)
+SELECT *, percent_rank() OVER (PARTITION BY ends ORDER BY total) FROM h
+"""
+
+
+def test_user_history(scenario):
+    scenario.topic("transactions", generate.lines("history", 800, scenario.seed), "--key", "user_id")
+
+    def check():
+        db = scenario.database("transactions", ["user_id", "amount", "merchant", "category", "product", "ts"])
+        db.create_aggregate("deviation", 1, Deviation)
+        scenario.same_query(
+            "SELECT * FROM user_history", "user_id window_end:t transactions_7 transactions_30 transactions_90 total mean"
+            " most deviation merchants categories mean_hour weekend days_since_last spend_percentile",
+            db.execute(HISTORY, {"day": generate.DAY_MS}))
+        scenario.same_query("SELECT * FROM product_popularity", "product sold place", db.execute(
+            "SELECT product, count(*), rank() OVER (ORDER BY count(*) DESC) FROM e GROUP BY product"))
+
+    scenario.run("user-history/user_history.sql", check)

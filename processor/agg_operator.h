@@ -177,4 +177,7 @@ extern const struct agg_operator agg_distinct;
 extern const struct agg_operator agg_distinct_sum;
 extern const struct agg_operator agg_distinct_string;
 
+/* agg_top.c */
+extern const struct agg_operator agg_top;
+
 #endif

@@ -55,6 +55,7 @@ static const struct agg_operator *const operators[PLAN_AGGREGATE_COUNT][KAPPA_PA
                    [KAPPA_PAYLOAD_DOUBLE] = &agg_percentile_value},
     [PLAN_APPROX_PERCENTILE] = {[KAPPA_PAYLOAD_DOUBLE] = &agg_percentile_approx},
     [PLAN_APPROX_DISTINCT] = OF_ANY(agg_approx_distinct),
+    [PLAN_TOP_ROWS] = OF_ANY(agg_top),
 };
 
 bool agg_exists(enum plan_aggregate_kind kind, enum kappa_type argument_type)

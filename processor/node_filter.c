@@ -23,7 +23,8 @@ static void add_check(struct node_view *view, uint32_t reg, uint32_t filter)
 void node_filter_open(struct processor *p, struct node_view *view)
 {
     const struct plan_view *plan = view->plan;
-    uint32_t most = plan->key_count + 3 * plan->aggregate_count + plan->append_count + 1;
+    uint32_t top = plan->top == NULL ? 0 : plan->top->order_count + plan->top->column_count;
+    uint32_t most = plan->key_count + 3 * plan->aggregate_count + plan->append_count + top + 1;
     view->checks = arena_calloc(&p->memory, most * sizeof *view->checks);
     for (uint32_t k = 0; k < plan->key_count; k++) {
         add_check(view, plan->keys[k].reg, PLAN_NONE);
@@ -37,6 +38,12 @@ void node_filter_open(struct processor *p, struct node_view *view)
     }
     for (uint32_t c = 0; c < plan->append_count; c++) {
         add_check(view, plan->append_regs[c], PLAN_NONE);
+    }
+    for (uint32_t k = 0; plan->top != NULL && k < plan->top->order_count; k++) {
+        add_check(view, plan->top->order[k].reg, PLAN_NONE);
+    }
+    for (uint32_t c = 0; plan->top != NULL && c < plan->top->column_count; c++) {
+        add_check(view, plan->top->columns[c], PLAN_NONE);
     }
 }
 

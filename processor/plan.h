@@ -128,7 +128,23 @@ enum plan_aggregate_kind {
     PLAN_AVG_DISTINCT,
     PLAN_STRING_AGG,          /* text; the parameter is the delimiter; by source and offset */
     PLAN_STRING_AGG_DISTINCT, /* sorted */
+    PLAN_TOP_ROWS,            /* the first rows by an order: no value, but rows of the view */
     PLAN_AGGREGATE_COUNT
+};
+
+struct plan_order {
+    uint32_t reg; /* of the row program */
+    bool descending;
+};
+
+/* WHERE row_number() OVER (PARTITION BY keys ORDER BY order) <= limit, as a group view: one group per
+ * key, whose only aggregate keeps `limit` rows. */
+struct plan_top {
+    uint32_t limit;
+    const struct plan_order *order;
+    uint32_t order_count;
+    const uint32_t *columns; /* registers of the row program, kept per row */
+    uint32_t column_count;
 };
 
 struct plan_aggregate {
@@ -140,6 +156,7 @@ struct plan_aggregate {
     enum kappa_type by_type; /* of a second argument that varies by row; KAPPA_TYPE_NULL: none */
     uint32_t by;             /* its register; meaningless without by_type */
     struct kappa_value parameter; /* constant argument; type KAPPA_TYPE_NULL: none */
+    const struct plan_top *top;   /* PLAN_TOP_ROWS */
 };
 
 struct plan_output {
@@ -276,7 +293,10 @@ struct plan_view {
     const struct plan_aggregate *aggregates;
     uint32_t aggregate_count;
 
-    /* Final program. Inputs for PLAN_GROUP: one register per key, in order, then one per aggregate.
+    const struct plan_top *top; /* PLAN_GROUP: rows are the first ones of each group; or NULL */
+
+    /* Final program. Inputs for PLAN_GROUP: one register per key, in order, then one per aggregate;
+     * with `top` instead of these one per column of it, and the row's number in its group.
      * For PLAN_APPEND: the row program computes the output columns (append_regs), which are stored,
      * and the inputs are those columns. */
     struct expr_program final;

@@ -99,6 +99,11 @@ int row_finisher_add(struct row_finisher *finisher, const uint8_t *value, size_t
  * out of range...). values[output_count] is borrowed until the next begin. */
 int row_finisher_finish(struct row_finisher *finisher, const struct kappa_value **values,
                         struct err *err) must_check;
+/* Views of first rows have several rows of a key, maybe none: row i of them, i < row_finisher_rows.
+ * Values are borrowed until the next call. */
+uint32_t row_finisher_rows(const struct row_finisher *finisher);
+int row_finisher_row(struct row_finisher *finisher, uint32_t i, const struct kappa_value **values,
+                     struct err *err) must_check;
 
 /* Encodes key columns given as text (one per PLAN_KEY_COLUMN key, in order) into key bytes behind
  * the source and window prefix, or for an append view: source is the first text, offset the second,

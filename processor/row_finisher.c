@@ -1,6 +1,6 @@
 /* Reading a row: the states that the sources keep for one key are merged, in the order of the
  * sources, and the final program makes the output columns of them. Interface: processor.h. */
-#include "processor/agg_state.h"
+#include "processor/agg_top.h"
 #include "processor/key_codec.h"
 #include "processor/numeric.h"
 #include "processor/processor.h"
@@ -36,8 +36,10 @@ struct row_finisher *row_finisher_new(const struct plan *plan, uint32_t view)
     pool_init(&f->pool);
     expr_machine_open(&f->machine, &f->view->final, 1);
     bool group = f->view->kind == PLAN_GROUP;
+    const struct plan_top *top = f->view->top;
+    uint32_t results = top == NULL ? f->view->aggregate_count : top->column_count + 1;
     ASSERT_CMP(f->view->final.input_count, ==,
-               group ? f->view->key_count + f->view->aggregate_count : f->view->append_count);
+               group ? f->view->key_count + results : f->view->append_count);
     agg_layout_init(&f->layout, &f->memory, f->view->aggregates,
                     group ? f->view->aggregate_count : 0);
     f->state = arena_calloc(&f->memory, f->layout.bytes);
@@ -77,8 +79,9 @@ void row_finisher_begin(struct row_finisher *f, int64_t window_end, const uint8_
     f->key_len = key_len;
 }
 
-/* An append row: its columns are the inputs of the final program. */
-static int add_columns(struct row_finisher *f, const uint8_t *value, size_t len, struct err *err)
+/* The columns of a row kept whole become inputs of the final program, from `first` on. */
+static int take_columns(struct row_finisher *f, uint32_t first, uint32_t count,
+                        const uint8_t *value, size_t len, struct err *err)
 {
     uint8_t *copy = arena_alloc(&f->row, len);
     if (len > 0) {
@@ -86,8 +89,8 @@ static int add_columns(struct row_finisher *f, const uint8_t *value, size_t len,
     }
     size_t pos = 0;
     bool good = true;
-    for (uint32_t c = 0; c < f->view->append_count && good; c++) {
-        struct expr_vec *vec = &f->machine.registers[c];
+    for (uint32_t c = 0; c < count && good; c++) {
+        struct expr_vec *vec = &f->machine.registers[first + c];
         struct kappa_value column = {.type = vec->type};
         good = pos < len && copy[pos] <= 1;
         column.is_null = good && copy[pos++] == 1;
@@ -113,7 +116,7 @@ int row_finisher_add(struct row_finisher *f, const uint8_t *value, size_t value_
     f->parts++;
     if (f->view->kind == PLAN_APPEND) {
         ASSERT_CMP(f->parts, ==, 1);
-        return add_columns(f, value, value_len, err);
+        return take_columns(f, 0, f->view->append_count, value, value_len, err);
     }
     if (has_time(f->view)) {
         if (value_len < sizeof(int64_t)) {
@@ -184,21 +187,45 @@ static int check_having(const struct row_finisher *f, struct err *err)
     return !having.is_null && having.i != 0;
 }
 
-int row_finisher_finish(struct row_finisher *f, const struct kappa_value **values, struct err *err)
+uint32_t row_finisher_rows(const struct row_finisher *f)
+{
+    return f->view->top == NULL ? 1 : agg_top_count(f->state);
+}
+
+/* Row i of the group: its columns and number. */
+static int set_top(struct row_finisher *f, uint32_t i, struct err *err)
+{
+    uint32_t first = f->view->key_count;
+    uint32_t count = f->view->top->column_count;
+    struct kappa_text columns = agg_top_columns(f->state, i);
+    struct kappa_value number = {.type = KAPPA_TYPE_BIGINT, .i = (int64_t)i + 1};
+    expr_set(&f->machine.registers[first + count], 0, &number);
+    return take_columns(f, first, count, (const uint8_t *)columns.bytes, columns.len, err);
+}
+
+static int set_results(struct row_finisher *f, uint32_t i, struct err *err)
+{
+    int rc = set_keys(f, err);
+    if (rc < 0 || f->view->top != NULL) {
+        return rc < 0 ? rc : set_top(f, i, err);
+    }
+    for (uint32_t a = 0; a < f->view->aggregate_count; a++) {
+        agg_result(&f->layout.slots[a], f->state, &f->row,
+                   &f->machine.registers[f->view->key_count + a]);
+    }
+    return 0;
+}
+
+int row_finisher_row(struct row_finisher *f, uint32_t i, const struct kappa_value **values,
+                     struct err *err)
 {
     ASSERT(f->parts > 0);
-    if (f->view->kind == PLAN_GROUP) {
-        int rc = set_keys(f, err);
-        if (rc < 0) {
-            return rc;
-        }
-        for (uint32_t a = 0; a < f->view->aggregate_count; a++) {
-            agg_result(&f->layout.slots[a], f->state, &f->row,
-                       &f->machine.registers[f->view->key_count + a]);
-        }
+    int rc = f->view->kind == PLAN_GROUP ? set_results(f, i, err) : 0;
+    if (rc < 0) {
+        return rc;
     }
     expr_run(&f->machine, 1);
-    int rc = check_having(f, err);
+    rc = check_having(f, err);
     for (uint32_t o = 0; o < f->view->output_count && rc > 0; o++) {
         enum expr_state state = EXPR_OK;
         f->values[o] = expr_value(&f->machine.registers[f->view->outputs[o].reg], 0, &state);
@@ -208,4 +235,9 @@ int row_finisher_finish(struct row_finisher *f, const struct kappa_value **value
     }
     *values = f->values;
     return rc;
+}
+
+int row_finisher_finish(struct row_finisher *f, const struct kappa_value **values, struct err *err)
+{
+    return row_finisher_row(f, 0, values, err);
 }

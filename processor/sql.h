@@ -9,7 +9,7 @@
  *     sql_bind.c       expressions                        sql_topic.c    INSERT INTO
  *     sql_operator.c, sql_call.c,                         sql_named.c    CREATE VIEW
  *     sql_aggregate.c, sql_over.c: more of them           sql_phase.c    operators between steps
- *     sql_join.c       JOIN within a topic
+ *     sql_join.c       JOIN within a topic                sql_top.c      first rows of each key
  *     plan.c           the whole definition               sql_plan.c     trees -> plan_view
  *     sql_format.c     how records are read               sql_meta.c     record_key() and its like
  *
@@ -194,6 +194,16 @@ extern const char *const sql_aggregate_members[]; /* that a call may have, for s
 /* name(...) OVER (...): sql_over.c */
 struct expr_node *sql_bind_over(struct sql *sql, const struct sql_scope *scope, const json_t *body,
                                 const char *name);
+/* sql_top.c: row_number() by another order than event time. window: the OVER clause's body. */
+struct expr_node *sql_bind_top(struct sql *sql, const struct sql_scope *scope, const json_t *window,
+                               struct expr_node **keys, uint32_t key_count, int place);
+/* One condition of the WHERE around it. */
+int sql_top_where(struct sql *sql, struct sql_select *select, const struct sql_scope *scope,
+                  const json_t *condition);
+int sql_top_check(struct sql *sql, const struct sql_select *select);
+void sql_top_add(struct sql *sql, const struct sql_select *select, struct expr_builder *builder,
+                 struct plan_view *view);
+void sql_top_outputs(struct sql *sql, const struct sql_select *select, struct plan_view *view);
 /* a op b for = <> < <= > >=, operands converted. */
 struct expr_node *sql_compare(struct sql *sql, enum expr_order order, struct expr_node *left,
                               struct expr_node *right, int place);
@@ -282,6 +292,22 @@ struct sql_phase {
     uint32_t over_count;
 };
 
+struct sql_order {
+    struct expr_node *node;
+    bool descending;
+};
+
+/* The first rows of each key: sql_top.c. */
+struct sql_top {
+    struct expr_node **keys;
+    uint32_t key_count;
+    struct sql_order *order;
+    uint32_t order_count;
+    uint32_t number; /* row-level input that stands for the row's number */
+    uint32_t limit;  /* 0 until WHERE has said it */
+    int place;
+};
+
 #define SQL_PHASES_MAX    8
 #define SQL_OPERATORS_MAX LIMIT_COLUMNS /* registers that operators write, in one view */
 
@@ -300,6 +326,7 @@ struct sql_select {
     struct expr_node *where; /* behind the last phase; or NULL */
     enum kappa_type operator_types[SQL_OPERATORS_MAX];
     uint32_t operator_count;    /* registers written by operators */
+    struct sql_top *top;        /* or NULL */
     struct sql_scope scope;     /* of the outermost query */
     struct sql_target *targets; /* LIMIT_COLUMNS */
     uint32_t target_count;

@@ -71,22 +71,23 @@ static int bind_keys(struct sql *sql, const struct sql_scope *scope, const json_
     return 0;
 }
 
-static int refuse_order(struct sql *sql, const struct sql_scope *scope, int place)
+static struct expr_node *refuse_order(struct sql *sql, const struct sql_scope *scope, int place)
 {
     const struct plan_input *input = &sql->inputs[scope->select->input];
-    int rc = sql_error(sql, place, "rows of OVER are ordered by event time, ascending");
+    (void)sql_error(sql, place, "rows of OVER are ordered by event time, ascending");
     if (input->event_time == PLAN_NONE) {
         err_hint(sql->err,
                  "add event_time='column' to CREATE TABLE %s, or leave ORDER BY out: the "
                  "order is that of the log then",
                  input->name);
     } else {
-        err_hint(sql->err,
-                 "write ORDER BY %s; for the first rows by another order write SELECT "
-                 "... WHERE row_number <= n around it",
-                 input->columns[input->event_time].name);
+        err_hint(
+            sql->err,
+            "write ORDER BY %s; for the first rows by another order use row_number() with WHERE "
+            "row_number <= n around it",
+            input->columns[input->event_time].name);
     }
-    return rc;
+    return NULL;
 }
 
 // NOLINTNEXTLINE(misc-no-recursion): bounded by LIMIT_SQL_DEPTH
@@ -108,12 +109,9 @@ static int bind_order(struct sql *sql, const struct sql_scope *scope, const json
     const struct plan_input *input = &sql->inputs[scope->select->input];
     bool plain =
         sql_is(sort, "sortby_dir", "SORTBY_DEFAULT") || sql_is(sort, "sortby_dir", "SORTBY_ASC");
-    if (json_array_size(list) > 1 || !plain || node->kind != EXPR_NODE_INPUT ||
-        node->index != input->event_time) {
-        return refuse_order(sql, scope, sql_place(expr));
-    }
-    window->by_time = true;
     window->ordered = true;
+    window->by_time = json_array_size(list) == 1 && plain && node->kind == EXPR_NODE_INPUT &&
+                      node->index == input->event_time;
     return 0;
 }
 
@@ -483,6 +481,13 @@ struct expr_node *sql_bind_over(struct sql *sql, const struct sql_scope *scope, 
     struct window window = {0};
     if (bind_window(sql, scope, json_object_get(body, "over"), &window) != 0) {
         return NULL;
+    }
+    if (scope->select->top != NULL) {
+        return sql_error_null(sql, place, "window functions over numbered rows, or beside them");
+    }
+    if (!window.by_time && window.ordered) {
+        return number ? sql_bind_top(sql, scope, window.frame, window.keys, window.key_count, place)
+                      : refuse_order(sql, scope, place);
     }
     struct sql_phase *phase = phase_of(sql, scope->select, &window);
     if (phase == NULL) {

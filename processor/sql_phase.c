@@ -56,6 +56,11 @@ static const bool *uses_find(struct sql *sql, const struct sql_select *select)
         uses_mark(&uses, select->aggregates[a].by);
         uses_mark(&uses, select->aggregates[a].filter);
     }
+    const struct sql_top *top = select->top;
+    for (uint32_t k = 0; top != NULL && k < top->order_count; k++) {
+        uses_mark(&uses, top->order[k].node);
+    }
+    uses_mark_all(&uses, top == NULL ? NULL : top->keys, top == NULL ? 0 : top->key_count);
     for (uint32_t i = 0; i < select->target_count && !select->grouped; i++) {
         uses_mark(&uses, select->targets[i].node);
     }

@@ -24,12 +24,14 @@ static uint32_t add_or_none(struct expr_builder *builder, const struct expr_node
 }
 
 /* The name of a key: of the output that is just this key, else PostgreSQL's for it. */
-static const char *key_name(struct sql *sql, const struct sql_select *select, uint32_t k)
+static const char *key_name(struct sql *sql, const struct sql_select *select,
+                            const struct expr_node *key, uint32_t k)
 {
-    const struct expr_node *key = select->keys[k];
     for (uint32_t i = 0; i < select->target_count; i++) {
         const struct expr_node *node = select->targets[i].node;
-        if (node->kind == EXPR_NODE_INPUT && node->index == k) {
+        bool same = select->top != NULL ? node->id == key->id
+                                        : node->kind == EXPR_NODE_INPUT && node->index == k;
+        if (same) {
             return arena_strdup(&sql->plan->memory, select->targets[i].name);
         }
     }
@@ -38,25 +40,25 @@ static const char *key_name(struct sql *sql, const struct sql_select *select, ui
     return name == NULL ? "?column?" : arena_strdup(&sql->plan->memory, name);
 }
 
-static void keys_add(struct sql *sql, const struct sql_select *select, struct expr_builder *builder,
+static void keys_add(struct sql *sql, struct expr_node *const *nodes, uint32_t count,
+                     const struct sql_select *select, struct expr_builder *builder,
                      struct plan_view *view)
 {
-    struct plan_key *keys =
-        arena_calloc(&sql->plan->memory, sizeof *keys * ((size_t)select->key_count + 1));
-    for (uint32_t k = 0; k < select->key_count; k++) {
-        keys[k].role = sql_key_role(sql, select, select->keys[k]);
-        keys[k].name = key_name(sql, select, k);
-        keys[k].type = select->keys[k]->type;
-        keys[k].modifier = select->keys[k]->modifier;
+    struct plan_key *keys = arena_calloc(&sql->plan->memory, sizeof *keys * ((size_t)count + 1));
+    for (uint32_t k = 0; k < count; k++) {
+        keys[k].role = sql_key_role(sql, select, nodes[k]);
+        keys[k].name = key_name(sql, select, nodes[k], k);
+        keys[k].type = nodes[k]->type;
+        keys[k].modifier = nodes[k]->modifier;
         keys[k].reg = PLAN_NONE;
         if (keys[k].role == PLAN_KEY_COLUMN) {
-            keys[k].reg = expr_builder_add(builder, select->keys[k]);
+            keys[k].reg = expr_builder_add(builder, nodes[k]);
         } else {
             view->shape.windowed = true;
         }
     }
     view->keys = keys;
-    view->key_count = select->key_count;
+    view->key_count = count;
 }
 
 void sql_plan_aggregate(const struct sql_aggregate *from, struct plan_aggregate *to)
@@ -106,8 +108,11 @@ static int row_program(struct sql *sql, const struct sql_select *select, struct 
         return -KE_SQL;
     }
     view->where = add_or_none(&builder, select->where);
-    if (select->grouped) {
-        keys_add(sql, select, &builder, view);
+    if (select->top != NULL) {
+        keys_add(sql, select->top->keys, select->top->key_count, select, &builder, view);
+        sql_top_add(sql, select, &builder, view);
+    } else if (select->grouped) {
+        keys_add(sql, select->keys, select->key_count, select, &builder, view);
         aggregates_add(sql, select, &builder, view);
     } else {
         append_add(sql, select, &builder, view);
@@ -168,7 +173,7 @@ int sql_plan_view(struct sql *sql, const struct sql_select *select, const char *
     struct plan_view *view = &sql->views[sql->plan->view_count++];
     memset(view, 0, sizeof *view);
     view->shape.name = name;
-    view->kind = select->grouped ? PLAN_GROUP : PLAN_APPEND;
+    view->kind = select->grouped || select->top != NULL ? PLAN_GROUP : PLAN_APPEND;
     view->input = select->input;
     view->retain_us = options->retain_us;
     view->ttl_us = options->ttl_us;
@@ -177,7 +182,11 @@ int sql_plan_view(struct sql *sql, const struct sql_select *select, const char *
     if (row_program(sql, select, view) != 0) {
         return -KE_SQL;
     }
-    final_program(sql, select, view);
+    if (select->top != NULL) {
+        sql_top_outputs(sql, select, view);
+    } else {
+        final_program(sql, select, view);
+    }
     return registers_check(sql, view);
 }
 

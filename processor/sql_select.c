@@ -133,6 +133,9 @@ static int refuse_set_operation(struct sql *sql, const json_t *query)
 int sql_where(struct sql *sql, struct sql_select *select, const struct sql_scope *scope,
               const json_t *condition, const char *clause)
 {
+    if (select->top != NULL) {
+        return sql_top_where(sql, select, scope, condition);
+    }
     struct sql_scope inner = *scope;
     inner.clause = clause;
     inner.windows_allowed = false;
@@ -236,6 +239,9 @@ struct sql_select *sql_select_bind(struct sql *sql, const json_t *query, bool li
                         "aggregates and window functions in one SELECT");
         err_hint(sql->err, "write the window functions in a subquery in FROM");
         return NULL;
+    }
+    if (select->top != NULL) {
+        return sql_top_check(sql, select) == 0 ? select : NULL;
     }
     return !select->grouped || sql_group_check(sql, select) == 0 ? select : NULL;
 }

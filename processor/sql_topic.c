@@ -227,7 +227,7 @@ int sql_insert(struct sql *sql, const json_t *body)
         insert_columns(sql, topic, json_object_get(body, "cols"), columns, &count) != 0) {
         return -KE_SQL;
     }
-    if (select->grouped) {
+    if (select->grouped || select->top != NULL) {
         int rc = sql_error(sql, select->targets[0].place, "not supported yet: groups into a topic");
         err_hint(sql->err, "write CREATE MATERIALIZED VIEW: a table that is read");
         return rc;

@@ -202,7 +202,8 @@ static void costs(const struct query_table *table, const struct offer *offer, do
     rows = windows * in_window < rows ? windows * in_window : rows;
     info->estimatedRows = (sqlite3_int64)rows + (whole_key && windows == 1 ? 0 : 1);
     info->estimatedCost = rows + SEEK_COST * (offer->key_count > 0 ? 2 * windows : 1);
-    if (whole_key && windows == 1) {
+    bool one = table->view->top == NULL || table->view->top->limit == 1;
+    if (whole_key && windows == 1 && one) {
         info->idxFlags = SQLITE_INDEX_SCAN_UNIQUE;
     }
 }

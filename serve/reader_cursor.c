@@ -35,6 +35,8 @@ struct reader_cursor {
     struct partial row;  /* the first partial of the row given out last */
     struct partial next; /* behind that row, when at_hand */
     bool at_hand;
+    uint32_t row_at; /* of the rows of this key: the next one */
+    uint32_t row_count;
     int64_t window_most; /* of window tables */
     size_t skip;         /* bytes of a key before its columns */
     size_t prefix_len;   /* of leading key columns that are to be equal; 0: any */
@@ -262,14 +264,20 @@ int reader_cursor_next(struct reader_cursor *cursor, const struct kappa_value **
                        struct err *err)
 {
     for (;;) {
-        int rc = merge_next(cursor, err);
-        if (rc == 1) {
-            rc = row_finisher_finish(cursor->finisher, values, err);
-            if (rc == 0) {
-                continue; /* HAVING refuses it */
+        if (cursor->row_at == cursor->row_count) {
+            int rc = merge_next(cursor, err);
+            if (rc != 1) {
+                return rc;
+            }
+            cursor->row_at = 0;
+            cursor->row_count = row_finisher_rows(cursor->finisher);
+        }
+        while (cursor->row_at < cursor->row_count) {
+            int rc = row_finisher_row(cursor->finisher, cursor->row_at++, values, err);
+            if (rc != 0) {
+                return rc; /* 0: HAVING refuses it */
             }
         }
-        return rc;
     }
 }
 

@@ -3,6 +3,7 @@
 
 #include "processor/event_time.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* The text of a key as it was asked for. */
@@ -180,18 +181,55 @@ static int row_merge(const struct reader_read *reading, struct row_finisher *fin
     return merge(reading, finisher, key.first, key.behind, key.bytes, key.len, err);
 }
 
+/* Tables of first rows: the value behind the key columns is the row's number, which may be left out when
+ * there is one row a key. Sets *number from 0, and *key_count to that of the columns. */
+static int row_number_take(const struct plan_view *view, const char *const *keys,
+                           uint32_t *key_count, uint32_t *number, struct err *err)
+{
+    uint32_t columns = 0;
+    for (uint32_t k = 0; k < view->key_count; k++) {
+        columns += view->keys[k].role == PLAN_KEY_COLUMN ? 1 : 0;
+    }
+    *number = 0;
+    if (view->top == NULL || (*key_count == columns && view->top->limit == 1)) {
+        return 0;
+    }
+    const char *digits = *key_count == columns + 1 ? keys[columns] : "";
+    size_t len = strspn(digits, "0123456789");
+    if (len == 0 || len > 4 || digits[len] != '\0' || strtol(digits, NULL, 10) < 1) {
+        int rc =
+            err_set(err, KE_INVALID,
+                    "table %s has several rows of a key: the value behind the %u key column%s is "
+                    "the number of the row, 1 to %u",
+                    view->shape.name, columns, columns == 1 ? "" : "s", view->top->limit);
+        err_hint(err, "`kappa sql` reads them all");
+        return rc;
+    }
+    *number = (uint32_t)strtol(digits, NULL, 10) - 1;
+    *key_count = columns;
+    return 0;
+}
+
 static int row_get(const struct reader_read *reading, struct row_finisher *finisher,
                    const char *const *keys, uint32_t key_count, int64_t at_us, json_t **out,
                    struct err *err)
 {
     const struct plan_view *view = &reading->version->plan->views[reading->table];
     const struct kappa_value *values = NULL;
-    int rc = row_merge(reading, finisher, keys, key_count, at_us, err);
+    uint32_t number = 0;
+    uint32_t given = key_count;
+    int rc = row_number_take(view, keys, &key_count, &number, err);
+    if (rc < 0) {
+        return rc;
+    }
+    rc = row_merge(reading, finisher, keys, key_count, at_us, err);
     if (rc == 1) {
-        rc = row_finisher_finish(finisher, &values, err); /* 0: HAVING refuses it */
+        rc = number >= row_finisher_rows(finisher)
+                 ? 0
+                 : row_finisher_row(finisher, number, &values, err); /* 0: HAVING refuses it */
     }
     if (rc <= 0) {
-        return rc < 0 ? rc : no_row(view, keys, key_count, err);
+        return rc < 0 ? rc : no_row(view, keys, given, err);
     }
     ASSERT(values != NULL);
     *out = reader_row_json(view, values);

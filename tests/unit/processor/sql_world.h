@@ -109,7 +109,7 @@ static inline char *world_all_rows(struct world *w, uint32_t table)
 {
     struct row_finisher *finisher = row_finisher_new(w->plan, table);
     const struct plan_view *view = &w->plan->views[table];
-    char **lines = xcalloc(w->store.count + 1, sizeof *lines);
+    char **lines = xcalloc(1, sizeof *lines);
     size_t count = 0;
     for (size_t i = 0; i < w->store.count; i++) {
         const struct mem_row *row = &w->store.rows[i];
@@ -131,15 +131,18 @@ static inline char *world_all_rows(struct world *w, uint32_t table)
                 assert_int_equal(row_finisher_add(finisher, part->value, part->value_len, NULL), 0);
             }
         }
-        const struct kappa_value *values = NULL;
-        assert_int_equal(row_finisher_finish(finisher, &values, NULL), 1);
-        struct buf line = {0};
-        for (uint32_t o = 0; o < view->output_count; o++) {
-            buf_append_text(&line, o > 0 ? "|" : "");
-            world_put_value(&line, &values[o]);
+        for (uint32_t r = 0; r < row_finisher_rows(finisher); r++) {
+            const struct kappa_value *values = NULL;
+            assert_int_equal(row_finisher_row(finisher, r, &values, NULL), 1);
+            struct buf line = {0};
+            for (uint32_t o = 0; o < view->output_count; o++) {
+                buf_append_text(&line, o > 0 ? "|" : "");
+                world_put_value(&line, &values[o]);
+            }
+            lines = xrealloc(lines, (count + 1) * sizeof *lines);
+            lines[count++] = xstrdup(buf_text(&line));
+            buf_free(&line);
         }
-        lines[count++] = xstrdup(buf_text(&line));
-        buf_free(&line);
     }
     qsort(lines, count, sizeof *lines, world_compare_lines);
     struct buf all = {0};

@@ -30,7 +30,14 @@ static const char definition[] =
     " FROM e WHERE n <> 5 OR n IS NULL WINDOW w AS (PARTITION BY usr ORDER BY at);\n"
     "CREATE MATERIALIZED VIEW jumps AS SELECT usr, count(*) AS jumps, sum(n - before) AS climb FROM"
     " (SELECT usr, n, lag(n) OVER (PARTITION BY usr ORDER BY at) AS before FROM e) s"
-    " WHERE n > before GROUP BY usr;\n";
+    " WHERE n > before GROUP BY usr;\n"
+    "CREATE MATERIALIZED VIEW top AS SELECT usr, seq, amount, place, n + 1 AS m FROM"
+    " (SELECT *, row_number() OVER (PARTITION BY usr ORDER BY amount DESC, n, seq DESC) AS place "
+    "FROM e"
+    "  WHERE seq % 7 <> 3) s WHERE place <= 5;\n"
+    "CREATE MATERIALIZED VIEW newest AS SELECT seq, n AS key FROM"
+    " (SELECT *, row_number() OVER (PARTITION BY n ORDER BY at DESC, seq) AS r FROM e) s"
+    " WHERE 1 = r;\n";
 
 /* b: the rows that row a sees. */
 #define SEEN  "FROM ok b WHERE b.src = a.src AND b.usr IS a.usr AND b.seq <= a.seq"
@@ -58,6 +65,14 @@ static const char jumps_oracle[] =
     "SELECT usr, count(*), sum(n - before) FROM (SELECT usr, n,"
     " (SELECT n " UP_TO " ORDER BY at DESC, seq DESC LIMIT 1 OFFSET 1) AS before FROM ok a)"
     " WHERE n > before GROUP BY usr;\n";
+
+static const char *const top_oracles[] = {
+    "SELECT usr, seq, printf('%.9f', amount), place, n + 1 FROM (SELECT *, row_number() OVER "
+    "(PARTITION "
+    "BY usr ORDER BY amount DESC NULLS FIRST, n NULLS LAST, seq DESC) AS place FROM e"
+    " WHERE seq % 7 <> 3) WHERE place <= 5;",
+    "SELECT seq, n FROM (SELECT *, row_number() OVER (PARTITION BY n ORDER BY at DESC, seq) AS r"
+    " FROM e) WHERE r = 1;"};
 
 static void make_events(struct prng *prng, struct event *events, struct buf *script)
 {
@@ -136,6 +151,13 @@ static void test_against_sqlite(void **state)
     world_assert_same(actual, expected);
     free(expected);
     free(actual);
+    for (uint32_t t = 0; t < array_len(top_oracles); t++) {
+        expected = world_sqlite(buf_text(&script), top_oracles[t]);
+        actual = world_all_rows(&once, 2 + t);
+        world_assert_same(actual, expected);
+        free(expected);
+        free(actual);
+    }
     buf_free(&script);
     world_close(&once);
     world_close(&often);

@@ -110,6 +110,7 @@ static void version_free(struct core_version *version)
     json_decref(version->object);
     lag_close(&version->lag);
     child_free(&version->child);
+    json_decref(version->told_sent);
     free(version);
 }
 

@@ -140,6 +140,11 @@ json_t *child_open_message(const struct core *core, const struct core_version *v
         !version_is_sealed(version->state), "serving", version->state == VERSION_SERVING, "until",
         "sources", sources, "topics", inputs);
     ASSERT(message != NULL);
+    json_t *outbox =
+        version->state == VERSION_SERVING ? outputs_message(core, version->processor) : NULL;
+    if (outbox != NULL) {
+        object_set(message, "outbox", outbox);
+    }
     free(dir);
     free(group);
     return message;

@@ -121,6 +121,11 @@ int conduct_commit(struct core *core, struct core_processor *processor, struct e
     json_t *object = json_copy(processor->object);
     object_set(object, "serving", json_integer(swap->new->number));
     object_set(object, "epoch", json_integer((json_int_t)swap->epoch));
+    int rc = outputs_swap(processor, object, err);
+    if (rc != 0) {
+        json_decref(object);
+        return rc;
+    }
     struct change change;
     change_begin(&change, core);
     change_roles(core, &change, processor);

@@ -248,7 +248,8 @@ void conduct_close(struct core *core, struct core_processor *processor)
 
 static void send_serving(struct core *core, struct core_version *version, bool on)
 {
-    json_t *message = json_pack("{s:s, s:b}", "do", "serving", "on", on);
+    json_t *outbox = on ? outputs_message(core, version->processor) : NULL;
+    json_t *message = json_pack("{s:s, s:b, s:o*}", "do", "serving", "on", on, "outbox", outbox);
     ASSERT(message != NULL);
     child_send(core, &version->child, message);
 }

@@ -263,6 +263,7 @@ void processor_advance(struct core *core, struct core_processor *processor)
     }
     requests_later(core, processor, NULL);
     conduct_tick(core, processor);
+    outputs_tick(core, processor);
 }
 
 /* ---- Open, tick, close ---- */

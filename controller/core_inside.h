@@ -4,6 +4,7 @@
  *     core.c      open, close, tick, moves of versions    change.c    catalog transactions
  *     children.c  starting, stopping, removing
  *     events.c    what workers say                    conduct.c   conducts a swap: still.c, commit.c
+ *     outputs.c   who sends which messages
  *     requests.c  control calls      deploy.c  deploy, replay         verify.c   status.c
  */
 #ifndef KAPPA_CONTROLLER_CORE_INSIDE_H
@@ -26,6 +27,7 @@
 #define STILL_US             INT64_C(1000000)  /* restart backoff: a swap waits no longer */
 #define HEALTHY_US           INT64_C(30000000) /* running for so long: the backoff starts anew */
 #define STOP_US_MAX          INT64_C(10000000) /* to drain; then it is killed */
+#define OUTPUTS_TELL_US      INT64_C(1000000)  /* between tellings of what is sent */
 #define CATALOG_RETRY_US     INT64_C(1000000)  /* after a catalog transaction that failed */
 
 /* ---- The model ---- */
@@ -66,6 +68,7 @@ struct core_version {
     void *drop;        /* the request that waits for its end, or NULL */
     bool dropping;     /* no way back: it disappears when its worker is gone */
     int64_t remove_us; /* not tried before (removing failed) */
+    json_t *told_sent; /* what this worker was last told of the messages that are sent; owned */
 };
 
 /* A request that waits for something. */
@@ -111,6 +114,7 @@ struct core_processor {
     uint32_t version_count;
     struct core_swap swap;
     struct core_later later;
+    int64_t sent_us; /* versions are told what is sent not before */
 };
 
 struct core_verify; /* verify.c */
@@ -265,6 +269,23 @@ void conduct_close(struct core *core, struct core_processor *processor);
 /* ---- still.c ---- */
 /* Finds out where the old version stands, then conduct_prepare. */
 void still_ask(struct core *core, struct core_processor *processor);
+
+/* ---- outputs.c */
+/* Does it write to topics? */
+bool outputs_any(const struct core_version *version);
+/* Gives a new processor's object the mark that tells it from others of its name. */
+void outputs_mark(const struct core *core, const char *name, json_t *object);
+/* COMMIT of the swap under way: adds its span to the processor's new object. */
+int outputs_swap(const struct core_processor *processor, json_t *object,
+                 struct err *err) must_check;
+/* The object "outbox" for the worker that serves (replayer/worker_outbox.h); NULL: nothing to send. */
+json_t *outputs_message(const struct core *core, const struct core_processor *processor);
+/* REFUSED while messages of it are still to be sent. */
+int outputs_may_drop(const struct core_version *version, struct err *err) must_check;
+/* Tells versions what is sent, now and then. */
+void outputs_tick(struct core *core, struct core_processor *processor);
+/* The member "outputs" of a version's status; NULL when it has none. */
+json_t *outputs_status(const struct core_version *version);
 
 /* ---- deploy.c, verify.c, status.c, requests.c ---- */
 void deploy_request(struct core *core, void *request, const char *processor, const json_t *body);

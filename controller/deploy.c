@@ -29,7 +29,8 @@ struct deploy {
     char *from;
     char *swap;
     char *who;
-    bool again; /* replay: the same definition is what is wanted */
+    char *outputs; /* "all", "new", or "": as is usual */
+    bool again;    /* replay: the same definition is what is wanted */
     uint32_t shards;
     int64_t cache_bytes;
     struct plan *plan;
@@ -52,6 +53,7 @@ static void deploy_free(struct deploy *deploy)
     free(deploy->from);
     free(deploy->swap);
     free(deploy->who);
+    free(deploy->outputs);
     if (deploy->plan != NULL) {
         plan_free(deploy->plan);
     }
@@ -168,6 +170,35 @@ static struct core_version *same_version(struct core *core, const struct deploy 
     return NULL;
 }
 
+/* Only who has never sent anything can send from the start. */
+static int check_outputs(struct core *core, const struct deploy *deploy, struct err *err)
+{
+    const struct core_processor *known = core_processor_find(core, deploy->name);
+    bool all = strcmp(deploy->outputs, "all") == 0;
+    if (!all && deploy->outputs[0] != '\0' && strcmp(deploy->outputs, "new") != 0) {
+        return err_set(err, KE_INVALID, "\"outputs\" is all or new, not \"%s\"", deploy->outputs);
+    }
+    if (all && known != NULL && json_int(known->object, "epoch", 0) > 0) {
+        (void)err_set(err, KE_REFUSED,
+                      "%s has served already: messages of records before the swap were sent by an "
+                      "earlier version, and would come twice",
+                      deploy->name);
+        err_hint(err, "deploy it under another name to send all of them again");
+        return -KE_REFUSED;
+    }
+    for (uint32_t t = 0; t < deploy->plan->topic_count; t++) {
+        for (uint32_t i = 0; i < deploy->plan->input_count; i++) {
+            if (strcmp(deploy->plan->topics[t].topic, deploy->plan->inputs[i].topic) == 0) {
+                return err_set(
+                    err, KE_REFUSED,
+                    "%s reads topic '%s' and writes to it: it would never come to an end",
+                    deploy->name, deploy->plan->inputs[i].topic);
+            }
+        }
+    }
+    return 0;
+}
+
 /* 1: answered, nothing to do. */
 static int check_model(struct core *core, const struct deploy *deploy, struct err *err)
 {
@@ -178,7 +209,8 @@ static int check_model(struct core *core, const struct deploy *deploy, struct er
         core_reply(core, deploy->request, body, NULL);
         return 1;
     }
-    return check_tables(core, deploy, err);
+    int rc = check_outputs(core, deploy, err);
+    return rc == 0 ? check_tables(core, deploy, err) : rc;
 }
 
 /* ---- The job: questions to the log ---- */
@@ -230,6 +262,32 @@ static int ask_topics(struct deploy *deploy)
     return 0;
 }
 
+/* A topic to write that is not there is made, with as many partitions as the widest input. */
+static int make_topics(struct deploy *deploy)
+{
+    struct log *log = deploy->log;
+    struct log_topic_options options = {.retain_ms = -1, .retain_bytes = -1};
+    int rc = 0;
+    for (uint32_t i = 0; i < deploy->plan->input_count; i++) {
+        uint32_t partitions = deploy->topics[i].partitions;
+        options.partitions = partitions > options.partitions ? partitions : options.partitions;
+    }
+    for (uint32_t t = 0; rc == 0 && t < deploy->plan->topic_count; t++) {
+        const char *topic = deploy->plan->topics[t].topic;
+        uint32_t partitions = 0;
+        rc = log->ops->topic_partitions(log, topic, &partitions, &deploy->err);
+        if (rc == -KE_NOT_FOUND) {
+            rc = log->ops->topic_create(log, topic, &options, &deploy->err);
+            rc = rc == -KE_EXISTS ? 0 : rc;
+            if (rc == 0) {
+                trace(TRACE_INFO, "%s: made topic %s with %u partitions", deploy->name, topic,
+                      options.partitions);
+            }
+        }
+    }
+    return rc;
+}
+
 static void deploy_run(struct core_job *job)
 {
     struct deploy *deploy = container_of(job, struct deploy, job);
@@ -239,6 +297,9 @@ static void deploy_run(struct core_job *job)
         deploy->rc = position_resolve(&deploy->position, deploy->log, deploy->topics,
                                       deploy->plan->input_count, deploy->ranges, &deploy->complete,
                                       &deploy->err);
+    }
+    if (deploy->rc == 0) {
+        deploy->rc = make_topics(deploy);
     }
 }
 
@@ -268,6 +329,23 @@ static json_t *tables_json(const struct plan *plan)
     return tables;
 }
 
+static void outputs_set(const struct core *core, const struct deploy *deploy, json_t *object)
+{
+    const struct core_processor *known =
+        core_processor_find((struct core *)(uintptr_t)core, deploy->name);
+    bool first = known == NULL || json_int(known->object, "epoch", 0) == 0;
+    json_t *topics = json_array();
+    for (uint32_t t = 0; t < deploy->plan->topic_count; t++) {
+        int rc = json_array_append_new(topics, json_string(deploy->plan->topics[t].topic));
+        ASSERT(rc == 0);
+    }
+    if (deploy->plan->topic_count > 0) {
+        object_set(object, "outputs_from",
+                   json_string(first && strcmp(deploy->outputs, "new") != 0 ? "all" : "new"));
+    }
+    object_set(object, "outputs", topics);
+}
+
 static json_t *version_object(const struct core *core, const struct deploy *deploy, int64_t number)
 {
     char hash[DIGEST_TEXT_LEN + 1];
@@ -292,6 +370,7 @@ static json_t *version_object(const struct core *core, const struct deploy *depl
         target, "tables", tables_json(deploy->plan), "complete", deploy->complete, "barred", 0,
         "standby_until_ms", "error", "who", deploy->who);
     ASSERT(object != NULL);
+    outputs_set(core, deploy, object);
     return object;
 }
 
@@ -323,6 +402,7 @@ static json_t *processor_object(const struct core *core, const struct deploy *de
         json_pack("{s:s, s:i, s:i, s:i, s:I}", "processor", deploy->name, "serving", 0, "epoch", 0,
                   "next_version", 1, "standby_ms", (json_int_t)core->standby_ms);
     ASSERT(object != NULL);
+    outputs_mark(core, deploy->name, object);
     return object;
 }
 
@@ -442,6 +522,7 @@ static struct deploy *deploy_new(const struct core *core, void *request, const c
     deploy->from = xstrdup(json_text(body, "from", from));
     deploy->swap = xstrdup(json_text(body, "swap", "auto"));
     deploy->who = xstrdup(json_text(body, "who", "api"));
+    deploy->outputs = xstrdup(json_text(body, "outputs", ""));
     int64_t shards = json_int(body, "shards", core->shards);
     deploy->shards = shards > 0 && shards <= LIMIT_SHARDS ? (uint32_t)shards : 0;
     deploy->cache_bytes = json_int(body, "cache_bytes", core->cache_bytes);

@@ -51,6 +51,8 @@ static void on_opened(struct core *core, struct core_version *version, const jso
         return;
     }
     child->phase = CHILD_OPEN;
+    json_decref(version->told_sent);
+    version->told_sent = NULL;
     child->sealed = json_bool(event, "sealed", false);
     if (version_is_sealed(version->state) && !child->sealed) {
         (void)err_set(&err, KE_CORRUPT, "the files of v%u are gone or were replaced",

@@ -312,6 +312,9 @@ static void ask_drop(const struct ask *ask)
     struct core_version *version = ask->version;
     struct err err = {0};
     int rc = check_not_serving(ask, "dropped", &err);
+    if (rc == 0) {
+        rc = outputs_may_drop(version, &err);
+    }
     if (rc == 0 && version->dropping) {
         rc = err_set(&err, KE_BUSY, "v%u is being dropped", version->number);
     }

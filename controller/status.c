@@ -122,6 +122,10 @@ static json_t *version_json(const struct core *core, const struct core_version *
     if (version->state == VERSION_STANDBY) {
         object_set(out, "standby_until", time_json(json_int(object, "standby_until_ms", 0)));
     }
+    json_t *outputs = outputs_status(version);
+    if (outputs != NULL) {
+        object_set(out, "outputs", outputs);
+    }
     object_set(out, "error", json_is_object(error) ? json_incref(error) : json_null());
     object_set(out, "trouble", trouble_json(version));
     object_set(out, "worker", worker_json(core, &version->child));

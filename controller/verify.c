@@ -289,6 +289,7 @@ void verify_request(struct core *core, void *request, struct core_version *versi
     object_set(verify->open, "batch_records", json_integer(VERIFY_BATCH_RECORDS));
     object_set(verify->open, "building", json_true());
     object_set(verify->open, "serving", json_false());
+    (void)json_object_del(verify->open, "outbox"); /* what is replayed here is never sent */
     free(dir);
     free(group);
     verify->next = core->verifies;

@@ -19,7 +19,9 @@
 #define RETRY_WAIT_US_MAX    2000000
 #define TROUBLE_FORGOTTEN_US 5000000 /* a log that is quiet and does not complain is well again */
 #define COMMIT_BYTES         ((size_t)128 << 20) /* of pages that LMDB copies for one commit */
-#define COMMIT_ATTEMPTS      48 /* the map doubles at each: more would exceed 64 bits */
+#define TRIM_ROWS            20000   /* of a source, taken out of the outbox by one commit */
+#define TRIM_US              1000000 /* between commits that only trim */
+#define COMMIT_ATTEMPTS      48      /* the map doubles at each: more would exceed 64 bits */
 
 static int64_t now_us(const struct shard *shard)
 {
@@ -318,11 +320,37 @@ static int apply_batch(struct shard *shard, struct pending_batch *batch, struct 
 
 /* ---- Committing */
 
+static uint64_t outbox_keep(const struct shard *shard)
+{
+    return shard->serving || shard->outbox_drop ? 0 : SHARD_SHADOW_ROWS;
+}
+
+/* Takes messages that are not needed out of the outbox. */
+static int trim(struct shard *shard, struct err *err)
+{
+    int rc = 0;
+    bool more = false;
+    for (uint32_t i = 0; rc == 0 && i < shard->input_count; i++) {
+        const struct shard_input *input = &shard->inputs[i];
+        uint64_t gone = 0;
+        if (input->below >= 0) {
+            rc = store_outbox_trim(shard->store, input->spec.source, input->below,
+                                   outbox_keep(shard), TRIM_ROWS, &gone, err);
+        }
+        more |= gone == TRIM_ROWS;
+    }
+    shard->trim_due = more;
+    return rc;
+}
+
 static int commit_once(struct shard *shard, struct err *err)
 {
     int rc = store_begin(shard->store, err);
     if (rc == 0) {
         rc = processor_flush(shard->processor, store_sink(shard->store), err);
+    }
+    if (rc == 0) {
+        rc = trim(shard, err);
     }
     for (uint32_t i = 0; rc == 0 && i < shard->input_count; i++) {
         const struct shard_input *input = &shard->inputs[i];
@@ -356,14 +384,13 @@ static void commit_done(struct shard *shard, int64_t started)
     shard->commit_us += u64_from_i64(i64_max(shard->commit_spent_us, 0));
     shard->commit_us_max = i64_max(shard->commit_us_max, shard->commit_spent_us);
     shard->commits++;
+    if (shard->committed != NULL) {
+        shard->committed(shard->committed_ctx);
+    }
 }
 
-int pump_commit(struct shard *shard, struct err *err)
+static int commit_now(struct shard *shard, struct err *err)
 {
-    ASSERT(!shard->failed);
-    if (!shard->dirty) {
-        return 0;
-    }
     int64_t started = now_us(shard);
     int rc = -KE_AGAIN;
     for (int attempt = 0; rc == -KE_AGAIN && attempt < COMMIT_ATTEMPTS; attempt++) {
@@ -375,6 +402,12 @@ int pump_commit(struct shard *shard, struct err *err)
     }
     commit_done(shard, started);
     return 0;
+}
+
+int pump_commit(struct shard *shard, struct err *err)
+{
+    ASSERT(!shard->failed);
+    return shard->dirty ? commit_now(shard, err) : 0;
 }
 
 /* The cadence of shard.h. */
@@ -400,6 +433,12 @@ static bool commit_due(const struct shard *shard, bool idle)
     processor_stats(shard->processor, &stats);
     return stats.dirty_bytes >= shard->cache_bytes / 2 ||
            (shard->scattered && store_commit_bytes(shard->store, stats.dirty_rows) >= COMMIT_BYTES);
+}
+
+/* Messages are to go, and no commit has come that would take them along. */
+static bool trim_due(const struct shard *shard)
+{
+    return shard->trim_due && !shard->dirty && now_us(shard) - shard->commit_began_us >= TRIM_US;
 }
 
 /* ---- The step */
@@ -447,5 +486,5 @@ int pump_step(struct shard *shard, int timeout_ms, struct err *err)
     if (to_cut && cut_reached(shard)) {
         return stand_at_cut(shard, err);
     }
-    return commit_due(shard, idle) ? pump_commit(shard, err) : 0;
+    return commit_due(shard, idle) || trim_due(shard) ? commit_now(shard, err) : 0;
 }

@@ -243,6 +243,16 @@ void sender_stop(struct sender *sender)
     atomic_store(&sender->stopped, true);
 }
 
+bool sender_stopped(const struct sender *sender)
+{
+    return atomic_load(&sender->stopped);
+}
+
+uint32_t sender_span(const struct sender *sender)
+{
+    return sender->piece;
+}
+
 void sender_positions(const struct sender *sender, int64_t *out)
 {
     const struct sender_piece *last = &sender->pieces[sender->piece_count - 1];

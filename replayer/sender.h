@@ -87,9 +87,12 @@ bool sender_step(struct sender *sender);
 /* The cut at which this version ceases to be the one that sends: nothing that is committed after this
  * call is sent. Any thread; afterwards sender_step only returns false. */
 void sender_stop(struct sender *sender);
+bool sender_stopped(const struct sender *sender);
 /* For each source of the last span: every message below this offset is sent, or never will be. out
  * has its source_count. */
 void sender_positions(const struct sender *sender, int64_t *out);
+/* Which span is being sent: those before it are done. */
+uint32_t sender_span(const struct sender *sender);
 void sender_status(const struct sender *sender, struct sender_status *out);
 /* Did a fail point stop it? */
 bool sender_died(const struct sender *sender);

@@ -20,6 +20,7 @@ static int open_store(struct shard *shard, const struct shard_options *options, 
     struct store_options store = {.dir = options->dir,
                                   .tables = shapes,
                                   .table_count = options->plan->table_count,
+                                  .output_count = options->plan->topic_count,
                                   .building = options->building,
                                   .fail_point = options->fail_point,
                                   .fail_ctx = options->fail_ctx};
@@ -77,7 +78,11 @@ static struct shard *shard_new(const struct shard_options *options)
         input->spec = options->sources[i];
         input->log_start = -1;
         input->log_end = -1;
+        input->below = options->outbox_drop ? INT64_MAX : -1;
     }
+    shard->outbox_drop = options->outbox_drop;
+    shard->committed = options->committed;
+    shard->committed_ctx = options->committed_ctx;
     for (uint32_t i = 0; i < options->plan->view_count; i++) {
         const struct plan_view *view = &options->plan->views[i];
         shard->scattered |= view->kind == PLAN_GROUP && !view->shape.windowed;
@@ -210,6 +215,17 @@ void shard_serving(struct shard *shard, bool on)
     shard->serving = on;
 }
 
+void shard_outbox_below(struct shard *shard, const int64_t *below)
+{
+    for (uint32_t i = 0; i < shard->input_count; i++) {
+        struct shard_input *input = &shard->inputs[i];
+        if (below[input->spec.source] > input->below) {
+            input->below = below[input->spec.source];
+            shard->trim_due = shard->plan->topic_count > 0;
+        }
+    }
+}
+
 int shard_seal(struct shard *shard, struct err *err)
 {
     int rc = pump_commit(shard, err);
@@ -255,6 +271,7 @@ void shard_status(struct shard *shard, struct shard_status *out)
         out->records += state.records;
         out->dead += state.dead;
         out->late += state.late;
+        out->outbox_rows += store_outbox_rows(shard->store, shard->inputs[i].spec.source);
     }
     processor_stats(shard->processor, &out->processor);
 }

@@ -68,6 +68,10 @@ struct shard_options {
     size_t cache_bytes;
     uint32_t batch_records; /* upper bound; 0: LIMIT_BATCH_RECORDS */
     size_t keep_bytes;      /* of batches kept behind a cut (pump.c); 0: 32 MiB */
+    bool outbox_drop;       /* nobody will send or list messages: only their digests are kept */
+    /* Called after each commit; may be NULL. */
+    void (*committed)(void *ctx);
+    void *committed_ctx;
     const struct clock_ops *clock;
     int (*fail_point)(void *ctx, const char *step); /* as in store.h */
     void *fail_ctx;
@@ -93,11 +97,14 @@ struct shard_status {
     uint64_t duplicates; /* records below the position that the log delivered again: dropped */
     struct processor_stats processor;
     uint64_t file_bytes, used_bytes;
+    uint64_t outbox_rows;   /* messages in the outbox */
     struct err trouble;     /* passing trouble (broker away): code 0 when none */
     uint32_t failed_source; /* of the version: whose records ended the shard, or UINT32_MAX */
 };
 
 struct shard;
+
+#define SHARD_SHADOW_ROWS 1000
 
 int shard_open(const struct shard_options *options, struct shard **out, struct err *err) must_check;
 /* One round: at most one batch, at most one commit. Waits for records up to timeout_ms (0 in the
@@ -120,6 +127,10 @@ int shard_pause(struct shard *shard, struct err *err) must_check;
 void shard_resume(struct shard *shard);
 void shard_serving(struct shard *shard, bool on);
 int shard_seal(struct shard *shard, struct err *err) must_check;
+/* Messages of records below these offsets (one per source of the version; copied) are sent, or never
+ * will be: they are taken out of the outbox with the next commits, or once a second. A version that
+ * does not serve keeps the newest SHARD_SHADOW_ROWS of each source, to be listed. */
+void shard_outbox_below(struct shard *shard, const int64_t *below);
 
 void shard_status(struct shard *shard, struct shard_status *out);
 /* index: of options.sources. */

@@ -19,6 +19,7 @@ struct shard_input {
     int64_t log_end;          /* as last seen, or -1 */
     bool at_end;              /* its newest batch ended at the end */
     bool reading;             /* the open reader delivers it */
+    int64_t below;            /* messages of records below it may go; -1: none */
     struct store_source kept; /* as of the last commit */
 };
 
@@ -57,6 +58,10 @@ struct shard {
     int64_t commit_us_max;
     uint64_t duplicates;
     uint64_t file_bytes, used_bytes; /* of the environment after the last commit */
+    bool outbox_drop;
+    bool trim_due; /* the outbox may hold messages that are not needed */
+    void (*committed)(void *ctx);
+    void *committed_ctx;
 
     struct err trouble;    /* passing; code 0: none */
     int64_t trouble_us;    /* when it was last met */

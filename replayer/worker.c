@@ -22,7 +22,7 @@
 
 /* ---- Ends */
 
-static void order_all(struct worker *w, enum worker_do what, bool on, const int64_t *cut)
+void worker_order_all(struct worker *w, enum worker_do what, bool on, const int64_t *cut)
 {
     w->seq++;
     for (uint32_t i = 0; i < w->shard_count; i++) {
@@ -35,7 +35,7 @@ static void stop(struct worker *w)
     if (!w->stopping) {
         w->stopping = true;
         w->request_count = 0;
-        order_all(w, WORKER_STOP, false, NULL);
+        worker_order_all(w, WORKER_STOP, false, NULL);
     }
 }
 
@@ -81,22 +81,28 @@ static int do_command(struct worker *w, const struct worker_command *command, st
     case WORKER_HOLD:
     case WORKER_RUN_TO:
         forget_requests(w);
-        order_all(w, command->what, false, command->cut);
+        worker_order_all(w, command->what, false, command->cut);
         return add_request(w, command->what, command->id, err);
     case WORKER_RELEASE:
         forget_requests(w);
-        order_all(w, command->what, false, NULL);
+        worker_order_all(w, command->what, false, NULL);
         return 0;
     case WORKER_RESUME:
         worker_monitor_resting(w->monitor, NULL);
-        order_all(w, command->what, false, NULL);
+        worker_order_all(w, command->what, false, NULL);
         return add_request(w, command->what, 0, err);
     case WORKER_PAUSE:
     case WORKER_SEAL:
-        order_all(w, command->what, false, NULL);
+        worker_order_all(w, command->what, false, NULL);
         return add_request(w, command->what, 0, err);
     case WORKER_SERVING:
-        order_all(w, command->what, command->on, NULL);
+        if (!command->on) {
+            worker_send_off(w); /* before a shard commits anything behind the cut */
+        }
+        worker_order_all(w, command->what, command->on, NULL);
+        return command->on ? worker_send_on(w, command->outbox, err) : 0;
+    case WORKER_SENT:
+        worker_order_all(w, command->what, false, command->cut);
         return 0;
     case WORKER_STOP:
         stop(w);
@@ -114,10 +120,11 @@ static int do_open(struct worker *w, json_t *message, struct err *err)
         return rc;
     }
     if (w->open.serving) {
-        order_all(w, WORKER_SERVING, true, NULL);
+        worker_order_all(w, WORKER_SERVING, true, NULL);
+        rc = worker_send_on(w, w->open.outbox, err);
     }
     if (w->open.until) {
-        order_all(w, WORKER_RUN_TO, false, w->open.until);
+        worker_order_all(w, WORKER_RUN_TO, false, w->open.until);
         rc = add_request(w, WORKER_RUN_TO, 0, err);
     }
     worker_launch(w);
@@ -238,6 +245,7 @@ static int say_opened(struct worker *w, struct err *err)
     if (rc == 0) {
         w->opened = true;
         worker_say_opened(w);
+        worker_send_start(w);
     }
     return rc;
 }
@@ -268,6 +276,7 @@ static int answer(struct worker *w, const struct worker_request *request, struct
     case WORKER_OPEN:
     case WORKER_RELEASE:
     case WORKER_SERVING:
+    case WORKER_SENT:
     case WORKER_STOP:
         break;
     }

@@ -48,6 +48,7 @@ static void add_status(struct worker_snapshot *s, const struct shard_status *sta
     s->evictions += status->processor.evictions;
     s->file_bytes += status->file_bytes;
     s->used_bytes += status->used_bytes;
+    s->outbox_rows += status->outbox_rows;
     if (s->trouble.code == 0) {
         s->trouble = status->trouble;
     }
@@ -156,7 +157,7 @@ static json_t *digest_json(struct digest digest)
     return json_string(text);
 }
 
-/* Digests per source; adds each source's tables to `tables`. */
+/* Digests per source; adds each source's tables and outputs to `tables`. */
 static json_t *source_digests(struct worker *w, struct digest *tables, struct digest *total)
 {
     json_t *array = json_array();
@@ -164,8 +165,8 @@ static json_t *source_digests(struct worker *w, struct digest *tables, struct di
         struct worker_shard *shard = &w->shards[s % w->open.shards];
         pthread_mutex_lock(&shard->lock);
         const struct store_source *kept = &shard->report.kept[s / w->open.shards];
-        struct digest sum = store_digest_sum(kept, w->plan->table_count);
-        for (uint32_t t = 0; t < w->plan->view_count; t++) {
+        struct digest sum = store_digest_sum(kept, w->plan->table_count + w->plan->topic_count);
+        for (uint32_t t = 0; t < w->plan->table_count + w->plan->topic_count; t++) {
             digest_add(&tables[t], kept->digests[t]);
         }
         pthread_mutex_unlock(&shard->lock);
@@ -184,6 +185,10 @@ void worker_say_at_cut(struct worker *w, uint64_t id)
     json_t *sources = source_digests(w, tables, &total);
     for (uint32_t t = 0; t < w->plan->view_count; t++) {
         json_object_set_new(by_table, w->plan->views[t].shape.name, digest_json(tables[t]));
+    }
+    for (uint32_t t = 0; t < w->plan->topic_count; t++) {
+        json_object_set_new(by_table, w->plan->topics[t].name,
+                            digest_json(tables[w->plan->table_count + t]));
     }
     set_count(event, "id", id);
     set_offsets(event, "cut", w->snapshot.committed, w->open.source_count);
@@ -275,8 +280,12 @@ static void say_progress(struct worker *w, double rate)
     set_count(event, "file_bytes", s->file_bytes);
     set_count(event, "used_bytes", s->used_bytes);
     set_count(event, "rss_bytes", rss_bytes());
-    json_object_set_new(event, "trouble",
-                        s->trouble.code == 0 ? json_null() : error_json(&s->trouble));
+    struct err trouble = s->trouble;
+    json_t *outbox = worker_send_status(w, &trouble);
+    if (outbox != NULL) {
+        json_object_set_new(event, "outbox", outbox);
+    }
+    json_object_set_new(event, "trouble", trouble.code == 0 ? json_null() : error_json(&trouble));
     event_say(w, event);
 }
 
@@ -284,7 +293,7 @@ static bool told_differs(const struct worker_told *a, const struct worker_told *
 {
     return a->next_sum != b->next_sum || a->committed_sum != b->committed_sum ||
            a->end_sum != b->end_sum || a->commits != b->commits || a->mode != b->mode ||
-           a->trouble != b->trouble;
+           a->outbox_rows != b->outbox_rows || a->trouble != b->trouble;
 }
 
 int worker_progress(struct worker *w)
@@ -296,6 +305,7 @@ int worker_progress(struct worker *w)
         return (int)((left + 999) / 1000);
     }
     worker_snapshot_take(w);
+    worker_send_look(w);
     const struct worker_snapshot *s = &w->snapshot;
     uint32_t count = w->open.source_count;
     struct worker_told present = {.next_sum = catchup_sum(s->next, count),
@@ -303,6 +313,7 @@ int worker_progress(struct worker *w)
                                   .end_sum = catchup_sum(s->end, count),
                                   .commits = s->commits,
                                   .mode = s->mode,
+                                  .outbox_rows = s->outbox_rows,
                                   .trouble = s->trouble.code};
     bool due = told_differs(&present, &w->told) || now - w->progress_us >= PROGRESS_QUIET_US;
     if (due && !worker_out_waiting(w)) {

@@ -6,9 +6,11 @@
 #include "base/buf.h"
 #include "replayer/version_dir.h"
 #include "replayer/worker_monitor.h"
+#include "replayer/worker_sender.h"
 #include "replayer/worker_shard.h"
 
 #define WORKER_REQUESTS_MAX 64 /* unanswered commands; a controller has one or two */
+#define WORKER_SENDERS_MAX  16 /* one that sends, and those that are ending */
 #define WORKER_RATE_SAMPLES 11 /* ten steps of 100 ms make the last second */
 
 /* A command that an event will answer. */
@@ -26,14 +28,14 @@ struct worker_snapshot {
     bool sealed; /* all shards */
     uint64_t records, dead, late, duplicates, commits, commit_us;
     int64_t commit_us_max;
-    uint64_t cache_bytes, cache_rows, evictions, file_bytes, used_bytes;
+    uint64_t cache_bytes, cache_rows, evictions, file_bytes, used_bytes, outbox_rows;
     struct err trouble; /* of the first shard that has some */
 };
 
 /* What progress was last told: it is told again when this changes. */
 struct worker_told {
     int64_t next_sum, committed_sum, end_sum;
-    uint64_t commits;
+    uint64_t commits, outbox_rows;
     enum shard_mode mode;
     int trouble;
 };
@@ -55,8 +57,14 @@ struct worker {
     struct shard_source *sources; /* of all shards, grouped by shard */
     char **shard_dirs;
     struct worker_shard *shards;
-    uint32_t shard_count;    /* made; they run from worker_launch on */
-    bool opened;             /* said so */
+    uint32_t shard_count;        /* made; they run from worker_launch on */
+    bool opened;                 /* said so */
+    struct worker_bell bell;     /* rung after each commit */
+    struct worker_outbox outbox; /* to be sent once opened; message NULL: nothing */
+    struct worker_sender *senders[WORKER_SENDERS_MAX]; /* oldest first */
+    uint32_t sender_count;
+    bool sending;            /* the last of them was not stopped */
+    int64_t *sent;           /* per source: as last told to the shards */
     bool stopping;           /* shards were ordered to stop */
     struct err failure;      /* the first; code 0: none */
     uint32_t failure_source; /* or UINT32_MAX */
@@ -73,6 +81,11 @@ struct worker {
     uint32_t rate_count; /* samples taken */
 };
 
+/* ---- worker.c */
+
+/* An order for all shards. */
+void worker_order_all(struct worker *w, enum worker_do what, bool on, const int64_t *cut);
+
 /* ---- worker_setup.c */
 
 /* Everything from the open message to shards that wait for their first orders. On error the caller
@@ -80,8 +93,26 @@ struct worker {
 int worker_setup(struct worker *w, json_t *message, struct err *err) must_check;
 /* Starts the threads: what was ordered before comes before the first record. */
 void worker_launch(struct worker *w);
+/* KAPPA_FAIL, for the fail points of stores and senders. */
+int worker_fail_here(void *ctx, const char *step);
 /* After all shards have closed: joins and frees everything. */
 void worker_teardown(struct worker *w);
+
+/* ---- worker_send.c */
+
+/* The version serves and sends this from now on (NULL: it has no outputs), or it does not any more:
+ * then nothing is sent of what is committed after this call. */
+int worker_send_on(struct worker *w, const json_t *outbox, struct err *err) must_check;
+void worker_send_off(struct worker *w);
+/* Starts a sender that waits for the shards to be open. */
+void worker_send_start(struct worker *w);
+/* Tells the shards what is sent, when that changed. */
+void worker_send_look(struct worker *w);
+/* False: one is stuck in the log and still uses everything. */
+bool worker_send_end(struct worker *w);
+/* The member "outbox" of progress, a new reference; NULL when the version has no outputs. *trouble:
+ * why nothing is sent, when nothing worse is known. */
+json_t *worker_send_status(struct worker *w, struct err *trouble);
 
 /* ---- worker_events.c */
 

@@ -13,6 +13,7 @@ static const char *const words[] = {
     [WORKER_OPEN] = "open",       [WORKER_HOLD] = "hold",       [WORKER_RUN_TO] = "run_to",
     [WORKER_RELEASE] = "release", [WORKER_PAUSE] = "pause",     [WORKER_RESUME] = "resume",
     [WORKER_SEAL] = "seal",       [WORKER_SERVING] = "serving", [WORKER_STOP] = "stop",
+    [WORKER_SENT] = "sent",
 };
 
 int worker_message_parse(const char *line, size_t len, json_t **message, enum worker_do *what,
@@ -176,6 +177,8 @@ static int take_settings(struct worker_open *open, struct err *err)
     open->version = (uint32_t)version;
     open->serving = json_bool(open->message, "serving", false);
     open->log = json_object_get(open->message, "log");
+    open->outbox = json_object_get(open->message, "outbox");
+    open->outbox = json_is_object(open->outbox) ? open->outbox : NULL;
     if (rc == 0 && !json_is_object(open->log)) {
         rc = err_set(err, KE_INVALID, "\"log\" must be an object");
     }
@@ -241,7 +244,11 @@ int worker_command_parse(const json_t *message, enum worker_do what, uint32_t so
     int rc = take_int(message, "id", 0, 0, INT64_MAX, &id, err);
     if (rc == 0 && what == WORKER_RUN_TO) {
         rc = take_cut(json_object_get(message, "cut"), "cut", source_count, &out->cut, err);
+    } else if (rc == 0 && what == WORKER_SENT) {
+        rc = take_cut(json_object_get(message, "below"), "below", source_count, &out->cut, err);
     }
+    out->outbox = json_object_get(message, "outbox");
+    out->outbox = json_is_object(out->outbox) ? out->outbox : NULL;
     out->id = u64_from_i64(id);
     out->on = json_bool(message, "on", true);
     if (rc != 0) {

@@ -15,6 +15,7 @@ enum worker_do {
     WORKER_RESUME,
     WORKER_SEAL,
     WORKER_SERVING,
+    WORKER_SENT,
     WORKER_STOP
 };
 
@@ -45,7 +46,8 @@ struct worker_open {
     size_t cache_bytes; /* of the whole worker */
     uint32_t batch_records;
     bool serving;
-    int64_t *until;                /* owned: a cut, or NULL */
+    const json_t *outbox; /* borrowed: what to send while it serves, or NULL (worker_outbox.h) */
+    int64_t *until;       /* owned: a cut, or NULL */
     struct worker_source *sources; /* owned */
     uint32_t source_count;
     struct worker_topic *topics; /* owned */
@@ -54,9 +56,10 @@ struct worker_open {
 
 struct worker_command {
     enum worker_do what;
-    uint64_t id;  /* of hold and run_to */
-    bool on;      /* of serving */
-    int64_t *cut; /* of run_to: owned, one per source */
+    uint64_t id;          /* of hold and run_to */
+    bool on;              /* of serving */
+    const json_t *outbox; /* of serving, or NULL: borrowed from the message */
+    int64_t *cut;         /* of run_to, and of sent (its "below"): owned, one per source */
 };
 
 /* The word of a line's "do", parsed; *message is the caller's reference. INVALID with the line's

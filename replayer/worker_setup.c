@@ -31,7 +31,7 @@ static void fail_setup(void)
     }
 }
 
-static int fail_here(void *ctx, const char *step)
+int worker_fail_here(void *ctx, const char *step)
 {
     (void)ctx;
     if (fail.count > 0 && strcmp(step, fail.step) == 0 &&
@@ -75,6 +75,11 @@ static void snapshot_init(struct worker_snapshot *s, uint32_t count)
     s->at_end = xcalloc(count, sizeof(bool));
 }
 
+static void committed(void *ctx)
+{
+    worker_bell_ring(ctx);
+}
+
 /* Source s lives in shard s mod shards (table/view.h relies on it). A shard without sources still
  * has its environment. */
 static void init_shard(struct worker *w, uint32_t index, struct shard_source *sources)
@@ -100,7 +105,10 @@ static void init_shard(struct worker *w, uint32_t index, struct shard_source *so
                                         (w->open.cache_bytes + w->open.shards - 1) / w->open.shards,
                                     .batch_records = w->open.batch_records,
                                     .clock = clock_real(),
-                                    .fail_point = fail_here};
+                                    .outbox_drop = w->open.until != NULL,
+                                    .committed = committed,
+                                    .committed_ctx = &w->bell,
+                                    .fail_point = worker_fail_here};
     worker_shard_init(&w->shards[index], &options, w->event_fd);
     w->shard_count++;
 }
@@ -110,6 +118,8 @@ static void init_shards(struct worker *w)
     uint32_t shards = w->open.shards;
     uint32_t most = (w->open.source_count + shards - 1) / shards;
     snapshot_init(&w->snapshot, w->open.source_count);
+    worker_bell_init(&w->bell);
+    w->sent = xcalloc(w->open.source_count, sizeof *w->sent);
     w->shards = xcalloc(shards, sizeof *w->shards);
     w->shard_dirs = xcalloc(shards, sizeof *w->shard_dirs);
     w->sources = xcalloc((size_t)shards * most, sizeof *w->sources);
@@ -155,6 +165,7 @@ void worker_launch(struct worker *w)
 void worker_teardown(struct worker *w)
 {
     bool log_free = w->monitor ? worker_monitor_stop(w->monitor) : true;
+    log_free &= worker_send_end(w);
     for (uint32_t i = 0; i < w->shard_count; i++) {
         worker_shard_join(&w->shards[i]);
         free(w->shard_dirs[i]);
@@ -168,6 +179,7 @@ void worker_teardown(struct worker *w)
     free(w->snapshot.end);
     free(w->snapshot.record_time_ms);
     free(w->snapshot.at_end);
+    free(w->sent);
     if (w->dir) {
         version_dir_close(w->dir);
     }

@@ -137,6 +137,9 @@ static int obey(const struct worker_shard *ws, struct shard *shard,
     case WORKER_SERVING:
         shard_serving(shard, order->on);
         return 0;
+    case WORKER_SENT:
+        shard_outbox_below(shard, order->cut);
+        return 0;
     case WORKER_OPEN:
     case WORKER_STOP:
         break;

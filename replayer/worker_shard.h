@@ -28,7 +28,7 @@ struct worker_order {
     uint64_t seq;
     enum worker_do what; /* not WORKER_OPEN; WORKER_STOP: commit and close */
     bool on;
-    int64_t *cut; /* owned */
+    int64_t *cut; /* of WORKER_RUN_TO and WORKER_SENT; owned */
 };
 
 /* How the shard stands: written by its thread, read by the main thread, under the lock. */
@@ -59,7 +59,7 @@ struct worker_shard {
 void worker_shard_init(struct worker_shard *shard, const struct shard_options *options,
                        int event_fd);
 void worker_shard_start(struct worker_shard *shard);
-/* cut: of WORKER_RUN_TO, all sources of the version; copied. */
+/* cut: of WORKER_RUN_TO and WORKER_SENT, all sources of the version; copied. */
 void worker_shard_order(struct worker_shard *shard, uint64_t seq, enum worker_do what, bool on,
                         const int64_t *cut, uint32_t cut_count);
 /* Waits for the thread's end, if it was started, and frees what the shard owns. */

@@ -22,10 +22,10 @@ static json_t *version_digest(const struct reader_version *version, struct view_
         const struct reader_source *of = &version->sources[source];
         struct store_source found;
         (void)view_source(snapshot, source, &found); /* zeros when never committed */
-        for (uint32_t i = 0; i < plan->view_count; i++) {
+        for (uint32_t i = 0; i < plan->table_count + plan->topic_count; i++) {
             digest_add(&tables[i], found.digests[i]);
         }
-        struct digest sum = store_digest_sum(&found, plan->table_count);
+        struct digest sum = store_digest_sum(&found, plan->table_count + plan->topic_count);
         digest_add(&all, sum);
         json_t *item = json_pack("{s:s, s:I, s:I, s:o}", "topic", of->topic, "partition",
                                  (json_int_t)of->partition, "next",
@@ -38,6 +38,10 @@ static json_t *version_digest(const struct reader_version *version, struct view_
     for (uint32_t i = 0; i < plan->view_count; i++) {
         ASSERT(json_object_set_new(by_table, plan->views[i].shape.name, digest_json(tables[i])) ==
                0);
+    }
+    for (uint32_t i = 0; i < plan->topic_count; i++) {
+        ASSERT(json_object_set_new(by_table, plan->topics[i].name,
+                                   digest_json(tables[plan->table_count + i])) == 0);
     }
     json_t *answer = json_pack("{s:o, s:o, s:o, s:o}", "cut", reader_cut(version, snapshot),
                                "sources", sources, "tables", by_table, "digest", digest_json(all));

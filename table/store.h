@@ -82,9 +82,9 @@ const struct kappa_change_sink *store_sink(struct store *store);
 int store_source_put(struct store *store, uint32_t source, const struct kappa_source_state *state,
                      struct err *err) must_check;
 /* Within a transaction: takes away the oldest messages of a source that lie below this offset, as
- * long as there are more than `keep`, and at most `most` of them. */
+ * long as there are more than `keep`, and at most `most` of them. *gone: so many. */
 int store_outbox_trim(struct store *store, uint32_t source, int64_t below, uint64_t keep,
-                      uint64_t most, struct err *err) must_check;
+                      uint64_t most, uint64_t *gone, struct err *err) must_check;
 /* Messages of a source in the outbox, as of the last commit. */
 uint64_t store_outbox_rows(const struct store *store, uint32_t source);
 int store_commit(struct store *store, struct err *err) must_check;

@@ -46,14 +46,14 @@ int store_outbox_put(void *ctx, uint32_t output, uint32_t source, int64_t offset
 
 /* Deletes from the oldest on. A code of LMDB. */
 static int trim(struct store *store, struct store_slot *slot, const uint8_t *limit, uint64_t keep,
-                uint64_t most)
+                uint64_t most, uint64_t *gone)
 {
     uint8_t first[FORMAT_OUTBOX_KEY];
     format_outbox_key(first, slot->source, INT64_MIN, 0, 0);
     MDB_val key = val_of(first, sizeof first);
     MDB_val value;
     int rc = mdb_cursor_get(store->outbox, &key, &value, MDB_SET_RANGE);
-    while (rc == 0 && most > 0 && slot->outbox_next > keep) {
+    while (rc == 0 && *gone < most && slot->outbox_next > keep) {
         if (key.mv_size != FORMAT_OUTBOX_KEY) {
             return MDB_CORRUPTED;
         }
@@ -63,7 +63,7 @@ static int trim(struct store *store, struct store_slot *slot, const uint8_t *lim
         rc = mdb_cursor_del(store->outbox, 0);
         if (rc == 0) {
             slot->outbox_next--;
-            most--;
+            (*gone)++;
             rc = mdb_cursor_get(store->outbox, &key, &value, MDB_NEXT); /* behind the deleted */
         }
     }
@@ -71,10 +71,11 @@ static int trim(struct store *store, struct store_slot *slot, const uint8_t *lim
 }
 
 int store_outbox_trim(struct store *store, uint32_t source, int64_t below, uint64_t keep,
-                      uint64_t most, struct err *err)
+                      uint64_t most, uint64_t *gone, struct err *err)
 {
     MAGIC_ASSERT(store, STORE_MAGIC);
     ASSERT(store->txn != NULL);
+    *gone = 0;
     if (store->output_count == 0 || store_slot_of(store, source)->outbox_now <= keep) {
         return 0;
     }
@@ -82,7 +83,7 @@ int store_outbox_trim(struct store *store, uint32_t source, int64_t below, uint6
     format_outbox_key(limit, source, below, 0, 0);
     int rc = outbox_ready(store);
     if (rc == 0) {
-        rc = trim(store, store_slot_touch(store, source), limit, keep, most);
+        rc = trim(store, store_slot_touch(store, source), limit, keep, most, gone);
     }
     return rc == 0 ? 0 : store_fail(store, rc, "cannot trim the outbox", err);
 }

@@ -428,7 +428,7 @@ static void replay(struct sim *sim, bool right, const int64_t *cut,
     for (uint32_t p = 0; p < sim->partitions; p++) {
         struct store_source kept;
         shard_source_digests(shard, p, &kept);
-        digest_format(store_digest_sum(&kept, plan->table_count), digests[p]);
+        digest_format(store_digest_sum(&kept, plan->table_count + plan->topic_count), digests[p]);
     }
     rc = shard_close(shard, false, &err);
     ASSERT(rc == 0);

@@ -212,7 +212,8 @@ static void say_at_cut(struct sim_worker *worker, uint64_t id)
         struct store_source kept;
         shard_source_digests(worker->shards[s % worker->open.shards], s / worker->open.shards,
                              &kept);
-        struct digest sum = store_digest_sum(&kept, worker->plan->table_count);
+        struct digest sum =
+            store_digest_sum(&kept, worker->plan->table_count + worker->plan->topic_count);
         digest_add(&total, sum);
         for (uint32_t t = 0; t < worker->plan->view_count; t++) {
             digest_add(&tables[t], kept.digests[t]);
@@ -361,6 +362,9 @@ static int order(struct sim_worker *worker, const struct worker_command *command
             break;
         case WORKER_SERVING:
             shard_serving(shard, command->on);
+            break;
+        case WORKER_SENT:
+            shard_outbox_below(shard, command->cut);
             break;
         case WORKER_OPEN:
         case WORKER_STOP:

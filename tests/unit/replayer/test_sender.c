@@ -370,10 +370,11 @@ static void trim(struct rig *rig)
     sender_positions(rig->sender, positions);
     for (uint32_t source = 0; source < SOURCES; source++) {
         struct store *store = version->shards[source % SHARDS];
+        uint64_t gone = 0;
         struct err err = {0};
         assert_int_equal(store_begin(store, &err), 0);
-        assert_int_equal(store_outbox_trim(store, source, positions[source], 0, UINT64_MAX, &err),
-                         0);
+        assert_int_equal(
+            store_outbox_trim(store, source, positions[source], 0, UINT64_MAX, &gone, &err), 0);
         assert_int_equal(store_commit(store, &err), 0);
     }
 }

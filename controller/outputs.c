@@ -1,0 +1,279 @@
+/* Topic outputs: which version sends what. Own header: core_inside.h.
+ *
+ * The processor's object holds spans, oldest first:
+ *
+ *     "spans":[{"epoch":E,"version":N,"cut":{topic:[offset]}},...]
+ *
+ * The messages of version N are real from its cut up to the cut of the next span; the last span is
+ * the serving version's. COMMIT of a swap adds one in its transaction, so that there is one answer at
+ * any time, also after a crash. The first version's span begins at its start positions, since nobody
+ * has sent anything before it (deploy --outputs new: at the cut). Where the old version stands still
+ * below the cut, what it has not made comes from the new one: its span begins there.
+ *
+ * The worker of the serving version is given all spans: it sends what earlier versions have left. It
+ * reports the epoch of the span that it is at; those before are done, and the next swap drops them.
+ *
+ * How far the processor's messages are sent is told to the other versions: below that, their own are
+ * not needed. What lies above may become real by a swap, and is kept. */
+#include "controller/core_inside.h"
+
+#include "base/digest.h"
+#include "base/trace.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SPANS_MAX 16 /* whose messages are not all sent */
+
+bool outputs_any(const struct core_version *version)
+{
+    return json_array_size(json_object_get(version->object, "outputs")) > 0;
+}
+
+static const json_t *spans_of(const struct core_processor *processor)
+{
+    return json_object_get(processor->object, "spans");
+}
+
+void outputs_mark(const struct core *core, const char *name, json_t *object)
+{
+    char text[160];
+    int len = snprintf(text, sizeof text, "%s %lld %lld", name, (long long)core_now_ms(core),
+                       (long long)core_now_us(core));
+    struct digest mark = hash_content(text, (size_t)len);
+    char hex[DIGEST_TEXT_LEN + 1];
+    digest_format(mark, hex);
+    hex[12] = '\0';
+    object_set(object, "mark", json_string(hex));
+}
+
+/* ---- Cuts */
+
+static json_t *offset_at(const json_t *cut, const char *topic, size_t partition)
+{
+    return json_array_get(json_object_get(cut, topic), partition);
+}
+
+/* A cut in the numbering of a version: one offset per source; 0 where it says nothing. */
+static json_t *cut_of_version(const struct core_version *version, const json_t *cut)
+{
+    json_t *offsets = json_array();
+    size_t i;
+    json_t *input;
+    json_array_foreach (json_object_get(version->object, "inputs"), i, input) {
+        for (int64_t p = 0; p < json_int(input, "partitions", 0); p++) {
+            const json_t *offset = offset_at(cut, json_text(input, "topic", ""), (size_t)p);
+            json_int_t value = json_is_integer(offset) ? json_integer_value(offset) : 0;
+            int rc = json_array_append_new(offsets, json_integer(i64_max(value, 0)));
+            ASSERT(rc == 0);
+        }
+    }
+    return offsets;
+}
+
+/* The offsets of a version's sources, by topic. */
+static json_t *cut_by_topic(const struct core_version *version, const json_t *offsets)
+{
+    json_t *cut = json_object();
+    size_t source = 0;
+    size_t i;
+    json_t *input;
+    json_array_foreach (json_object_get(version->object, "inputs"), i, input) {
+        json_t *array = json_array();
+        for (int64_t p = 0; p < json_int(input, "partitions", 0); p++) {
+            int rc = json_array_append(array, json_array_get(offsets, source++));
+            ASSERT(rc == 0);
+        }
+        object_set(cut, json_text(input, "topic", ""), array);
+    }
+    return cut;
+}
+
+/* Where the new version's messages begin to be real. */
+static json_t *real_from(const struct core_swap *swap)
+{
+    const json_t *object = swap->new->object;
+    if (swap->old == NULL && strcmp(json_text(object, "outputs_from", "all"), "all") == 0) {
+        return cut_by_topic(swap->new, json_object_get(object, "start"));
+    }
+    const struct swap_party *old = &swap->swap.party[SWAP_OLD];
+    int64_t *cut = xcalloc(swap->swap.partition_count, sizeof *cut);
+    memcpy(cut, swap->swap.cut, swap->swap.partition_count * sizeof *cut);
+    for (uint32_t i = 0; old->part == SWAP_STILL && i < old->count; i++) {
+        cut[old->map[i]] = i64_max(old->next[i], 0);
+    }
+    json_t *json = partitions_cut_json(&swap->partitions, cut);
+    free(cut);
+    return json;
+}
+
+/* ---- Spans */
+
+static const json_t *outbox_of(const struct core_processor *processor)
+{
+    const struct core_version *serving =
+        core_serving((struct core_processor *)(uintptr_t)processor);
+    return serving == NULL ? NULL : json_object_get(serving->child.stats, "outbox");
+}
+
+/* Is this span all sent? As last heard. */
+static bool span_is_done(const struct core_processor *processor, const json_t *span)
+{
+    return json_int(span, "epoch", 0) < json_int(outbox_of(processor), "epoch", 0);
+}
+
+/* Copies the spans that are not done. */
+static json_t *spans_left(const struct core_processor *processor)
+{
+    json_t *left = json_array();
+    size_t i;
+    json_t *span;
+    json_array_foreach (spans_of(processor), i, span) {
+        if (!span_is_done(processor, span)) {
+            int rc = json_array_append(left, span);
+            ASSERT(rc == 0);
+        }
+    }
+    return left;
+}
+
+int outputs_swap(const struct core_processor *processor, json_t *object, struct err *err)
+{
+    const struct core_swap *swap = &processor->swap;
+    bool any = outputs_any(swap->new) || (swap->old != NULL && outputs_any(swap->old)) ||
+               json_array_size(spans_of(processor)) > 0;
+    if (!any) {
+        return 0;
+    }
+    json_t *spans = spans_left(processor);
+    if (json_array_size(spans) >= SPANS_MAX) {
+        json_decref(spans);
+        (void)err_set(err, KE_LIMIT, "the messages of %d versions are not all sent yet", SPANS_MAX);
+        err_hint(err, "see why with: kappa status %s", processor->name);
+        return -KE_LIMIT;
+    }
+    json_t *span = json_pack("{s:I, s:I, s:o}", "epoch", (json_int_t)swap->epoch, "version",
+                             (json_int_t)swap->new->number, "cut", real_from(swap));
+    ASSERT(span != NULL);
+    int rc = json_array_append_new(spans, span);
+    ASSERT(rc == 0);
+    object_set(object, "spans", spans);
+    return 0;
+}
+
+static json_t *span_message(const struct core *core, const struct core_version *version,
+                            const json_t *span, const json_t *next)
+{
+    char *dir =
+        xasprintf("%s/versions/%s/%u", core->data_dir, version->processor->name, version->number);
+    json_t *topics = json_object_get(version->object, "outputs");
+    json_t *object = json_pack(
+        "{s:I, s:s, s:O, s:O, s:o, s:o, s:o}", "epoch", (json_int_t)json_int(span, "epoch", 0),
+        "dir", dir, "shards", json_object_get(version->object, "shards"), "inputs",
+        json_object_get(version->object, "inputs"), "topics",
+        topics != NULL ? json_incref(topics) : json_array(), "from",
+        cut_of_version(version, json_object_get(span, "cut")), "to",
+        next != NULL ? cut_of_version(version, json_object_get(next, "cut")) : json_null());
+    ASSERT(object != NULL);
+    free(dir);
+    return object;
+}
+
+json_t *outputs_message(const struct core *core, const struct core_processor *processor)
+{
+    const json_t *spans = spans_of(processor);
+    json_t *list = json_array();
+    for (size_t i = 0; i < json_array_size(spans); i++) {
+        const json_t *span = json_array_get(spans, i);
+        struct core_version *version = core_version_find(
+            (struct core_processor *)(uintptr_t)processor, (uint32_t)json_int(span, "version", 0));
+        if (version != NULL) {
+            int rc = json_array_append_new(
+                list, span_message(core, version, span, json_array_get(spans, i + 1)));
+            ASSERT(rc == 0);
+        }
+    }
+    if (json_array_size(list) == 0) {
+        json_decref(list);
+        return NULL;
+    }
+    char *dir = xasprintf("%s/versions/%s", core->data_dir, processor->name);
+    char *name = xasprintf("%s#%s", processor->name, json_text(processor->object, "mark", "0"));
+    json_t *message = json_pack("{s:s, s:s, s:o}", "name", name, "dir", dir, "spans", list);
+    ASSERT(message != NULL);
+    free(dir);
+    free(name);
+    return message;
+}
+
+int outputs_may_drop(const struct core_version *version, struct err *err)
+{
+    const struct core_processor *processor = version->processor;
+    size_t i;
+    json_t *span;
+    json_array_foreach (spans_of(processor), i, span) {
+        if (json_int(span, "version", 0) == version->number && outputs_any(version) &&
+            !span_is_done(processor, span)) {
+            (void)err_set(err, KE_REFUSED, "the messages of v%u are not all sent yet",
+                          version->number);
+            err_hint(err,
+                     "the serving version sends them; see why it has not with: kappa status %s",
+                     processor->name);
+            return -KE_REFUSED;
+        }
+    }
+    return 0;
+}
+
+/* ---- What is sent is not needed any more */
+
+/* When it has changed. */
+static void tell(struct core *core, struct core_version *version, const json_t *sent)
+{
+    json_t *below = cut_of_version(version, sent);
+    if (json_equal(below, version->told_sent)) {
+        json_decref(below);
+        return;
+    }
+    json_decref(version->told_sent);
+    version->told_sent = below;
+    json_t *message = json_pack("{s:s, s:O}", "do", "sent", "below", below);
+    ASSERT(message != NULL);
+    child_send(core, &version->child, message);
+}
+
+void outputs_tick(struct core *core, struct core_processor *processor)
+{
+    const struct core_version *serving = core_serving(processor);
+    const json_t *positions = json_object_get(outbox_of(processor), "positions");
+    if (serving == NULL || json_array_size(positions) != serving->lag.count ||
+        core_now_us(core) < processor->sent_us || processor->swap.active) {
+        return;
+    }
+    processor->sent_us = core_now_us(core) + OUTPUTS_TELL_US;
+    json_t *sent = cut_by_topic(serving, positions);
+    for (uint32_t i = 0; i < processor->version_count; i++) {
+        struct core_version *version = processor->versions[i];
+        if (version != serving && outputs_any(version) && child_is_open(&version->child)) {
+            tell(core, version, sent);
+        }
+    }
+    json_decref(sent);
+}
+
+json_t *outputs_status(const struct core_version *version)
+{
+    const json_t *outbox = json_object_get(version->child.stats, "outbox");
+    if (!outputs_any(version)) {
+        return NULL;
+    }
+    bool serves = version->state == VERSION_SERVING;
+    json_int_t rows = json_int(outbox, "rows", 0);
+    json_t *object = json_pack(
+        "{s:O, s:I, s:I, s:I, s:f}", "topics", json_object_get(version->object, "outputs"), "sent",
+        (json_int_t)json_int(outbox, "sent", 0), "waiting", serves ? rows : 0, "shadow",
+        serves ? 0 : rows, "waiting_seconds", (double)json_int(outbox, "waiting_ms", 0) / 1000.0);
+    ASSERT(object != NULL);
+    return object;
+}

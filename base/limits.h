@@ -22,14 +22,13 @@
 #define LIMIT_OVER_VALUES   64         /* values that OVER keeps of a row */
 #define LIMIT_OVER_VALUES   64         /* values that OVER keeps of a row */
 #define LIMIT_DISTINCT_BYTES                                                                       \
-    (4 << 20) /* the values of one count(DISTINCT) in one group and source */
-#define LIMIT_PERCENTILE_VALUES                                                                    \
-    (256 * 1024) /* different values of one exact percentile in one group and source: 4 MiB */
-#define LIMIT_LIST_BYTES      (1 << 20) /* the values of one string_agg in one group and source */
-#define LIMIT_MESSAGE_BYTES   (1 << 20) /* one line between controller and worker */
-#define LIMIT_JSON_DEPTH      64        /* nesting of records and API bodies */
-#define LIMIT_HTTP_BODY_BYTES (8 << 20) /* one request; larger loads go in several */
-#define LIMIT_PARTITIONS      1024      /* of a topic of the embedded log */
+    (4 << 20) /* the values of one exact aggregate in one group and source; less beside others */
+#define LIMIT_KEPT_TEXT_BYTES  (1 << 20) /* a text that min, max, first... keep */
+#define LIMIT_KEPT_TEXTS_BYTES (4 << 20) /* all of them in one row */
+#define LIMIT_MESSAGE_BYTES    (1 << 20) /* one line between controller and worker */
+#define LIMIT_JSON_DEPTH       64        /* nesting of records and API bodies */
+#define LIMIT_HTTP_BODY_BYTES  (8 << 20) /* one request; larger loads go in several */
+#define LIMIT_PARTITIONS       1024      /* of a topic of the embedded log */
 
 _Static_assert(LIMIT_GROUP_KEY_LEN + 2 + 8 <= LIMIT_TABLE_KEY_LEN, "a row key fits LMDB");
 _Static_assert(LIMIT_SOURCES <= UINT16_MAX, "a source fits its two bytes");

@@ -39,7 +39,7 @@ static void update(const struct agg_slot *slot, const struct agg_rows *rows,
         }
         struct kappa_text bytes = texts ? argument->s[row] : agg_value_bytes(&value);
         struct agg_set **set = agg_at(slot, rows, i);
-        *set = agg_set_add(*set, rows->pool, bytes.bytes, bytes.len, LIMIT_DISTINCT_BYTES);
+        *set = agg_set_add(*set, rows->pool, bytes.bytes, bytes.len, slot->limit);
     }
 }
 
@@ -105,16 +105,16 @@ static bool decode(const struct agg_slot *slot, void *at, struct pool *pool, str
         }
         value = agg_value_canonical(value);
         struct kappa_text bytes = agg_value_bytes(&value);
-        *set = agg_set_add(*set, pool, bytes.bytes, bytes.len, LIMIT_DISTINCT_BYTES);
+        *set = agg_set_add(*set, pool, bytes.bytes, bytes.len, slot->limit);
     }
     return *set != AGG_SET_FULL && agg_set_count(*set) + UINT64_C(1) == wire;
 }
 
-/* The union of sources may be larger than what one source may hold, up to what a set can count. */
+/* When reading, up to what a set can count. */
 static void merge(const struct agg_slot *slot, void *to, const void *from, struct pool *pool)
 {
-    (void)slot;
     struct agg_set **set = to;
+    size_t limit = slot->reading ? (size_t)1 << 28 : slot->limit;
     const struct agg_set *more = set_at(from);
     if (more == AGG_SET_FULL) {
         agg_set_free(*set, pool);
@@ -124,7 +124,7 @@ static void merge(const struct agg_slot *slot, void *to, const void *from, struc
     for (uint32_t i = 0; i < agg_set_count(more); i++) {
         uint32_t len = 0;
         const uint8_t *bytes = agg_set_value(more, i, &len);
-        *set = agg_set_add(*set, pool, bytes, len, (size_t)1 << 28);
+        *set = agg_set_add(*set, pool, bytes, len, limit);
     }
 }
 
@@ -250,8 +250,8 @@ static void result_string(const struct agg_slot *slot, const void *at, struct ar
 
 #define DISTINCT(result_of)                                                                        \
     {                                                                                              \
-        .bytes = sizeof(struct agg_set *), .update = update, .encode = encode, .decode = decode,   \
-        .merge = merge, .result = (result_of), .free = free_set, .owned = owned,                   \
+        .bytes = sizeof(struct agg_set *), .grows = true, .update = update, .encode = encode,      \
+        .decode = decode, .merge = merge, .result = (result_of), .free = free_set, .owned = owned, \
         .prefetch = prefetch                                                                       \
     }
 

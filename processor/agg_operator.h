@@ -27,6 +27,7 @@ struct agg_cursor {
 
 struct agg_operator {
     uint32_t bytes; /* of the slot, a multiple of 8; it is 8-byte aligned */
+    bool grows;     /* keeps all values, up to slot->limit bytes of them, more when reading */
     /* at = states[i] + slot->offset */
     void (*update)(const struct agg_slot *slot, const struct agg_rows *rows,
                    const struct expr_vec *registers);

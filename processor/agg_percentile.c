@@ -1,7 +1,7 @@
 /* Percentiles. Own header: agg_operator.h. State: a bag of keys that sort as the values do.
  *
  * percentile_cont, percentile_disc, median, mode: exact; every different value is kept, up to
- * LIMIT_PERCENTILE_VALUES in one group and source.
+ * 262144 of them (slot->limit) in one group and source.
  *
  * approx_percentile: keys are the upper bits of the double, 64 equal parts between a power of two
  * and the next; so the value that is given back, the harmonic mean of the part's ends, is within
@@ -40,9 +40,10 @@ static double double_of_key(uint64_t key)
     return value;
 }
 
+/* Different keys: one is 16 bytes in memory, and about so many in a row. */
 static uint32_t limit_of(const struct agg_slot *slot)
 {
-    return slot->plan->kind == PLAN_APPROX_PERCENTILE ? SKETCH_KEYS : LIMIT_PERCENTILE_VALUES;
+    return slot->plan->kind == PLAN_APPROX_PERCENTILE ? SKETCH_KEYS : slot->limit / 16;
 }
 
 static bool is_double(const struct agg_slot *slot)
@@ -78,11 +79,9 @@ static bool decode(const struct agg_slot *slot, void *at, struct pool *pool, str
     return agg_bag_decode(at, pool, in, limit_of(slot), sketch ? SKETCH_KEYS - 1 : UINT64_MAX);
 }
 
-/* The union of sources may be larger than what one may hold. */
 static void merge(const struct agg_slot *slot, void *to, const void *from, struct pool *pool)
 {
-    (void)slot;
-    agg_bag_merge(to, pool, from, UNION_KEYS);
+    agg_bag_merge(to, pool, from, slot->reading ? UNION_KEYS : limit_of(slot));
 }
 
 static void free_bag(const struct agg_slot *slot, void *at, struct pool *pool)
@@ -193,12 +192,12 @@ static void result_approx(const struct agg_slot *slot, const void *at, struct ar
     agg_bag_view_free(&view);
 }
 
-#define PERCENTILE(result_of)                                                                      \
+#define PERCENTILE(result_of, keeps_all)                                                           \
     {                                                                                              \
-        .bytes = sizeof(struct agg_bag), .update = update, .encode = encode, .decode = decode,     \
-        .merge = merge, .result = (result_of), .free = free_bag, .owned = owned                    \
+        .bytes = sizeof(struct agg_bag), .grows = (keeps_all), .update = update, .encode = encode, \
+        .decode = decode, .merge = merge, .result = (result_of), .free = free_bag, .owned = owned  \
     }
 
-const struct agg_operator agg_percentile_cont = PERCENTILE(result_cont);
-const struct agg_operator agg_percentile_value = PERCENTILE(result_value);
-const struct agg_operator agg_percentile_approx = PERCENTILE(result_approx);
+const struct agg_operator agg_percentile_cont = PERCENTILE(result_cont, true);
+const struct agg_operator agg_percentile_value = PERCENTILE(result_value, true);
+const struct agg_operator agg_percentile_approx = PERCENTILE(result_approx, false);

@@ -2,6 +2,8 @@
  * agg_state.h. */
 #include "processor/agg_operator.h"
 
+#include "base/limits.h"
+
 #define OF_ANY(op)                                                                                 \
     {                                                                                              \
         &(op), &(op), &(op), &(op)                                                                 \
@@ -63,6 +65,19 @@ bool agg_exists(enum plan_aggregate_kind kind, enum kappa_type argument_type)
     return operators[kind][kappa_type_payload(argument_type)] != NULL;
 }
 
+/* A row of all these aggregates, each as large as it may be, is not longer than a row may be. */
+static void set_limits(struct agg_layout *layout)
+{
+    uint32_t growing = 1;
+    for (uint32_t a = 0; a < layout->count; a++) {
+        growing += layout->slots[a].op->grows ? 1 : 0;
+    }
+    uint32_t share = LIMIT_ROW_BYTES / 2 / growing;
+    for (uint32_t a = 0; a < layout->count; a++) {
+        layout->slots[a].limit = share < LIMIT_DISTINCT_BYTES ? share : LIMIT_DISTINCT_BYTES;
+    }
+}
+
 void agg_layout_init(struct agg_layout *layout, struct arena *arena,
                      const struct plan_aggregate *aggregates, uint32_t count)
 {
@@ -79,6 +94,39 @@ void agg_layout_init(struct agg_layout *layout, struct arena *arena,
         layout->bytes += op->bytes;
     }
     layout->bytes = (layout->bytes + 15) & ~15U;
+    set_limits(layout);
+}
+
+void agg_layout_for_reading(struct agg_layout *layout)
+{
+    for (uint32_t a = 0; a < layout->count; a++) {
+        layout->slots[a].reading = true;
+    }
+}
+
+bool agg_keeps_text(const struct plan_aggregate *aggregate)
+{
+    switch ((unsigned)aggregate->kind) {
+    case PLAN_MIN:
+    case PLAN_MAX:
+    case PLAN_FIRST:
+    case PLAN_LAST:
+    case PLAN_MIN_BY:
+    case PLAN_MAX_BY:
+        return true;
+    default:
+        return false;
+    }
+}
+
+uint32_t agg_text_limit(const struct plan_aggregate *aggregates, uint32_t count)
+{
+    uint32_t texts = 1;
+    for (uint32_t a = 0; a < count; a++) {
+        texts += agg_keeps_text(&aggregates[a]) ? 1 : 0;
+    }
+    uint32_t share = LIMIT_KEPT_TEXTS_BYTES / texts;
+    return share < LIMIT_KEPT_TEXT_BYTES ? share : LIMIT_KEPT_TEXT_BYTES;
 }
 
 void agg_update(const struct agg_slot *slot, const struct agg_rows *rows,

@@ -22,6 +22,8 @@ struct agg_slot {
     const struct agg_operator *op;
     const struct plan_aggregate *plan;
     uint32_t offset;
+    uint32_t limit; /* bytes of values that one that keeps them all may hold */
+    bool reading;   /* merges sources: together they may hold more */
 };
 
 struct agg_layout {
@@ -46,6 +48,12 @@ bool agg_exists(enum plan_aggregate_kind kind, enum kappa_type argument_type);
 /* The slots are allocated from the arena; the aggregates are borrowed from the plan. */
 void agg_layout_init(struct agg_layout *layout, struct arena *arena,
                      const struct plan_aggregate *aggregates, uint32_t count);
+/* The layout is for reading rows: what it merges is not stored again. */
+void agg_layout_for_reading(struct agg_layout *layout);
+/* Bytes of the longest text that these aggregates keep a copy of; longer ones may not come in. */
+uint32_t agg_text_limit(const struct plan_aggregate *aggregates, uint32_t count);
+/* Does the aggregate keep a text argument whole, in one copy? */
+bool agg_keeps_text(const struct plan_aggregate *aggregate);
 /* Feeds one aggregate from the registers of the row program; no value it takes is an error. */
 void agg_update(const struct agg_slot *slot, const struct agg_rows *rows,
                 const struct expr_vec *registers);

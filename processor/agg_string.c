@@ -1,5 +1,5 @@
 /* string_agg: texts joined in the order of (source, offset); nulls are left out. Own header:
- * agg_operator.h. State: a list (agg_list.h), of at most LIMIT_LIST_BYTES in one source. */
+ * agg_operator.h. State: a list (agg_list.h), of at most slot->limit bytes. */
 #include "base/limits.h"
 #include "processor/agg_list.h"
 
@@ -17,7 +17,7 @@ static void update(const struct agg_slot *slot, const struct agg_rows *rows,
             enum expr_state state = EXPR_OK;
             struct agg_list_item item = {.source = rows->source, .offset = rows->offset[row]};
             item.value = expr_value(argument, row, &state);
-            agg_list_add(agg_at(slot, rows, i), rows->pool, &item, LIMIT_LIST_BYTES, &scratch);
+            agg_list_add(agg_at(slot, rows, i), rows->pool, &item, slot->limit, &scratch);
         }
     }
     buf_free(&scratch);
@@ -31,13 +31,13 @@ static void encode(const struct agg_slot *slot, const void *at, struct buf *out)
 
 static bool decode(const struct agg_slot *slot, void *at, struct pool *pool, struct agg_cursor *in)
 {
-    return agg_list_decode(at, pool, in, slot->plan->argument_type, LIMIT_LIST_BYTES);
+    return agg_list_decode(at, pool, in, slot->plan->argument_type, slot->limit);
 }
 
-/* Sources together may hold what a row may. */
 static void merge(const struct agg_slot *slot, void *to, const void *from, struct pool *pool)
 {
-    agg_list_merge(to, pool, from, slot->plan->argument_type, LIMIT_ROW_BYTES);
+    agg_list_merge(to, pool, from, slot->plan->argument_type,
+                   slot->reading ? LIMIT_ROW_BYTES : slot->limit);
 }
 
 static void result(const struct agg_slot *slot, const void *at, struct arena *arena,
@@ -85,6 +85,7 @@ static size_t owned(const struct agg_slot *slot, const void *at)
 }
 
 const struct agg_operator agg_string = {.bytes = sizeof(struct agg_list),
+                                        .grows = true,
                                         .update = update,
                                         .encode = encode,
                                         .decode = decode,

@@ -17,9 +17,9 @@ const char *expr_error_text(enum expr_state state)
         [EXPR_ERROR_LIMIT] = "value longer than allowed",
         [EXPR_ERROR_TYPE] = "the JSON value has another type than the column",
         [EXPR_ERROR_FULL] =
-            "more values in one group than an exact aggregate keeps (4 MiB of different values of "
-            "DISTINCT, 262144 of a percentile or topk, 1 MiB of a list); group by more columns, or "
-            "use approx_count_distinct or approx_percentile",
+            "more values in one group than an exact aggregate keeps (4 MiB, less beside others of "
+            "its "
+            "kind): group by more columns, or use approx_count_distinct or approx_percentile",
         [EXPR_ERROR_ARGUMENT] = "a function does not take this value",
         [EXPR_ERROR_EFFORT] = "matching the pattern takes too many steps",
     };

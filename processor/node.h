@@ -58,7 +58,8 @@ struct node_source {
 /* A register that must hold no error where its filter is true. */
 struct node_check {
     uint32_t reg;
-    uint32_t filter; /* PLAN_NONE: always */
+    uint32_t filter;     /* PLAN_NONE: always */
+    uint32_t text_limit; /* bytes of a text that the view keeps; UINT32_MAX: any */
 };
 
 struct node_view {

@@ -16,7 +16,19 @@ void node_refuse(struct processor *p, const struct node_view *view, uint32_t row
 static void add_check(struct node_view *view, uint32_t reg, uint32_t filter)
 {
     if (reg != PLAN_NONE) {
-        view->checks[view->check_count++] = (struct node_check){reg, filter};
+        view->checks[view->check_count++] = (struct node_check){reg, filter, UINT32_MAX};
+    }
+}
+
+/* Arguments of an aggregate that keeps texts may not be longer than the row has room for. */
+static void add_argument(struct node_view *view, const struct plan_aggregate *aggregate,
+                         uint32_t reg, enum kappa_type type, uint32_t text_limit)
+{
+    uint32_t before = view->check_count;
+    add_check(view, reg, aggregate->filter);
+    if (view->check_count > before && agg_keeps_text(aggregate) &&
+        kappa_type_payload(type) == KAPPA_PAYLOAD_BYTES) {
+        view->checks[before].text_limit = text_limit;
     }
 }
 
@@ -29,11 +41,13 @@ void node_filter_open(struct processor *p, struct node_view *view)
     for (uint32_t k = 0; k < plan->key_count; k++) {
         add_check(view, plan->keys[k].reg, PLAN_NONE);
     }
+    uint32_t text_limit = agg_text_limit(plan->aggregates, plan->aggregate_count);
     for (uint32_t a = 0; a < plan->aggregate_count; a++) {
         add_check(view, plan->aggregates[a].filter, PLAN_NONE);
-        add_check(view, plan->aggregates[a].argument, plan->aggregates[a].filter);
-        if (plan->aggregates[a].by_type != KAPPA_TYPE_NULL) {
-            add_check(view, plan->aggregates[a].by, plan->aggregates[a].filter);
+        const struct plan_aggregate *aggregate = &plan->aggregates[a];
+        add_argument(view, aggregate, aggregate->argument, aggregate->argument_type, text_limit);
+        if (aggregate->by_type != KAPPA_TYPE_NULL) {
+            add_argument(view, aggregate, aggregate->by, aggregate->by_type, text_limit);
         }
     }
     for (uint32_t c = 0; c < plan->append_count; c++) {
@@ -81,6 +95,21 @@ static bool any_error(const uint8_t *state, uint32_t n)
     return (all & UINT64_C(0xFEFEFEFEFEFEFEFE)) != 0;
 }
 
+static bool is_long(const struct expr_vec *vec, uint32_t row, uint32_t limit)
+{
+    return limit != UINT32_MAX && vec->state[row] == EXPR_OK && vec->s[row].len > limit;
+}
+
+/* Of the selected rows: others may have no text. */
+static bool any_long(const struct node_chunk *chunk, const struct expr_vec *vec, uint32_t limit)
+{
+    bool any = false;
+    for (uint32_t s = 0; limit != UINT32_MAX && s < chunk->count && !any; s++) {
+        any = is_long(vec, chunk->selected[s], limit);
+    }
+    return any;
+}
+
 /* The first error of the row that matters, or EXPR_OK. */
 static enum expr_state row_error(const struct node_view *view, uint32_t row)
 {
@@ -88,6 +117,9 @@ static enum expr_state row_error(const struct node_view *view, uint32_t row)
     for (uint32_t c = 0; c < view->check_count; c++) {
         const struct node_check *check = &view->checks[c];
         uint8_t state = registers[check->reg].state[row];
+        if (is_long(&registers[check->reg], row, check->text_limit)) {
+            state = EXPR_ERROR_LIMIT;
+        }
         if (state < EXPR_ERROR_FIRST) {
             continue;
         }
@@ -105,7 +137,9 @@ void node_filter_errors(struct processor *p, const struct node_view *view)
     struct node_chunk *chunk = &p->chunk;
     bool any = false;
     for (uint32_t c = 0; c < view->check_count && !any; c++) {
-        any = any_error(view->machine.registers[view->checks[c].reg].state, chunk->n);
+        const struct node_check *check = &view->checks[c];
+        const struct expr_vec *vec = &view->machine.registers[check->reg];
+        any = any_error(vec->state, chunk->n) || any_long(chunk, vec, check->text_limit);
     }
     if (!any) {
         return;

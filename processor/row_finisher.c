@@ -42,6 +42,7 @@ struct row_finisher *row_finisher_new(const struct plan *plan, uint32_t view)
                group ? f->view->key_count + results : f->view->append_count);
     agg_layout_init(&f->layout, &f->memory, f->view->aggregates,
                     group ? f->view->aggregate_count : 0);
+    agg_layout_for_reading(&f->layout);
     f->state = arena_calloc(&f->memory, f->layout.bytes);
     f->part = arena_calloc(&f->memory, f->layout.bytes);
     f->values = arena_calloc(&f->memory, (f->view->output_count + 1) * sizeof *f->values);

@@ -4,6 +4,7 @@
  *
  * Method: random rows of a few groups, three spreads of them; each is run straight and cut up; the
  * models keep all rows of a group, in (source, offset) order, and know no states. */
+#include "base/limits.h"
 #include "processor/expr_step.h"
 #include "processor/numeric.h"
 #include "tests/unit/processor/agg_rig.h"
@@ -538,8 +539,36 @@ static void test_random(void **state)
     assert_true(evictions > 100);
 }
 
+/* A text that is too long for a row is a dead record, not a row that cannot be written. */
+static void test_long_text(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_open(&rig, "CREATE TABLE t (k text, s text); CREATE MATERIALIZED VIEW v AS SELECT k, "
+                   "length(max(s))::text AS n, count(*)::text AS c FROM t GROUP BY k;");
+    for (uint32_t i = 0; i < 2; i++) {
+        uint32_t len = LIMIT_KEPT_TEXT_BYTES + i;
+        char *text = xmalloc(len + 1);
+        memset(text, 'a', len);
+        text[len] = '\0';
+        rig_add(&rig, 0, xasprintf("{\"k\":\"a\",\"s\":\"%s\"}", text));
+        free(text);
+    }
+    rig_run(&rig, NULL);
+    char *values[3] = {0};
+    assert_true(rig_values(&rig, "a", values, 3));
+    assert_string_equal(values[1], "1048576");
+    assert_string_equal(values[2], "1");
+    assert_int_equal(rig.store.dead_count, 1);
+    for (int i = 0; i < 3; i++) {
+        free(values[i]);
+    }
+    rig_close(&rig);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_random),
+                                       cmocka_unit_test(test_long_text)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

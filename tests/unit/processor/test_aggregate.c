@@ -508,6 +508,50 @@ static void test_full_is_sticky(void **unused)
     bench_close(&b);
 }
 
+/* States that are merged to be stored keep the limits of stored ones; those merged for reading need
+ * not. */
+static void test_merged_limits(void **unused)
+{
+    (void)unused;
+    struct bench b;
+    bench_open(&b);
+    uint8_t *states[2] = {state_new(&b), state_new(&b)};
+    for (int c = 0; c < 4; c++) {
+        memset(b.states[c], EXPR_NULL, ROWS);
+    }
+    char *large = xcalloc(1, b.layout.slots[2].limit);
+    for (uint32_t i = 0; i < 2; i++) {
+        b.states[2][0] = EXPR_OK;
+        large[0] = (char)('a' + i);
+        b.texts[0] = (struct kappa_text){large, b.layout.slots[2].limit / 2 + 1};
+        feed(&b, states[i], 0, 1);
+    }
+    for (int reading = 0; reading < 2; reading++) {
+        uint8_t *merged = state_new(&b);
+        uint8_t *again = state_new(&b);
+        struct buf bytes = {0};
+        enum expr_state what = EXPR_OK;
+        if (reading == 1) {
+            agg_layout_for_reading(&b.layout);
+        }
+        agg_merge(&b.layout, merged, states[0], &b.pool);
+        agg_merge(&b.layout, merged, states[1], &b.pool);
+        (void)result(&b, merged, 2, &what);
+        assert_int_equal(what, reading == 1 ? EXPR_OK : EXPR_ERROR_FULL);
+        agg_encode(&b.layout, merged, &bytes);
+        assert_true(reading == 1 || bytes.len < LIMIT_ROW_BYTES);
+        int rc = agg_decode(&b.layout, again, &b.pool, bytes.data, bytes.len, NULL);
+        assert_int_equal(rc, reading == 1 ? -KE_CORRUPT : 0);
+        buf_free(&bytes);
+        state_free(&b, merged);
+        state_free(&b, again);
+    }
+    free(large);
+    state_free(&b, states[0]);
+    state_free(&b, states[1]);
+    bench_close(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -518,6 +562,7 @@ int main(void)
         cmocka_unit_test(test_results),
         cmocka_unit_test(test_double_bits),
         cmocka_unit_test(test_full_is_sticky),
+        cmocka_unit_test(test_merged_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

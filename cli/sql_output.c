@@ -191,7 +191,7 @@ static void csv_row(struct sql_output *output, const struct query_value *values)
         }
         csv_value(&output->text, &values[c]);
     }
-    buf_append_text(&output->text, "\r\n");
+    buf_append_text(&output->text, "\n");
 }
 
 static void object_row(struct sql_output *output, const struct query_value *values)
@@ -256,7 +256,7 @@ static void take_columns(void *ctx, const struct query_column *columns, uint32_t
             buf_append_text(&output->text, c > 0 ? "," : "");
             csv_text(&output->text, output->names[c], strlen(output->names[c]));
         }
-        buf_append_text(&output->text, "\r\n");
+        buf_append_text(&output->text, "\n");
     }
 }
 

@@ -9,8 +9,8 @@
 #include "serve/query_answer.h"
 
 enum sql_format {
-    SQL_TABLE,  /* aligned columns and the number of rows */
-    SQL_CSV,    /* RFC 4180 with a heading; null is empty, an empty text is "" */
+    SQL_TABLE, /* aligned columns and the number of rows */
+    SQL_CSV, /* RFC 4180 with a heading, lines end with a newline; null is empty, an empty text is "" */
     SQL_JSON,   /* one object, as POST /v1/sql gives it */
     SQL_NDJSON, /* an object a row */
 };

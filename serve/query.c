@@ -35,6 +35,13 @@ static int look_around(void *ctx)
     return query_is_over(ctx);
 }
 
+static int only_select(struct err *err)
+{
+    int rc = err_set(err, KE_REFUSED, "only SELECT is allowed here");
+    err_hint(err, "tables are changed by producing to their topics, and by `kappa deploy`");
+    return rc;
+}
+
 /* SELECT, and nothing that leaves the connection. */
 static int authorize(void *ctx, int action, const char *a, const char *b, const char *c,
                      const char *d)
@@ -52,9 +59,7 @@ static int authorize(void *ctx, int action, const char *a, const char *b, const 
         return SQLITE_OK;
     }
     if (query->err.code == 0) {
-        (void)err_set(&query->err, KE_REFUSED, "only SELECT is allowed here");
-        err_hint(&query->err, "tables are changed by producing to their topics, and by `kappa "
-                              "deploy`");
+        (void)only_select(&query->err);
     }
     return SQLITE_DENY;
 }
@@ -189,6 +194,9 @@ static int failed(struct query *query, int code, const struct query_text *text, 
         return err_set(err, KE_LIMIT, "the statement needs more memory than is allowed");
     }
     const char *message = sqlite3_errmsg(query->db);
+    if (strstr(message, "may not be modified") != NULL) {
+        return only_select(err);
+    }
     int place = sqlite3_error_offset(query->db);
     if (text == NULL) {
         return err_set(err, KE_SQL, "%s", message);
@@ -227,7 +235,7 @@ int query_prepare(struct query *query, const struct query_text *text, sqlite3_st
     }
     if (sqlite3_column_count(statement) == 0 || sqlite3_stmt_readonly(statement) == 0) {
         (void)sqlite3_finalize(statement);
-        return err_set(err, KE_REFUSED, "only SELECT is allowed here");
+        return only_select(err);
     }
     *out = statement;
     return 0;

@@ -473,10 +473,12 @@ static void roles_read(struct query_table *table)
             table->roles[i] = QUERY_ROLE_KEY;
             table->keys[i] = columns[k];
         } else if (view->shape.windowed) {
+            /* The start of a session is not known from its end. */
             bool start = role == PLAN_KEY_WINDOW_START;
-            table->roles[i] = !start                ? QUERY_ROLE_END
-                              : view->window_us > 0 ? QUERY_ROLE_START
-                                                    : QUERY_ROLE_NONE;
+            bool session = view->window == PLAN_WINDOW_SESSION;
+            table->roles[i] = !start    ? QUERY_ROLE_END
+                              : session ? QUERY_ROLE_NONE
+                                        : QUERY_ROLE_START;
         }
     }
 }

@@ -419,6 +419,13 @@ static int word(struct pass *pass)
     if (query_token_is(token, "EXTRACT")) {
         return extract(pass);
     }
+    bool is_left = query_token_is(token, "LEFT");
+    size_t at = 0;
+    struct query_token next = peek(pass, &at);
+    if ((is_left || query_token_is(token, "RIGHT")) && query_token_is(&next, "(")) {
+        put(pass, QUERY_TOKEN_WORD, is_left ? "text_left" : "text_right");
+        return 1;
+    }
     if (query_token_is(token, "CURRENT_TIMESTAMP") || query_token_is(token, "LOCALTIMESTAMP")) {
         put(pass, QUERY_TOKEN_WORD, "now");
         put(pass, QUERY_TOKEN_SIGN, "(");

@@ -7,6 +7,7 @@
  *     x ILIKE y                    x MATCH y; match() is ours
  *     percentile_cont(p) WITHIN GROUP (ORDER BY x)     percentile_cont(p, x)
  *     current_timestamp            now()
+ *     left(x, n), right(x, n)      text_left(x, n): to SQLite LEFT is a word of joins
  *     name@3                       "name@3"
  *
  * What cannot be rewritten is refused with the way out. Places in the new text lead back to places

@@ -6,7 +6,7 @@
  *     without fraction and exponent, in range; double precision and real any number in range;
  *     numeric a number or a string of one, read digit by digit; timestamptz and timestamp a number
  *     times the input's unit, rounded to the microsecond, or an RFC 3339 string; date, interval,
- *     uuid and bytea a string, read as a cast reads it.
+ *     uuid and bytea a string, read as a cast reads it; jsonb any value.
  *  3. With rename='old=column' the column is also read from the field old, and with
  *     rename='outer.inner=column' from a field of the object outer: of several the last in the record
  *     wins. Where outer is null or missing the column is null; any other value there refuses the
@@ -20,6 +20,7 @@
 #include "base/timefmt.h"
 #include "processor/expr_step.h"
 #include "processor/json_simd.h"
+#include "processor/jsonb.h"
 #include "processor/numeric.h"
 #include "processor/value_cast.h"
 
@@ -36,7 +37,8 @@ enum got {
     GOT_BOOLEAN,
     GOT_OBJECT,
     GOT_ARRAY,
-    GOT_TIME
+    GOT_TIME,
+    GOT_DOCUMENT
 };
 
 static const char *const got_words[] = {
@@ -47,6 +49,7 @@ static const char *const got_words[] = {
     [GOT_BOOLEAN] = "boolean",
     [GOT_OBJECT] = "object",
     [GOT_ARRAY] = "array",
+    [GOT_DOCUMENT] = "a document with U+0000",
     [GOT_TIME] = "text that is not an RFC 3339 time",
 };
 
@@ -219,6 +222,30 @@ static void set_text(struct json_decoder *d, struct kappa_text text, struct deco
     }
 }
 
+/* A JSON text of the record, from token k to the byte before `end`, into a jsonb column. */
+static void take_document(struct json_decoder *d, uint32_t k, const uint8_t *end,
+                          struct decode_column *column, uint32_t row)
+{
+    const uint8_t *first = d->walk.text + d->walk.at[k];
+    struct kappa_text text = {(const char *)first, (uint32_t)(end - first)};
+    enum expr_state state = jsonb_parse(text, &d->base.texts, &column->vec.s[row]);
+    column->vec.state[row] = EXPR_OK;
+    if (state != EXPR_OK) {
+        wrong(d, column, row, state == EXPR_ERROR_CAST ? GOT_DOCUMENT : GOT_RANGE);
+    }
+}
+
+/* The scalar k likewise. */
+static void take_scalar(struct json_decoder *d, uint32_t k, struct decode_column *column,
+                        uint32_t row)
+{
+    const uint8_t *end = d->walk.text + d->walk.at[k + 1];
+    while (end[-1] == ' ' || end[-1] == '\n' || end[-1] == '\r' || end[-1] == '\t') {
+        end--;
+    }
+    take_document(d, k, end, column, row);
+}
+
 static bool take_string(struct json_decoder *d, uint32_t k, struct decode_column *column,
                         uint32_t row)
 {
@@ -238,6 +265,8 @@ static bool take_string(struct json_decoder *d, uint32_t k, struct decode_column
         }
     } else if (column->type == KAPPA_TYPE_DATE || column->type == KAPPA_TYPE_TIMESTAMP) {
         set_text(d, text, column, row, GOT_TIME);
+    } else if (column->type == KAPPA_TYPE_JSONB) {
+        take_scalar(d, k, column, row);
     } else if (column->type == KAPPA_TYPE_NUMERIC || column->type > KAPPA_TYPE_TEXT) {
         set_text(d, text, column, row, GOT_TEXT);
     } else {
@@ -332,6 +361,9 @@ static bool take_number(struct json_decoder *d, uint32_t k, struct decode_column
     case KAPPA_TYPE_NUMERIC:
         take_numeric(d, &number, column, row);
         break;
+    case KAPPA_TYPE_JSONB:
+        take_scalar(d, k, column, row);
+        break;
     default:
         wrong(d, column, row, GOT_NUMBER);
         break;
@@ -353,6 +385,8 @@ static bool take_literal(struct json_decoder *d, uint32_t k, struct decode_colum
     }
     if (column->type == KAPPA_TYPE_BOOLEAN) {
         set_i64(column, row, truth);
+    } else if (column->type == KAPPA_TYPE_JSONB) {
+        take_scalar(d, k, column, row);
     } else {
         wrong(d, column, row, GOT_BOOLEAN);
     }
@@ -440,8 +474,16 @@ static __attribute__((noinline)) bool take_compound(struct json_decoder *d, uint
     if (object && column->inside != NULL) {
         return take_members(d, column->inside, k, row, depth);
     }
-    wrong(d, column, row, object ? GOT_OBJECT : GOT_ARRAY);
-    return json_check_nested(&d->walk, k, depth);
+    uint32_t first = *k;
+    if (!json_check_nested(&d->walk, k, depth)) {
+        return false;
+    }
+    if (column->type == KAPPA_TYPE_JSONB) {
+        take_document(d, first, d->walk.text + d->walk.at[*k - 1] + 1, column, row);
+    } else {
+        wrong(d, column, row, object ? GOT_OBJECT : GOT_ARRAY);
+    }
+    return true;
 }
 
 static bool check_type(struct json_decoder *d, const struct decode_column *column, uint32_t row)

@@ -178,6 +178,11 @@ void expr_numeric_modify(const struct expr_step *step, const struct expr_frame *
 enum expr_state expr_numeric_fit(struct kappa_numeric value, int64_t modifier,
                                  struct kappa_numeric *out);
 
+/* expr_jsonb.c */
+void expr_numeric_from_jsonb(const struct expr_step *step, const struct expr_frame *frame);
+void expr_double_from_jsonb(const struct expr_step *step, const struct expr_frame *frame);
+void expr_boolean_from_jsonb(const struct expr_step *step, const struct expr_frame *frame);
+
 /* expr_date.c */
 void expr_timestamp_from_date(const struct expr_step *step, const struct expr_frame *frame);
 bool expr_time_zone_known(struct kappa_text zone);

@@ -73,6 +73,11 @@ struct expr_node *sql_compare(struct sql *sql, enum expr_order order, struct exp
     if (!match_types(sql, order_names[order], &left, &right, place)) {
         return NULL;
     }
+    if (left->type == KAPPA_TYPE_JSONB && order > EXPR_ORDER_NE) {
+        (void)sql_error(sql, place, "not supported yet: the order of jsonb values");
+        err_hint(sql->err, "compare what is in them, e.g. (doc ->> 'price')::numeric");
+        return NULL;
+    }
     if (order == EXPR_ORDER_EQ || order == EXPR_ORDER_NE) {
         if (text_constant(right)) {
             return text_is(sql, left, right, order == EXPR_ORDER_NE, place);

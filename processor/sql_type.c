@@ -21,7 +21,7 @@ static const struct {
     {"bool", KAPPA_TYPE_BOOLEAN},        {"timestamptz", KAPPA_TYPE_TIMESTAMPTZ},
     {"interval", KAPPA_TYPE_INTERVAL},   {"date", KAPPA_TYPE_DATE},
     {"timestamp", KAPPA_TYPE_TIMESTAMP}, {"bytea", KAPPA_TYPE_BYTEA},
-    {"uuid", KAPPA_TYPE_UUID},
+    {"jsonb", KAPPA_TYPE_JSONB},         {"uuid", KAPPA_TYPE_UUID},
 };
 
 /* PostgreSQL's other types, and what to write instead. */
@@ -29,17 +29,11 @@ static const struct {
     const char *name;
     const char *instead;
 } other_types[] = {
-    {"time", "use timestamptz"},
-    {"timetz", "use timestamptz"},
-    {"money", "use numeric(12,2)"},
-    {"serial", "use bigint"},
-    {"bigserial", "use bigint"},
-    {"bpchar", "use text"},
-    {"char", "use text"},
-    {"string", "use text"},
-    {"json", "use text, or a column for each field"},
-    {"jsonb", "use text, or a column for each field"},
-    {"double", "use double precision"},
+    {"time", "use timestamptz"},    {"timetz", "use timestamptz"},
+    {"money", "use numeric(12,2)"}, {"serial", "use bigint"},
+    {"bigserial", "use bigint"},    {"bpchar", "use text"},
+    {"char", "use text"},           {"string", "use text"},
+    {"json", "use jsonb"},          {"double", "use double precision"},
 };
 
 static void refuse_type(struct sql *sql, const char *name, int place)
@@ -59,7 +53,7 @@ static void refuse_type(struct sql *sql, const char *name, int place)
     }
     sql_guess_hint(sql, &guess,
                    "types: text, bigint, integer, smallint, numeric, double precision, real, "
-                   "boolean, date, timestamp, timestamptz, interval, uuid, bytea");
+                   "boolean, date, timestamp, timestamptz, interval, uuid, bytea, jsonb");
 }
 
 /* numeric(precision, scale) as precision << 8 | scale; 0 if there is none. */
@@ -231,6 +225,9 @@ static const expr_run_fn casts[KAPPA_TYPE_COUNT][KAPPA_TYPE_COUNT] = {
                          [KAPPA_TYPE_DOUBLE] = expr_double_from_text,
                          [KAPPA_TYPE_TIMESTAMPTZ] = expr_timestamptz_from_text,
                          [KAPPA_TYPE_INTERVAL] = expr_interval_from_text},
+    [KAPPA_TYPE_JSONB] = {[KAPPA_TYPE_BOOLEAN] = expr_boolean_from_jsonb,
+                          [KAPPA_TYPE_NUMERIC] = expr_numeric_from_jsonb,
+                          [KAPPA_TYPE_DOUBLE] = expr_double_from_jsonb},
     [KAPPA_TYPE_DATE] = {[KAPPA_TYPE_TIMESTAMP] = expr_timestamp_from_date,
                          [KAPPA_TYPE_TIMESTAMPTZ] = expr_timestamp_from_date},
     [KAPPA_TYPE_TIMESTAMP] =
@@ -273,6 +270,10 @@ struct expr_node *sql_cast(struct sql *sql, struct expr_node *node, struct sql_t
     struct expr_node *made = NULL;
     if (function_converts(node->type, type.type)) {
         made = sql_coerce(sql, node, type.type);
+    } else if (node->type == KAPPA_TYPE_JSONB && type.type >= KAPPA_TYPE_SMALLINT &&
+               type.type <= KAPPA_TYPE_REAL && type.type != KAPPA_TYPE_NUMERIC) {
+        made = wrap(sql, node, expr_numeric_from_jsonb, KAPPA_TYPE_NUMERIC, 0);
+        made = wrap(sql, made, cast_find(KAPPA_TYPE_NUMERIC, type.type, &option), type.type, 0);
     } else {
         expr_run_fn run = cast_find(node->type, type.type, &option);
         if (run == NULL) {

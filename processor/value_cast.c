@@ -3,6 +3,7 @@
 
 #include "base/timefmt.h"
 #include "processor/expr_step.h"
+#include "processor/jsonb.h"
 #include "processor/numeric.h"
 
 #include <string.h>
@@ -154,6 +155,9 @@ enum expr_state value_parse(struct kappa_text text, enum kappa_type type, struct
         }
         if (type == KAPPA_TYPE_BYTEA) {
             return parse_bytea(text, memory, &out->s);
+        }
+        if (type == KAPPA_TYPE_JSONB) {
+            return jsonb_parse(text, memory, &out->s);
         }
         ASSERT_CMP(type, ==, KAPPA_TYPE_TEXT);
         out->s = text;

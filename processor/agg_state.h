@@ -41,6 +41,7 @@ struct agg_rows {
     uint32_t source;           /* of all rows */
     const int64_t *offset;     /* per row of the registers: ascending in the order of `rows` */
     const int64_t *event_time; /* likewise; NULL: the input has none */
+    const bool *gone; /* per row: it takes the state's rows away (upserts); NULL: none does */
 };
 
 /* Is there such an aggregate over arguments of this type? Others may not be in a plan. */

@@ -40,6 +40,13 @@ static void row_drop(struct top_state *state, struct pool *pool, struct top_row 
     pool_free(pool, row, row_size(row));
 }
 
+static void rows_drop(struct top_state *state, struct pool *pool)
+{
+    while (state->count > 0) {
+        row_drop(state, pool, state->rows[--state->count]);
+    }
+}
+
 static int compare(const struct top_row *row, const uint8_t *order, size_t len)
 {
     size_t common = row->order_len < len ? row->order_len : len;
@@ -129,6 +136,9 @@ static void encode_order(struct buf *out, const struct plan_top *top,
     uint8_t place[10];
     store_u16_be(place, u16_from(source));
     store_i64_sortable(place + 2, offset);
+    for (size_t i = 0; i < sizeof place && top->newest; i++) {
+        place[i] = (uint8_t)~place[i];
+    }
     buf_append(out, place, sizeof place);
 }
 
@@ -141,6 +151,10 @@ static void update(const struct agg_slot *slot, const struct agg_rows *rows,
     for (uint32_t i = 0; i < rows->count; i++) {
         struct top_state *state = agg_at(slot, rows, i);
         uint32_t row = rows->rows[i];
+        if (rows->gone != NULL && rows->gone[row]) {
+            rows_drop(state, rows->pool);
+            continue;
+        }
         encode_order(&order, top, registers, row, rows->source, rows->offset[row]);
         if (place_of(state, order.data, order.len) == top->limit) {
             continue;
@@ -216,9 +230,7 @@ static void release(const struct agg_slot *slot, void *at, struct pool *pool)
 {
     (void)slot;
     struct top_state *state = at;
-    while (state->count > 0) {
-        row_drop(state, pool, state->rows[--state->count]);
-    }
+    rows_drop(state, pool);
     if (state->capacity > 0) {
         pool_free(pool, state->rows, state->capacity * SLOT_BYTES);
     }

@@ -82,6 +82,7 @@ struct node_chunk {
     const struct kappa_record *records[NODE_CHUNK]; /* per row */
     bool deleted[NODE_CHUNK];      /* of an input with a primary key: the row is gone; only its key
                                  columns, and no event time, are there */
+    bool gone[NODE_CHUNK];         /* upsert views: deleted, or WHERE is not true */
     int64_t watermark[NODE_CHUNK]; /* behind the row, if the input has event time */
     const int64_t *event_time;     /* per row, or NULL */
     int64_t offset[NODE_CHUNK];    /* per row: of its record */
@@ -126,6 +127,8 @@ void node_refuse(struct processor *p, const struct node_view *view, uint32_t row
 void node_filter_open(struct processor *p, struct node_view *view);
 /* WHERE: keeps the rows where the register is true; an error makes a dead record. PLAN_NONE: all. */
 void node_filter_apply(struct processor *p, const struct node_view *view, uint32_t reg);
+/* Both, of upsert views: rows that are deleted or that WHERE refuses stay, marked as gone. */
+void node_filter_upsert(struct processor *p, const struct node_view *view);
 /* Drops rows that have an error in a key, an argument or a filter. */
 void node_filter_errors(struct processor *p, const struct node_view *view);
 

@@ -5,6 +5,7 @@
  * entries they name, compare keys (and create what is missing), then one loop per aggregate. */
 #include "base/digest.h"
 #include "base/limits.h"
+#include "processor/agg_top.h"
 #include "processor/event_time.h"
 #include "processor/key_codec.h"
 #include "processor/node.h"
@@ -218,6 +219,7 @@ void node_aggregate_update(struct processor *p, struct node_view *view, uint32_t
                             .pool = &p->pool,
                             .source = p->chunk.source_index,
                             .offset = p->chunk.offset,
+                            .gone = view->plan->upsert ? p->chunk.gone : NULL,
                             .event_time = p->chunk.event_time};
     size_t before = p->pool.used_bytes;
     for (uint32_t a = 0; a < view->plan->aggregate_count; a++) {
@@ -279,6 +281,26 @@ int node_aggregate_too_long(const struct processor *p, const struct node_view *v
     return -KE_LIMIT;
 }
 
+/* Upsert views: is the row gone? */
+static bool is_gone(const struct node_view *view, const struct agg_entry *entry)
+{
+    return view->plan->upsert && agg_top_count(entry->state) == 0;
+}
+
+static int flush_gone(const struct node_view *view, const struct agg_sorted *rows, size_t count,
+                      const struct kappa_change_sink *sink, struct err *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < count && view->plan->upsert && rc == 0; i++) {
+        const struct agg_entry *entry = rows[i].entry;
+        if (is_gone(view, entry)) {
+            rc = sink->del(sink->ctx, view->index, agg_entry_key(&view->cache, entry),
+                           entry->key_len, err);
+        }
+    }
+    return rc;
+}
+
 static int flush_row(struct processor *p, const struct node_view *view,
                      const struct agg_entry *entry, const struct kappa_change_sink *sink,
                      struct err *err)
@@ -317,6 +339,9 @@ static int flush_rows(struct processor *p, const struct node_view *view,
         if ((view->plan->shape.idle ? entry->time : entry->window_end) <= expired) {
             continue; /* born and expired between two commits, or expired before */
         }
+        if (is_gone(view, entry)) {
+            continue;
+        }
         int rc = flush_row(p, view, entry, sink, err);
         if (rc < 0) {
             return rc;
@@ -336,7 +361,10 @@ int node_aggregate_flush(struct processor *p, const struct node_view *view,
         return rc;
     }
     struct agg_sorted *rows = agg_cache_sorted(&view->cache);
-    rc = flush_rows(p, view, rows, view->cache.dirty_count, sink, err);
+    rc = flush_gone(view, rows, view->cache.dirty_count, sink, err);
+    if (rc == 0) {
+        rc = flush_rows(p, view, rows, view->cache.dirty_count, sink, err);
+    }
     free(rows);
     return rc;
 }

@@ -132,6 +132,31 @@ static enum expr_state row_error(const struct node_view *view, uint32_t row)
     return EXPR_OK;
 }
 
+void node_filter_upsert(struct processor *p, const struct node_view *view)
+{
+    struct node_chunk *chunk = &p->chunk;
+    const struct expr_vec *registers = view->machine.registers;
+    const struct expr_vec *where =
+        view->plan->where == PLAN_NONE ? NULL : &registers[view->plan->where];
+    uint32_t kept = 0;
+    for (uint32_t s = 0; s < chunk->count; s++) {
+        uint32_t row = chunk->selected[s];
+        uint8_t state = where == NULL ? EXPR_OK : where->state[row];
+        bool passes = where == NULL || (state == EXPR_OK && where->i[row] != 0);
+        chunk->gone[row] = chunk->deleted[row] || (!passes && state < EXPR_ERROR_FIRST);
+        enum expr_state error = chunk->gone[row] ? EXPR_OK : row_error(view, row);
+        if (state >= EXPR_ERROR_FIRST && !chunk->gone[row]) {
+            error = (enum expr_state)state;
+        }
+        if (error != EXPR_OK) {
+            node_refuse(p, view, row, expr_error_text(error));
+        } else {
+            chunk->selected[kept++] = row;
+        }
+    }
+    chunk->count = kept;
+}
+
 void node_filter_errors(struct processor *p, const struct node_view *view)
 {
     struct node_chunk *chunk = &p->chunk;

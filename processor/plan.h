@@ -145,6 +145,7 @@ struct plan_top {
     uint32_t order_count;
     const uint32_t *columns; /* registers of the row program, kept per row */
     uint32_t column_count;
+    bool newest; /* of rows that are equal in the order the newest comes first, not the oldest */
 };
 
 struct plan_aggregate {
@@ -294,6 +295,9 @@ struct plan_view {
     uint32_t aggregate_count;
 
     const struct plan_top *top; /* PLAN_GROUP: rows are the first ones of each group; or NULL */
+    bool
+        upsert; /* over an input with a primary key: one row a key, the newest; a record that deletes
+                    it, or does not pass WHERE, takes it away */
 
     /* Final program. Inputs for PLAN_GROUP: one register per key, in order, then one per aggregate;
      * with `top` instead of these one per column of it, and the row's number in its group.

@@ -258,8 +258,12 @@ static int apply_view(struct processor *p, struct node_view *view, struct err *e
         }
     }
     expr_run_steps(&view->machine, done, plan->row.step_count, chunk->n);
-    node_filter_apply(p, view, plan->where);
-    node_filter_errors(p, view);
+    if (plan->upsert) {
+        node_filter_upsert(p, view);
+    } else {
+        node_filter_apply(p, view, plan->where);
+        node_filter_errors(p, view);
+    }
     switch (plan->kind) {
     case PLAN_GROUP:
         return node_aggregate_apply(p, view, err);

@@ -201,6 +201,8 @@ struct expr_node *sql_bind_top(struct sql *sql, const struct sql_scope *scope, c
 int sql_top_where(struct sql *sql, struct sql_select *select, const struct sql_scope *scope,
                   const json_t *condition);
 int sql_top_check(struct sql *sql, const struct sql_select *select);
+/* A query over a table with a primary key. */
+int sql_upsert(struct sql *sql, struct sql_select *select);
 void sql_top_add(struct sql *sql, const struct sql_select *select, struct expr_builder *builder,
                  struct plan_view *view);
 void sql_top_outputs(struct sql *sql, const struct sql_select *select, struct plan_view *view);
@@ -305,6 +307,7 @@ struct sql_top {
     uint32_t order_count;
     uint32_t number; /* row-level input that stands for the row's number */
     uint32_t limit;  /* 0 until WHERE has said it */
+    bool upsert;     /* the rows of a table with a primary key, not numbered ones */
     int place;
 };
 

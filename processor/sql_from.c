@@ -58,13 +58,7 @@ static int input_find(struct sql *sql, const char *name, int place, uint32_t *in
 static int input_set(struct sql *sql, struct sql_select *select, const char *name, int place)
 {
     ASSERT_CMP(select->input, ==, PLAN_NONE);
-    int rc = input_find(sql, name, place, &select->input);
-    if (rc == 0 && sql->inputs[select->input].primary_count > 0) {
-        rc = sql_error(sql, place, "not supported yet: reading \"%s\", which has a PRIMARY KEY",
-                       name);
-        err_hint(sql->err, "without PRIMARY KEY its records are rows that come one by one");
-    }
-    return rc;
+    return input_find(sql, name, place, &select->input);
 }
 
 static const char *alias_of(struct sql *sql, const json_t *range, const char *name)

@@ -240,6 +240,9 @@ struct sql_select *sql_select_bind(struct sql *sql, const json_t *query, bool li
         err_hint(sql->err, "write the window functions in a subquery in FROM");
         return NULL;
     }
+    if (sql->inputs[select->input].primary_count > 0) {
+        return sql_upsert(sql, select) == 0 ? select : NULL;
+    }
     if (select->top != NULL) {
         return sql_top_check(sql, select) == 0 ? select : NULL;
     }

@@ -134,6 +134,38 @@ int sql_top_where(struct sql *sql, struct sql_select *select, const struct sql_s
     return 0;
 }
 
+/* ---- Tables with a primary key: the newest row of each key. */
+
+int sql_upsert(struct sql *sql, struct sql_select *select)
+{
+    const struct plan_input *input = &sql->inputs[select->input];
+    if (select->grouped || select->top != NULL || select->phase_count > 0 ||
+        select->window_us > 0) {
+        int rc =
+            sql_error(sql, select->targets[0].place,
+                      "\"%s\" has a PRIMARY KEY: its records change rows, and a view over it is "
+                      "the table of these rows; groups, joins and windows over it are computed "
+                      "when they are read",
+                      input->name);
+        err_hint(sql->err,
+                 "write CREATE MATERIALIZED VIEW rows AS SELECT * FROM %s, and CREATE VIEW "
+                 "for the query; or declare it without PRIMARY KEY to work on its records",
+                 input->name);
+        return rc;
+    }
+    struct sql_top *top = arena_calloc(&sql->temp, sizeof *top);
+    top->keys = arena_calloc(&sql->temp, sizeof(struct expr_node *) * input->primary_count);
+    top->key_count = input->primary_count;
+    for (uint32_t k = 0; k < input->primary_count; k++) {
+        top->keys[k] = sql_input(sql, select, input->primary[k], -1);
+    }
+    top->number = UINT32_MAX;
+    top->limit = 1;
+    top->upsert = true;
+    select->top = top;
+    return 0;
+}
+
 /* ---- The finished query. */
 
 // NOLINTNEXTLINE(misc-no-recursion): bounded by the depth of the tree
@@ -205,6 +237,8 @@ void sql_top_add(struct sql *sql, const struct sql_select *select, struct expr_b
     top->order = order;
     top->order_count = from->order_count;
     top->columns = columns;
+    top->newest = from->upsert;
+    view->upsert = from->upsert;
     struct plan_aggregate *aggregate = arena_calloc(&sql->plan->memory, sizeof *aggregate);
     aggregate->kind = PLAN_TOP_ROWS;
     aggregate->argument = PLAN_NONE;

@@ -69,8 +69,9 @@ static inline void world_commit(struct world *w)
 
 struct event {
     uint32_t source;
-    char *json; /* with the readable tail */
+    char *json; /* with the readable tail; NULL: a tombstone */
     size_t len;
+    char key[32]; /* "": null */
 };
 
 static inline void world_apply(struct world *w, const struct event *event)
@@ -79,7 +80,10 @@ static inline void world_apply(struct world *w, const struct event *event)
     processor_source_state(w->processor, event->source, &state);
     struct kappa_record record = {.offset = state.next_offset,
                                   .value = (const uint8_t *)event->json,
-                                  .value_len = u32_from(event->len)};
+                                  .value_len =
+                                      event->json == NULL ? KAPPA_NULL_LEN : u32_from(event->len)};
+    record.key = event->key[0] == '\0' ? NULL : (const uint8_t *)event->key;
+    record.key_len = record.key == NULL ? KAPPA_NULL_LEN : u32_from(strlen(event->key));
     assert_int_equal(
         processor_apply(w->processor, event->source, &record, 1, record.offset + 1, NULL), 0);
 }

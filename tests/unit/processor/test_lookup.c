@@ -61,6 +61,7 @@ static void make_events(struct prng *prng, struct event *events, struct buf *scr
                            "{\"seq\":%d,\"kind\":\"%s\",\"%s\":%s,\"name\":\"n%d\",\"price\":%s,"
                            "\"at\":%lld}",
                            i, kind, item ? "id" : "ref", ref, i % 37, price, (long long)at);
+        events[i].key[0] = '\0';
         events[i].source = (uint32_t)prng_below(prng, WORLD_SOURCES);
         events[i].len = (size_t)len;
         events[i].json = xcalloc(1, (size_t)len + KAPPA_RECORD_TAIL);

@@ -101,6 +101,7 @@ static void make_events(struct prng *prng, struct event *events, struct buf *scr
         int len = snprintf(json, sizeof json,
                            "{\"seq\":%d,\"usr\":%s%s%s,\"n\":%s,\"amount\":%s,\"at\":%lld}", i,
                            quote, usr, quote, n, amount, at);
+        events[i].key[0] = '\0';
         events[i].source = (uint32_t)prng_below(prng, WORLD_SOURCES);
         events[i].len = (size_t)len;
         events[i].json = xcalloc(1, (size_t)len + KAPPA_RECORD_TAIL);

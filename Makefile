@@ -22,7 +22,7 @@ WARN_GCC := -Wduplicated-cond -Wlogical-op -Wnull-dereference
 IS_GCC   := $(shell $(CC) --version | grep -qi 'gcc\|GCC' && echo yes)
 WARNINGS := $(WARN) $(if $(IS_GCC),$(WARN_GCC)) $(if $(WERROR),-Werror)
 
-OPT     := -O2 -g -fno-omit-frame-pointer -fstack-protector-strong $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,-D_FORTIFY_SOURCE=2)
+OPT     := -O2 -g -ffp-contract=off -fno-omit-frame-pointer -fstack-protector-strong $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,-D_FORTIFY_SOURCE=2)
 CFLAGS  := -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) $(OPT) -pthread
 CXXFLAGS := -std=c++17 -I. -Wall -Wextra $(OPT) -pthread -fno-exceptions -fno-rtti
 LDFLAGS := $(if $(SAN),-fsanitize=$(SAN)) -pthread -rdynamic

@@ -288,8 +288,8 @@ static bool regex_group(const struct regex_run *run, const struct regex *regex,
         return false; /* PCRE2 leaves these places unset */
     }
     const size_t *places = pcre2_get_ovector_pointer(run->match);
-    size_t from = places[2 * k];
-    size_t to = places[2 * k + 1];
+    size_t from = places[(size_t)2 * k];
+    size_t to = places[(size_t)2 * k + 1];
     if (from == PCRE2_UNSET || from > to) { /* \K in a lookahead may turn them round */
         return false;
     }
@@ -490,12 +490,12 @@ static void grow(struct growing *text, const char *bytes, size_t len)
     if (text->len + len > text->capacity) {
         text->capacity = (text->len + len) * 2;
         char *larger = arena_alloc(text->memory, text->capacity);
-        if (text->len > 0) {
+        if (text->bytes != NULL) {
             memcpy(larger, text->bytes, text->len);
         }
         text->bytes = larger;
     }
-    if (len > 0) {
+    if (len > 0 && text->bytes != NULL) {
         memcpy(text->bytes + text->len, bytes, len);
         text->len += len;
     }

@@ -30,7 +30,7 @@ DECLARE
   result text;
   value text;
   row_id integer;
-  parts jsonb := '[]';
+  parts text[];
 BEGIN
   BEGIN
     EXECUTE 'SELECT json_agg((' || expr || ')::text ORDER BY id)::text FROM t' INTO result;
@@ -40,12 +40,12 @@ BEGIN
   FOR row_id IN SELECT id FROM t ORDER BY id LOOP
     BEGIN
       EXECUTE 'SELECT (' || expr || ')::text FROM t WHERE id = ' || row_id INTO value;
-      parts := parts || jsonb_build_array(value);
+      parts := parts || coalesce(to_json(value)::text, 'null');
     EXCEPTION WHEN OTHERS THEN
-      parts := parts || jsonb_build_array(jsonb_build_object('error', SQLSTATE, 'message', SQLERRM));
+      parts := parts || json_build_object('error', SQLSTATE, 'message', SQLERRM)::text;
     END;
   END LOOP;
-  RETURN parts::text;
+  RETURN '[' || array_to_string(parts, ',') || ']';
 END $body$;
 """
 
@@ -100,7 +100,7 @@ class Postgres:
         """Makes t (id, columns...) with these rows of texts and nulls."""
         names = ", ".join(f"{name} {kind}" for name, kind in columns)
         values = ",\n".join(f"({i}, " + ", ".join(quote(value) for value in row) + ")" for i, row in enumerate(rows))
-        self.sql(f"DROP TABLE IF EXISTS t; CREATE TABLE t (id integer, {names}); INSERT INTO t VALUES {values};"
+        self.sql(f"DROP TABLE IF EXISTS t; CREATE TABLE t (id integer PRIMARY KEY, {names}); INSERT INTO t VALUES {values};"
                  "DROP FUNCTION IF EXISTS evaluate;" + EVALUATE)
 
     def evaluate(self, expressions):

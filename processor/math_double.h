@@ -1,7 +1,7 @@
 /* exp, log, trigonometry of doubles, the same bits on every machine: C libraries differ in the last
- * place, and then the digests of two replays would. Errors are below 0.9 units in the last place (tan: 1, log,
- * log10, cbrt: 0.51) where the result is a normal number. Infinite and undefined results as C's
- * functions of the same name. */
+ * place, and then the digests of two replays would. Errors are below 0.9 units in the last place (tan:
+ * 1; log, log10, cbrt: 0.51) where the result is a normal number. Infinite and undefined results as
+ * C's functions of the same name. */
 #ifndef KAPPA_PROCESSOR_MATH_DOUBLE_H
 #define KAPPA_PROCESSOR_MATH_DOUBLE_H
 

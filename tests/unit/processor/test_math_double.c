@@ -194,7 +194,7 @@ static void test_same_everywhere(void **state)
         const double results[] = {
             math_exp(x / 10), math_log(fabs(x) + 1),  math_sin(x),
             math_tan(x),      math_atan2(x, 7),       math_power(fabs(x) + 0.1, 1.7),
-            math_cbrt(x),     math_acos(math_cos(x)), math_haversine_km(x / 12, x, 1, 2)};
+            math_cbrt(x),     math_acos(math_cos(x)), math_haversine_km(x / 12, x / 6, 1, 2)};
         for (size_t k = 0; k < array_len(results); k++) {
             uint64_t bits;
             memcpy(&bits, &results[k], sizeof bits);
@@ -202,7 +202,7 @@ static void test_same_everywhere(void **state)
         }
     }
     print_message("digest %016llx\n", (unsigned long long)hash);
-    assert_int_equal(hash, UINT64_C(0x34068d2a3108c878));
+    assert_int_equal(hash, UINT64_C(0xfc2300c5aa2a349a));
 }
 
 int main(void)

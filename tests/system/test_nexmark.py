@@ -67,7 +67,8 @@ def check(platform, name, events, *args):
 
 
 def live_and_replayed(platform, topic, names, events, args_of):
-    """Deploys the queries over the first part of the events, lets them see the rest live, then replays them."""
+    """Deploys the queries over the first part of the events, lets them see the rest live, then replays them in
+    another shape: more threads, and so little memory that rows are evicted."""
     for name in names:
         platform.deploy(name, oracle.definition(name, topic_of(topic, args_of(name))), "--wait")
     for args in sorted({args_of(name) for name in names}, key=str):
@@ -77,7 +78,7 @@ def live_and_replayed(platform, topic, names, events, args_of):
         support.applied_everything(platform, name, 1, topic_of(topic, args_of(name)))
         got[name] = check(platform, name, events, *args_of(name))
     for name in names:
-        platform.run("replay", name)
+        platform.run("replay", name, "--shards", 3, "--cache-bytes", 400_000)
         platform.wait(name, 2)
         receipt = platform.json("history", name)["receipts"][0]
         assert receipt["old_digest"] == receipt["new_digest"], name

@@ -71,10 +71,11 @@ class Scenario:
             support.applied_everything(self.platform, self.processor, version, topic)
 
     def run(self, path, check):
-        """Live, then replayed: check() must hold twice, and the digests must be the same."""
+        """Live, then replayed in another shape (more threads, rows evicted): check() must hold twice, and the
+        digests must be the same."""
         self.go_live(path)
         check()
-        self.platform.run("replay", self.processor)
+        self.platform.run("replay", self.processor, "--shards", 3, "--cache-bytes", 400_000)
         self.platform.wait(self.processor, 2)
         receipt = self.platform.json("history", self.processor)["receipts"][0]
         assert receipt["old_digest"] == receipt["new_digest"]

@@ -37,7 +37,7 @@ def transactions(rng, count, step_ms=1000, users=40):
         else:
             burst -= 1
         lat, lon = homes[who] if rng.random() > 0.01 else homes[rng.randrange(users)]
-        amount = cents(rng, 2000) if rng.random() > 0.01 else 9_000 + cents(rng, 30_000)
+        amount = cents(rng, 2000) if rng.random() > 0.01 else round(9_000 + cents(rng, 30_000), 2)
         yield {"user_id": f"u{who}", "amount": amount, "lat": round(lat, 4), "lon": round(lon, 4),
                "merchant": f"m{rng.randrange(50)}", "category": rng.choice(["food", "travel", "books", "fuel", None]),
                "product": f"p{min(rng.randrange(100), rng.randrange(100))}", "ts": ts}

@@ -247,6 +247,7 @@ static const struct setting_row sender_rows[] = {
     {"message.max.bytes", "20000000"},
     {"queue.buffering.max.kbytes", "65536"},
     {"transaction.timeout.ms", "20000"},
+    {"socket.timeout.ms", "20000"}, /* not above the transaction's */
 };
 
 static const struct setting_row sender_owned_rows[] = {

@@ -34,3 +34,14 @@ CREATE MATERIALIZED VIEW fraud AS
 SELECT user_id, ts, amount, minute_count, km, mean_before, hour_count, hour_total, rapid, jump, unusual, volume
 FROM suspicious
 WHERE rapid OR jump OR unusual OR volume;
+
+-- The alerts as a topic: each is sent exactly once, whatever is replayed or crashes.
+CREATE TABLE fraud_alerts (user_id text, ts timestamptz, amount double precision, message text)
+WITH (topic = 'fraud-alerts', format = 'json', key = 'user_id');
+
+INSERT INTO fraud_alerts
+SELECT user_id, ts, amount,
+       concat_ws(', ', CASE WHEN rapid THEN 'rapid' END, CASE WHEN jump THEN 'jump' END,
+                 CASE WHEN unusual THEN 'unusual' END, CASE WHEN volume THEN 'volume' END)
+FROM suspicious
+WHERE rapid OR jump OR unusual OR volume;

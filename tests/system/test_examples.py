@@ -11,7 +11,7 @@ EXAMPLES = os.path.join(support.ROOT, "examples")
 NAMES = sorted(name for name in os.listdir(EXAMPLES) if os.path.exists(os.path.join(EXAMPLES, name, "README.md")))
 FIRST = {"lambda-check": "user-features"}  # what its README says must be there
 CHECKS = {
-    "high-value": lambda p: sorted(r["amount"] for r in p.scan("high_value")) == [10000.01, 15000],
+    "high-value": lambda p: sorted(r["value"]["amount"] for r in p.cat("fraud-alerts")) == [10000.01, 15000],
     "page-views": lambda p: p.json("get", "page_views", "/")["row"] | {"last_view": 0} ==
     {"url": "/", "views": 3, "users": 2, "last_view": 0},
     "hourly-value": lambda p: p.json("get", "hourly_value", "--at", "2026-01-05T10:30:00Z")["row"]["total"] == 4,

@@ -48,6 +48,17 @@ class Scenario:
         self.rest.append((own, lines[part:], args))
         self.topics.append(name)
 
+    def output(self, name):
+        """A topic that the definition writes to; made at its deploy."""
+        self.topics.append(name)
+
+    def sent(self, name, columns, count):
+        """What is in that topic, when `count` records are; and no more come."""
+        support.eventually(lambda: len(self.records(name)) >= count, 30, f"{count} messages in {name}")
+        records = self.records(name)
+        assert len(records) == count
+        return sorted(tuple(record["value"][column] for column in columns.split()) for record in records)
+
     def lines(self, name, count):
         return generate.lines(name, count, self.seed)
 
@@ -290,14 +301,40 @@ def fraud_model(records):
 
 def test_fraud(scenario):
     scenario.topic("transactions", scenario.lines("transactions", 3000), "--key", "user_id")
+    scenario.output("fraud-alerts")
+    rules = ("rapid", "jump", "unusual", "volume")
 
     def check():
         want = fraud_model(scenario.records("transactions"))
         assert all(any(row[rule] for row in want) for rule in (8, 9, 10, 11)), "each rule finds something"
         scenario.same("fraud", "user_id ts:t amount minute_count km mean_before hour_count hour_total rapid jump"
                                " unusual volume", want)
+        alerts = scenario.sent("fraud-alerts", "user_id ts amount message", len(want))
+        assert alerts == sorted((row[0], support.rfc3339(row[1]), row[2],
+                                 ", ".join(rule for rule, found in zip(rules, row[8:]) if found)) for row in want)
 
     scenario.run("fraud/fraud.sql", check)
+
+
+# ---- 3
+
+
+def float_text(value):
+    return repr(value).removesuffix(".0")
+
+
+def test_high_value(scenario):
+    scenario.topic("transactions", scenario.lines("transactions", 3000), "--key", "user_id")
+    scenario.output("fraud-alerts")
+
+    def check():
+        want = sorted((r["value"]["user_id"], r["value"]["amount"], support.rfc3339(r["value"]["ts"]),
+                       f"transaction of {float_text(r['value']['amount'])} by {r['value']['user_id']}")
+                      for r in scenario.records("transactions") if r["value"]["amount"] > 10000)
+        assert scenario.sent("fraud-alerts", "user_id amount ts message", len(want)) == want and len(want) > 5
+        assert all(r["key"] == r["value"]["user_id"] for r in scenario.records("fraud-alerts"))
+
+    scenario.run("high-value/high_value.sql", check)
 
 
 class Deviation:

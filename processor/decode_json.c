@@ -246,17 +246,12 @@ static void take_scalar(struct json_decoder *d, uint32_t k, struct decode_column
     take_document(d, k, end, column, row);
 }
 
-static bool take_string(struct json_decoder *d, uint32_t k, struct decode_column *column,
-                        uint32_t row)
+/* A string of a column that is not text: kept apart, so that the usual case stays small. */
+static __attribute__((noinline)) void take_other_string(struct json_decoder *d, uint32_t k,
+                                                        struct kappa_text text,
+                                                        struct decode_column *column, uint32_t row)
 {
-    struct kappa_text text;
-    if (!string_value(d, k, &text)) {
-        return false;
-    }
-    if (column->type == KAPPA_TYPE_TEXT) {
-        column->vec.s[row] = text;
-        column->vec.state[row] = EXPR_OK;
-    } else if (column->type == KAPPA_TYPE_TIMESTAMPTZ) {
+    if (column->type == KAPPA_TYPE_TIMESTAMPTZ) {
         int64_t us = 0;
         if (time_parse(text.bytes, text.len, &us)) {
             set_i64(column, row, us);
@@ -271,6 +266,22 @@ static bool take_string(struct json_decoder *d, uint32_t k, struct decode_column
         set_text(d, text, column, row, GOT_TEXT);
     } else {
         wrong(d, column, row, GOT_TEXT);
+    }
+}
+
+static inline __attribute__((always_inline)) bool take_string(struct json_decoder *d, uint32_t k,
+                                                              struct decode_column *column,
+                                                              uint32_t row)
+{
+    struct kappa_text text;
+    if (!string_value(d, k, &text)) {
+        return false;
+    }
+    if (column->type == KAPPA_TYPE_TEXT) {
+        column->vec.s[row] = text;
+        column->vec.state[row] = EXPR_OK;
+    } else {
+        take_other_string(d, k, text, column, row);
     }
     return true;
 }
@@ -337,29 +348,26 @@ static void take_time(struct json_decoder *d, const struct json_number *number,
     }
 }
 
-static bool take_number(struct json_decoder *d, uint32_t k, struct decode_column *column,
-                        uint32_t row)
+/* A number of a column that is neither double precision, or is out of its range, nor a time. */
+static __attribute__((noinline)) void take_other_number(struct json_decoder *d, uint32_t k,
+                                                        const struct json_number *number,
+                                                        struct decode_column *column, uint32_t row)
 {
-    struct json_number number;
-    if (!json_number_scan(d->walk.text + d->walk.at[k], &number)) {
-        return json_fail(&d->walk, k, "expected a value");
-    }
     switch ((unsigned)column->type) {
     case KAPPA_TYPE_DOUBLE:
     case KAPPA_TYPE_REAL:
-        take_double(d, &number, column, row);
+        take_double(d, number, column, row);
         break;
-    case KAPPA_TYPE_TIMESTAMPTZ:
     case KAPPA_TYPE_TIMESTAMP:
-        take_time(d, &number, column, row);
+        take_time(d, number, column, row);
         break;
     case KAPPA_TYPE_SMALLINT:
     case KAPPA_TYPE_INTEGER:
     case KAPPA_TYPE_BIGINT:
-        take_integer(d, &number, column, row);
+        take_integer(d, number, column, row);
         break;
     case KAPPA_TYPE_NUMERIC:
-        take_numeric(d, &number, column, row);
+        take_numeric(d, number, column, row);
         break;
     case KAPPA_TYPE_JSONB:
         take_scalar(d, k, column, row);
@@ -367,6 +375,22 @@ static bool take_number(struct json_decoder *d, uint32_t k, struct decode_column
     default:
         wrong(d, column, row, GOT_NUMBER);
         break;
+    }
+}
+
+static bool take_number(struct json_decoder *d, uint32_t k, struct decode_column *column,
+                        uint32_t row)
+{
+    struct json_number number;
+    if (!json_number_scan(d->walk.text + d->walk.at[k], &number)) {
+        return json_fail(&d->walk, k, "expected a value");
+    }
+    if (column->type == KAPPA_TYPE_DOUBLE && json_number_double(&number, &column->vec.d[row])) {
+        column->vec.state[row] = EXPR_OK;
+    } else if (column->type == KAPPA_TYPE_TIMESTAMPTZ) {
+        take_time(d, &number, column, row);
+    } else {
+        take_other_number(d, k, &number, column, row);
     }
     return true;
 }

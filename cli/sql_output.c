@@ -51,8 +51,9 @@ static char *cell_of(const struct query_value *value)
         query_value_json(&text, value);
     }
     const char *shown = buf_text(&text);
-    bool quoted = value->kind != QUERY_TEXT && shown[0] == '"'; /* infinities and bytes */
-    cell = quoted ? xstrndup(shown + 1, text.len - 2) : xstrdup(shown);
+    bool quoted = value->kind != QUERY_TEXT && shown[0] == '"';   /* infinities and bytes */
+    size_t skip = value->kind == QUERY_BLOB ? 2 : quoted ? 1 : 0; /* an escaped backslash */
+    cell = quoted ? xstrndup(shown + skip, text.len - skip - 1) : xstrdup(shown);
     buf_free(&text);
     return cell;
 }
@@ -178,7 +179,8 @@ static void csv_value(struct buf *out, const struct query_value *value)
     } else if (value->kind != QUERY_NULL) {
         query_value_json(&text, value);
         bool quoted = text.data[0] == '"';
-        buf_append(out, text.data + quoted, text.len - (quoted ? 2 : 0));
+        size_t skip = value->kind == QUERY_BLOB ? 2 : quoted ? 1 : 0; /* an escaped backslash */
+        buf_append(out, text.data + skip, text.len - skip - (quoted ? 1 : 0));
     }
     buf_free(&text);
 }

@@ -105,6 +105,9 @@ static int setup(struct query *query)
         rc = query_aggregates_add(db);
     }
     if (rc == SQLITE_OK) {
+        rc = query_sums_add(db);
+    }
+    if (rc == SQLITE_OK) {
         rc = sqlite3_set_authorizer(db, authorize, query);
     }
     sqlite3_progress_handler(db, STEPS_BETWEEN_LOOKS, look_around, query);

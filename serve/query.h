@@ -103,7 +103,7 @@ void query_pool_free(struct query_pool *pool);
 int query_pool_take(struct query_pool *pool, struct query **out, struct err *err) must_check;
 void query_pool_give(struct query_pool *pool, struct query *query);
 
-/* Appends a value as JSON: NaN and infinities as text, blobs as base64. */
+/* Appends a value as JSON: infinities as text, blobs as "\\xdead". */
 void query_value_json(struct buf *out, const struct query_value *value);
 
 #endif

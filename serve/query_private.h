@@ -1,6 +1,7 @@
 /* The inside of read-time SQL: query.c (statements), query_table.c (tables as SQLite sees them),
- * query_value.c (values in and out), query_function.c, query_aggregate.c (functions that SQLite
- * lacks), query_view.c (views of definitions). The one header that includes sqlite3.h. */
+ * query_value.c (values in and out), query_function.c, query_aggregate.c, query_sum.c (functions
+ * that SQLite lacks or does otherwise), query_view.c (names and views), query_read.c (views read like
+ * tables), query_describe.c (what there is). The one header that includes sqlite3.h. */
 #ifndef KAPPA_SERVE_QUERY_PRIVATE_H
 #define KAPPA_SERVE_QUERY_PRIVATE_H
 
@@ -100,5 +101,7 @@ void query_value_take(sqlite3_stmt *statement, int column, const char *type,
 /* query_function.c, query_aggregate.c */
 int query_functions_add(struct query *query);
 int query_aggregates_add(sqlite3 *db);
+/* query_sum.c */
+int query_sums_add(sqlite3 *db);
 
 #endif

@@ -1,11 +1,13 @@
 /* Values on their way into SQLite and out of it. Own header: query_private.h. */
 #include "base/timefmt.h"
+#include "processor/value_text.h"
 #include "serve/query_private.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define US_DAY INT64_C(86400000000)
 #define DIGITS_MAX                                                                                 \
     15 /* of a time in ms: until the year 33658; and of what a double keeps exactly */
 
@@ -103,7 +105,7 @@ const char *query_type_declared(enum kappa_type type)
     case KAPPA_TYPE_TIMESTAMPTZ:
         return "TIMESTAMPTZ TEXT COLLATE " QUERY_COLLATION;
     case KAPPA_TYPE_INTERVAL:
-        return "INTERVAL BLOB"; /* as it comes */
+        return "INTERVAL TEXT";
     case KAPPA_TYPE_TEXT:
     case KAPPA_TYPE_NULL:
     case KAPPA_TYPE_COUNT:
@@ -126,11 +128,8 @@ void query_type_shown(const char *declared, char *text)
 }
 
 /* Exactly a whole number, a double to 15 digits, or the digits. */
-static void result_numeric(sqlite3_context *context, const struct kappa_value *value)
+static void result_digits(sqlite3_context *context, const char *text)
 {
-    json_t *json = reader_value_json(value);
-    char *text = json_is_string(json) ? xstrdup(json_string_value(json)) : json_print(json);
-    json_decref(json);
     size_t digits = 0;
     size_t zeros = 0; /* at the end, behind the point */
     bool point = false;
@@ -139,34 +138,41 @@ static void result_numeric(sqlite3_context *context, const struct kappa_value *v
         digits += *at >= '0' && *at <= '9' && (digits > 0 || *at != '0');
         zeros = point && *at == '0' ? zeros + 1 : 0;
     }
+    digits -= zeros < digits ? zeros : digits;
     char *end = NULL;
     long long whole = strtoll(text, &end, 10);
     bool is_whole = *end == '\0' || (*end == '.' && strspn(end + 1, "0") == strlen(end + 1));
-    if (is_whole && digits - zeros <= 18) {
+    if (is_whole && digits <= 18) {
         sqlite3_result_int64(context, whole);
-    } else if (digits - zeros <= DIGITS_MAX) {
+    } else if (digits <= DIGITS_MAX) {
         sqlite3_result_double(context, strtod(text, NULL));
     } else {
         sqlite3_result_text(context, text, -1, SQLITE_TRANSIENT);
     }
-    free(text);
 }
 
-/* Any other type, as its JSON says it. */
-static void result_json(sqlite3_context *context, const struct kappa_value *value)
+static void result_double(sqlite3_context *context, double d)
 {
-    json_t *json = reader_value_json(value);
-    if (json_is_string(json)) {
-        sqlite3_result_text64(context, json_string_value(json), json_string_length(json),
-                              SQLITE_TRANSIENT, SQLITE_UTF8);
-    } else if (json_is_integer(json)) {
-        sqlite3_result_int64(context, json_integer_value(json));
-    } else if (!json_is_null(json)) {
-        char *text = json_print(json);
-        sqlite3_result_text(context, text, -1, SQLITE_TRANSIENT);
-        free(text);
+    if (isnan(d)) { /* SQLite would make it null */
+        sqlite3_result_text(context, "NaN", -1, SQLITE_STATIC);
+    } else {
+        sqlite3_result_double(context, d);
     }
-    json_decref(json);
+}
+
+/* Any other type as its text; a real as the double that is written so. */
+static void result_text(sqlite3_context *context, const struct kappa_value *value)
+{
+    struct buf text = {0};
+    value_text(&text, value);
+    if (value->type == KAPPA_TYPE_NUMERIC) {
+        result_digits(context, buf_text(&text));
+    } else if (value->type == KAPPA_TYPE_REAL) {
+        result_double(context, isfinite(value->d) ? strtod(buf_text(&text), NULL) : value->d);
+    } else {
+        sqlite3_result_text64(context, buf_text(&text), text.len, SQLITE_TRANSIENT, SQLITE_UTF8);
+    }
+    buf_free(&text);
 }
 
 void query_result_value(sqlite3_context *context, const struct kappa_value *value)
@@ -182,18 +188,12 @@ void query_result_value(sqlite3_context *context, const struct kappa_value *valu
         sqlite3_result_text(context, time, -1, SQLITE_TRANSIENT);
     } else if (value->type >= KAPPA_TYPE_BOOLEAN && value->type <= KAPPA_TYPE_BIGINT) {
         sqlite3_result_int64(context, value->i);
-    } else if (kappa_type_payload(value->type) == KAPPA_PAYLOAD_DOUBLE) {
-        if (isnan(value->d)) { /* SQLite would make it null */
-            sqlite3_result_text(context, "NaN", -1, SQLITE_STATIC);
-        } else {
-            sqlite3_result_double(context, value->d);
-        }
-    } else if (value->type == KAPPA_TYPE_NUMERIC) {
-        result_numeric(context, value);
+    } else if (value->type == KAPPA_TYPE_DOUBLE) {
+        result_double(context, value->d);
     } else if (value->type == KAPPA_TYPE_BYTEA) {
         sqlite3_result_blob64(context, value->s.bytes, value->s.len, SQLITE_TRANSIENT);
     } else {
-        result_json(context, value);
+        result_text(context, value);
     }
 }
 
@@ -244,7 +244,7 @@ enum query_match query_key_value(enum kappa_type type, sqlite3_value *value,
     if (type == KAPPA_TYPE_DOUBLE) {
         return match_double(value, out);
     }
-    if (type != KAPPA_TYPE_TEXT && type != KAPPA_TYPE_TIMESTAMPTZ) {
+    if (type != KAPPA_TYPE_TEXT && type != KAPPA_TYPE_TIMESTAMPTZ && type != KAPPA_TYPE_DATE) {
         return QUERY_MATCH_UNSURE;
     }
     const char *text = (const char *)sqlite3_value_text(value); /* numbers become text */
@@ -253,7 +253,15 @@ enum query_match query_key_value(enum kappa_type type, sqlite3_value *value,
         out->s = (struct kappa_text){.bytes = text, .len = u32_from(len)};
         return QUERY_MATCH_VALUE;
     }
-    return query_time_parse(text, len, &out->i) ? QUERY_MATCH_VALUE : QUERY_MATCH_UNSURE;
+    if (!query_time_parse(text, len, &out->i)) {
+        return QUERY_MATCH_UNSURE;
+    }
+    if (type == KAPPA_TYPE_DATE) { /* a text that is written otherwise equals no date */
+        bool written = len == 10 && text[4] == '-' && out->i % US_DAY == 0;
+        out->i = out->i / US_DAY;
+        return written ? QUERY_MATCH_VALUE : QUERY_MATCH_UNSURE;
+    }
+    return QUERY_MATCH_VALUE;
 }
 
 /* ---- out of SQLite */
@@ -351,8 +359,10 @@ void query_value_json(struct buf *out, const struct query_value *value)
         text_json(out, value->bytes, value->len);
         break;
     case QUERY_BLOB:
-        buf_append_u8(out, '"');
-        buf_append_base64(out, value->bytes, value->len);
+        buf_append_text(out, "\"\\\\x"); /* as PostgreSQL writes it */
+        for (size_t i = 0; i < value->len; i++) {
+            buf_printf(out, "%02x", (unsigned char)value->bytes[i]);
+        }
         buf_append_u8(out, '"');
         break;
     case QUERY_NULL:

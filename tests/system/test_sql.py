@@ -335,6 +335,14 @@ def test_functions(embedded):
     }
     for text, want in cases.items():
         assert sql(embedded, f"SELECT {text}")["rows"] == [[want]], text
+    for values, want in {"0.1, 0.2, 0.3": 0.6, "1.1, 2.2, 3": 6.3, "1, 2": 3, "NULL": None, "9007199254740993, 1": 9007199254740994,
+                         "1e300, 1, -1e300": 1.0, "123456789012.34, 0.01": 123456789012.35, "1e400, 1": "Infinity"}.items():
+        given = ", ".join(f"({value})" for value in values.split(", "))
+        assert sql(embedded, f"SELECT sum(column1) FROM (VALUES {given})")["rows"] == [[want]], values
+    assert sql(embedded, "SELECT sum(v) OVER (ORDER BY v ROWS BETWEEN 1 PRECEDING AND CURRENT ROW), avg(v) OVER () FROM"
+               " (SELECT column1 AS v FROM (VALUES (0.1), (0.2), (0.3), (0.4)))")["rows"] == [
+                   [0.1, 0.25], [0.3, 0.25], [0.5, 0.25], [0.7, 0.25]]
+    assert "overflow" in sql(embedded, "SELECT sum(column1) FROM (VALUES (9223372036854775807), (1))", 400)["error"]["message"]
     values = "(SELECT column1 AS v FROM (VALUES (1), (2), (4), (NULL), (9)))"
     got = sql(embedded, "SELECT stddev(v), var_pop(v), percentile_cont(0.5) WITHIN GROUP (ORDER BY v), percentile_disc("
               f"0.5) WITHIN GROUP (ORDER BY v), median(v), bool_and(v > 0), bool_or(v > 8), string_agg(v, '-') FROM {values}")

@@ -331,7 +331,7 @@ def test_high_value(scenario):
         want = sorted((r["value"]["user_id"], r["value"]["amount"], support.rfc3339(r["value"]["ts"]),
                        f"transaction of {float_text(r['value']['amount'])} by {r['value']['user_id']}")
                       for r in scenario.records("transactions") if r["value"]["amount"] > 10000)
-        assert scenario.sent("fraud-alerts", "user_id amount ts message", len(want)) == want and len(want) > 5
+        assert scenario.sent("fraud-alerts", "user_id amount ts message", len(want)) == want and len(want) > 0
         assert all(r["key"] == r["value"]["user_id"] for r in scenario.records("fraud-alerts"))
 
     scenario.run("high-value/high_value.sql", check)

@@ -1,17 +1,14 @@
 /* kappa deploy. */
-#include "base/limits.h"
 #include "cli/call.h"
 #include "cli/client.h"
 #include "cli/cmd.h"
+#include "cli/definition.h"
 #include "cli/place.h"
 #include "cli/release.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define SQL_LEN_MAX ((size_t)(LIMIT_SQL_LEN))
 
 static int deploy_run(struct cli *cli, struct err *err);
 
@@ -39,30 +36,6 @@ const struct cmd_entry cmd_deploy = {
     .options = options,
     .run = deploy_run,
 };
-
-/* The whole file. */
-static int file_read(const char *path, struct buf *out, struct err *err)
-{
-    bool standard = strcmp(path, "-") == 0;
-    FILE *file = standard ? stdin : fopen(path, "re");
-    if (file == NULL) {
-        return err_errno(err, errno, "cannot read %s", path);
-    }
-    char block[4096];
-    size_t len;
-    while ((len = fread(block, 1, sizeof block, file)) > 0 && out->len <= SQL_LEN_MAX) {
-        buf_append(out, block, len);
-    }
-    int rc = ferror(file) != 0 ? err_errno(err, errno, "cannot read %s", path) : 0;
-    if (!standard) {
-        (void)fclose(file);
-    }
-    if (rc == 0 && out->len > SQL_LEN_MAX) {
-        rc = err_set(err, KE_LIMIT, "%s is larger than %d KiB: is it a definition?", path,
-                     LIMIT_SQL_LEN >> 10);
-    }
-    return rc;
-}
 
 /* "dir/features.sql" -> "features". */
 static char *stem(const char *path)
@@ -123,7 +96,7 @@ static int deploy_run(struct cli *cli, struct err *err)
     if (given == NULL && strcmp(cli->args[0], "-") == 0) {
         return err_set(err, KE_INVALID, "a definition from standard input needs --name");
     }
-    int rc = file_read(cli->args[0], &sql, err);
+    int rc = definition_read(cli->args[0], &sql, err);
     if (rc == 0) {
         char *name = given != NULL ? xstrdup(given) : stem(cli->args[0]);
         rc = deploy_text(cli, name, &sql, err);

@@ -9,6 +9,7 @@
     X(cat)                                                                                         \
     X(nexmark)                                                                                     \
     X(deploy)                                                                                      \
+    X(explain)                                                                                     \
     X(replay)                                                                                      \
     X(status)                                                                                      \
     X(wait)                                                                                        \

@@ -1,6 +1,7 @@
 """The command line as a contract: names, exit codes, shapes of the JSON, words to people."""
 
 import json
+import pathlib
 import subprocess
 
 import support
@@ -202,3 +203,20 @@ def test_envelopes_come_back(platform, topic):
     for bad in ['{"key":"a"}', '{"value":1,"headers":{}}', '{"value":"YQ==","base64":["value"]}', "[]"]:
         result = platform.run("produce", topic, "-J", stdin=bad + "\n", code=None)
         assert result.returncode == 1 and "line 1" in result.stderr
+
+
+def test_explain():
+    """explain needs no server, says what each example will do, and refuses what deploy refuses."""
+    examples = pathlib.Path(support.ROOT, "examples")
+    for path in sorted(examples.glob("*/*.sql")):
+        if path.parent.name != "nexmark":
+            text = kappa("explain", str(path)).stdout
+            assert "deterministic: " in text and "input " in text, path
+    text = kappa("explain", str(examples / "user-features" / "v1.sql")).stdout
+    assert "tumble, 5 minutes" in text
+    assert "watermark 5 seconds behind" in text
+    assert "rows go 1 hour behind the end" in text
+    text = kappa("explain", str(examples / "user-history" / "user_history.sql")).stdout
+    assert "hop, 90 days every 1 day; stored once in panes of 1 day, 90 a window" in text
+    broken = kappa("explain", "-", input="CREATE TABLE t (a int); SELECT 1;")
+    assert broken.returncode != 0 and "SELECT by itself" in broken.stderr

@@ -1,0 +1,54 @@
+/* kappa explain. */
+#include "cli/cmd.h"
+#include "cli/definition.h"
+#include "cli/output.h"
+#include "processor/explain.h"
+
+#include <stdio.h>
+
+static int explain_run(struct cli *cli, struct err *err);
+
+static const struct cmd_option options[] = {
+    {NULL, '\0', NULL, NULL},
+};
+
+const struct cmd_entry cmd_explain = {
+    .name = "explain",
+    .args = "FILE.sql",
+    .args_min = 1,
+    .args_max = 1,
+    .summary = "check a definition and say what it will do",
+    .help = "Inputs and the columns that are read, windows, operators, keys and the state kept for "
+            "each, what is\n"
+            "merged when reading, when rows go, and why a replay gives the same. Needs no server. "
+            "\"-\" reads\n"
+            "standard input.",
+    .examples = "kappa explain features.sql\n",
+    .options = options,
+    .run = explain_run,
+};
+
+static int explain_run(struct cli *cli, struct err *err)
+{
+    struct buf sql = {0};
+    struct buf text = {0};
+    struct plan *plan = NULL;
+    int rc = definition_read(cli->args[0], &sql, err);
+    if (rc == 0) {
+        rc = plan_compile(cli->args[0], buf_text(&sql), sql.len, &plan, err);
+    }
+    if (rc == 0) {
+        plan_explain(plan, &text);
+        if (cli->json) {
+            json_t *answer = json_pack("{s:s}", "explain", buf_text(&text));
+            rc = out_json(answer, err);
+            json_decref(answer);
+        } else {
+            (void)fputs(buf_text(&text), stdout);
+        }
+        plan_free(plan);
+    }
+    buf_free(&sql);
+    buf_free(&text);
+    return rc;
+}

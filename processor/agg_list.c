@@ -158,20 +158,16 @@ bool agg_list_decode(struct agg_list *list, struct pool *pool, struct agg_cursor
     }
     struct agg_list_reader reader = {.in = {.bytes = in->bytes + in->pos, .len = len},
                                      .type = type};
-    struct agg_list_item last = {0};
-    bool good = true;
-    for (bool any = false; good && reader.in.pos < len; any = true) {
-        good = agg_list_next(&reader) && !(any && is_before(&reader.item, &last));
-        last = reader.item;
-    }
-    if (!good) {
-        return false;
+    while (reader.in.pos < len) {
+        if (!agg_list_next(&reader)) {
+            return false;
+        }
     }
     struct buf bytes = {.data = (uint8_t *)(uintptr_t)(in->bytes + in->pos), .len = len};
     append(list, pool, &bytes);
     in->pos += len;
     list->any = true;
-    list->source = last.source;
-    list->offset = last.offset;
+    list->source = reader.item.source;
+    list->offset = reader.item.offset;
     return true;
 }

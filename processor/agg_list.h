@@ -34,7 +34,8 @@ struct agg_list_reader {
     struct agg_list_item item; /* after a next that was true */
 };
 
-/* Appends; item: not before the last one. scratch is used up. */
+/* Appends. Items come in the order of (source, offset), but where rows are fed in another order
+ * (OVER by event time), which then stays. scratch is used up. */
 void agg_list_add(struct agg_list *list, struct pool *pool, const struct agg_list_item *item,
                   uint32_t limit, struct buf *scratch);
 /* Puts the elements of both in order. */

@@ -160,15 +160,9 @@ static void prefetch(const void *at)
 
 static struct kappa_value value_at(const struct agg_set *set, uint32_t i, enum kappa_type type)
 {
-    struct kappa_value value = {.type = type};
     uint32_t len = 0;
     const uint8_t *bytes = agg_set_value(set, i, &len);
-    if (kappa_type_payload(type) == KAPPA_PAYLOAD_BYTES) {
-        value.s = (struct kappa_text){(const char *)bytes, len};
-    } else {
-        memcpy(&value.n, bytes, len); /* the first bytes of whatever it is */
-    }
-    return value;
+    return agg_value_of_bytes(bytes, len, type);
 }
 
 static void result_sum(const struct agg_slot *slot, const void *at, struct arena *arena,

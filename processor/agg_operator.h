@@ -170,8 +170,12 @@ extern const struct agg_operator agg_percentile_approx;
 /* agg_approx_distinct.c */
 extern const struct agg_operator agg_approx_distinct;
 
-/* agg_string.c */
-extern const struct agg_operator agg_string;
+/* agg_gather.c */
+extern const struct agg_operator agg_gather_string;
+extern const struct agg_operator agg_gather_json;
+
+/* agg_topk.c */
+extern const struct agg_operator agg_topk;
 
 /* agg_distinct.c */
 extern const struct agg_operator agg_distinct;

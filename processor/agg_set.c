@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define AGG_SET_LINEAR 32 /* values found without an index */
+#define NONE           UINT32_MAX
 
 struct agg_set {
     uint32_t count;
@@ -50,7 +51,7 @@ static inline bool value_is(struct agg_set *set, uint32_t i, const void *bytes, 
 }
 
 /* Four hashes at a time; those behind the last value belong to nobody and are masked away. */
-static bool linear_holds(struct agg_set *set, uint32_t hash, const void *bytes, uint32_t len)
+static uint32_t linear_find(struct agg_set *set, uint32_t hash, const void *bytes, uint32_t len)
 {
     typedef int32_t lanes __attribute__((vector_size(16)));
 
@@ -67,27 +68,27 @@ static bool linear_holds(struct agg_set *set, uint32_t hash, const void *bytes, 
         }
         for (uint32_t k = i; k < i + 4 && k < set->count; k++) {
             if (all[k] == hash && value_is(set, k, bytes, len)) {
-                return true;
+                return k;
             }
         }
     }
-    return false;
+    return NONE;
 }
 
-static bool set_holds(struct agg_set *set, uint32_t hash, const void *bytes, uint32_t len)
+static uint32_t set_find(struct agg_set *set, uint32_t hash, const void *bytes, uint32_t len)
 {
     if (set->index_size == 0) {
-        return linear_holds(set, hash, bytes, len);
+        return linear_find(set, hash, bytes, len);
     }
     const uint32_t *index = index_of(set);
     uint32_t mask = set->index_size - 1;
     for (uint32_t at = hash & mask; index[at] != 0; at = (at + 1) & mask) {
         uint32_t i = index[at] - 1;
         if (hashes(set)[i] == hash && value_is(set, i, bytes, len)) {
-            return true;
+            return i;
         }
     }
-    return false;
+    return NONE;
 }
 
 static void index_put(struct agg_set *set, uint32_t i)
@@ -137,12 +138,20 @@ static struct agg_set *set_grow(struct agg_set *old, struct pool *pool, uint32_t
 struct agg_set *agg_set_add(struct agg_set *set, struct pool *pool, const void *bytes, uint32_t len,
                             size_t limit)
 {
+    uint32_t number = 0;
+    return agg_set_put(set, pool, bytes, len, limit, &number);
+}
+
+struct agg_set *agg_set_put(struct agg_set *set, struct pool *pool, const void *bytes, uint32_t len,
+                            size_t limit, uint32_t *number)
+{
     if (set == AGG_SET_FULL) {
         return set;
     }
     bytes = len == 0 ? "" : bytes; /* an empty text may be anywhere, also at NULL */
     uint32_t hash = (uint32_t)hash_bytes(bytes, len);
-    if (set != NULL && set_holds(set, hash, bytes, len)) {
+    *number = set == NULL ? NONE : set_find(set, hash, bytes, len);
+    if (*number != NONE) {
         return set;
     }
     if ((set == NULL ? 0 : set->bytes_used) + (size_t)len > limit) {
@@ -153,6 +162,7 @@ struct agg_set *agg_set_add(struct agg_set *set, struct pool *pool, const void *
         set = set_grow(set, pool, len);
     }
     uint32_t i = set->count++;
+    *number = i;
     memcpy(bytes_of(set) + set->bytes_used, bytes, len);
     set->bytes_used += len;
     hashes(set)[i] = hash;

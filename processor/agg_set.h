@@ -21,6 +21,9 @@ extern struct agg_set agg_set_full_mark;
 /* Adds a value and returns the set, which may have moved. */
 struct agg_set *agg_set_add(struct agg_set *set, struct pool *pool, const void *bytes, uint32_t len,
                             size_t limit);
+/* Likewise, and says the value's number; nothing when the set is full. */
+struct agg_set *agg_set_put(struct agg_set *set, struct pool *pool, const void *bytes, uint32_t len,
+                            size_t limit, uint32_t *number);
 /* NULL and AGG_SET_FULL are sets too. */
 void agg_set_free(struct agg_set *set, struct pool *pool);
 uint32_t agg_set_count(const struct agg_set *set);

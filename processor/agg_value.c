@@ -2,8 +2,12 @@
 #include "processor/agg_value.h"
 
 #include "processor/expr_step.h"
+#include "processor/jsonb.h"
 #include "processor/key_codec.h"
 #include "processor/numeric.h"
+#include "processor/value_text.h"
+
+#include <string.h>
 
 void agg_value_set(struct agg_value *value, struct pool *pool, const struct kappa_value *from)
 {
@@ -105,4 +109,29 @@ struct kappa_text agg_value_bytes(const struct kappa_value *value)
         break;
     }
     return (struct kappa_text){(const char *)&value->i, sizeof value->i};
+}
+
+struct kappa_value agg_value_of_bytes(const void *bytes, uint32_t len, enum kappa_type type)
+{
+    struct kappa_value value = {.type = type};
+    if (kappa_type_payload(type) == KAPPA_PAYLOAD_BYTES) {
+        value.s = (struct kappa_text){bytes, len};
+    } else {
+        ASSERT_CMP(len, <=, sizeof value.n);
+        memcpy(&value.n, bytes, len); /* whichever member it is: they begin alike */
+    }
+    return value;
+}
+
+void agg_json_add(struct buf *text, const struct kappa_value *value)
+{
+    buf_append_text(text, text->len == 0 ? "[" : ", ");
+    value_json(text, value);
+}
+
+void agg_json_result(struct buf *text, struct arena *arena, struct expr_vec *out)
+{
+    buf_append_text(text, text->len == 0 ? "[]" : "]");
+    struct kappa_text whole = {buf_text(text), u32_from(text->len)};
+    out->state[0] = (uint8_t)jsonb_parse(whole, arena, &out->s[0]);
 }

@@ -26,5 +26,11 @@ int agg_value_compare(const struct kappa_value *a, const struct kappa_value *b);
 struct kappa_value agg_value_canonical(struct kappa_value value);
 /* The bytes of a canonical value: equal values have equal ones. Borrowed from it. */
 struct kappa_text agg_value_bytes(const struct kappa_value *value);
+/* The value of such bytes; text is borrowed from them. */
+struct kappa_value agg_value_of_bytes(const void *bytes, uint32_t len, enum kappa_type type);
+
+/* A JSON array in the making: adds an element; ends it and sets it as row 0 of a jsonb vector. */
+void agg_json_add(struct buf *text, const struct kappa_value *value);
+void agg_json_result(struct buf *text, struct arena *arena, struct expr_vec *out);
 
 #endif

@@ -30,6 +30,7 @@ static const struct form forms[] = {
     {"v", PLAN_MODE, true},
     {"vc", PLAN_APPROX_PERCENTILE, false},
     {"vc", PLAN_STRING_AGG, false},
+    {"vc", PLAN_TOPK, false},
 };
 
 static struct form form_of(enum plan_aggregate_kind kind)
@@ -187,6 +188,8 @@ static int constant_value(struct sql *sql, const struct expr_node *node, const c
     return 0;
 }
 
+#define TOPK_MAX 1000
+
 static int check_parameter(struct sql *sql, const struct sql_aggregate *aggregate, int place)
 {
     double fraction = aggregate->parameter.d;
@@ -196,6 +199,11 @@ static int check_parameter(struct sql *sql, const struct sql_aggregate *aggregat
     case PLAN_APPROX_PERCENTILE:
         if (!(fraction >= 0 && fraction <= 1)) {
             return sql_error(sql, place, "percentile value %g is not between 0 and 1", fraction);
+        }
+        return 0;
+    case PLAN_TOPK:
+        if (aggregate->parameter.i < 1 || aggregate->parameter.i > TOPK_MAX) {
+            return sql_error(sql, place, "topk takes 1 to %d values", TOPK_MAX);
         }
         return 0;
     default:

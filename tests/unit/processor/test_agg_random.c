@@ -347,6 +347,48 @@ static void model_approx(const struct group *g, char *out)
     }
 }
 
+static void model_jsonb_agg(const struct group *g, char *out)
+{
+    struct buf text = {0};
+    for (uint32_t r = 0; r < g->count; r++) {
+        const struct row *row = g->rows[r];
+        buf_append_text(&text, r == 0 ? "[" : ", ");
+        if (row->has_i) {
+            buf_printf(&text, "%lld", (long long)row->i);
+        } else {
+            buf_append_text(&text, "null");
+        }
+    }
+    buf_append_text(&text, "]");
+    put_text(out, buf_text(&text));
+    buf_free(&text);
+}
+
+/* The most frequent text first, four of them. */
+static void model_topk(const struct group *g, char *out)
+{
+    const char *texts[ROWS_MAX];
+    uint32_t counts[ROWS_MAX] = {0};
+    uint32_t n = different_texts(g, texts);
+    struct buf text = {0};
+    for (uint32_t k = 0; k < n; k++) {
+        for (uint32_t r = 0; r < g->count; r++) {
+            counts[k] += g->rows[r]->has_s && strcmp(g->rows[r]->s, texts[k]) == 0;
+        }
+    }
+    for (uint32_t place = 0; place < 4 && place < n; place++) {
+        uint32_t best = 0;
+        for (uint32_t k = 1; k < n; k++) {
+            best = counts[k] > counts[best] ? k : best;
+        }
+        buf_printf(&text, "%s\"%s\"", place == 0 ? "[" : ", ", texts[best]);
+        counts[best] = 0;
+    }
+    buf_append_text(&text, "]");
+    put_text(out, n == 0 ? NULL : buf_text(&text));
+    buf_free(&text);
+}
+
 static const struct {
     const char *sql;
     model_fn model;
@@ -361,6 +403,8 @@ static const struct {
     {"min_by(s, d)", model_min_by, 0, true},
     {"max_by(i, s)", model_max_by, 0, true},
     {"string_agg(s, '|')", model_string_agg, 0, true},
+    {"jsonb_agg(i)", model_jsonb_agg, 0, true},
+    {"topk(s, 4)", model_topk, 0, false},
     {"string_agg(DISTINCT s, ', ')", model_string_distinct, 0, false},
     {"approx_count_distinct(s)", model_different, 0, false},
     {"count(DISTINCT s)", model_different, 0, false},

@@ -84,6 +84,15 @@ static void test_set_full(void **state)
         .filter = PLAN_NONE, .by_type = (type_by), .by = (reg_by)                                  \
     }
 
+#define AGG_TOP(of, reg)                                                                           \
+    {                                                                                              \
+        .kind = PLAN_TOPK, .argument_type = (of), .result_type = KAPPA_TYPE_JSONB,                 \
+        .argument = (reg), .filter = PLAN_NONE, .parameter = {                                     \
+            .type = KAPPA_TYPE_BIGINT,                                                             \
+            .i = 3                                                                                 \
+        }                                                                                          \
+    }
+
 static const struct plan_aggregate all[] = {
     AGG(PLAN_COUNT_ROWS, KAPPA_TYPE_NULL, KAPPA_TYPE_BIGINT, PLAN_NONE),
     AGG(PLAN_COUNT, KAPPA_TYPE_TEXT, KAPPA_TYPE_BIGINT, 2),
@@ -120,6 +129,10 @@ static const struct plan_aggregate all[] = {
     AGG(PLAN_SUM_DISTINCT, KAPPA_TYPE_NUMERIC, KAPPA_TYPE_NUMERIC, 3),
     AGG(PLAN_AVG_DISTINCT, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_DOUBLE, 1),
     AGG(PLAN_STRING_AGG, KAPPA_TYPE_TEXT, KAPPA_TYPE_TEXT, 2),
+    AGG(PLAN_JSONB_AGG, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_JSONB, 1),
+    AGG(PLAN_JSONB_AGG, KAPPA_TYPE_TEXT, KAPPA_TYPE_JSONB, 2),
+    AGG_TOP(KAPPA_TYPE_BIGINT, 0),
+    AGG_TOP(KAPPA_TYPE_TEXT, 2),
     AGG(PLAN_STRING_AGG_DISTINCT, KAPPA_TYPE_TEXT, KAPPA_TYPE_TEXT, 2),
 };
 

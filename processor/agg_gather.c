@@ -1,7 +1,9 @@
-/* string_agg: texts joined in the order of (source, offset); nulls are left out. Own header:
- * agg_operator.h. State: a list (agg_list.h), of at most slot->limit bytes. */
+/* string_agg: texts joined, nulls left out; jsonb_agg: a JSON array of values and nulls. Both in the
+ * order of (source, offset). Own header: agg_operator.h. State: a list (agg_list.h), of at most
+ * slot->limit bytes. */
 #include "base/limits.h"
 #include "processor/agg_list.h"
+#include "processor/agg_value.h"
 
 #include <string.h>
 
@@ -10,10 +12,11 @@ static void update(const struct agg_slot *slot, const struct agg_rows *rows,
 {
     const struct expr_vec *argument = agg_argument(slot, registers);
     const struct expr_vec *filter = agg_filter(slot, registers);
+    bool nulls = slot->plan->kind == PLAN_JSONB_AGG;
     struct buf scratch = {0};
     for (uint32_t i = 0; i < rows->count; i++) {
         uint32_t row = rows->rows[i];
-        if (agg_takes(argument, filter, row)) {
+        if (nulls ? agg_passes(filter, row) : agg_takes(argument, filter, row)) {
             enum expr_state state = EXPR_OK;
             struct agg_list_item item = {.source = rows->source, .offset = rows->offset[row]};
             item.value = expr_value(argument, row, &state);
@@ -40,8 +43,8 @@ static void merge(const struct agg_slot *slot, void *to, const void *from, struc
                    slot->reading ? LIMIT_ROW_BYTES : slot->limit);
 }
 
-static void result(const struct agg_slot *slot, const void *at, struct arena *arena,
-                   struct expr_vec *out)
+static void result_string(const struct agg_slot *slot, const void *at, struct arena *arena,
+                          struct expr_vec *out)
 {
     const struct agg_list *list = at;
     struct kappa_text between = slot->plan->parameter.s;
@@ -72,6 +75,22 @@ static void result(const struct agg_slot *slot, const void *at, struct arena *ar
     out->s[0] = (struct kappa_text){text, (uint32_t)len};
 }
 
+static void result_json(const struct agg_slot *slot, const void *at, struct arena *arena,
+                        struct expr_vec *out)
+{
+    const struct agg_list *list = at;
+    struct agg_list_reader reader = agg_list_read(list, slot->plan->argument_type);
+    struct buf text = {0};
+    out->state[0] = list->full ? EXPR_ERROR_FULL : list->any ? EXPR_OK : EXPR_NULL;
+    while (out->state[0] == EXPR_OK && agg_list_next(&reader)) {
+        agg_json_add(&text, &reader.item.value);
+    }
+    if (out->state[0] == EXPR_OK) {
+        agg_json_result(&text, arena, out);
+    }
+    buf_free(&text);
+}
+
 static void free_list(const struct agg_slot *slot, void *at, struct pool *pool)
 {
     (void)slot;
@@ -84,12 +103,11 @@ static size_t owned(const struct agg_slot *slot, const void *at)
     return ((const struct agg_list *)at)->capacity;
 }
 
-const struct agg_operator agg_string = {.bytes = sizeof(struct agg_list),
-                                        .grows = true,
-                                        .update = update,
-                                        .encode = encode,
-                                        .decode = decode,
-                                        .merge = merge,
-                                        .result = result,
-                                        .free = free_list,
-                                        .owned = owned};
+#define GATHER(result_of)                                                                          \
+    {                                                                                              \
+        .bytes = sizeof(struct agg_list), .grows = true, .update = update, .encode = encode,       \
+        .decode = decode, .merge = merge, .result = (result_of), .free = free_list, .owned = owned \
+    }
+
+const struct agg_operator agg_gather_string = GATHER(result_string);
+const struct agg_operator agg_gather_json = GATHER(result_json);

@@ -181,7 +181,11 @@ static void feed(struct bench *b, uint8_t *state, uint32_t from, uint32_t to)
         b->state[i - from] = state;
         b->rows[i - from] = i;
     }
-    struct agg_rows rows = {b->state, b->rows, to - from, &b->pool, 0, b->offsets, NULL};
+    struct agg_rows rows = {.states = b->state,
+                            .rows = b->rows,
+                            .count = to - from,
+                            .pool = &b->pool,
+                            .offset = b->offsets};
     for (uint32_t a = 0; a < KINDS; a++) {
         agg_update(&b->layout.slots[a], &rows, b->vecs);
     }

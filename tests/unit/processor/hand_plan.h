@@ -101,18 +101,27 @@ static const struct plan_aggregate hand_exact_aggregates[] = {
 };
 
 static const struct plan_key hand_hop_keys[] = {
-    {PLAN_KEY_COLUMN, "usr", KAPPA_TYPE_TEXT, H_USR},
-    {PLAN_KEY_WINDOW_END, "window_end", KAPPA_TYPE_TIMESTAMPTZ, PLAN_NONE},
+    {.role = PLAN_KEY_COLUMN, .name = "usr", .type = KAPPA_TYPE_TEXT, .reg = H_USR},
+    {.role = PLAN_KEY_WINDOW_END,
+     .name = "window_end",
+     .type = KAPPA_TYPE_TIMESTAMPTZ,
+     .reg = PLAN_NONE},
 };
 
 static const struct plan_key hand_session_keys[] = {
-    {PLAN_KEY_WINDOW_START, "window_start", KAPPA_TYPE_TIMESTAMPTZ, PLAN_NONE},
-    {PLAN_KEY_WINDOW_END, "window_end", KAPPA_TYPE_TIMESTAMPTZ, PLAN_NONE},
-    {PLAN_KEY_COLUMN, "usr", KAPPA_TYPE_TEXT, H_USR},
+    {.role = PLAN_KEY_WINDOW_START,
+     .name = "window_start",
+     .type = KAPPA_TYPE_TIMESTAMPTZ,
+     .reg = PLAN_NONE},
+    {.role = PLAN_KEY_WINDOW_END,
+     .name = "window_end",
+     .type = KAPPA_TYPE_TIMESTAMPTZ,
+     .reg = PLAN_NONE},
+    {.role = PLAN_KEY_COLUMN, .name = "usr", .type = KAPPA_TYPE_TEXT, .reg = H_USR},
 };
 
 static const struct plan_key hand_recent_keys[] = {
-    {PLAN_KEY_COLUMN, "usr", KAPPA_TYPE_TEXT, H_USR},
+    {.role = PLAN_KEY_COLUMN, .name = "usr", .type = KAPPA_TYPE_TEXT, .reg = H_USR},
 };
 
 static const struct plan_key hand_user_keys[] = {

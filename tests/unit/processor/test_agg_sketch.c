@@ -57,11 +57,8 @@ static void feed(struct sketch *s, const void *values, uint32_t count, struct pr
     static uint8_t *states[CHUNK];
     static uint32_t rows[CHUNK];
     static int64_t offsets[CHUNK];
-    struct agg_rows to = {.states = states,
-                          .rows = rows,
-                          .count = count,
-                          .pool = &s->pool,
-                          .offset = offsets};
+    struct agg_rows to = {
+        .states = states, .rows = rows, .count = count, .pool = &s->pool, .offset = offsets};
     struct expr_vec vec = {.type = s->plan.argument_type, .state = ok};
     assert_true(count <= CHUNK);
     vec.i = (int64_t *)(uintptr_t)values;

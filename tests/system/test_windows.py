@@ -158,6 +158,11 @@ def test_sliding_latency(scenario):
         rows = [(service, end - 5 * MINUTE, end, len(values), math.fsum(v["latency_ms"] for v in values) / len(values),
                  max(v["latency_ms"] for v in values)) for (end, service), values in windows.items()]
         scenario.same("latency", "service window_start:t window_end:t requests mean worst", rows)
+        for row in scenario.platform.scan("latency"):
+            values = sorted(v["latency_ms"] for v in windows[time_ms(row["window_end"]), row["service"]])
+            place = 0.99 * (len(values) - 1)
+            low, high = values[math.floor(place)], values[math.ceil(place)]
+            assert low * 0.991 <= row["p99"] <= high * 1.009, "within 0.8 % of what lies at 99 %"
         keys = [(row["window_end"], row["service"]) for row in scenario.platform.scan("latency")]
         assert keys == sorted(keys)
         last = max(v["ts"] for v in map(lambda r: r["value"], scenario.records("requests")) if v["service"] == "api")

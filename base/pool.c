@@ -8,6 +8,8 @@
 #include <string.h>
 
 #define POOL_CHUNK_BYTES ((size_t)256 * 1024)
+#define POOL_AHEAD       8 /* blocks that are fetched before they are taken */
+#define POOL_FETCHED     ((size_t)4 * 64)
 #define POOL_BLOCK_MAX   ((size_t)32 * 1024)
 
 struct pool_chunk {
@@ -67,12 +69,17 @@ void *pool_alloc(struct pool *pool, size_t size)
     unsigned class = class_of(size);
     ASSERT_CMP(class, <, POOL_CLASSES);
     pool->used_bytes += class_bytes(class);
-    void *block = pool->free[class];
-    if (block == NULL) {
+    struct pool_free *free_blocks = &pool->free[class];
+    if (free_blocks->count == 0) {
         return pool_cut(pool, class_bytes(class));
     }
-    memcpy(&pool->free[class], block, sizeof(void *));
-    return block;
+    if (free_blocks->count > POOL_AHEAD) {
+        uint8_t *next = free_blocks->blocks[free_blocks->count - 1 - POOL_AHEAD];
+        for (size_t at = 0; at < class_bytes(class) && at < POOL_FETCHED; at += 64) {
+            __builtin_prefetch(next + at, 1);
+        }
+    }
+    return free_blocks->blocks[--free_blocks->count];
 }
 
 void pool_free(struct pool *pool, void *block, size_t size)
@@ -87,8 +94,12 @@ void pool_free(struct pool *pool, void *block, size_t size)
         return;
     }
     unsigned class = class_of(size);
-    memcpy(block, &pool->free[class], sizeof(void *));
-    pool->free[class] = block;
+    struct pool_free *free_blocks = &pool->free[class];
+    if (free_blocks->count == free_blocks->capacity) {
+        free_blocks->capacity = free_blocks->capacity == 0 ? 64 : free_blocks->capacity * 2;
+        free_blocks->blocks = xrealloc(free_blocks->blocks, free_blocks->capacity * sizeof(void *));
+    }
+    free_blocks->blocks[free_blocks->count++] = block;
 }
 
 void pool_close(struct pool *pool)
@@ -99,6 +110,9 @@ void pool_close(struct pool *pool)
         struct pool_chunk *next = chunk->next;
         free(chunk);
         chunk = next;
+    }
+    for (unsigned class = 0; class < POOL_CLASSES; class ++) {
+        free(pool->free[class].blocks);
     }
     pool_init(pool);
 }

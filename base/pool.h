@@ -10,13 +10,21 @@
 
 struct pool_chunk;
 
+/* A stack beside the blocks: a block that was freed long ago is in no cache, and taking it again must
+ * not wait for its memory. */
+struct pool_free {
+    void **blocks;
+    size_t count;
+    size_t capacity;
+};
+
 struct pool {
-    struct pool_chunk *chunks; /* all chunks, for pool_close */
-    uint8_t *bump;             /* unused rest of the newest chunk */
-    size_t bump_left;          /* its bytes */
-    void *free[POOL_CLASSES];  /* freed blocks per class, linked through their first word */
-    size_t used_bytes;         /* handed out, rounded to class sizes */
-    size_t large_count;        /* blocks from malloc still out: must be 0 at close */
+    struct pool_chunk *chunks;           /* all chunks, for pool_close */
+    uint8_t *bump;                       /* unused rest of the newest chunk */
+    size_t bump_left;                    /* its bytes */
+    struct pool_free free[POOL_CLASSES]; /* freed blocks per class */
+    size_t used_bytes;                   /* handed out, rounded to class sizes */
+    size_t large_count;                  /* blocks from malloc still out: must be 0 at close */
 };
 
 void pool_init(struct pool *pool);

@@ -175,6 +175,48 @@ static void shrink(struct agg_cache *cache)
     }
 }
 
+/* A sweep waits for the memory of each entry and of what it owns: both are fetched ahead. */
+static void sweep_ahead(const struct agg_cache *cache, size_t i,
+                        bool (*gone)(void *ctx, struct agg_entry *entry), void *ctx)
+{
+    const size_t far = 24;
+    const size_t near = 8;
+    const struct agg_entry *entry = cache->slots[(i + far) & cache->mask].entry;
+    if (entry != NULL) {
+        for (size_t at = 0; at < sizeof *entry + cache->layout->bytes; at += 64) {
+            __builtin_prefetch((const uint8_t *)entry + at);
+        }
+    }
+    struct agg_entry *next = cache->slots[(i + near) & cache->mask].entry;
+    if (next != NULL && (next->flags & AGG_ENTRY_DIRTY) == 0 && cache->layout->count > 0 &&
+        gone(ctx, next)) {
+        agg_state_prefetch(cache->layout, next->state);
+    }
+}
+
+void agg_cache_forget(struct agg_cache *cache, bool (*gone)(void *ctx, struct agg_entry *entry),
+                      void *ctx)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < cache->dirty_count; i++) {
+        if (i + 16 < cache->dirty_count) {
+            __builtin_prefetch(cache->dirty[i + 16]);
+        }
+        struct agg_entry *entry = cache->dirty[i];
+        if (gone(ctx, entry)) {
+            entry->flags &= (uint8_t)~AGG_ENTRY_DIRTY;
+        } else {
+            cache->dirty[kept++] = entry;
+        }
+    }
+    /* What an entry counts for was added while it grew; the rest counts for as much on average. */
+    cache->dirty_bytes = cache->dirty_count == 0
+                             ? 0
+                             : (size_t)((uint128)cache->dirty_bytes * kept / cache->dirty_count);
+    cache->dirty_count = kept;
+    agg_cache_drop_if(cache, gone, ctx);
+}
+
 void agg_cache_drop_if(struct agg_cache *cache, bool (*gone)(void *ctx, struct agg_entry *entry),
                        void *ctx)
 {
@@ -182,6 +224,7 @@ void agg_cache_drop_if(struct agg_cache *cache, bool (*gone)(void *ctx, struct a
      * What moves from the table's start to its end was looked at before. */
     for (size_t i = 0; i <= cache->mask;) {
         struct agg_entry *entry = cache->slots[i].entry;
+        sweep_ahead(cache, i, gone, ctx);
         if (entry != NULL && (entry->flags & AGG_ENTRY_DIRTY) == 0 && gone(ctx, entry)) {
             remove_at(cache, i);
         } else {

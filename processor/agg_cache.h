@@ -113,9 +113,12 @@ static inline struct agg_entry *agg_cache_peek(const struct agg_cache *cache, ui
 struct agg_sorted *agg_cache_sorted(const struct agg_cache *cache);
 /* The dirty entries are clean and stored. */
 void agg_cache_committed(struct agg_cache *cache);
-/* Removes the clean entries for which `gone` says true. */
+/* Removes the clean entries for which `gone` says true, which may be asked twice. */
 void agg_cache_drop_if(struct agg_cache *cache, bool (*gone)(void *ctx, struct agg_entry *entry),
                        void *ctx);
+/* The same, dirty or not: their rows are no more, and no flush is to write them. */
+void agg_cache_forget(struct agg_cache *cache, bool (*gone)(void *ctx, struct agg_entry *entry),
+                      void *ctx);
 /* Clock sweep: removes clean entries not used since the hand last passed, until the pool has at
  * most budget bytes or nothing clean is left. evicted is told of each before it goes. Returns how
  * many. */

@@ -42,8 +42,9 @@ struct node_part {
     /* Window ends up to here may have rows in the store that are not in the cache; KAPPA_NO_TIME:
      * none may. Tables without windows have one window, whose end is 0. */
     int64_t maybe_stored;
-    int64_t closed;  /* window ends (with ttl: times) up to here were let go at a commit */
-    int64_t expired; /* window ends up to here are gone from the store, as of the last commit */
+    int64_t closed;    /* window ends (with ttl: times) up to here were let go at a commit */
+    int64_t forgotten; /* ... and without one, because they have expired */
+    int64_t expired;   /* window ends up to here are gone from the store, as of the last commit */
     struct node_pending pending;
 };
 
@@ -73,6 +74,7 @@ struct node_view {
     struct agg_layout layout;
     struct agg_cache cache;
     struct agg_layout heads; /* of sessions: what an entry of the cache holds */
+    size_t forget_count;     /* entries from which on it is worth while to look for expired ones */
 };
 
 struct node_chunk {

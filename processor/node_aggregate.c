@@ -13,6 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FORGET_MIN 64
+
 static bool is_session(const struct node_view *view)
 {
     return view->plan->window == PLAN_WINDOW_SESSION;
@@ -229,6 +231,43 @@ void node_aggregate_update(struct processor *p, struct node_view *view, uint32_t
     view->cache.dirty_bytes += p->pool.used_bytes > before ? p->pool.used_bytes - before : 0;
 }
 
+struct gone {
+    struct processor *p;
+    struct node_view *view;
+};
+
+static bool is_expired(void *ctx, struct agg_entry *entry)
+{
+    const struct gone *gone = ctx;
+    const struct node_view *view = gone->view;
+    const struct node_source *source = &gone->p->sources[entry->source];
+    return (view->plan->shape.idle ? entry->time : entry->window_end) <=
+           source->parts[view->index].forgotten;
+}
+
+/* A replay passes many windows between two commits. Rows that expired need not be kept for the flush,
+ * which would leave them out: nobody asks for them, since they are closed. Each look at all rows is
+ * paid for by as many new ones. */
+static void forget_expired(struct processor *p, struct node_view *view)
+{
+    if (view->cache.count < view->forget_count || is_session(view)) {
+        return;
+    }
+    bool any = false;
+    for (uint32_t s = 0; s < p->source_count; s++) {
+        struct node_source *source = &p->sources[s];
+        if (source->open && source->input == view->plan->input) {
+            struct node_part *part = &source->parts[view->index];
+            part->forgotten = node_expired(view, node_watermark(p, source));
+            any = any || part->forgotten > part->expired;
+        }
+    }
+    if (any) {
+        agg_cache_forget(&view->cache, is_expired, &(struct gone){p, view});
+    }
+    view->forget_count = 2 * view->cache.count + FORGET_MIN;
+}
+
 int node_aggregate_apply(struct processor *p, struct node_view *view, struct err *err)
 {
     node_window_late(p, view);
@@ -248,6 +287,7 @@ int node_aggregate_apply(struct processor *p, struct node_view *view, struct err
         return rc;
     }
     node_aggregate_update(p, view, 0, p->chunk.count);
+    forget_expired(p, view);
     return 0;
 }
 
@@ -368,11 +408,6 @@ int node_aggregate_flush(struct processor *p, const struct node_view *view,
     free(rows);
     return rc;
 }
-
-struct gone {
-    struct processor *p;
-    struct node_view *view;
-};
 
 static bool is_closed(void *ctx, struct agg_entry *entry)
 {

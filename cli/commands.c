@@ -25,6 +25,7 @@
     X(scan)                                                                                        \
     X(dead)                                                                                        \
     X(late)                                                                                        \
+    X(outbox)                                                                                      \
     X(verify)                                                                                      \
     X(worker)                                                                                      \
     X(version)                                                                                     \

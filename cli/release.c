@@ -27,6 +27,13 @@ int release_body(const struct cli *cli, json_t *body, struct err *err)
     if (swap != NULL && strcmp(swap, "auto") != 0 && strcmp(swap, "manual") != 0) {
         return err_set(err, KE_INVALID, "--swap %s: it is auto or manual", swap);
     }
+    const char *outputs = cli_option(cli, "outputs");
+    if (outputs != NULL && strcmp(outputs, "all") != 0 && strcmp(outputs, "new") != 0) {
+        return err_set(err, KE_INVALID, "--outputs %s: it is all or new", outputs);
+    }
+    if (outputs != NULL) {
+        (void)json_object_set_new(body, "outputs", json_string(outputs));
+    }
     if (from != NULL) {
         (void)json_object_set_new(body, "from", json_string(from));
     }

@@ -227,6 +227,37 @@ static void processor_head(struct buf *out, const json_t *processor, bool colour
     buf_append_u8(out, '\n');
 }
 
+/* "v3 sends to fraud-alerts: 12 sent, 2 wait for 3 s" */
+static void outputs_line(struct buf *out, const json_t *version)
+{
+    const json_t *outputs = json_object_get(version, "outputs");
+    char text[OUT_NUMBER_LEN];
+    bool serves = strcmp(json_text(version, "state", ""), "serving") == 0;
+    if (!json_is_object(outputs) || (!serves && json_int(outputs, "shadow", 0) == 0)) {
+        return;
+    }
+    buf_printf(out, "  v%" PRId64 "%s ", json_int(version, "version", 0),
+               serves ? " sends to" : " would send to");
+    size_t i;
+    const json_t *topic;
+    json_array_foreach (json_object_get(outputs, "topics"), i, topic) {
+        buf_printf(out, "%s%s", i == 0 ? "" : ", ", json_string_value(topic));
+    }
+    if (!serves) {
+        buf_printf(out, ": %s messages kept to be looked at\n",
+                   out_short(json_number(outputs, "shadow", 0), text));
+        return;
+    }
+    buf_printf(out, ": %s messages sent", out_short(json_number(outputs, "sent", 0), text));
+    if (json_int(outputs, "waiting", 0) > 0) {
+        buf_printf(out, ", %s wait", out_short(json_number(outputs, "waiting", 0), text));
+    }
+    if (json_number(outputs, "waiting_seconds", 0) >= 1) {
+        buf_printf(out, " for %.0f s", json_number(outputs, "waiting_seconds", 0));
+    }
+    buf_append_u8(out, '\n');
+}
+
 static void processor_text(struct buf *out, const json_t *processor, bool colour, bool whole)
 {
     const json_t *versions = json_object_get(processor, "versions");
@@ -241,6 +272,9 @@ static void processor_text(struct buf *out, const json_t *processor, bool colour
         problem(out, what, json_object_get(version, "error"));
         problem(out, what, json_object_get(version, "trouble"));
         barred = barred || json_bool(version, "barred", false);
+    }
+    json_array_foreach (versions, i, version) {
+        outputs_line(out, version);
     }
     problem(out, "last swap", json_object_get(processor, "last_swap_error"));
     if (barred) {

@@ -241,19 +241,19 @@ static const struct setting_row writer_owned_rows[] = {
     {"sticky.partitioning.linger.ms", "0"},
 };
 
-/* A transaction that its sender left open keeps readers of the topic waiting until it times out. */
 static const struct setting_row sender_rows[] = {
     {"linger.ms", "0"}, /* a commit follows at once */
     {"message.max.bytes", "20000000"},
     {"queue.buffering.max.kbytes", "65536"},
-    {"transaction.timeout.ms", "20000"},
-    {"socket.timeout.ms", "20000"}, /* not above the transaction's */
 };
 
+/* A transaction that its sender left open keeps readers of the topic waiting until it times out. */
 static const struct setting_row sender_owned_rows[] = {
     {"enable.idempotence", "true"},
     {"allow.auto.create.topics", "false"},
-    {"message.timeout.ms", "20000"},         /* not above the transaction's */
+    {"transaction.timeout.ms", "20000"},
+    {"message.timeout.ms", "15000"}, /* these two not above the transaction's */
+    {"socket.timeout.ms", "10000"},
     {"isolation.level", "read_uncommitted"}, /* the end is behind all there is */
 };
 

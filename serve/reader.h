@@ -71,6 +71,12 @@ int reader_dead(struct reader *reader, const char *processor, uint32_t version, 
 int reader_late(struct reader *reader, const char *processor, uint32_t version, int64_t limit,
                 json_t **out, struct err *err) must_check;
 
+/* Messages for topics that a version (0: the serving one) made and that are not sent: array of
+ * {"topic","partition","offset","seq","to","time","key","value"}, at most limit, by the record that
+ * caused them. "value" is the JSON that the message holds, else text. */
+int reader_outbox(struct reader *reader, const char *processor, uint32_t version, int64_t limit,
+                  json_t **out, struct err *err) must_check;
+
 /* Cut and digests of a version as committed:
  * {"cut":{topic:[..]},"sources":[{"topic","partition","next", "digest"}],"tables":{name:
  * digest},"digest"}. */

@@ -2,7 +2,8 @@
  * and whose they are), reader_version.c (versions opened once and kept), reader_row.c (one row),
  * reader_cursor.c (rows of a range), reader_hop.c, reader_session.c and reader_limits.c
  * (windows), reader_scan.c (all rows), reader_value.c (values as JSON),
- * reader_cut.c (how far a version is) and reader_report.c (digests, dead records). */
+ * reader_cut.c (how far a version is) reader_outbox.c
+ * (messages for topics) and reader_report.c (digests, dead records). */
 #ifndef KAPPA_SERVE_READER_INNER_H
 #define KAPPA_SERVE_READER_INNER_H
 

@@ -62,6 +62,7 @@ static const struct route routes[] = {
     {"GET",  P "/*/history",            "", NULL, NULL, HTTP_VERB_HISTORY, 200, false, false, NULL},
     {"GET",  P "/*/versions/*/dead",    "limit", route_dead, NULL, 0, 200, true, false, NULL},
     {"GET",  P "/*/versions/*/late",    "limit", route_late, NULL, 0, 200, true, false, NULL},
+    {"GET",  P "/*/outbox",             "limit,version", route_outbox, NULL, 0, 200, true, false, NULL},
     {"GET",  "/v1/topics",              "", route_topic_list, NULL, 0, 200, true, false, NULL},
     {"POST", "/v1/topics",              "", route_topic_create, NULL, 0, 201, true, false, NULL},
     {"GET",  "/v1/topics/*/records",    "from,limit,partition",

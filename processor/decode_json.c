@@ -6,7 +6,8 @@
  *     without fraction and exponent, in range; double precision and real any number in range;
  *     numeric a number or a string of one, read digit by digit; timestamptz and timestamp a number
  *     times the input's unit, rounded to the microsecond, or an RFC 3339 string; date, interval,
- *     uuid and bytea a string, read as a cast reads it; jsonb any value.
+ *     uuid and bytea a string, read as a cast reads it; jsonb any value;
+ *     arrays a JSON array of such values (times as strings).
  *  3. With rename='old=column' the column is also read from the field old, and with
  *     rename='outer.inner=column' from a field of the object outer: of several the last in the record
  *     wins. Where outer is null or missing the column is null; any other value there refuses the
@@ -18,6 +19,7 @@
 #include "processor/decode_json.h"
 
 #include "base/timefmt.h"
+#include "processor/array.h"
 #include "processor/expr_step.h"
 #include "processor/json_simd.h"
 #include "processor/jsonb.h"
@@ -38,7 +40,8 @@ enum got {
     GOT_OBJECT,
     GOT_ARRAY,
     GOT_TIME,
-    GOT_DOCUMENT
+    GOT_DOCUMENT,
+    GOT_ELEMENT
 };
 
 static const char *const got_words[] = {
@@ -49,6 +52,7 @@ static const char *const got_words[] = {
     [GOT_BOOLEAN] = "boolean",
     [GOT_OBJECT] = "object",
     [GOT_ARRAY] = "array",
+    [GOT_ELEMENT] = "an array with another element",
     [GOT_DOCUMENT] = "a document with U+0000",
     [GOT_TIME] = "text that is not an RFC 3339 time",
 };
@@ -235,6 +239,22 @@ static void take_document(struct json_decoder *d, uint32_t k, const uint8_t *end
     }
 }
 
+/* A JSON array into an array column. */
+static void take_list(struct json_decoder *d, uint32_t k, const uint8_t *end,
+                      struct decode_column *column, uint32_t row)
+{
+    enum kappa_type element = kappa_type_element(column->type);
+    const uint8_t *first = d->walk.text + d->walk.at[k];
+    struct kappa_text text = {(const char *)first, (uint32_t)(end - first)};
+    struct arena *memory = &d->base.texts;
+    enum expr_state state = jsonb_parse(text, memory, &text);
+    state = state != EXPR_OK ? state : array_from_json(text, element, memory, &column->vec.s[row]);
+    column->vec.state[row] = EXPR_OK;
+    if (state != EXPR_OK) {
+        wrong(d, column, row, state == EXPR_ERROR_CAST ? GOT_ELEMENT : GOT_RANGE);
+    }
+}
+
 /* The scalar k likewise. */
 static void take_scalar(struct json_decoder *d, uint32_t k, struct decode_column *column,
                         uint32_t row)
@@ -262,7 +282,8 @@ static __attribute__((noinline)) void take_other_string(struct json_decoder *d, 
         set_text(d, text, column, row, GOT_TIME);
     } else if (column->type == KAPPA_TYPE_JSONB) {
         take_scalar(d, k, column, row);
-    } else if (column->type == KAPPA_TYPE_NUMERIC || column->type > KAPPA_TYPE_TEXT) {
+    } else if (column->type == KAPPA_TYPE_NUMERIC ||
+               (column->type > KAPPA_TYPE_TEXT && column->type < KAPPA_TYPE_COUNT)) {
         set_text(d, text, column, row, GOT_TEXT);
     } else {
         wrong(d, column, row, GOT_TEXT);
@@ -504,6 +525,8 @@ static __attribute__((noinline)) bool take_compound(struct json_decoder *d, uint
     }
     if (column->type == KAPPA_TYPE_JSONB) {
         take_document(d, first, d->walk.text + d->walk.at[*k - 1] + 1, column, row);
+    } else if (!object && kappa_type_is_array(column->type)) {
+        take_list(d, first, d->walk.text + d->walk.at[*k - 1] + 1, column, row);
     } else {
         wrong(d, column, row, object ? GOT_OBJECT : GOT_ARRAY);
     }

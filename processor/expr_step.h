@@ -178,6 +178,13 @@ void expr_numeric_modify(const struct expr_step *step, const struct expr_frame *
 enum expr_state expr_numeric_fit(struct kappa_numeric value, int64_t modifier,
                                  struct kappa_numeric *out);
 
+/* expr_array.c */
+void expr_array(const struct expr_step *step, const struct expr_frame *frame);
+void expr_array_element(const struct expr_step *step, const struct expr_frame *frame);
+/* (scalar, array); the option is an enum expr_order. */
+void expr_array_any(const struct expr_step *step, const struct expr_frame *frame);
+void expr_array_all(const struct expr_step *step, const struct expr_frame *frame);
+
 /* expr_jsonb.c */
 void expr_numeric_from_jsonb(const struct expr_step *step, const struct expr_frame *frame);
 void expr_double_from_jsonb(const struct expr_step *step, const struct expr_frame *frame);

@@ -98,6 +98,9 @@ static uint32_t conversion_cost(enum kappa_type from, enum kappa_type to)
     if (from == to || to == KAPPA_TYPE_NULL) {
         return 0;
     }
+    if (to == KAPPA_TYPE_ARRAY) { /* of any elements */
+        return kappa_type_is_array(from) ? 0 : COST_NEVER;
+    }
     if (from == KAPPA_TYPE_NULL) {
         return to == KAPPA_TYPE_TEXT ? 1 : to == KAPPA_TYPE_DOUBLE ? 2 : 3;
     }

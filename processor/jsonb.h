@@ -32,6 +32,8 @@ enum jsonb_kind jsonb_kind(struct kappa_text doc);
  * there is none, or doc is something else. */
 bool jsonb_member(struct kappa_text doc, struct kappa_text name, struct kappa_text *out);
 bool jsonb_element(struct kappa_text doc, int64_t index, struct kappa_text *out);
+/* The elements of an array one after the other; *pos begins at 0. False: no more. */
+bool jsonb_next(struct kappa_text doc, uint32_t *pos, struct kappa_text *out);
 /* Elements of an array; -1 if doc is something else. */
 int64_t jsonb_length(struct kappa_text doc);
 /* The text of a string without quotes and escapes: borrowed, or in the arena; of anything else its

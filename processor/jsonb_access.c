@@ -89,6 +89,18 @@ bool jsonb_member(struct kappa_text doc, struct kappa_text name, struct kappa_te
     return false;
 }
 
+bool jsonb_next(struct kappa_text doc, uint32_t *pos, struct kappa_text *out)
+{
+    uint32_t at = *pos == 0 ? 1 : *pos;
+    if (at >= doc.len || doc.bytes[at] == ']') {
+        return false;
+    }
+    uint32_t end = value_end(doc, at);
+    *out = part(doc, at, end);
+    *pos = end + (doc.bytes[end] == ',' ? 2 : 0);
+    return true;
+}
+
 int64_t jsonb_length(struct kappa_text doc)
 {
     if (jsonb_kind(doc) != JSONB_ARRAY) {

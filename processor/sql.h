@@ -206,6 +206,13 @@ int sql_upsert(struct sql *sql, struct sql_select *select);
 void sql_top_add(struct sql *sql, const struct sql_select *select, struct expr_builder *builder,
                  struct plan_view *view);
 void sql_top_outputs(struct sql *sql, const struct sql_select *select, struct plan_view *view);
+/* sql_array.c: ARRAY[...], array[n], x op ANY (array) or ALL. */
+struct expr_node *sql_bind_array(struct sql *sql, const struct sql_scope *scope,
+                                 const json_t *body);
+struct expr_node *sql_bind_subscript(struct sql *sql, const struct sql_scope *scope,
+                                     const json_t *body);
+struct expr_node *sql_bind_any(struct sql *sql, const struct sql_scope *scope,
+                               enum expr_order order, const json_t *body, bool any);
 /* a op b for = <> < <= > >=, operands converted. */
 struct expr_node *sql_compare(struct sql *sql, enum expr_order order, struct expr_node *left,
                               struct expr_node *right, int place);

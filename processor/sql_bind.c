@@ -389,18 +389,11 @@ static struct expr_node *refuse_kind(struct sql *sql, const char *kind, const js
         const char *kind;
         const char *phrase;
     } phrases[] = {
-        {"SubLink", "subqueries"},
-        {"A_ArrayExpr", "arrays"},
-        {"A_Indirection", "array elements and fields of rows"},
-        {"RowExpr", "rows"},
-        {"ParamRef", "parameters"},
-        {"CollateClause", "COLLATE (texts compare by their bytes)"},
-        {"GroupingFunc", "GROUPING"},
-        {"XmlExpr", "XML"},
-        {"XmlSerialize", "XML"},
-        {"CurrentOfExpr", "cursors"},
-        {"SetToDefault", "DEFAULT"},
-        {"NamedArgExpr", "named arguments"},
+        {"SubLink", "subqueries"},    {"RowExpr", "rows"},
+        {"ParamRef", "parameters"},   {"CollateClause", "COLLATE (texts compare by their bytes)"},
+        {"GroupingFunc", "GROUPING"}, {"XmlExpr", "XML"},
+        {"XmlSerialize", "XML"},      {"CurrentOfExpr", "cursors"},
+        {"SetToDefault", "DEFAULT"},  {"NamedArgExpr", "named arguments"},
         {"MultiAssignRef", "rows"},
     };
 
@@ -450,6 +443,12 @@ static struct expr_node *bind_kind(struct sql *sql, const struct sql_scope *scop
         bool greatest = sql_is(body, "op", "IS_GREATEST");
         return bind_alike(sql, scope, body, greatest ? expr_greatest : expr_least,
                           greatest ? "GREATEST" : "LEAST");
+    }
+    if (strcmp(kind, "A_ArrayExpr") == 0) {
+        return sql_bind_array(sql, scope, body);
+    }
+    if (strcmp(kind, "A_Indirection") == 0) {
+        return sql_bind_subscript(sql, scope, body);
     }
     if (strcmp(kind, "SQLValueFunction") == 0) {
         return refuse_clock(sql, body);

@@ -128,8 +128,11 @@ static int check_pattern(struct sql *sql, const struct expr_node *call)
 /* An argument of a parameter by its letter. */
 static struct expr_node *convert(struct sql *sql, struct expr_node *arg, char letter)
 {
-    if (letter != 'a' && letter != 'x') {
+    if (letter != 'a' && letter != 'x' && letter != 'X') {
         return sql_coerce(sql, arg, function_letter_type(letter));
+    }
+    if (letter == 'X') {
+        return arg;
     }
     if (letter == 'x' && arg->type != KAPPA_TYPE_NULL) {
         return arg;

@@ -380,5 +380,8 @@ struct expr_node *sql_bind_operator(struct sql *sql, const struct sql_scope *sco
     if (strcmp(kind, "AEXPR_SIMILAR") == 0) {
         return sql_error_null(sql, place, "not supported yet: SIMILAR TO");
     }
-    return sql_error_null(sql, place, "not supported yet: %s ANY/ALL over an array", name);
+    if (order_find(name) == EXPR_ORDER_COUNT) {
+        return sql_error_null(sql, place, "not supported yet: %s ANY/ALL over an array", name);
+    }
+    return sql_bind_any(sql, scope, order_find(name), body, strcmp(kind, "AEXPR_OP_ANY") == 0);
 }

@@ -82,6 +82,18 @@ static int numeric_modifier(struct sql *sql, const json_t *typmods, int place, i
     return 0;
 }
 
+/* The type of arrays of a type: text[]. */
+static int array_bind(struct sql *sql, const json_t *type_name, struct sql_type *out)
+{
+    static const char *const allowed[] = {"names", "typemod", "arrayBounds", NULL};
+    if (json_array_size(json_object_get(type_name, "arrayBounds")) != 1) {
+        return sql_error(sql, sql_place(type_name), "not supported yet: arrays of arrays");
+    }
+    out->type = kappa_type_array_of(out->type);
+    out->modifier = 0;
+    return sql_only(sql, type_name, allowed);
+}
+
 int sql_type_bind(struct sql *sql, const json_t *type_name, struct sql_type *out)
 {
     static const char *const allowed[] = {"names", "typemod", NULL};
@@ -101,6 +113,9 @@ int sql_type_bind(struct sql *sql, const json_t *type_name, struct sql_type *out
         if (out->type == KAPPA_TYPE_NUMERIC &&
             numeric_modifier(sql, typmods, place, &out->modifier) != 0) {
             return -KE_SQL;
+        }
+        if (json_object_get(type_name, "arrayBounds") != NULL) {
+            return array_bind(sql, type_name, out);
         }
         return sql_only(sql, type_name, out->type == KAPPA_TYPE_NUMERIC ? of_numeric : allowed);
     }
@@ -240,7 +255,7 @@ static const expr_run_fn casts[KAPPA_TYPE_COUNT][KAPPA_TYPE_COUNT] = {
 static expr_run_fn cast_find(enum kappa_type from, enum kappa_type to, int64_t *option)
 {
     *option = 0;
-    if (casts[from][to] != NULL) {
+    if (!kappa_type_is_array(from) && !kappa_type_is_array(to) && casts[from][to] != NULL) {
         return casts[from][to];
     }
     *option = to == KAPPA_TYPE_TEXT ? from : to;

@@ -2,6 +2,7 @@
 #include "processor/value_cast.h"
 
 #include "base/timefmt.h"
+#include "processor/array.h"
 #include "processor/expr_step.h"
 #include "processor/jsonb.h"
 #include "processor/numeric.h"
@@ -156,6 +157,9 @@ enum expr_state value_parse(struct kappa_text text, enum kappa_type type, struct
         if (type == KAPPA_TYPE_BYTEA) {
             return parse_bytea(text, memory, &out->s);
         }
+        if (kappa_type_is_array(type)) {
+            return array_parse(text, kappa_type_element(type), memory, &out->s);
+        }
         if (type == KAPPA_TYPE_JSONB) {
             return jsonb_parse(text, memory, &out->s);
         }
@@ -214,6 +218,8 @@ void value_bytes_text(struct buf *out, const struct kappa_value *value)
     } else if (value->type == KAPPA_TYPE_BYTEA) {
         buf_append_text(out, "\\x");
         put_hex(out, value->s, false);
+    } else if (kappa_type_is_array(value->type)) {
+        array_text(out, value->s, kappa_type_element(value->type));
     } else {
         buf_append(out, value->s.bytes, value->s.len);
     }

@@ -2,6 +2,7 @@
 #include "processor/value_text.h"
 
 #include "base/timefmt.h"
+#include "processor/array.h"
 #include "processor/expr_step.h"
 #include "processor/value_cast.h"
 
@@ -61,6 +62,24 @@ void value_json_string(struct buf *out, const char *bytes, size_t len)
     buf_append_u8(out, '"');
 }
 
+static void array_json(struct buf *out, const struct kappa_value *array)
+{
+    struct arena memory;
+    struct kappa_value value;
+    arena_init(&memory);
+    size_t pos = 0;
+    buf_append_u8(out, '[');
+    for (bool first = true;
+         array_next(array->s, &pos, kappa_type_element(array->type), &memory, &value);
+         first = false) {
+        buf_append_text(out, first ? "" : ",");
+        value_json(out, &value); // NOLINT(misc-no-recursion): elements are no arrays
+    }
+    buf_append_u8(out, ']');
+    arena_free(&memory);
+}
+
+// NOLINTNEXTLINE(misc-no-recursion): arrays have no arrays in them
 void value_json(struct buf *out, const struct kappa_value *value)
 {
     bool plain = value->is_null || value->type == KAPPA_TYPE_BOOLEAN ||
@@ -75,6 +94,12 @@ void value_json(struct buf *out, const struct kappa_value *value)
         value_text(out, value);
     } else if (value->type == KAPPA_TYPE_TEXT) {
         value_json_string(out, value->s.bytes, value->s.len);
+    } else if (kappa_type_is_array(value->type)) {
+        array_json(out, value);
+    } else if (value->type == KAPPA_TYPE_BYTEA) { /* \\x00ff */
+        buf_append_text(out, "\"\\");
+        value_text(out, value);
+        buf_append_u8(out, '"');
     } else { /* nothing in it needs an escape */
         buf_append_u8(out, '"');
         value_text(out, value);

@@ -18,6 +18,13 @@ static json_t *double_json(double d)
 /* Exact numbers and documents as they are; times and other types that JSON has not as their text. */
 static json_t *text_json(const struct kappa_value *value)
 {
+    if (kappa_type_is_array(value->type)) {
+        struct buf json = {0};
+        value_json(&json, value);
+        json_t *raw = json_raw(buf_text(&json), json.len);
+        buf_free(&json);
+        return raw;
+    }
     bool plain = value->type == KAPPA_TYPE_NUMERIC || value->type == KAPPA_TYPE_REAL ||
                  value->type == KAPPA_TYPE_JSONB;
     struct buf text = {0};

@@ -67,6 +67,20 @@ static void test_columns(void **state)
          "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"},
         {"uuid", "\"A0EEBC99\"", NULL},
         {"bytea", "\"\\\\x00ff\"", "\\x00ff"},
+        {"integer[]", "[1, null,-3]", "{1,NULL,-3}"},
+        {"integer[]", "[ ]", "{}"},
+        {"integer[]", "null", "null"},
+        {"integer[]", "[1.5]", NULL},
+        {"integer[]", "[\"1\"]", NULL},
+        {"integer[]", "[[1]]", NULL},
+        {"integer[]", "[2147483648]", NULL},
+        {"integer[]", "{}", NULL},
+        {"integer[]", "5", NULL},
+        {"text[]", "[\"a b\",\"\\u00e9\",null,\"null\"]", "{\"a b\",\u00e9,NULL,\"null\"}"},
+        {"text[]", "[1]", NULL},
+        {"boolean[]", "[true,false]", "{t,f}"},
+        {"numeric[]", "[1.50,\"2\"]", "{1.5,2}"},
+        {"timestamptz[]", "[\"2026-01-31T10:00:00Z\"]", "{\"2026-01-31 10:00:00+00\"}"},
     };
 
     for (size_t i = 0; i < array_len(cases); i++) {

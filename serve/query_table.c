@@ -141,8 +141,8 @@ static void offers_read(const struct query_table *table, sqlite3_index_info *inf
 static void plan_add(char *plan, int *count, sqlite3_index_info *info, int constraint, char kind,
                      char what)
 {
-    plan[2 * *count] = kind;
-    plan[2 * *count + 1] = what;
+    plan[2 * (size_t)*count] = kind;
+    plan[2 * (size_t)*count + 1] = what;
     info->aConstraintUsage[constraint].argvIndex = ++*count;
 }
 
@@ -150,13 +150,23 @@ static void plan_window(const struct query_table *table, char *plan, int *count,
                         sqlite3_index_info *info, int constraint)
 {
     const struct sqlite3_index_constraint *c = &info->aConstraint[constraint];
-    char op = c->op == SQLITE_INDEX_CONSTRAINT_EQ   ? '='
-              : c->op == SQLITE_INDEX_CONSTRAINT_LT ? '<'
-              : c->op == SQLITE_INDEX_CONSTRAINT_GT ? '>'
-              : c->op == SQLITE_INDEX_CONSTRAINT_LE ? 'l'
-                                                    : 'g';
+
+    static const struct {
+        unsigned char op;
+        char letter;
+    } letters[] = {{SQLITE_INDEX_CONSTRAINT_EQ, '='},
+                   {SQLITE_INDEX_CONSTRAINT_LT, '<'},
+                   {SQLITE_INDEX_CONSTRAINT_GT, '>'},
+                   {SQLITE_INDEX_CONSTRAINT_LE, 'l'},
+                   {SQLITE_INDEX_CONSTRAINT_GE, 'g'}};
+
+    size_t i = 0;
+    while (letters[i].op != c->op) {
+        i++;
+        ASSERT(i < array_len(letters));
+    }
     bool start = table->roles[c->iColumn] == QUERY_ROLE_START;
-    plan_add(plan, count, info, constraint, start ? 's' : 'e', op);
+    plan_add(plan, count, info, constraint, start ? 's' : 'e', letters[i].letter);
 }
 
 static int plan_write(const struct query_table *table, const struct offer *offer,
@@ -310,7 +320,7 @@ static bool range_read(const struct query_table *table, const char *plan, sqlite
                        struct kappa_value *keys, struct reader_range *range)
 {
     bool leading = true; /* all columns of the key so far are bounds */
-    for (uint32_t i = 0; plan[2 * i] != '\0'; i++) {
+    for (size_t i = 0; plan[2 * i] != '\0'; i++) {
         char kind = plan[2 * i];
         char what = plan[2 * i + 1];
         bool is_null = sqlite3_value_type(argv[i]) == SQLITE_NULL;

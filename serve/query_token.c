@@ -30,8 +30,12 @@ static size_t skip_blanks(const char *text, size_t len, size_t at)
 }
 
 /* Behind the quote that ends what begins at `at`; doubled ones stand for one. */
-static size_t quoted_end(const char *text, size_t len, size_t at, char quote, bool *open)
+static size_t quoted_end(const char *text, size_t len, size_t at, char first, bool *open)
 {
+    char quote = first;
+    if (first == '[') {
+        quote = ']';
+    }
     for (at++; at < len; at++) {
         if (text[at] == quote && quote != ']' && at + 1 < len && text[at + 1] == quote) {
             at++;
@@ -76,7 +80,10 @@ struct query_token query_token_next(const char *text, size_t len, size_t *at)
     size_t start = skip_blanks(text, len, *at);
     size_t end = start;
     struct query_token token = {.kind = QUERY_TOKEN_END, .text = text + start};
-    char c = start < len ? text[start] : '\0';
+    char c = '\0';
+    if (start < len) {
+        c = text[start];
+    }
     if (start >= len) {
         end = len;
     } else if (c == '\'') {
@@ -84,7 +91,7 @@ struct query_token query_token_next(const char *text, size_t len, size_t *at)
         end = quoted_end(text, len, start, '\'', &token.open);
     } else if (c == '"' || c == '`' || c == '[') {
         token.kind = QUERY_TOKEN_QUOTED;
-        end = quoted_end(text, len, start, c == '[' ? ']' : c, &token.open);
+        end = quoted_end(text, len, start, c, &token.open);
     } else if (is_digit(text, len, start) || (c == '.' && is_digit(text, len, start + 1))) {
         token.kind = QUERY_TOKEN_NUMBER;
         end = number_end(text, len, start + 1);
@@ -119,8 +126,8 @@ bool query_token_name(const struct query_token *token, char *name, size_t size)
     size_t len = 0;
     if (token->kind == QUERY_TOKEN_WORD && token->len < size) {
         for (; len < token->len; len++) {
-            char c = token->text[len];
-            name[len] = c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+            unsigned char c = (unsigned char)token->text[len];
+            name[len] = (char)(c >= 'A' && c <= 'Z' ? c + 32 : c);
         }
     } else if (token->kind == QUERY_TOKEN_QUOTED && !token->open) {
         char quote = token->text[token->len - 1];

@@ -122,7 +122,8 @@ void query_type_shown(const char *declared, char *text)
     size_t len = tail != NULL && !doubled ? (size_t)(tail - declared) : strlen(declared);
     size_t c = 0;
     for (; c < len && c + 1 < QUERY_TYPE_LEN; c++) {
-        text[c] = declared[c] >= 'A' && declared[c] <= 'Z' ? (char)(declared[c] + 32) : declared[c];
+        unsigned char letter = (unsigned char)declared[c];
+        text[c] = (char)(letter >= 'A' && letter <= 'Z' ? letter + 32 : letter);
     }
     text[c] = '\0';
 }

@@ -54,7 +54,9 @@ int reader_hop_open(const struct reader_read *reading, struct row_finisher *fini
     hop->next_least = i64_max(windows->least, -bound);
     reader_limits_make(reading, &hop->limits);
     hop->most = i64_min(windows->most, hop->limits.shown);
-    memcpy(hop->prefix, windows->prefix, windows->prefix_len);
+    if (windows->prefix_len > 0) {
+        memcpy(hop->prefix, windows->prefix, windows->prefix_len);
+    }
     hop->range = (struct view_panes_range){.table = reading->table,
                                            .source_count = reading->version->source_count,
                                            .prefix = hop->prefix,

@@ -20,7 +20,7 @@ static const struct decode_ops *ops_of(enum plan_format format)
     static const struct decode_ops *const all[PLAN_FORMAT_COUNT] = {
         [PLAN_FORMAT_JSON] = &decode_json_ops,         [PLAN_FORMAT_CSV] = &decode_csv_ops,
         [PLAN_FORMAT_TSV] = &decode_csv_ops,           [PLAN_FORMAT_RAW] = &decode_raw_ops,
-        [PLAN_FORMAT_DEBEZIUM] = &decode_debezium_ops,
+        [PLAN_FORMAT_DEBEZIUM] = &decode_debezium_ops, [PLAN_FORMAT_AVRO] = &decode_avro_ops,
     };
     ASSERT(all[format] != NULL);
     return all[format];

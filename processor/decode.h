@@ -43,6 +43,11 @@ void decoder_reset(struct decoder *decoder);
 void decoder_partition(struct decoder *decoder, uint32_t partition);
 enum decode_taken decoder_take(struct decoder *decoder, const struct kappa_record *record,
                                uint32_t row);
+/* Formats with a registry: true when the record needs a schema that is not known yet. It is handed in
+ * by decoder_schema before the record is taken; text NULL: the registry does not have it. */
+bool decoder_schema_wanted(struct decoder *decoder, const struct kappa_record *record,
+                           uint32_t *id);
+void decoder_schema(struct decoder *decoder, uint32_t id, const char *text, size_t len);
 const char *decoder_reason(const struct decoder *decoder);
 /* PostgreSQL's name of a type, for messages. */
 const char *decoder_type_name(enum kappa_type type);

@@ -55,6 +55,7 @@ struct decoder {
 
 extern const struct decode_ops decode_json_ops;
 extern const struct decode_ops decode_debezium_ops;
+extern const struct decode_ops decode_avro_ops;
 extern const struct decode_ops decode_csv_ops; /* and tsv */
 extern const struct decode_ops decode_raw_ops;
 

@@ -32,6 +32,7 @@ enum plan_format {
     PLAN_FORMAT_TSV,
     PLAN_FORMAT_RAW,
     PLAN_FORMAT_DEBEZIUM,
+    PLAN_FORMAT_AVRO,
     PLAN_FORMAT_COUNT
 };
 
@@ -77,8 +78,10 @@ struct plan_input {
     uint32_t column_count;
     const struct plan_meta *metas;
     uint32_t meta_count;
-    struct plan_csv csv; /* csv, tsv */
-    bool keyed;          /* the record's key is the text of key_column */
+    struct plan_csv csv;         /* csv, tsv */
+    const char *avro_schema;     /* avro: of every record, or NULL: then */
+    const char *schema_registry; /* the URL where schemas are asked for by number */
+    bool keyed;                  /* the record's key is the text of key_column */
     uint32_t key_column;
     const uint32_t *primary; /* PRIMARY KEY: columns; records are upserts and deletes of rows */
     uint32_t primary_count;

@@ -1,6 +1,7 @@
 /* How the records of an input are read. Own header: sql_format.h. */
 #include "processor/sql_format.h"
 
+#include "processor/avro_schema.h"
 #include "processor/functions.h"
 
 #include <string.h>
@@ -8,10 +9,16 @@
 #define PPM 1000000
 
 static const char *const option_names[SQL_FORMAT_OPTIONS] = {
-    [SQL_FORMAT_FORMAT] = "format",       [SQL_FORMAT_KEY] = "key",
-    [SQL_FORMAT_RENAME] = "rename",       [SQL_FORMAT_DEAD_LIMIT] = "dead_limit",
-    [SQL_FORMAT_DELIMITER] = "delimiter", [SQL_FORMAT_QUOTE] = "quote",
-    [SQL_FORMAT_NULL] = "null",           [SQL_FORMAT_FIELDS] = "fields",
+    [SQL_FORMAT_FORMAT] = "format",
+    [SQL_FORMAT_KEY] = "key",
+    [SQL_FORMAT_RENAME] = "rename",
+    [SQL_FORMAT_DEAD_LIMIT] = "dead_limit",
+    [SQL_FORMAT_DELIMITER] = "delimiter",
+    [SQL_FORMAT_QUOTE] = "quote",
+    [SQL_FORMAT_NULL] = "null",
+    [SQL_FORMAT_FIELDS] = "fields",
+    [SQL_FORMAT_AVRO_SCHEMA] = "avro_schema",
+    [SQL_FORMAT_REGISTRY] = "schema_registry",
 };
 
 void sql_format_options(struct sql_option *options)
@@ -25,7 +32,7 @@ void sql_format_options(struct sql_option *options)
 
 static const char *const format_names[PLAN_FORMAT_COUNT] = {
     [PLAN_FORMAT_JSON] = "json", [PLAN_FORMAT_CSV] = "csv",           [PLAN_FORMAT_TSV] = "tsv",
-    [PLAN_FORMAT_RAW] = "raw",   [PLAN_FORMAT_DEBEZIUM] = "debezium",
+    [PLAN_FORMAT_RAW] = "raw",   [PLAN_FORMAT_DEBEZIUM] = "debezium", [PLAN_FORMAT_AVRO] = "avro",
 };
 
 const char *plan_format_name(enum plan_format format)
@@ -67,15 +74,19 @@ static int options_fit(struct sql *sql, const struct plan_input *input,
         {SQL_FORMAT_QUOTE, 1U << PLAN_FORMAT_CSV | 1U << PLAN_FORMAT_TSV, "csv and tsv"},
         {SQL_FORMAT_NULL, 1U << PLAN_FORMAT_CSV | 1U << PLAN_FORMAT_TSV, "csv and tsv"},
         {SQL_FORMAT_FIELDS, 1U << PLAN_FORMAT_CSV | 1U << PLAN_FORMAT_TSV, "csv and tsv"},
-        {SQL_FORMAT_RENAME, 1U << PLAN_FORMAT_JSON | 1U << PLAN_FORMAT_DEBEZIUM,
-         "json and debezium"},
+        {SQL_FORMAT_RENAME,
+         1U << PLAN_FORMAT_JSON | 1U << PLAN_FORMAT_DEBEZIUM | 1U << PLAN_FORMAT_AVRO,
+         "json, debezium and avro"},
+        {SQL_FORMAT_AVRO_SCHEMA, 1U << PLAN_FORMAT_AVRO, "avro"},
+        {SQL_FORMAT_REGISTRY, 1U << PLAN_FORMAT_AVRO, "avro"},
     };
 
     for (size_t i = 0; i < array_len(rows); i++) {
         const struct sql_option *option = &options[rows[i].option];
         if (option->value != NULL && (rows[i].formats >> input->format & 1U) == 0) {
-            int rc = sql_error(sql, option->place, "option \"%s\" is of the formats %s, not of %s",
-                               option->name, rows[i].where, format_names[input->format]);
+            int rc =
+                sql_error(sql, option->place, "option \"%s\" is for the formats %s, not for %s",
+                          option->name, rows[i].where, format_names[input->format]);
             err_hint(sql->err, "leave it out, or change format='%s'", format_names[input->format]);
             return rc;
         }
@@ -150,6 +161,63 @@ static int raw_check(struct sql *sql, const struct plan_input *input,
                        input->name, input->column_count);
     err_hint(sql->err, "what a record is besides its value are functions: record_key(), "
                        "record_timestamp()...");
+    return rc;
+}
+
+/* ---- avro */
+
+/* Every column must be a field: with one schema for all records it would be null forever. */
+static int avro_columns(struct sql *sql, const struct plan_input *input,
+                        const struct sql_option *option, const struct avro_type *record)
+{
+    for (uint32_t c = 0; c < input->column_count; c++) {
+        const char *name = input->columns[c].name;
+        struct sql_guess guess = sql_guess_new(name);
+        bool found = false;
+        for (uint32_t f = 0; f < record->count; f++) {
+            found = found || strcmp(record->fields[f].name, name) == 0;
+            sql_guess_offer(&guess, record->fields[f].name);
+        }
+        for (uint32_t i = 0; i < input->rename_count; i++) {
+            found = found || input->renames[i].column == c;
+        }
+        if (!found) {
+            int rc = sql_error(sql, option->place, "the Avro schema has no field \"%s\"", name);
+            sql_guess_hint(sql, &guess, NULL);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+static int avro_set(struct sql *sql, struct plan_input *input, const struct sql_option *options)
+{
+    const struct sql_option *text = &options[SQL_FORMAT_AVRO_SCHEMA];
+    const struct sql_option *registry = &options[SQL_FORMAT_REGISTRY];
+    struct err cause = {.code = 0};
+    if ((text->value == NULL) == (registry->value == NULL)) {
+        int rc = sql_error(sql, options[SQL_FORMAT_FORMAT].place,
+                           "format \"avro\" needs avro_schema or schema_registry%s",
+                           text->value == NULL ? "" : ", not both");
+        err_hint(sql->err, "avro_schema='{\"type\":\"record\"...}' is for bare records, "
+                           "schema_registry='http://host:8081' for those framed with a number");
+        return rc;
+    }
+    if (registry->value != NULL) {
+        if (strncmp(registry->value, "http://", 7) != 0 &&
+            strncmp(registry->value, "https://", 8) != 0) {
+            return sql_error(sql, registry->place, "option \"schema_registry\" is no http URL");
+        }
+        input->schema_registry = arena_strdup(&sql->plan->memory, registry->value);
+        return 0;
+    }
+    struct avro_schema *schema = NULL;
+    if (avro_schema_parse(text->value, strlen(text->value), &schema, &cause) != 0) {
+        return sql_error(sql, text->place, "option \"avro_schema\": %s", cause.text);
+    }
+    int rc = avro_columns(sql, input, text, avro_schema_root(schema));
+    avro_schema_free(schema);
+    input->avro_schema = arena_strdup(&sql->plan->memory, text->value);
     return rc;
 }
 
@@ -320,6 +388,8 @@ int sql_format(struct sql *sql, struct plan_input *input, const struct sql_optio
         return csv_set(sql, input, options);
     case PLAN_FORMAT_RAW:
         return raw_check(sql, input, &options[SQL_FORMAT_FORMAT]);
+    case PLAN_FORMAT_AVRO:
+        return avro_set(sql, input, options);
     case PLAN_FORMAT_JSON:
     case PLAN_FORMAT_DEBEZIUM:
     case PLAN_FORMAT_COUNT:

@@ -99,6 +99,46 @@ void buf_append_base64(struct buf *buf, const void *data, size_t len)
     }
 }
 
+/* 0 .. 63; 64: no digit. */
+static uint32_t base64_digit(uint8_t byte)
+{
+    if (byte >= 'A' && byte <= 'Z') {
+        return byte - 'A';
+    }
+    if (byte >= 'a' && byte <= 'z') {
+        return byte - 'a' + 26;
+    }
+    if (byte >= '0' && byte <= '9') {
+        return byte - '0' + 52;
+    }
+    return byte == '+' ? 62 : byte == '/' ? 63 : 64;
+}
+
+bool buf_decode_base64(struct buf *buf)
+{
+    size_t len = buf->len;
+    size_t out = 0;
+    uint32_t word = 0;
+    if (len % 4 != 0) {
+        return false;
+    }
+    for (int i = 0; i < 2 && len > 0 && buf->data[len - 1] == '='; i++) {
+        len--;
+    }
+    for (size_t i = 0; i < len; i++) {
+        uint32_t digit = base64_digit(buf->data[i]);
+        if (digit == 64) {
+            return false;
+        }
+        word = word << 6 | digit;
+        if (i % 4 > 0) { /* the second digit completes the first byte, and so on */
+            buf->data[out++] = (uint8_t)(word >> (6 - 2 * (i % 4)));
+        }
+    }
+    buf->len = out;
+    return true;
+}
+
 void buf_printf(struct buf *buf, const char *format, ...)
 {
     va_list args;

@@ -27,6 +27,8 @@ void buf_append_u64_le(struct buf *buf, uint64_t value);
 void buf_append_varint(struct buf *buf, uint64_t value);
 /* RFC 4648 base64 with padding. */
 void buf_append_base64(struct buf *buf, const void *data, size_t len);
+/* Undoes it in place: buf holds nothing else. False if that is no base64; then it holds anything. */
+bool buf_decode_base64(struct buf *buf);
 void buf_printf(struct buf *buf, const char *format, ...) printf_like(2, 3);
 void buf_vprintf(struct buf *buf, const char *format, va_list args) printf_like(2, 0);
 /* The text so far; "" when empty. Valid until the next append. */

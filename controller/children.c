@@ -140,6 +140,9 @@ json_t *child_open_message(const struct core *core, const struct core_version *v
         !version_is_sealed(version->state), "serving", version->state == VERSION_SERVING, "until",
         "sources", sources, "topics", inputs);
     ASSERT(message != NULL);
+    char *schemas = xasprintf("%s/schemas", core->data_dir);
+    object_set(message, "schemas", json_string(schemas));
+    free(schemas);
     json_t *outbox =
         version->state == VERSION_SERVING ? outputs_message(core, version->processor) : NULL;
     if (outbox != NULL) {

@@ -277,6 +277,27 @@ static int apply_view(struct processor *p, struct node_view *view, struct err *e
     return 0;
 }
 
+uint32_t processor_ready(struct processor *p, uint32_t source, const struct kappa_record *records,
+                         uint32_t count, uint32_t *schema)
+{
+    MAGIC_ASSERT(p, PROCESSOR_MAGIC);
+    ASSERT_CMP(source, <, p->source_count);
+    struct decoder *decoder = p->decoders[p->sources[source].input];
+    uint32_t ready = 0;
+    while (ready < count && !decoder_schema_wanted(decoder, &records[ready], schema)) {
+        ready++;
+    }
+    return ready;
+}
+
+void processor_schema(struct processor *p, uint32_t source, uint32_t schema, const char *text,
+                      size_t len)
+{
+    MAGIC_ASSERT(p, PROCESSOR_MAGIC);
+    ASSERT_CMP(source, <, p->source_count);
+    decoder_schema(p->decoders[p->sources[source].input], schema, text, len);
+}
+
 int processor_check(const struct processor *p, struct err *err)
 {
     MAGIC_ASSERT(p, PROCESSOR_MAGIC);

@@ -65,6 +65,14 @@ void processor_source_partition(struct processor *processor, uint32_t source, ui
 /* The state after everything applied; next_offset is set by the caller of apply. */
 void processor_source_state(const struct processor *processor, uint32_t source,
                             struct kappa_source_state *state);
+/* How many of these records, from the first on, need no schema that is not known yet; below count,
+ * *schema is the number of the one that the next record needs. For inputs with a schema_registry, to
+ * be asked before processor_apply. */
+uint32_t processor_ready(struct processor *processor, uint32_t source,
+                         const struct kappa_record *records, uint32_t count, uint32_t *schema);
+/* Hands in a schema of the source's registry; text NULL: the registry does not have it. */
+void processor_schema(struct processor *processor, uint32_t source, uint32_t schema,
+                      const char *text, size_t len);
 /* Applies records [0, count) and moves the source's position to next_offset (>= last offset + 1).
  * count may be 0: only the position moves. An error means that a load failed: the processor must be
  * closed. */

@@ -158,7 +158,7 @@ static void trouble_met(struct shard *shard, const struct err *trouble)
 static void trouble_over(struct shard *shard)
 {
     if (shard->trouble.code != 0) {
-        trace(TRACE_INFO, "the log answers again");
+        trace(TRACE_INFO, "the trouble is over");
         shard->trouble = (struct err){.code = 0};
     }
     shard->retry_wait_us = RETRY_WAIT_US_MIN;
@@ -284,6 +284,44 @@ static uint32_t find_limit(const struct pending_batch *batch, uint32_t from, int
     return low;
 }
 
+/* Gets the schemas that these records need; how many of them, from the first on, can be applied. */
+static uint32_t get_schemas(struct shard *shard, const struct shard_input *input,
+                            const struct kappa_record *records, uint32_t count)
+{
+    uint32_t source = input->spec.source;
+    const char *registry = shard->plan->inputs[input->spec.input].schema_registry;
+    for (;;) {
+        uint32_t id = 0;
+        bool missing = false;
+        struct err cause = {.code = 0};
+        uint32_t ready = processor_ready(shard->processor, source, records, count, &id);
+        if (ready == count) {
+            return ready;
+        }
+        int rc = shard->schemas == NULL
+                     ? err_set(&cause, KE_UNREACHABLE, "no schemas can be asked for here")
+                     : schemas_get(shard->schemas, registry, id, &shard->schema, &missing, &cause);
+        if (rc != 0) {
+            cause.code = rc;
+            trouble_met(shard, &cause);
+            return ready;
+        }
+        if (shard->trouble.code == -KE_UNREACHABLE) {
+            trouble_over(shard);
+        }
+        processor_schema(shard->processor, source, id, missing ? NULL : buf_text(&shard->schema),
+                         shard->schema.len);
+    }
+}
+
+/* A registry that did not answer is left alone for a while, and with it the batch. */
+static bool waits_for_schema(const struct shard *shard, const struct pending_batch *batch)
+{
+    const struct shard_input *input = &shard->inputs[batch->index];
+    return shard->plan->inputs[input->spec.input].schema_registry != NULL &&
+           shard->trouble.code == -KE_UNREACHABLE && now_us(shard) < shard->retry_us;
+}
+
 /* Applies a batch up to the cut, and drops it when nothing of it is left. */
 static int apply_batch(struct shard *shard, struct pending_batch *batch, struct err *err)
 {
@@ -294,6 +332,13 @@ static int apply_batch(struct shard *shard, struct pending_batch *batch, struct 
     /* What is left begins at or above the limit, so next_offset lies above it then. */
     int64_t next = i64_max(i64_min(batch->next_offset, limit), input->next);
     shard->duplicates += from - batch->taken;
+    if (shard->plan->inputs[input->spec.input].schema_registry != NULL) {
+        uint32_t ready = get_schemas(shard, input, batch->records + from, to - from);
+        if (ready < to - from) { /* the first of the rest waits, at its offset */
+            to = from + ready;
+            next = batch->records[to].offset;
+        }
+    }
     if (from < to || next > input->next) {
         int rc = processor_apply(shard->processor, input->spec.source, batch->records + from,
                                  to - from, next, err);
@@ -477,7 +522,11 @@ int pump_step(struct shard *shard, int timeout_ms, struct err *err)
         }
         batch = next_usable(shard);
     }
-    if (batch) {
+    if (batch && waits_for_schema(shard, batch)) {
+        int64_t left_us = shard->retry_us - now_us(shard);
+        pump_wait(shard, (int)i64_min(timeout_ms, (left_us + 999) / 1000));
+        idle = true;
+    } else if (batch) {
         int rc = apply_batch(shard, batch, err);
         if (rc != 0) {
             return rc;

@@ -64,6 +64,7 @@ static struct shard *shard_new(const struct shard_options *options)
     shard->plan = options->plan;
     shard->log = options->log;
     shard->clock = options->clock;
+    shard->schemas = options->schemas;
     shard->group = xstrdup(options->group ? options->group : "kappa");
     shard->batch_max = options->batch_records ? options->batch_records : LIMIT_BATCH_RECORDS;
     shard->batch_now =
@@ -109,6 +110,7 @@ static void shard_free(struct shard *shard)
     pthread_cond_destroy(&shard->wake);
     pthread_mutex_destroy(&shard->lock);
     free(shard->inputs);
+    buf_free(&shard->schema);
     free(shard->group);
     free(shard);
 }

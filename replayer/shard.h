@@ -64,6 +64,7 @@ struct shard_options {
     const char *dir;                    /* the environment */
     const struct shard_source *sources; /* of this shard only; copied */
     uint32_t source_count;              /* may be 0: then there is only the environment */
+    struct schemas *schemas;            /* for inputs with a schema_registry; borrowed, or NULL */
     bool building;
     size_t cache_bytes;
     uint32_t batch_records; /* upper bound; 0: LIMIT_BATCH_RECORDS */

@@ -4,7 +4,9 @@
 
 #include <pthread.h>
 
+#include "base/buf.h"
 #include "replayer/pending.h"
+#include "replayer/schemas.h"
 #include "replayer/shard.h"
 
 #define SHARD_BATCH_RECORDS_MIN 64 /* when caught up: more would only wait */
@@ -36,6 +38,8 @@ struct shard {
     struct shard_input *inputs;
     uint32_t input_count;
     struct pending pending;
+    struct schemas *schemas; /* borrowed; or NULL */
+    struct buf schema;       /* the one being handed in */
 
     enum shard_hold hold;
     bool paused;

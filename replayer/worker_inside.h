@@ -4,6 +4,7 @@
 #define KAPPA_REPLAYER_WORKER_INSIDE_H
 
 #include "base/buf.h"
+#include "replayer/schemas.h"
 #include "replayer/version_dir.h"
 #include "replayer/worker_monitor.h"
 #include "replayer/worker_sender.h"
@@ -52,6 +53,7 @@ struct worker {
     struct worker_open open; /* message NULL before the open command */
     struct plan *plan;
     struct log *log;
+    struct schemas *schemas;
     struct version_dir *dir;
     struct worker_monitor *monitor;
     struct shard_source *sources; /* of all shards, grouped by shard */

@@ -40,6 +40,7 @@ struct worker_open {
     const char *definition;
     const char *file;
     const char *dir;
+    const char *schemas; /* where schemas of registries are kept, or NULL */
     const json_t *log;
     const char *group;
     uint32_t shards;

@@ -100,6 +100,7 @@ static void init_shard(struct worker *w, uint32_t index, struct shard_source *so
                                     .dir = w->shard_dirs[index],
                                     .sources = sources,
                                     .source_count = count,
+                                    .schemas = w->schemas,
                                     .building = version_dir_building(w->dir),
                                     .cache_bytes =
                                         (w->open.cache_bytes + w->open.shards - 1) / w->open.shards,
@@ -116,6 +117,7 @@ static void init_shard(struct worker *w, uint32_t index, struct shard_source *so
 static void init_shards(struct worker *w)
 {
     uint32_t shards = w->open.shards;
+    w->schemas = schemas_open(w->open.schemas);
     uint32_t most = (w->open.source_count + shards - 1) / shards;
     snapshot_init(&w->snapshot, w->open.source_count);
     worker_bell_init(&w->bell);
@@ -170,6 +172,7 @@ void worker_teardown(struct worker *w)
         worker_shard_join(&w->shards[i]);
         free(w->shard_dirs[i]);
     }
+    schemas_close(w->schemas);
     free(w->shards);
     free(w->shard_dirs);
     free(w->sources);

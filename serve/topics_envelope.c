@@ -104,6 +104,39 @@ static int fill_headers(struct topic_sink *sink, const char *text, size_t len,
     return 0;
 }
 
+/* "base64": which of key and value stand there so. */
+static int undo_base64(struct topic_sink *sink, const char *text, size_t len,
+                       struct kappa_record *record, struct err *err)
+{
+    const char *names;
+    size_t names_len;
+    if (!member(text, len, "base64", &names, &names_len)) {
+        return 0;
+    }
+    json_t *list = json_loadb(names, names_len, 0, NULL);
+    bool good = json_is_array(list);
+    for (size_t i = 0; good && i < json_array_size(list); i++) {
+        const char *name = json_string_value(json_array_get(list, i));
+        bool key = name != NULL && strcmp(name, "key") == 0;
+        bool value = name != NULL && strcmp(name, "value") == 0;
+        struct buf *bytes = key ? &sink->key : &sink->value;
+        bool there =
+            key ? record->key_len != KAPPA_NULL_LEN
+                : value && record->value == bytes->data && record->value_len != KAPPA_NULL_LEN;
+        good = there && buf_decode_base64(bytes);
+        if (good && key) {
+            record->key_len = u32_from(bytes->len);
+        } else if (good) {
+            record->value_len = u32_from(bytes->len);
+        }
+    }
+    json_decref(list);
+    return good ? 0
+                : err_set(
+                      err, KE_INVALID,
+                      "\"base64\" is not a list of \"key\" and \"value\", or they are no base64");
+}
+
 int topic_envelope_fill(struct topic_sink *sink, const char *text, size_t len,
                         struct kappa_record *record, struct err *err)
 {
@@ -113,11 +146,9 @@ int topic_envelope_fill(struct topic_sink *sink, const char *text, size_t len,
     if (rc < 0) {
         return rc;
     }
-    if (member(text, len, "base64", &value, &value_len)) {
-        return err_set(err, KE_INVALID, "bytes that stand there as base64 cannot be produced");
-    }
     rc = fill_key(sink, text, len, record, err);
     rc = rc == 0 ? fill_value(sink, text, len, record, err) : rc;
+    rc = rc == 0 ? undo_base64(sink, text, len, record, err) : rc;
     rc = rc == 0 ? fill_headers(sink, text, len, record, err) : rc;
     if (rc == 0 && member(text, len, "time", &value, &value_len)) {
         rc = json_line_time(text, len, "time", &record->time_ms, err);

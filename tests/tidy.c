@@ -50,7 +50,7 @@ static const struct {
     {"<utf8proc.h>", " processor/letter.c "},
     {"<simdjson.h>", " processor/json_simd.cc "},
     {"<microhttpd.h>", " serve/http.c serve/http_private.h "},
-    {"<curl/curl.h>", " cli/client.c tests/ "},
+    {"<curl/curl.h>", " cli/client.c replayer/schemas.c tests/ "},
     {"<uv.h>", " controller/ serve/ tests/ "},
     {"<sqlite3.h>", " serve/query_private.h tests/ bench/ "},
     {"<editline/readline.h>", " cli/sql_shell.c "},

@@ -200,7 +200,7 @@ def test_envelopes_come_back(platform, topic):
     platform.produce(topic, platform.cat(topic), "--envelope", "--server", platform.server()["http"])
     assert read(topic) == want * 2
     assert [r["time"] for r in platform.cat(topic)][:4] == [r["time"] for r in platform.cat(topic)][4:]
-    for bad in ['{"key":"a"}', '{"value":1,"headers":{}}', '{"value":"YQ==","base64":["value"]}', "[]"]:
+    for bad in ['{"key":"a"}', '{"value":1,"headers":{}}', '{"value":"YQ","base64":["value"]}', "[]"]:
         result = platform.run("produce", topic, "-J", stdin=bad + "\n", code=None)
         assert result.returncode == 1 and "line 1" in result.stderr
 

@@ -2,10 +2,14 @@
 
 Oracles are Python's csv module and the records as they were produced."""
 
+import base64
 import csv
+import http.server
 import io
 import json
 import random
+import struct
+import threading
 
 import support
 
@@ -89,3 +93,163 @@ def test_too_many_dead_records_fail_the_version(platform, topic):
     platform.produce(topic, ["bad"], "--partition", 1)
     support.eventually(lambda: platform.version("limit", 1)["error"], 20, "the serving one says so")
     assert platform.scan("v") == [{"n": 300}]
+
+
+# ---- Avro with a registry of schemas
+
+
+def avro_long(value):
+    bits, out = (value << 1) ^ (value >> 63), bytearray()
+    while bits >= 0x80:
+        out.append(bits & 0x7F | 0x80)
+        bits >>= 7
+    return bytes(out + bytes([bits]))
+
+
+def avro(schema, value):
+    """The binary encoding, by the specification; a union is (branch, value)."""
+    if isinstance(schema, list):
+        branch, value = value
+        return avro_long(branch) + avro(schema[branch], value)
+    kind = schema["type"] if isinstance(schema, dict) else schema
+    if kind == "record":
+        return b"".join(avro(field["type"], value[field["name"]]) for field in schema["fields"])
+    if kind in ("int", "long"):
+        return avro_long(value)
+    if kind == "double":
+        return struct.pack("<d", value)
+    if kind == "boolean":
+        return bytes([value])
+    if kind == "bytes":
+        return avro_long(len(value)) + value
+    if kind == "string":
+        return avro_long(len(value.encode())) + value.encode()
+    if kind == "array":
+        return b"".join(avro_long(1) + avro(schema["items"], item) for item in value) + b"\0"
+    assert kind == "null", kind
+    return b""
+
+
+DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 20, "scale": 2}
+FIRST = {"type": "record", "name": "order", "namespace": "shop", "fields": [
+    {"name": "id", "type": "int"}, {"name": "customer", "type": "string"}, {"name": "price", "type": DECIMAL},
+    {"name": "at", "type": {"type": "long", "logicalType": "timestamp-millis"}}]}
+SECOND = {"type": "record", "name": "order", "namespace": "shop", "fields": [
+    {"name": "tags", "type": {"type": "array", "items": "string"}}, {"name": "id", "type": "long"},
+    {"name": "buyer", "type": ["null", "string"]}, {"name": "price", "type": ["null", DECIMAL]},
+    {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+    {"name": "where", "type": ["null", {"type": "record", "name": "place", "fields": [
+        {"name": "city", "type": "string"}, {"name": "lat", "type": "double"}]}]}]}
+
+
+class Registry:
+    """Confluent's interface, as far as it is asked."""
+
+    def __init__(self, schemas, port=0):
+        self.asked = asked = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                asked.append(self.path)
+                number = self.path.removeprefix("/schemas/ids/")
+                known = number.isdigit() and int(number) in schemas
+                body = {"schema": json.dumps(schemas[int(number)])} if known else \
+                    {"error_code": 40403, "message": f"Schema {number} not found"}
+                self.send_response(200 if known else 404)
+                self.end_headers()
+                self.wfile.write(json.dumps(body).encode())
+
+            def log_message(self, *args):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.port = self.server.server_address[1]
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self.thread.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+def order(rng, n):
+    """(framed bytes, row)"""
+    cents = rng.randrange(-10**9, 10**9)
+    price = cents.to_bytes(5, "big", signed=True)
+    ms = 1_700_000_000_000 + n
+    if n % 2 == 0:
+        value = {"id": n, "customer": f"c{n}", "price": price, "at": ms}
+        return b"\0" + struct.pack(">I", 17) + avro(FIRST, value), (n, f"c{n}", cents, ms, None)
+    buyer = rng.choice([None, f"ä{n}"])
+    city = rng.choice([None, "Köln"])
+    paid = rng.random() < 0.8
+    value = {"tags": ["x"] * rng.randrange(3), "id": n, "buyer": (0, None) if buyer is None else (1, buyer),
+             "price": (1, price) if paid else (0, None), "at": ms * 1000,
+             "where": (0, None) if city is None else (1, {"city": city, "lat": 1.5})}
+    return b"\0" + struct.pack(">I", 70_000) + avro(SECOND, value), (n, buyer, cents if paid else None, ms, city)
+
+
+def test_avro_with_a_registry(platform, topic):
+    _, seed = support.seed_for("avro")
+    rng = random.Random(seed)
+    orders = [order(rng, n) for n in range(400)]
+    rows = {row[0]: row for _, row in orders}
+    bad = [b"\0\0\0\0\x63abc", b"\0\0\0\0\x11\x02", b"not framed", orders[0][0] + b"!"]
+    lines = [json.dumps({"key": str(n), "value": base64.b64encode(data).decode(), "base64": ["value"]})
+             for n, data in enumerate([data for data, _ in orders[:200]] + bad + [data for data, _ in orders[200:]])]
+    platform.topic(topic, 2)
+    platform.produce(topic, lines, "-J")
+    with Registry({17: FIRST, 70_000: SECOND}) as registry:
+        port = registry.port
+    sql = f"""CREATE TABLE orders (id bigint, customer text, price numeric(12, 2), at timestamptz, city text)
+        WITH (topic = '{topic}', format = 'avro', schema_registry = 'http://127.0.0.1:{port}/',
+              rename = 'buyer=customer, where.city=city');
+        CREATE MATERIALIZED VIEW rows AS SELECT * FROM orders;"""
+
+    def same():
+        got = {r["id"]: (r["id"], r["customer"], None if r["price"] is None else round(float(r["price"]) * 100),
+                         r["at"], r["city"]) for r in platform.scan("rows")}
+        assert got == {n: (*row[:3], support.rfc3339(row[3]), row[4]) for n, row in rows.items()}
+
+    # The registry is away: the version waits and says so; nothing is dead because of it.
+    platform.deploy("avro", sql)
+    version = support.eventually(lambda: (v := platform.version("avro", 1))["trouble"] and v, 20, "the trouble is shown")
+    assert "registry" in version["trouble"]["message"] and version["dead"] <= 1, version
+    with Registry({17: FIRST, 70_000: SECOND}, port) as registry:
+        platform.wait("avro", 1)
+        same()
+        assert platform.version("avro", 1)["dead"] == len(bad) and platform.version("avro", 1)["trouble"] is None
+        assert sorted(set(registry.asked)) == sorted(registry.asked) == \
+            [f"/schemas/ids/{n}" for n in (17, 70_000, 99)]
+    reasons = {d["reason"] for d in platform.json("dead", "avro", 1)["dead"]}
+    assert any("the registry does not have it" in reason for reason in reasons), reasons
+    assert any("framing" in reason for reason in reasons) and any("more bytes" in reason for reason in reasons)
+    # Away again: what it said once is kept, also that it does not have schema 99.
+    platform.run("replay", "avro")
+    platform.wait("avro", 2)
+    same()
+    receipt = platform.json("history", "avro")["receipts"][0]
+    assert receipt["old_digest"] == receipt["new_digest"]
+    assert platform.version("avro", 2)["dead"] == len(bad)
+
+
+def test_bytes_go_out_and_in_again(embedded, topic):
+    """What is no text stands in cat -J as base64, and produce -J takes it so."""
+    rng = random.Random(7)
+    data = [rng.randbytes(n) for n in range(1, 40)] + [b"plain"]
+    text = [base64.b64encode(d).decode() for d in data]
+    embedded.topic(topic, 1)
+    embedded.produce(topic, [json.dumps({"key": t, "value": t, "base64": ["key", "value"]}) for t in text], "-J")
+    first = embedded.cat(topic)
+    embedded.produce(topic, [json.dumps(record) for record in first], "-J")
+    records = embedded.cat(topic)
+    for n, record in enumerate(records):
+        for member in ("key", "value"):
+            encoded = member in record.get("base64", [])
+            got = base64.b64decode(record[member]) if encoded else record[member].encode()
+            assert got == data[n % len(data)], record
+    assert len(records) == 2 * len(data)

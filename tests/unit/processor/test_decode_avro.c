@@ -295,9 +295,11 @@ static const struct {
     {REC(F("a", "{}")), "a type without \"type\""},
     {REC(F("a", "{\"type\":{\"type\":\"string\",\"avro.java.string\":\"String\"}}")), NULL},
     {REC(F("a", "{\"type\":\"int\",\"logicalType\":\"unknown\"}")), NULL},
-    {"{\"type\":\"record\",\"name\":\"x.y.r\",\"fields\":[" F("a", "{\"type\":\"fixed\",\"name\":"
-                                                                   "\"f\",\"size\":1}") "," F(
-         "b", "\"f\"") "," F("c", "\"x.y.f\"") "," F("d", "\"x.y.r\"") "]}",
+    {"{\"type\":\"record\",\"name\":\"x.y.r\",\"fields\":[" F(
+         "a",
+         "{\"type\":\"fixed\",\"name\":"
+         "\"f\",\"size\":1}") "," F("b", "\"f\"") "," F("c", "\"x.y.f\"") "," F("d",
+                                                                                "\"x.y.r\"") "]}",
      NULL},
     {"{\"type\":\"record\",\"name\":\"r\",\"namespace\":\"n\",\"fields\":[" F(
          "a", "{\"type\":\"enum\",\"name\":\"m.e\",\"symbols\":[]}") "," F("b", "\"m.e\"") "]}",

@@ -175,7 +175,8 @@ static void bench_close(struct bench *b)
     arena_free(&b->arena);
 }
 
-static void feed(struct bench *b, uint8_t *state, uint32_t from, uint32_t to)
+static void feed_source(struct bench *b, uint8_t *state, uint32_t source, uint32_t from,
+                        uint32_t to)
 {
     for (uint32_t i = from; i < to; i++) {
         b->state[i - from] = state;
@@ -185,10 +186,16 @@ static void feed(struct bench *b, uint8_t *state, uint32_t from, uint32_t to)
                             .rows = b->rows,
                             .count = to - from,
                             .pool = &b->pool,
+                            .source = source,
                             .offset = b->offsets};
     for (uint32_t a = 0; a < KINDS; a++) {
         agg_update(&b->layout.slots[a], &rows, b->vecs);
     }
+}
+
+static void feed(struct bench *b, uint8_t *state, uint32_t from, uint32_t to)
+{
+    feed_source(b, state, 0, from, to);
 }
 
 static uint8_t *state_new(struct bench *b)
@@ -525,6 +532,87 @@ static void test_full_is_sticky(void **unused)
     bench_close(&b);
 }
 
+static void assert_same_value(struct bench *b, const uint8_t *one, const uint8_t *two, uint32_t a)
+{
+    enum expr_state left_state = EXPR_OK;
+    enum expr_state right_state = EXPR_OK;
+    struct kappa_value left = result(b, one, a, &left_state);
+    struct kappa_numeric copy = left.n;
+    struct kappa_value right = result(b, two, a, &right_state);
+    assert_int_equal(left_state, right_state);
+    if (left_state != EXPR_OK) {
+        return;
+    }
+    switch (kappa_type_payload(left.type)) {
+    case KAPPA_PAYLOAD_BYTES:
+        assert_int_equal(left.s.len, right.s.len);
+        assert_memory_equal(left.s.bytes, right.s.bytes, left.s.len);
+        break;
+    case KAPPA_PAYLOAD_NUMERIC:
+        assert_memory_equal(&copy, &right.n, sizeof copy);
+        break;
+    case KAPPA_PAYLOAD_DOUBLE:
+        assert_true(left.d == right.d || (left.d != left.d && right.d != right.d));
+        break;
+    case KAPPA_PAYLOAD_INT:
+    case KAPPA_PAYLOAD_COUNT:
+        assert_int_equal(left.i, right.i);
+        break;
+    }
+}
+
+/* Parts of several sources and of one, merged in any order, have one value; one that saw all rows of
+ * a single source has it too. */
+static void test_merge_order(void **unused)
+{
+    enum { PARTS = 6 };
+
+    (void)unused;
+    struct prng prng;
+    prng_init(&prng, unit_seed("merge order"));
+    struct bench b;
+    bench_open(&b);
+    for (int round = 0; round < 300; round++) {
+        uint8_t *merged[3] = {state_new(&b), state_new(&b), state_new(&b)};
+        uint32_t order[PARTS] = {0, 1, 2, 3, 4, 5};
+        bool one_source = round % 3 == 0;
+        random_rows(&b, &prng);
+        for (int again = 0; again < 2; again++) {
+            uint8_t *parts[PARTS];
+            for (uint32_t p = 0; p < PARTS; p++) {
+                parts[p] = state_new(&b);
+            }
+            for (uint32_t i = 0; i < ROWS; i++) {
+                uint32_t part = (i * 7 + i / 11 + (uint32_t)round) % PARTS;
+                feed_source(&b, parts[part], one_source ? 0 : part / 2, i, i + 1);
+            }
+            for (uint32_t p = PARTS; p > 1; p--) {
+                uint32_t other = (uint32_t)prng_below(&prng, p);
+                uint32_t swap = order[p - 1];
+                order[p - 1] = order[other];
+                order[other] = swap;
+            }
+            for (uint32_t p = 0; p < PARTS; p++) {
+                agg_merge(&b.layout, merged[again], parts[order[p]], &b.pool);
+            }
+            for (uint32_t p = 0; p < PARTS; p++) {
+                state_free(&b, parts[p]);
+            }
+        }
+        feed(&b, merged[2], 0, ROWS);
+        for (uint32_t a = 0; a < KINDS; a++) {
+            assert_same_value(&b, merged[0], merged[1], a);
+            if (one_source) {
+                assert_same_value(&b, merged[0], merged[2], a);
+            }
+        }
+        for (int m = 0; m < 3; m++) {
+            state_free(&b, merged[m]);
+        }
+    }
+    bench_close(&b);
+}
+
 /* States that are merged to be stored keep the limits of stored ones; those merged for reading need
  * not. */
 static void test_merged_limits(void **unused)
@@ -580,6 +668,7 @@ int main(void)
         cmocka_unit_test(test_double_bits),
         cmocka_unit_test(test_full_is_sticky),
         cmocka_unit_test(test_merged_limits),
+        cmocka_unit_test(test_merge_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

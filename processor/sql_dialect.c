@@ -10,7 +10,7 @@
 
 #define AROUND_BEFORE 160
 #define AROUND_BEHIND 200
-#define GROUPS        4
+#define GROUPS        7
 
 struct dialect_row {
     const char *pattern; /* POSIX extended, any case */
@@ -26,7 +26,14 @@ static const struct dialect_row rows[] = {
      "DESCRIPTOR" BLANK "\\(" BLANK WORD BLANK "\\)" BLANK "," BLANK "(INTERVAL" BLANKS
      "'[^']*'(" BLANKS "[A-Za-z]+)?)",
      "write FROM tumble(\\2, \\3, \\4)"},
-    {"TABLE" BLANK "\\(" BLANK "(TUMBLE|HOP|SESSION|CUMULATE)",
+    {"TABLE" BLANK "\\(" BLANK "HOP" BLANK "\\(" BLANK "(TABLE" BLANKS ")?" WORD BLANK "," BLANK
+     "DESCRIPTOR" BLANK "\\(" BLANK WORD BLANK "\\)" BLANK "," BLANK "(INTERVAL" BLANKS
+     "'[^']*'(" BLANKS "[A-Za-z]+)?)" BLANK "," BLANK "(INTERVAL" BLANKS "'[^']*'(" BLANKS
+     "[A-Za-z]+)?)",
+     "write FROM hop(\\2, \\3, \\4, \\6)"},
+    {"TABLE" BLANK "\\(" BLANK "SESSION",
+     "write FROM session(table, event_time_column, interval '30 seconds')"},
+    {"TABLE" BLANK "\\(" BLANK "(TUMBLE|HOP|CUMULATE)",
      "write FROM tumble(table, event_time_column, interval '5 minutes')"},
     {"WATERMARK" BLANKS "FOR" BLANKS WORD BLANKS "AS" BLANKS WORD BLANK "-" BLANK "INTERVAL" BLANKS
      "'([^']*)'" BLANKS "([A-Za-z]+)",
@@ -42,12 +49,22 @@ static const struct dialect_row rows[] = {
     {"CREATE" BLANKS "SINK", "there are no sinks: a materialized view is read over HTTP"},
     {"CREATE" BLANKS "OR" BLANKS "REPLACE",
      "write CREATE: a changed definition is deployed as a new version"},
-    {"EMIT" BLANKS "(CHANGES|FINAL|ON|WITH)",
-     "leave EMIT out: a view always holds the newest rows"},
+    {"EMIT" BLANKS "(CHANGES|FINAL|ON|WITH)", "leave EMIT out: a view always holds the newest "
+                                              "rows; WITH (emit='final') hides windows that are "
+                                              "not closed"},
     {"WINDOW" BLANKS "TUMBLING" BLANK "\\(" BLANK "SIZE" BLANKS "([0-9]+)" BLANKS "([A-Za-z]+)",
      "write FROM tumble(table, event_time_column, interval '\\1 \\2') and GROUP BY window_start, "
      "window_end"},
-    {"WINDOW" BLANKS "(HOPPING|SESSION)", "not supported yet: only tumble() windows"},
+    {"WINDOW" BLANKS "HOPPING" BLANK "\\(" BLANK "SIZE" BLANKS "([0-9]+)" BLANKS "([A-Za-z]+)" BLANK
+     "," BLANK "ADVANCE" BLANKS "BY" BLANKS "([0-9]+)" BLANKS "([A-Za-z]+)",
+     "write FROM hop(table, event_time_column, interval '\\3 \\4', interval '\\1 \\2') and GROUP "
+     "BY "
+     "window_start, window_end"},
+    {"WINDOW" BLANKS "SESSION" BLANK "\\(" BLANK "([0-9]+)" BLANKS "([A-Za-z]+)",
+     "write FROM session(table, event_time_column, interval '\\1 \\2') and GROUP BY window_start, "
+     "window_end"},
+    {"WINDOW" BLANKS "HOPPING",
+     "write FROM hop(table, event_time_column, interval '1 minute', interval '5 minutes')"},
     {"FOR" BLANKS "SYSTEM_TIME", "not supported yet: joins as of a time"},
     {"`", "names are quoted with double quotes, not backticks"},
 };

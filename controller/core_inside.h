@@ -275,7 +275,8 @@ void still_ask(struct core *core, struct core_processor *processor);
 bool outputs_any(const struct core_version *version);
 /* Gives a new processor's object the mark that tells it from others of its name. */
 void outputs_mark(const struct core *core, const char *name, json_t *object);
-/* COMMIT of the swap under way: adds its span to the processor's new object. */
+/* COMMIT of the swap under way: adds its span to the processor's new object, and says so in the
+ * receipt. */
 int outputs_swap(const struct core_processor *processor, json_t *object,
                  struct err *err) must_check;
 /* The object "outbox" for the worker that serves (replayer/worker_outbox.h); NULL: nothing to send. */

@@ -8,7 +8,8 @@
  * the serving version's. COMMIT of a swap adds one in its transaction, so that there is one answer at
  * any time, also after a crash. The first version's span begins at its start positions, since nobody
  * has sent anything before it (deploy --outputs new: at the cut). Where the old version stands still
- * below the cut, what it has not made comes from the new one: its span begins there.
+ * below the cut, what it has not made comes from the new one: its span begins there. The receipt says
+ * where, as "outputs_from".
  *
  * The worker of the serving version is given all spans: it sends what earlier versions have left. It
  * reports the epoch of the span that it is at; those before are done, and the next swap drops them.
@@ -159,6 +160,7 @@ int outputs_swap(const struct core_processor *processor, json_t *object, struct 
     int rc = json_array_append_new(spans, span);
     ASSERT(rc == 0);
     object_set(object, "spans", spans);
+    object_set(swap->receipt, "outputs_from", json_incref(json_object_get(span, "cut")));
     return 0;
 }
 

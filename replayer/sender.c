@@ -277,6 +277,12 @@ bool sender_died(const struct sender *sender)
     return sender->died;
 }
 
+void sender_abandon(struct sender *sender)
+{
+    sender->died = true;
+    sender_close(sender);
+}
+
 void sender_close(struct sender *sender)
 {
     struct err err = {0};

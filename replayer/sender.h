@@ -97,5 +97,7 @@ void sender_status(const struct sender *sender, struct sender_status *out);
 /* Did a fail point stop it? */
 bool sender_died(const struct sender *sender);
 void sender_close(struct sender *sender);
+/* As the death of the process would: SENT stays as it is. */
+void sender_abandon(struct sender *sender);
 
 #endif

@@ -425,9 +425,10 @@ static bool all_applied(struct sim *sim)
 static void settle(struct sim *sim)
 {
     sim->crashes = false;
-    for (uint32_t i = 0; !all_applied(sim); i++) {
+    for (uint32_t i = 0; !all_applied(sim) || !sim_outputs_sent(sim); i++) {
         if (i == STEPS_MAX) {
-            sim_fail(sim, "the serving version does not reach the end of the log");
+            sim_fail(sim,
+                     "the serving version does not reach the end of the log, or does not send");
         }
         world_step(sim, false);
     }
@@ -461,6 +462,7 @@ static void tell(struct sim *sim)
     reach(sim, 2, "swap", 2, true);
     settle(sim);
     sim_check_all(sim);
+    sim_outputs_check(sim);
     verify(sim);
 }
 

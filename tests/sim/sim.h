@@ -9,7 +9,8 @@
  * rolled back, swapped in again; at any commit, message or moment a worker, the controller or the
  * whole machine may die. Checked throughout: reads never fail and never go back. Checked at the
  * end: every row against a naive model of the log, every digest against a replay with other
- * shards, batches and caches. */
+ * shards, batches and caches, and the output topic: each purchase once, from the version that served
+ * then. */
 #ifndef KAPPA_TESTS_SIM_H
 #define KAPPA_TESTS_SIM_H
 
@@ -21,12 +22,14 @@
 #include "log/log.h"
 #include "replayer/shard.h"
 #include "replayer/version_dir.h"
+#include "replayer/worker_outbox.h"
 #include "replayer/worker_protocol.h"
 #include "serve/reader.h"
 #include "table/catalog.h"
 
 #define SIM_TOPIC          "events"
 #define SIM_TABLE          "features"
+#define SIM_OUTPUT         "purchases"
 #define SIM_PARTITIONS_MAX 4
 #define SIM_RECORDS_MAX    6000
 #define SIM_USERS_MAX      12
@@ -59,8 +62,11 @@ struct sim_worker {
     bool died;       /* at a fail point of a commit: to be killed */
     uint64_t run_to; /* id + 1 of a run_to under way, 0 none */
     bool progress_pending;
-    json_t *inbox;  /* commands on their way */
-    json_t *outbox; /* events on their way; {"exit":status,"signal":n} is the last */
+    struct worker_outbox sends; /* of `sender` */
+    struct sender *sender;      /* of the version that serves, or NULL */
+    struct sender *ending;      /* was stopped, its thread has not come to it; or NULL */
+    json_t *inbox;              /* commands on their way */
+    json_t *outbox;             /* events on their way; {"exit":status,"signal":n} is the last */
     struct sim *sim;
 };
 
@@ -123,6 +129,19 @@ void sim_worker_end(struct sim_worker *worker);
 /* kill -9. */
 void sim_worker_kill(struct sim_worker *worker);
 void sim_worker_free(struct sim_worker *worker);
+
+/* sim_outputs.c: the sender of a worker, and what must be in its topic. */
+void sim_sender_start(struct sim_worker *worker, const json_t *outbox);
+void sim_sender_stop(struct sim_worker *worker);
+/* One step; false: the process dies in it. */
+bool sim_sender_step(struct sim_worker *worker);
+/* crash: as kill -9 does. */
+void sim_sender_end(struct sim_worker *worker, bool crash);
+/* The member "outbox" of progress. */
+json_t *sim_sender_progress(struct sim_worker *worker);
+/* Is everything sent that the serving version has made? */
+bool sim_outputs_sent(struct sim *sim);
+void sim_outputs_check(struct sim *sim);
 
 /* sim_check.c */
 const char *sim_definition(bool right);

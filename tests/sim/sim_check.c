@@ -32,7 +32,7 @@
 
 const char *sim_definition(bool right)
 {
-#define DEFINITION(clicks)                                                                         \
+#define DEFINITION(clicks, word)                                                                   \
     "CREATE TABLE events (user_id text, event_type text, product_id text, amount double "          \
     "precision,"                                                                                   \
     " event_time timestamptz) WITH (topic = 'events', event_time = 'event_time', watermark = '5 "  \
@@ -43,9 +43,12 @@ const char *sim_definition(bool right)
     " sum(amount) FILTER (WHERE event_type = 'purchase') AS total, count(DISTINCT product_id) AS " \
     "products"                                                                                     \
     " FROM tumble(events, event_time, interval '1 minute') GROUP BY user_id, "                     \
-    "window_end;" OTHER_WINDOWS
-    return right ? DEFINITION("event_type = 'click'")
-                 : DEFINITION("event_type IN ('click', 'purchase')");
+    "window_end;" OTHER_WINDOWS                                                                    \
+    "CREATE TABLE purchases (user_id text, amount double precision, word text) WITH (topic = "     \
+    "'" SIM_OUTPUT "', key = 'user_id'); INSERT INTO purchases SELECT user_id, amount, '" word     \
+    "' FROM events WHERE event_type = 'purchase';"
+    return right ? DEFINITION("event_type = 'click'", "right")
+                 : DEFINITION("event_type IN ('click', 'purchase')", "wrong");
 #undef DEFINITION
 }
 

@@ -40,6 +40,7 @@ struct sim_worker *sim_worker_new(struct sim *sim, uint64_t id)
 static int worker_close(struct sim_worker *worker, bool drain, struct err *err)
 {
     int rc = 0;
+    sim_sender_end(worker, !drain || worker->died);
     for (uint32_t i = 0; i < worker->shard_count; i++) {
         struct err one = {0};
         int one_rc = shard_close(worker->shards[i], drain && !worker->died, &one);
@@ -192,6 +193,7 @@ static void say_progress(struct sim_worker *worker)
     set(event, "dead", json_integer((json_int_t)sums[1]));
     set(event, "late", json_integer((json_int_t)sums[2]));
     set(event, "rate", json_real(1000.0));
+    set(event, "outbox", sim_sender_progress(worker));
     set(event, "trouble", json_null());
     say(worker, event);
 }
@@ -325,6 +327,9 @@ static int do_open(struct sim_worker *worker, json_t *message, struct err *err)
         shard_serving(worker->shards[i], worker->open.serving);
     }
     say_opened(worker);
+    if (worker->open.serving && worker->open.outbox != NULL) {
+        sim_sender_start(worker, worker->open.outbox);
+    }
     for (uint32_t i = 0; i < worker->shard_count && worker->open.until != NULL && rc == 0; i++) {
         rc = shard_hold(worker->shards[i], err);
         if (rc == 0) {
@@ -424,7 +429,13 @@ void sim_worker_deliver(struct sim_worker *worker)
         struct worker_command command = {0};
         rc = worker_command_parse(parsed, what, worker->open.source_count, &command, &err);
         ASSERT(rc == 0);
+        if (what == WORKER_SERVING) {
+            sim_sender_stop(worker); /* before a shard commits anything behind the cut */
+        }
         rc = order(worker, &command, &err);
+        if (rc == 0 && what == WORKER_SERVING && command.on && command.outbox != NULL) {
+            sim_sender_start(worker, command.outbox);
+        }
         rc = rc == 0 ? answer(worker, &command, &err) : rc;
         worker_command_free(&command);
     }
@@ -441,6 +452,10 @@ void sim_worker_step(struct sim_worker *worker)
         return;
     }
     struct err err = {0};
+    if (sim_chance(worker->sim, 3) && !sim_sender_step(worker)) {
+        sim_worker_kill(worker);
+        return;
+    }
     uint32_t index = (uint32_t)prng_below(&worker->sim->prng, worker->shard_count);
     if (shard_step(worker->shards[index], 0, &err) != 0) {
         worker_fail(worker, &err);

@@ -138,9 +138,11 @@ lint:
 docs: $(B)/kappa
 	$(Q)$< help --markdown > docs/COMMANDS.md
 	$(Q)$< help --metrics > docs/METRICS.md
+	$(Q)$< help --functions > docs/FUNCTIONS.md
 docs-check: $(B)/kappa
-	$(Q)$< help --markdown | diff -u docs/COMMANDS.md - && $< help --metrics | diff -u docs/METRICS.md - || \
-	  { echo 'docs/ is older than the commands or metrics: run make docs'; exit 1; }
+	$(Q)$< help --markdown | diff -u docs/COMMANDS.md - && $< help --metrics | diff -u docs/METRICS.md - && \
+	  $< help --functions | diff -u docs/FUNCTIONS.md - || \
+	  { echo 'docs/ is older than the commands, metrics or functions: run make docs'; exit 1; }
 
 # ---- Tests. System tests drive the real binary; on the embedded log, and on a real Kafka that they start.
 PYTEST = $(PYTHON) -m pytest -q -p no:cacheprovider $(PYTEST_ARGS)

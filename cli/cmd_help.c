@@ -1,5 +1,6 @@
 /* kappa help: from the entries, for terminals and as docs/COMMANDS.md. */
 #include "cli/cmd.h"
+#include "cli/functions_help.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "include/kappa/version.h"
@@ -13,6 +14,7 @@ static int help_run(struct cli *cli, struct err *err);
 static const struct cmd_option options[] = {
     {"markdown", '\0', NULL, "all commands as Markdown: docs/COMMANDS.md"},
     {"metrics", '\0', NULL, "all metrics as Markdown: docs/METRICS.md"},
+    {"functions", '\0', NULL, "all SQL functions as Markdown: docs/FUNCTIONS.md"},
     {NULL, '\0', NULL, NULL},
 };
 
@@ -21,8 +23,10 @@ const struct cmd_entry cmd_help = {
     .args = "[COMMAND]",
     .args_max = 2,
     .summary = "show help for a command",
-    .help = "Without a command: the list of all.",
-    .examples = "kappa help deploy\n",
+    .help = "Without a command: the list of all. `kappa help functions` lists the functions of "
+            "SQL, with\n"
+            "a name it shows examples.",
+    .examples = "kappa help deploy\nkappa help functions\nkappa help functions date_trunc\n",
     .options = options,
     .run = help_run,
 };
@@ -197,6 +201,14 @@ static int help_run(struct cli *cli, struct err *err)
         markdown(&out);
     } else if (cli_option(cli, "metrics") != NULL) {
         metrics_markdown(&out);
+    } else if (cli_option(cli, "functions") != NULL) {
+        functions_markdown(&out);
+    } else if (cli->arg_count > 0 && strcmp(cli->args[0], "functions") == 0) {
+        const char *name = cli->arg_count > 1 ? cli->args[1] : NULL;
+        if (!functions_text(&out, name)) {
+            rc = err_set(err, KE_INVALID, "there is no function \"%s\"", name);
+            err_hint(err, "`kappa help functions` lists all");
+        }
     } else if (cli->arg_count == 0) {
         overview(cli, &out);
     } else if (!group(cli, &out)) {

@@ -2,6 +2,7 @@
 #include "base/timefmt.h"
 #include "processor/functions.h"
 
+#include <math.h>
 #include <string.h>
 #include <strings.h>
 
@@ -89,7 +90,22 @@ void expr_subtract_date_interval(const struct expr_step *step, const struct expr
     shift(step, frame, expr_arg(step, frame, 0)->i, expr_arg(step, frame, 1)->i, true);
 }
 
-/* A negative year is one before Christ, as PostgreSQL has it; there is no year 0. */
+/* Days of a date; false if there is none. A negative year is one before Christ, as PostgreSQL has it;
+ * there is no year 0. */
+static bool days_of(int64_t year, int64_t month, int64_t day, int64_t *days)
+{
+    if (year == 0 || year < -4713 || year > 5874897 || month < 1 || month > 12 || day < 1 ||
+        day > 31) {
+        return false;
+    }
+    int64_t back = 0;
+    unsigned month_back = 0;
+    unsigned day_back = 0;
+    *days = time_days_from_civil(year < 0 ? year + 1 : year, (unsigned)month, (unsigned)day);
+    time_civil_from_days(*days, &back, &month_back, &day_back);
+    return month_back == (unsigned)month; /* 31 February is in March */
+}
+
 void expr_make_date(const struct expr_step *step, const struct expr_frame *frame)
 {
     (void)expr_strict(step, frame);
@@ -98,17 +114,43 @@ void expr_make_date(const struct expr_step *step, const struct expr_frame *frame
     const int64_t *day = expr_arg(step, frame, 2)->i;
     struct expr_vec *out = expr_out(step, frame);
     for (uint32_t i = 0; i < frame->n; i++) {
-        bool good = year[i] != 0 && year[i] >= -4713 && year[i] <= 5874897 && month[i] >= 1 &&
-                    month[i] <= 12 && day[i] >= 1 && day[i] <= 31;
-        if (good && out->state[i] == EXPR_OK) {
-            int64_t back = 0;
-            unsigned month_back = 0;
-            unsigned day_back = 0;
-            int64_t civil = year[i] < 0 ? year[i] + 1 : year[i];
-            out->i[i] = time_days_from_civil(civil, (unsigned)month[i], (unsigned)day[i]);
-            time_civil_from_days(out->i[i], &back, &month_back, &day_back);
-            good = month_back == (unsigned)month[i]; /* 31 February is in March */
+        if (out->state[i] == EXPR_OK && !days_of(year[i], month[i], day[i], &out->i[i])) {
+            out->state[i] = EXPR_ERROR_OVERFLOW;
         }
+    }
+}
+
+/* Microseconds of a time of day; 24:00:00 and 60 seconds are allowed. */
+static bool clock_of(int64_t hour, int64_t minute, double second, int64_t *us)
+{
+    if (hour < 0 || hour > 24 || minute < 0 || minute > 59 || !(second >= 0.0) || second > 60.0 ||
+        (hour == 24 && (minute > 0 || second > 0.0))) {
+        return false;
+    }
+    *us = (hour * 60 + minute) * INT64_C(60000000) + (int64_t)rint(second * 1e6);
+    return true;
+}
+
+/* (year, month, day, hour, minute, second): timestamp, and timestamptz since times are UTC */
+void expr_make_timestamp(const struct expr_step *step, const struct expr_frame *frame)
+{
+    (void)expr_strict(step, frame);
+    const int64_t *fields[5];
+    for (uint32_t k = 0; k < array_len(fields); k++) {
+        fields[k] = expr_arg(step, frame, k)->i;
+    }
+    const double *second = expr_arg(step, frame, 5)->d;
+    struct expr_vec *out = expr_out(step, frame);
+    for (uint32_t i = 0; i < frame->n; i++) {
+        if (out->state[i] != EXPR_OK) {
+            continue;
+        }
+        int64_t days = 0;
+        int64_t us = 0;
+        bool good = days_of(fields[0][i], fields[1][i], fields[2][i], &days) &&
+                    clock_of(fields[3][i], fields[4][i], second[i], &us) &&
+                    !__builtin_mul_overflow(days, US_DAY, &out->i[i]) &&
+                    !__builtin_add_overflow(out->i[i], us, &out->i[i]);
         expr_fail(&out->state[i], !good, EXPR_ERROR_OVERFLOW);
     }
 }

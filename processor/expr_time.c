@@ -26,10 +26,15 @@ enum unit {
     UNIT_MONTH,
     UNIT_QUARTER,
     UNIT_YEAR,
+    UNIT_DECADE,
+    UNIT_CENTURY,
+    UNIT_MILLENNIUM, /* date_trunc knows those up to here */
     UNIT_EPOCH,
+    UNIT_JULIAN,
     UNIT_DOW,
     UNIT_ISODOW,
-    UNIT_DOY
+    UNIT_DOY,
+    UNIT_ISOYEAR
 };
 
 static enum unit unit_find(struct kappa_text text)
@@ -48,17 +53,25 @@ static enum unit unit_find(struct kappa_text text)
         {"month", UNIT_MONTH},
         {"quarter", UNIT_QUARTER},
         {"year", UNIT_YEAR},
+        {"decade", UNIT_DECADE},
+        {"century", UNIT_CENTURY},
+        {"centuries", UNIT_CENTURY},
+        {"millennium", UNIT_MILLENNIUM},
+        {"millennia", UNIT_MILLENNIUM},
         {"epoch", UNIT_EPOCH},
+        {"julian", UNIT_JULIAN},
         {"dow", UNIT_DOW},
         {"isodow", UNIT_ISODOW},
         {"doy", UNIT_DOY},
+        {"isoyear", UNIT_ISOYEAR},
     };
 
     if (text.bytes == NULL) {
         return UNIT_NONE;
     }
     uint32_t len = text.len;
-    if (len > 3 && (text.bytes[len - 1] == 's' || text.bytes[len - 1] == 'S')) {
+    bool plural = len > 3 && (text.bytes[len - 1] | 0x20) == 's';
+    if (plural && !(len == 9 && strncasecmp(text.bytes, "centuries", len) == 0)) {
         len--; /* "hours" */
     }
     for (size_t i = 0; i < array_len(names); i++) {
@@ -72,13 +85,12 @@ static enum unit unit_find(struct kappa_text text)
 bool expr_trunc_unit_known(struct kappa_text unit)
 {
     enum unit found = unit_find(unit);
-    return found >= UNIT_MICROSECONDS && found <= UNIT_YEAR;
+    return found >= UNIT_MICROSECONDS && found <= UNIT_MILLENNIUM;
 }
 
 bool expr_extract_unit_known(struct kappa_text unit)
 {
-    enum unit found = unit_find(unit);
-    return found != UNIT_NONE && found != UNIT_WEEK;
+    return unit_find(unit) != UNIT_NONE;
 }
 
 /* Consecutive rows mostly name the unit by the same bytes: look it up once for them. */
@@ -102,6 +114,40 @@ static int64_t floor_to(int64_t value, int64_t step)
     return value - (rest < 0 ? rest + step : rest);
 }
 
+/* Number of the span of so many years that holds a year: centuries and millennia begin with year 1. Years are
+ * counted with a year 0; there is no century 0. */
+static int64_t span_number(int64_t year, int64_t span)
+{
+    return year > 0 ? (year + span - 1) / span : -((span - year) / span);
+}
+
+/* Decades are cut at the zeros; those before Christ follow PostgreSQL. */
+static int64_t decade_number(int64_t year)
+{
+    return year >= 0 ? year / 10 : -((9 - year) / 10);
+}
+
+/* The first year of a decade, century or millennium. */
+static int64_t span_start(int64_t year, enum unit unit)
+{
+    if (unit == UNIT_DECADE) {
+        return decade_number(year) * 10;
+    }
+    int64_t span = unit == UNIT_CENTURY ? 100 : 1000;
+    int64_t number = span_number(year, span);
+    return number > 0 ? number * span - span + 1 : number * span + 1;
+}
+
+/* The Monday on which the ISO year of a day begins: the week of 4 January. */
+static int64_t iso_year_start(int64_t day, int64_t *iso_year)
+{
+    int64_t thursday = floor_to(day + 3, 7) - 3 + 3;
+    unsigned month;
+    unsigned day_of_month;
+    time_civil_from_days(thursday, iso_year, &month, &day_of_month);
+    return floor_to(time_days_from_civil(*iso_year, 1, 4) + 3, 7) - 3;
+}
+
 /* False when the result is out of range. */
 static bool trunc_calendar(int64_t day, enum unit unit, int64_t *out)
 {
@@ -115,8 +161,10 @@ static bool trunc_calendar(int64_t day, enum unit unit, int64_t *out)
         day = time_days_from_civil(year, month, 1);
     } else if (unit == UNIT_QUARTER) {
         day = time_days_from_civil(year, (month - 1) / 3 * 3 + 1, 1);
-    } else {
+    } else if (unit == UNIT_YEAR) {
         day = time_days_from_civil(year, 1, 1);
+    } else {
+        day = time_days_from_civil(span_start(year, unit), 1, 1);
     }
     return !__builtin_mul_overflow(day, US_DAY, out);
 }
@@ -128,10 +176,10 @@ static enum expr_state trunc_time(int64_t us, enum unit unit, int64_t *out)
         [UNIT_MINUTE] = US_MINUTE, [UNIT_HOUR] = US_HOUR,      [UNIT_DAY] = US_DAY,
     };
 
-    if (unit == UNIT_NONE || unit > UNIT_YEAR) {
+    if (unit == UNIT_NONE || unit > UNIT_MILLENNIUM) {
         return EXPR_ERROR_ARGUMENT;
     }
-    if (us < INT64_MIN + INT64_C(400) * 366 * US_DAY) {
+    if (us < INT64_MIN + INT64_C(1400) * 366 * US_DAY) {
         return EXPR_ERROR_OVERFLOW;
     }
     if (unit <= UNIT_DAY) {
@@ -155,6 +203,16 @@ void expr_date_trunc(const struct expr_step *step, const struct expr_frame *fram
     }
 }
 
+static int64_t extract_week(int64_t day, enum unit unit)
+{
+    int64_t iso_year;
+    int64_t start = iso_year_start(day, &iso_year);
+    if (unit == UNIT_WEEK) {
+        return (day - start) / 7 + 1;
+    }
+    return iso_year > 0 ? iso_year : iso_year - 1;
+}
+
 static double extract_calendar(int64_t day, enum unit unit)
 {
     int64_t year;
@@ -175,16 +233,22 @@ static double extract_calendar(int64_t day, enum unit unit)
         result = (monday_first + 1) % 7;
     } else if (unit == UNIT_DOY) {
         result = day - time_days_from_civil(year, 1, 1) + 1;
+    } else if (unit == UNIT_WEEK || unit == UNIT_ISOYEAR) {
+        result = extract_week(day, unit);
+    } else if (unit == UNIT_DECADE) {
+        result = decade_number(year);
+    } else if (unit == UNIT_CENTURY || unit == UNIT_MILLENNIUM) {
+        result = span_number(year, unit == UNIT_CENTURY ? 100 : 1000);
     }
     return (double)result;
 }
 
 static enum expr_state extract_time(int64_t us, enum unit unit, double *out)
 {
-    if (unit == UNIT_NONE || unit == UNIT_WEEK) {
+    if (unit == UNIT_NONE) {
         return EXPR_ERROR_ARGUMENT;
     }
-    if (us < INT64_MIN + US_DAY) {
+    if (us < INT64_MIN + 10 * US_DAY) {
         return EXPR_ERROR_OVERFLOW;
     }
     int64_t day_start = floor_to(us, US_DAY);
@@ -192,6 +256,9 @@ static enum expr_state extract_time(int64_t us, enum unit unit, double *out)
     int64_t in_minute = in_day % US_MINUTE;
     if (unit == UNIT_EPOCH) {
         *out = (double)us / 1e6;
+    } else if (unit == UNIT_JULIAN) {
+        const int64_t day_of_1970 = 2440588;
+        *out = (double)(day_start / US_DAY + day_of_1970) + (double)in_day / 1e6 / 86400.0;
     } else if (unit == UNIT_MICROSECONDS) {
         *out = (double)in_minute;
     } else if (unit == UNIT_MILLISECONDS) {

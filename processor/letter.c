@@ -83,3 +83,17 @@ uint32_t character_write(uint32_t character, char *out)
     out[3] = (char)(0x80 | (character & 0x3F));
     return 4;
 }
+
+bool text_is_utf8(struct kappa_text text)
+{
+    for (size_t at = 0; at < text.len;) {
+        utf8proc_int32_t character;
+        utf8proc_ssize_t len = utf8proc_iterate((const utf8proc_uint8_t *)text.bytes + at,
+                                                (utf8proc_ssize_t)(text.len - at), &character);
+        if (len <= 0 || character == 0) {
+            return false;
+        }
+        at += (size_t)len;
+    }
+    return true;
+}

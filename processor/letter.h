@@ -51,6 +51,8 @@ static inline bool text_is_ascii(struct kappa_text text)
     return any < 0x80;
 }
 
+/* True if the bytes are well-formed UTF-8 without U+0000. */
+bool text_is_utf8(struct kappa_text text);
 /* Byte position of character `index` (from 0); the length of the text when it has fewer. */
 uint32_t character_at(struct kappa_text text, int64_t index);
 /* The code point at *at, which moves behind it. */

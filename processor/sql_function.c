@@ -79,9 +79,10 @@ static int check_unit(struct sql *sql, const struct function_row *row, const str
     if (known) {
         return 0;
     }
-    static const char *const units[] = {"epoch",  "year",         "quarter",      "month",  "week",
-                                        "day",    "hour",         "minute",       "second", "dow",
-                                        "isodow", "milliseconds", "microseconds", "doy"};
+    static const char *const units[] = {
+        "epoch",   "year",   "quarter", "month",      "week",         "day",          "hour",
+        "minute",  "second", "dow",     "isodow",     "milliseconds", "microseconds", "doy",
+        "isoyear", "decade", "century", "millennium", "julian"};
     char *word = arena_strndup(&sql->temp, text.bytes, text.len > 40 ? 40 : text.len);
     (void)sql_error(sql, unit->place, "unit \"%s\" not recognized for type %s", word,
                     function_type_name(function_letter_type(row->args[1])));

@@ -1,0 +1,13 @@
+/* The reference of SQL functions, made from processor/functions.def: `kappa help functions` and
+ * docs/FUNCTIONS.md. */
+#ifndef KAPPA_CLI_FUNCTIONS_HELP_H
+#define KAPPA_CLI_FUNCTIONS_HELP_H
+
+#include "base/buf.h"
+
+/* All of them as Markdown. */
+void functions_markdown(struct buf *out);
+/* For a terminal: all, or those of one name. False if there is none of it. */
+bool functions_text(struct buf *out, const char *name);
+
+#endif

@@ -112,6 +112,101 @@ json_t *json_raw(const char *text, size_t len)
     return raw;
 }
 
+bool json_is_figure(const json_t *value)
+{
+    const char *raw = json_string_value(json_object_get(value, RAW_NAME));
+    return json_is_number(value) ||
+           (raw != NULL && (raw[0] == '-' || (raw[0] >= '0' && raw[0] <= '9')));
+}
+
+/* Would this number come out of json_parse and json_write as it is? */
+static bool kept(const char *number, size_t len)
+{
+    char copy[40];
+    if (len >= sizeof copy) {
+        return false;
+    }
+    memcpy(copy, number, len);
+    copy[len] = '\0';
+    if (strpbrk(copy, ".eE") == NULL) {
+        return len <= 18;
+    }
+    struct buf again = {0};
+    write_real(&again, strtod(copy, NULL));
+    bool same = again.len == len && memcmp(again.data, copy, len) == 0;
+    buf_free(&again);
+    return same;
+}
+
+/* The text with each number that would not be kept as a string that begins with the mark. */
+static void mark_numbers(struct buf *out, const char *text, size_t len, const char *mark)
+{
+    for (size_t i = 0; i < len;) {
+        size_t end = i + 1;
+        if (text[i] == '"') {
+            while (end < len && text[end] != '"') {
+                end += text[end] == '\\' ? 2 : 1;
+            }
+            end = end < len ? end + 1 : len;
+        } else if (text[i] == '-' || (text[i] >= '0' && text[i] <= '9')) {
+            while (end < len && text[end] != '\0' && strchr("+-.0123456789eE", text[end]) != NULL) {
+                end++;
+            }
+            if (!kept(text + i, end - i)) {
+                buf_printf(out, "\"%s%.*s\"", mark, (int)(end - i), text + i);
+                i = end;
+                continue;
+            }
+        }
+        buf_append(out, text + i, end - i);
+        i = end;
+    }
+}
+
+/* A marked string becomes raw. Takes the value and gives back what stands for it. */
+/* NOLINTNEXTLINE(misc-no-recursion): bounded by LIMIT_JSON_DEPTH */
+static json_t *unmark(json_t *value, const char *mark)
+{
+    const char *name;
+    json_t *member;
+    void *next;
+    const char *text = json_string_value(value);
+    if (text != NULL && strncmp(text, mark, strlen(mark)) == 0) {
+        json_t *raw = json_raw(text + strlen(mark), strlen(text) - strlen(mark));
+        json_decref(value);
+        return raw;
+    }
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        json_t *element = json_incref(json_array_get(value, i));
+        int rc = json_array_set_new(value, i, unmark(element, mark));
+        ASSERT(rc == 0);
+    }
+    json_object_foreach_safe(value, next, name, member)
+    {
+        int rc = json_object_set_new_nocheck(value, name, unmark(json_incref(member), mark));
+        ASSERT(rc == 0);
+    }
+    return value;
+}
+
+json_t *json_parse_exact(const char *text, size_t len, struct err *err)
+{
+    char mark[16] = "=";
+    while (memmem(text, len, mark, strlen(mark)) != NULL) { /* nothing in the text has it */
+        size_t used = strlen(mark);
+        if (used + 2 > sizeof mark) {
+            return json_parse(text, len, err);
+        }
+        mark[used] = used % 2 == 0 ? '=' : '#';
+        mark[used + 1] = '\0';
+    }
+    struct buf marked = {0};
+    mark_numbers(&marked, text, len, mark);
+    json_t *value = json_parse(buf_text(&marked), marked.len, err);
+    buf_free(&marked);
+    return value == NULL ? NULL : unmark(value, mark);
+}
+
 /* NOLINTNEXTLINE(misc-no-recursion): values come from json_parse (LIMIT_JSON_DEPTH) or our own code */
 static void write_value(struct buf *buf, const json_t *value, unsigned depth)
 {

@@ -28,6 +28,11 @@ bool json_to_err(const json_t *value, struct err *err);
 /* A value that json_write writes as this text, which is JSON already: a number of more digits than a
  * double has, a document. Nothing parsed is ever taken for one. A new reference. */
 json_t *json_raw(const char *text, size_t len);
+/* A number, also one of json_raw. */
+bool json_is_figure(const json_t *value);
+/* As json_parse, but numbers that jansson would round or refuse become json_raw: those with more
+ * digits than a double or 64 bits have, and those with zeros at the end of their fraction. */
+json_t *json_parse_exact(const char *text, size_t len, struct err *err);
 /* Text that need not be UTF-8: invalid bytes become U+FFFD. A new reference. */
 json_t *json_text_lossy(const void *bytes, size_t len);
 

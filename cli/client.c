@@ -164,7 +164,7 @@ static int post(struct client *client, const char *path, const char *type, const
 static int json_answer(struct client *client, const struct sink *sink, json_t **out,
                        struct err *err)
 {
-    json_t *answer = json_parse(buf_text(&sink->text), sink->text.len, NULL);
+    json_t *answer = json_parse_exact(buf_text(&sink->text), sink->text.len, NULL);
     if (answer == NULL) {
         return err_set(err, KE_UNREACHABLE, "%s did not answer in JSON: is it a kappa server?",
                        client->shown);

@@ -40,7 +40,7 @@ static void heading(struct rows *rows, const json_t *row)
     const char *name;
     json_t *value;
     json_object_foreach ((json_t *)(uintptr_t)row, name, value) {
-        if (c < 64 && json_is_number(value)) {
+        if (c < 64 && json_is_figure(value)) {
             rows->right |= UINT64_C(1) << c;
         }
         c++;
@@ -101,7 +101,7 @@ bool rows_take_text(struct rows *rows, const char *text, size_t len)
         }
         return rows->rc == 0;
     }
-    json_t *row = json_parse(text, len, &rows->err);
+    json_t *row = json_parse_exact(text, len, &rows->err);
     if (row == NULL) {
         rows->rc = rows->err.code;
         return false;

@@ -219,13 +219,45 @@ static void test_err_and_json(void **state)
     json_decref(json);
 }
 
+/* What a number was, to the last zero; strings that look like the marks stay strings. */
+static void test_exact_numbers(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "{\"a\":12.50,\"b\":[1,-0.00,1e400,12345678901234567890],\"c\":\"1.50\"}",
+        "[\"=\",\"==#\",1.0,1.00,\"\\\"2.50\",0.1,123456789012345678901234567890.123456789]",
+        "12345678901234567890123",
+        "{}",
+    };
+    for (size_t i = 0; i < array_len(texts); i++) {
+        struct err err = {0};
+        json_t *json = json_parse_exact(texts[i], strlen(texts[i]), &err);
+        assert_non_null(json);
+        char *text = json_print(json);
+        assert_string_equal(text, texts[i]);
+        free(text);
+        json_decref(json);
+    }
+    struct err err = {0};
+    static const char *const broken[] = {"", "\"", "[1.50", "{\"a\\", "1.5.0x"};
+    for (size_t i = 0; i < array_len(broken); i++) {
+        assert_null(json_parse_exact(broken[i], strlen(broken[i]), &err));
+    }
+    json_t *figure = json_raw("-1.50", 5);
+    assert_true(json_is_figure(figure));
+    json_decref(figure);
+    figure = json_raw("{}", 2);
+    assert_false(json_is_figure(figure));
+    json_decref(figure);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_time_round_trip),      cmocka_unit_test(test_time_cases),
         cmocka_unit_test(test_time_ms_cases),        cmocka_unit_test(test_duration_cases),
         cmocka_unit_test(test_digest_is_order_free), cmocka_unit_test(test_state_table),
-        cmocka_unit_test(test_err_and_json),
+        cmocka_unit_test(test_err_and_json),         cmocka_unit_test(test_exact_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

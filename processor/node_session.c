@@ -298,6 +298,7 @@ struct change {
     const struct agg_entry *entry;
     const struct session *session;
     int64_t end;
+    uint32_t source; /* of the entry: sorting touches entries only where ends are the same */
 };
 
 static int compare_changes(const void *a, const void *b, void *ctx)
@@ -305,8 +306,8 @@ static int compare_changes(const void *a, const void *b, void *ctx)
     const struct change *left = a;
     const struct change *right = b;
     const struct node_view *view = ctx;
-    if (left->entry->source != right->entry->source) {
-        return left->entry->source < right->entry->source ? -1 : 1;
+    if (left->source != right->source) {
+        return left->source < right->source ? -1 : 1;
     }
     if (left->end != right->end) {
         return left->end < right->end ? -1 : 1;
@@ -332,7 +333,19 @@ static void changes_add(struct changes *changes, const struct agg_entry *entry,
         changes->capacity = changes->capacity == 0 ? 256 : changes->capacity * 2;
         changes->list = xrealloc(changes->list, changes->capacity * sizeof(struct change));
     }
-    changes->list[changes->count++] = (struct change){entry, session, end};
+    changes->list[changes->count++] = (struct change){entry, session, end, entry->source};
+}
+
+/* The dirty entries and their sessions wait for memory: they are fetched ahead. */
+static void collect_ahead(const struct node_view *view, size_t i)
+{
+    const size_t near = 8;
+    if (i + 2 * near < view->cache.dirty_count) {
+        __builtin_prefetch(view->cache.dirty[i + 2 * near]->state);
+    }
+    if (i + near < view->cache.dirty_count) {
+        __builtin_prefetch(head_of_const(view->cache.dirty[i + near])->newest);
+    }
 }
 
 static void collect(const struct processor *p, const struct node_view *view, struct changes *dels,
@@ -341,6 +354,7 @@ static void collect(const struct processor *p, const struct node_view *view, str
     for (size_t i = 0; i < view->cache.dirty_count; i++) {
         const struct agg_entry *entry = view->cache.dirty[i];
         const struct session_head *head = head_of_const(entry);
+        collect_ahead(view, i);
         int64_t expired = node_expired(view, node_watermark(p, &p->sources[entry->source]));
         const struct session *session = head->newest;
         for (; session != NULL; session = session->older) {
@@ -358,6 +372,21 @@ static void collect(const struct processor *p, const struct node_view *view, str
                 changes_add(dels, entry, NULL, merged->end);
             }
         }
+    }
+}
+
+static void changes_ahead(const struct node_view *view, const struct changes *changes, size_t i)
+{
+    const size_t near = 8;
+    if (i + 2 * near < changes->count) {
+        const struct change *change = &changes->list[i + 2 * near];
+        __builtin_prefetch(agg_entry_key(&view->cache, change->entry));
+        for (size_t at = 0; change->session != NULL && at < session_size(view); at += 64) {
+            __builtin_prefetch((const uint8_t *)change->session + at);
+        }
+    }
+    if (i + near < changes->count && changes->list[i + near].session != NULL) {
+        agg_state_prefetch(&view->layout, changes->list[i + near].session->state);
     }
 }
 
@@ -394,6 +423,7 @@ int node_session_flush(struct processor *p, const struct node_view *view,
                     (void *)(uintptr_t)view);
         }
         for (size_t i = 0; i < changes[c].count && rc >= 0; i++) {
+            changes_ahead(view, &changes[c], i);
             rc = put_one(p, view, &changes[c].list[i], sink, err);
         }
         free(changes[c].list);

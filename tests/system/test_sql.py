@@ -129,9 +129,11 @@ class Statements:
 
     def where(self, table, prefix=""):
         terms = [self.term(table, prefix) for _ in range(self.rng.choice([0, 1, 1, 2, 2, 3]))]
+        # SQLite itself takes `a = x OR a = y COLLATE c` for an IN with one collation, where it can look a up.
+        links = ["AND"] if any("COLLATE" in term for term in terms) else ["AND", "AND", "AND", "OR"]
         text = ""
         for term in terms:
-            text += (f" {self.rng.choice(['AND', 'AND', 'AND', 'OR'])} " if text else " WHERE ") + term
+            text += (f" {self.rng.choice(links)} " if text else " WHERE ") + term
         return text
 
     def statement(self):
@@ -429,12 +431,11 @@ def test_shell(embedded, topic, remote):
         shell.type("SELECT 2;\n")
         shell.expect("Time: ")
         shell.expect("kappa=> ")
-        if not remote:
-            shell.type("SELECT count(*) FROM minutes a, minutes b, minutes c, minutes d, minutes e;\n")
-            time.sleep(0.5)
-            os.killpg(shell.process.pid, signal.SIGINT)
-            shell.expect("cancelled")
-            shell.expect("kappa=> ")
+        shell.type("SELECT count(*) FROM minutes a, minutes b, minutes c, minutes d, minutes e;\n")
+        time.sleep(0.5)
+        os.killpg(shell.process.pid, signal.SIGINT)
+        shell.expect("cancelled")
+        shell.expect("kappa=> ")
         shell.type("SELECT half of it\n")
         shell.expect("kappa-> ")
         shell.type("\x03")

@@ -80,6 +80,8 @@ void sql_guess_hint(struct sql *sql, const struct sql_guess *guess, const char *
 json_t *sql_parse(struct sql *sql);
 /* Sets a hint when the text around a syntax error is another system's dialect. */
 void sql_dialect_hint(struct sql *sql, size_t place);
+/* What a function of another system is called here; NULL if it is not known. */
+const char *sql_dialect_function(const char *name);
 
 /* ---- sql_tree.c: a node is {"Kind": body}; members that are 0, false or empty are absent */
 

@@ -379,7 +379,7 @@ static struct expr_node *refuse_clock(struct sql *sql, const json_t *body)
                     "%s is refused: a table is a pure function of the log, so that a replay gives "
                     "the same rows",
                     word);
-    err_hint(sql->err, "use a column of the record, such as its event time");
+    err_hint(sql->err, "use a column of the record, such as its event time, or record_timestamp()");
     return NULL;
 }
 

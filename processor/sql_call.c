@@ -4,32 +4,61 @@
 
 #include <string.h>
 
-/* Functions whose value depends on more than the record. */
-static bool reads_the_world(const char *name)
+/* Functions whose value depends on more than the record, and what to write instead. */
+static const char *const use_time =
+    "use a column of the record, such as its event time, or record_timestamp()";
+static const char *const use_producer = "make the value where the record is produced";
+
+static const struct {
+    const char *name;
+    const char *const *instead; /* NULL: nothing */
+} worldly[] = {
+    {"now", &use_time},
+    {"clock_timestamp", &use_time},
+    {"statement_timestamp", &use_time},
+    {"transaction_timestamp", &use_time},
+    {"timeofday", &use_time},
+    {"current_timestamp", &use_time},
+    {"proctime", &use_time},
+    {"unix_timestamp", &use_time},
+    {"current_watermark", &use_time},
+    {"random", &use_producer},
+    {"rand", &use_producer},
+    {"rand_integer", &use_producer},
+    {"setseed", &use_producer},
+    {"gen_random_uuid", &use_producer},
+    {"uuid_generate_v4", &use_producer},
+    {"uuid", &use_producer},
+    {"nextval", &use_producer},
+    {"currval", &use_producer},
+    {"lastval", &use_producer},
+    {"txid_current", NULL},
+    {"pg_sleep", NULL},
+    {"current_setting", NULL},
+    {"version", NULL},
+};
+
+/* True, and the error is written, if the function is one of them. */
+static bool refuse_worldly(struct sql *sql, const char *name, int place)
 {
-    static const char *const names[] = {"now",
-                                        "random",
-                                        "clock_timestamp",
-                                        "statement_timestamp",
-                                        "timeofday",
-                                        "setseed",
-                                        "transaction_timestamp",
-                                        "gen_random_uuid",
-                                        "uuid_generate_v4",
-                                        "nextval",
-                                        "currval",
-                                        "lastval",
-                                        "proctime",
-                                        "current_timestamp",
-                                        "txid_current",
-                                        "pg_sleep",
-                                        "current_setting",
-                                        "version",
-                                        "age"};
-    for (size_t i = 0; i < array_len(names); i++) {
-        if (strcmp(names[i], name) == 0) {
-            return true;
+    if (strcmp(name, "age") == 0) {
+        (void)sql_error(sql, place,
+                        "age() is refused: it counts months, which have no fixed length");
+        err_hint(sql->err, "subtract the times, a - b, for an interval of days and less");
+        return true;
+    }
+    for (size_t i = 0; i < array_len(worldly); i++) {
+        if (strcmp(worldly[i].name, name) != 0) {
+            continue;
         }
+        (void)sql_error(sql, place,
+                        "%s() is refused: a table is a pure function of the log, so that a replay "
+                        "gives the same rows",
+                        name);
+        if (worldly[i].instead != NULL) {
+            err_hint(sql->err, "%s", *worldly[i].instead);
+        }
+        return true;
     }
     return false;
 }
@@ -88,12 +117,7 @@ struct expr_node *sql_bind_call(struct sql *sql, const struct sql_scope *scope, 
     if (name == NULL) {
         return sql_error_null(sql, place, "not supported yet: schema names");
     }
-    if (reads_the_world(name)) {
-        (void)sql_error(sql, place,
-                        "%s() is refused: a table is a pure function of the log, so that a replay "
-                        "gives the same rows",
-                        name);
-        err_hint(sql->err, "use a column of the record, such as its event time");
+    if (refuse_worldly(sql, name, place)) {
         return NULL;
     }
     if (json_object_get(body, "over") != NULL) {

@@ -46,7 +46,13 @@ static const struct dialect_row rows[] = {
     {"CREATE" BLANKS "(OR" BLANKS "REPLACE" BLANKS ")?(SOURCE|STREAM)" BLANKS "(IF" BLANKS
      "NOT" BLANKS "EXISTS" BLANKS ")?",
      "write CREATE TABLE name (column type, ...) WITH (topic='...')"},
-    {"CREATE" BLANKS "SINK", "there are no sinks: a materialized view is read over HTTP"},
+    {"CREATE" BLANKS "(OR" BLANKS "REPLACE" BLANKS ")?SINK" BLANKS WORD,
+     "write CREATE TABLE \\2 (column type, ...) WITH (topic='...') and INSERT INTO \\2 SELECT ...; "
+     "a "
+     "materialized view needs no sink to be read"},
+    {"MATCH_RECOGNIZE",
+     "not supported yet: patterns over rows; lag() and counts by OVER (PARTITION "
+     "BY key ORDER BY event_time) say many of them"},
     {"CREATE" BLANKS "OR" BLANKS "REPLACE",
      "write CREATE: a changed definition is deployed as a new version"},
     {"EMIT" BLANKS "(CHANGES|FINAL|ON|WITH)", "leave EMIT out: a view always holds the newest "
@@ -65,7 +71,11 @@ static const struct dialect_row rows[] = {
      "window_end"},
     {"WINDOW" BLANKS "HOPPING",
      "write FROM hop(table, event_time_column, interval '1 minute', interval '5 minutes')"},
-    {"FOR" BLANKS "SYSTEM_TIME", "not supported yet: joins as of a time"},
+    {"FOR" BLANKS "SYSTEM_TIME" BLANKS "AS" BLANKS "OF",
+     "leave FOR SYSTEM_TIME AS OF out: a row joins the newest row of the other side as of its own "
+     "place in the log"},
+    {"PARTITION" BLANKS "BY" BLANKS WORD BLANKS "EMIT",
+     "leave PARTITION BY out: GROUP BY says the key; kappa rekey writes a topic under another one"},
     {"`", "names are quoted with double quotes, not backticks"},
 };
 
@@ -118,4 +128,69 @@ void sql_dialect_hint(struct sql *sql, size_t place)
             return;
         }
     }
+}
+
+/* Functions of Flink, ksqlDB and others, in lower case, and what they are called here. */
+static const struct {
+    const char *name;
+    const char *instead;
+} functions[] = {
+    {"latest_by_offset", "write last(x)"},
+    {"earliest_by_offset", "write first(x)"},
+    {"last_value", "write last(x)"},
+    {"first_value", "write first(x)"},
+    {"ucase", "write upper(x)"},
+    {"lcase", "write lower(x)"},
+    {"len", "write length(x)"},
+    {"ifnull", "write coalesce(x, y)"},
+    {"nvl", "write coalesce(x, y)"},
+    {"if", "write CASE WHEN condition THEN x ELSE y END"},
+    {"iif", "write CASE WHEN condition THEN x ELSE y END"},
+    {"instr", "write strpos(text, part)"},
+    {"locate", "write strpos(text, part)"},
+    {"regexp", "write text ~ 'pattern'"},
+    {"regexp_extract", "write regexp_match(text, 'pattern'): the first group"},
+    {"split_index", "write split_part(text, separator, n), with n from 1"},
+    {"split", "write split_part(text, separator, n) for the n-th part"},
+    {"listagg", "write string_agg(x, ',')"},
+    {"group_concat", "write string_agg(x, ',')"},
+    {"count_distinct", "write count(DISTINCT x)"},
+    {"geo_distance", "write haversine_km(latitude, longitude, latitude, longitude)"},
+    {"json_value", "write document ->> 'field', of a jsonb column"},
+    {"extractjsonfield", "write document ->> 'field', of a jsonb column"},
+    {"json_extract_path_text", "write document ->> 'field', of a jsonb column"},
+    {"timestampdiff", "subtract the times: a - b; date_part('epoch', a - b) for seconds"},
+    {"timestampadd", "add an interval: ts + interval '5 minutes'"},
+    {"dateadd", "add an interval: ts + interval '5 minutes'"},
+    {"datediff", "subtract the times: a - b; date_part('epoch', a - b) / 86400 for days"},
+    {"from_unixtime", "write to_timestamp(seconds)"},
+    {"to_timestamp_ltz", "write to_timestamp(seconds)"},
+    {"stringtotimestamp", "write text::timestamptz"},
+    {"timestamptostring", "write ts::text"},
+    {"date_format", "write date_trunc('day', ts)::text, or ts::text"},
+    {"year", "write date_part('year', ts)"},
+    {"month", "write date_part('month', ts)"},
+    {"dayofweek", "write date_part('dow', ts)"},
+    {"dayofmonth", "write date_part('day', ts)"},
+    {"hour", "write date_part('hour', ts)"},
+    {"minute", "write date_part('minute', ts)"},
+    {"tumble_start", "write FROM tumble(table, ts, interval '5 minutes') and window_start"},
+    {"tumble_end", "write FROM tumble(table, ts, interval '5 minutes') and window_end"},
+    {"hop_start", "write FROM hop(table, ts, slide, size) and window_start"},
+    {"hop_end", "write FROM hop(table, ts, slide, size) and window_end"},
+    {"session_start", "write FROM session(table, ts, gap) and window_start"},
+    {"session_end", "write FROM session(table, ts, gap) and window_end"},
+    {"rowtime", "write record_timestamp()"},
+    {"rowpartition", "write record_partition()"},
+    {"rowoffset", "write record_offset()"},
+};
+
+const char *sql_dialect_function(const char *name)
+{
+    for (size_t i = 0; i < array_len(functions); i++) {
+        if (strcmp(functions[i].name, name) == 0) {
+            return functions[i].instead;
+        }
+    }
+    return NULL;
 }

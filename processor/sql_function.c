@@ -45,10 +45,18 @@ static const char *signatures(struct sql *sql, const char *name)
 struct expr_node *sql_function_missing(struct sql *sql, const char *name,
                                        struct expr_node *const *args, uint32_t count, int place)
 {
+    if (count > FUNCTION_ARGS_MAX) {
+        return sql_error_null(sql, place, "more than %d arguments of one call", FUNCTION_ARGS_MAX);
+    }
     (void)sql_error(sql, place, "function %s(%s) does not exist", name,
                     type_list(sql, args, count));
     if (function_exists(FUNCTION_SCALAR, name) || function_exists(FUNCTION_AGGREGATE, name)) {
         err_hint(sql->err, "there is %s", signatures(sql, name));
+        return NULL;
+    }
+    const char *instead = sql_dialect_function(name);
+    if (instead != NULL) {
+        err_hint(sql->err, "%s", instead);
         return NULL;
     }
     struct sql_guess guess = sql_guess_new(name);
@@ -59,7 +67,7 @@ struct expr_node *sql_function_missing(struct sql *sql, const char *name,
             sql_guess_offer(&guess, rows[i].name);
         }
     }
-    sql_guess_hint(sql, &guess, NULL);
+    sql_guess_hint(sql, &guess, "`kappa help functions` lists all functions");
     return NULL;
 }
 

@@ -33,7 +33,7 @@ static void open_csv(struct decoder *base)
     const struct plan_input *input = base->input;
     d->options = input->csv;
     d->by_position =
-        arena_calloc(&base->memory, (input->column_count + 1) * sizeof *d->by_position);
+        arena_calloc(&base->memory, (input->column_count + 1) * sizeof(struct decode_column *));
     d->field_count = input->column_count - input->meta_count;
     for (uint32_t c = 0; c < base->column_count; c++) {
         d->by_position[base->columns[c].index] = &base->columns[c];
@@ -82,7 +82,10 @@ static bool plain_field(struct csv_decoder *d, const char *line, size_t len, siz
     size_t start = *at;
     size_t i = start;
     char delimiter = d->options.delimiter;
-    char quote = d->options.quote == '\0' ? delimiter : d->options.quote;
+    char quote = d->options.quote;
+    if (quote == '\0') {
+        quote = delimiter;
+    }
     while (i < len && line[i] != delimiter && line[i] != quote) {
         i++;
     }

@@ -121,7 +121,10 @@ static enum decode_taken take_change(struct json_decoder *d, const struct kappa_
     if (json_token(&d->walk, envelope->op) == '"') {
         op = json_string(&d->walk, envelope->op);
     }
-    char letter = op.len == 1 ? op.bytes[0] : '\0';
+    char letter = '\0';
+    if (op.len == 1) {
+        letter = op.bytes[0];
+    }
     if (envelope->op == 0 || letter == '\0' || strchr("crudm", letter) == NULL) {
         buf_printf(&d->base.reason, envelope->op == 0
                                         ? "no Debezium envelope: it has no \"op\""

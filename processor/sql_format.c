@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define PPM 1000000
+#define PPM_OF_PERCENT 10000
 
 static const char *const option_names[SQL_FORMAT_OPTIONS] = {
     [SQL_FORMAT_FORMAT] = "format",
@@ -103,7 +103,10 @@ static int separator_set(struct sql *sql, const struct sql_option *option, char 
     if (value == NULL) {
         return 0;
     }
-    char byte = strcmp(value, "\\t") == 0 ? '\t' : value[0];
+    char byte = value[0];
+    if (strcmp(value, "\\t") == 0) {
+        byte = '\t';
+    }
     bool one = strlen(value) == 1 || byte == '\t';
     if (!one || byte == '\n' || byte == '\r' || (unsigned char)byte >= 0x80) {
         int rc =
@@ -365,7 +368,7 @@ static int dead_limit_set(struct sql *sql, struct plan_input *input,
         return rc;
     }
     if (share) {
-        input->dead_ppm = (uint32_t)(percent * (PPM / 100) + 0.5);
+        input->dead_ppm = (uint32_t)(percent * PPM_OF_PERCENT + 0.5);
     }
     input->dead_limited = true;
     input->dead_share = share;

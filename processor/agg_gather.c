@@ -1,9 +1,10 @@
-/* string_agg: texts joined, nulls left out; jsonb_agg: a JSON array of values and nulls. Both in the
+/* string_agg: texts joined, nulls left out; array_agg, jsonb_agg: an array of values and nulls. All in the
  * order of (source, offset). Own header: agg_operator.h. State: a list (agg_list.h), of at most
  * slot->limit bytes. */
 #include "base/limits.h"
 #include "processor/agg_list.h"
 #include "processor/agg_value.h"
+#include "processor/array.h"
 
 #include <string.h>
 
@@ -12,7 +13,7 @@ static void update(const struct agg_slot *slot, const struct agg_rows *rows,
 {
     const struct expr_vec *argument = agg_argument(slot, registers);
     const struct expr_vec *filter = agg_filter(slot, registers);
-    bool nulls = slot->plan->kind == PLAN_JSONB_AGG;
+    bool nulls = slot->plan->kind != PLAN_STRING_AGG;
     struct buf scratch = {0};
     for (uint32_t i = 0; i < rows->count; i++) {
         uint32_t row = rows->rows[i];
@@ -91,6 +92,27 @@ static void result_json(const struct agg_slot *slot, const void *at, struct aren
     buf_free(&text);
 }
 
+static void result_array(const struct agg_slot *slot, const void *at, struct arena *arena,
+                         struct expr_vec *out)
+{
+    const struct agg_list *list = at;
+    size_t count = 0;
+    struct agg_list_reader reader = agg_list_read(list, slot->plan->argument_type);
+    while (agg_list_next(&reader)) {
+        count++;
+    }
+    struct kappa_value *values = arena_alloc(arena, (count + 1) * sizeof *values);
+    reader = agg_list_read(list, slot->plan->argument_type);
+    for (size_t i = 0; agg_list_next(&reader); i++) {
+        values[i] = reader.item.value;
+    }
+    out->s[0] = array_make(values, count, arena);
+    out->state[0] = list->full                        ? EXPR_ERROR_FULL
+                    : !list->any                      ? EXPR_NULL
+                    : out->s[0].len > LIMIT_ROW_BYTES ? EXPR_ERROR_LIMIT
+                                                      : EXPR_OK;
+}
+
 static void free_list(const struct agg_slot *slot, void *at, struct pool *pool)
 {
     (void)slot;
@@ -110,4 +132,5 @@ static size_t owned(const struct agg_slot *slot, const void *at)
     }
 
 const struct agg_operator agg_gather_string = GATHER(result_string);
+const struct agg_operator agg_gather_array = GATHER(result_array);
 const struct agg_operator agg_gather_json = GATHER(result_json);

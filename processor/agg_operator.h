@@ -172,6 +172,7 @@ extern const struct agg_operator agg_approx_distinct;
 
 /* agg_gather.c */
 extern const struct agg_operator agg_gather_string;
+extern const struct agg_operator agg_gather_array;
 extern const struct agg_operator agg_gather_json;
 
 /* agg_topk.c */

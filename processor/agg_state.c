@@ -29,6 +29,7 @@ static const struct agg_operator *const operators[PLAN_AGGREGATE_COUNT][KAPPA_PA
                            [KAPPA_PAYLOAD_DOUBLE] = &agg_distinct_sum,
                            [KAPPA_PAYLOAD_NUMERIC] = &agg_distinct_sum},
     [PLAN_STRING_AGG] = {[KAPPA_PAYLOAD_BYTES] = &agg_gather_string},
+    [PLAN_ARRAY_AGG] = OF_ANY(agg_gather_array),
     [PLAN_JSONB_AGG] = OF_ANY(agg_gather_json),
     [PLAN_TOPK] = OF_ANY(agg_topk),
     [PLAN_STRING_AGG_DISTINCT] = {[KAPPA_PAYLOAD_BYTES] = &agg_distinct_string},

@@ -1,4 +1,4 @@
-/* topk(x, n): the n values that came most often, as a JSON array; of values that came equally often
+/* topk(x, n): the n values that came most often, as an array; of values that came equally often
  * the smaller first. Counts are exact. Own header: agg_operator.h.
  *
  * State: a set of the different values (agg_set.h), of at most slot->limit / 2 bytes, and their
@@ -6,6 +6,7 @@
  * count; 0: full. */
 #include "processor/agg_set.h"
 #include "processor/agg_value.h"
+#include "processor/array.h"
 #include "processor/value_codec.h"
 
 #include <stdlib.h>
@@ -170,12 +171,13 @@ static void result(const struct agg_slot *slot, const void *at, struct arena *ar
         all[i].value = value_at(top, i, slot->plan->argument_type);
     }
     qsort(all, count, sizeof *all, compare);
-    struct buf text = {0};
-    for (uint32_t i = 0; i < count && i < slot->plan->parameter.i; i++) {
-        agg_json_add(&text, &all[i].value);
+    uint32_t n =
+        (int64_t)count < slot->plan->parameter.i ? count : (uint32_t)slot->plan->parameter.i;
+    struct kappa_value *values = arena_alloc(arena, n * sizeof *values);
+    for (uint32_t i = 0; i < n; i++) {
+        values[i] = all[i].value;
     }
-    agg_json_result(&text, arena, out);
-    buf_free(&text);
+    out->s[0] = array_make(values, n, arena);
     free(all);
 }
 

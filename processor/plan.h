@@ -130,8 +130,9 @@ enum plan_aggregate_kind {
     PLAN_SUM_DISTINCT,      /* as sum and avg */
     PLAN_AVG_DISTINCT,
     PLAN_STRING_AGG,          /* text; the parameter is the delimiter; by source and offset */
+    PLAN_ARRAY_AGG,           /* array of the argument, with nulls; by source and offset */
     PLAN_JSONB_AGG,           /* jsonb array, with nulls; by source and offset */
-    PLAN_TOPK,                /* jsonb array; the parameter is how many */
+    PLAN_TOPK,                /* array of the argument; the parameter is how many */
     PLAN_STRING_AGG_DISTINCT, /* sorted */
     PLAN_TOP_ROWS,            /* the first rows by an order: no value, but rows of the view */
     PLAN_AGGREGATE_COUNT

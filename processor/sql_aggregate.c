@@ -299,6 +299,15 @@ static int take_arguments(struct sql *sql, const struct function_row *row, const
             return -KE_SQL;
         }
     }
+    if (row->result[0] == 'X') {
+        ASSERT(aggregate->argument != NULL);
+        if (kappa_type_is_array(aggregate->argument->type)) {
+            return sql_error(sql, aggregate->argument->place, "not supported yet: %s of arrays",
+                             row->name);
+        }
+        aggregate->result_type = kappa_type_array_of(aggregate->argument->type);
+        return 0;
+    }
     aggregate->result_type = function_letter_type(row->result[0]);
     if (aggregate->result_type == KAPPA_TYPE_NULL) {
         ASSERT(aggregate->argument != NULL);

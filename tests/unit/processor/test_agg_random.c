@@ -364,6 +364,18 @@ static void model_jsonb_agg(const struct group *g, char *out)
     buf_free(&text);
 }
 
+static void model_array_agg(const struct group *g, char *out)
+{
+    struct buf text = {0};
+    for (uint32_t r = 0; r < g->count; r++) {
+        const struct row *row = g->rows[r];
+        buf_printf(&text, "%s%s", r == 0 ? "{" : ",", row->has_s ? row->s : "NULL");
+    }
+    buf_append_text(&text, "}");
+    put_text(out, buf_text(&text));
+    buf_free(&text);
+}
+
 /* The most frequent text first, four of them. */
 static void model_topk(const struct group *g, char *out)
 {
@@ -381,10 +393,10 @@ static void model_topk(const struct group *g, char *out)
         for (uint32_t k = 1; k < n; k++) {
             best = counts[k] > counts[best] ? k : best;
         }
-        buf_printf(&text, "%s\"%s\"", place == 0 ? "[" : ", ", texts[best]);
+        buf_printf(&text, "%s%s", place == 0 ? "{" : ",", texts[best]);
         counts[best] = 0;
     }
-    buf_append_text(&text, "]");
+    buf_append_text(&text, "}");
     put_text(out, n == 0 ? NULL : buf_text(&text));
     buf_free(&text);
 }
@@ -403,6 +415,7 @@ static const struct {
     {"min_by(s, d)", model_min_by, 0, true},
     {"max_by(i, s)", model_max_by, 0, true},
     {"string_agg(s, '|')", model_string_agg, 0, true},
+    {"array_agg(s)", model_array_agg, 0, true},
     {"jsonb_agg(i)", model_jsonb_agg, 0, true},
     {"topk(s, 4)", model_topk, 0, false},
     {"string_agg(DISTINCT s, ', ')", model_string_distinct, 0, false},

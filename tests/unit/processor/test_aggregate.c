@@ -84,10 +84,13 @@ static void test_set_full(void **state)
         .filter = PLAN_NONE, .by_type = (type_by), .by = (reg_by)                                  \
     }
 
+/* kappa_type_array_of as a constant. */
+#define ARRAY_OF(type) ((enum kappa_type)(KAPPA_TYPE_ARRAY | (type)))
+
 #define AGG_TOP(of, reg)                                                                           \
     {                                                                                              \
-        .kind = PLAN_TOPK, .argument_type = (of), .result_type = KAPPA_TYPE_JSONB,                 \
-        .argument = (reg), .filter = PLAN_NONE, .parameter = {                                     \
+        .kind = PLAN_TOPK, .argument_type = (of), .result_type = ARRAY_OF(of), .argument = (reg),  \
+        .filter = PLAN_NONE, .parameter = {                                                        \
             .type = KAPPA_TYPE_BIGINT,                                                             \
             .i = 3                                                                                 \
         }                                                                                          \
@@ -130,6 +133,7 @@ static const struct plan_aggregate all[] = {
     AGG(PLAN_AVG_DISTINCT, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_DOUBLE, 1),
     AGG(PLAN_STRING_AGG, KAPPA_TYPE_TEXT, KAPPA_TYPE_TEXT, 2),
     AGG(PLAN_JSONB_AGG, KAPPA_TYPE_DOUBLE, KAPPA_TYPE_JSONB, 1),
+    AGG(PLAN_ARRAY_AGG, KAPPA_TYPE_NUMERIC, ARRAY_OF(KAPPA_TYPE_NUMERIC), 3),
     AGG(PLAN_JSONB_AGG, KAPPA_TYPE_TEXT, KAPPA_TYPE_JSONB, 2),
     AGG_TOP(KAPPA_TYPE_BIGINT, 0),
     AGG_TOP(KAPPA_TYPE_TEXT, 2),

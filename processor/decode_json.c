@@ -516,10 +516,17 @@ static __attribute__((noinline)) bool take_compound(struct json_decoder *d, uint
                                                     uint32_t depth)
 {
     bool object = json_token(&d->walk, *k) == '{';
-    if (object && column->inside != NULL) {
-        return take_members(d, column->inside, k, row, depth);
-    }
     uint32_t first = *k;
+    if (object && column->inside != NULL) {
+        uint32_t inner = first;
+        if (!take_members(d, column->inside, &inner, row, depth)) {
+            return false;
+        }
+        if (column->type == KAPPA_TYPE_NULL) { /* nothing but looked into */
+            *k = inner;
+            return true;
+        }
+    }
     if (!json_check_nested(&d->walk, k, depth)) {
         return false;
     }

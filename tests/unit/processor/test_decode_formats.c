@@ -195,6 +195,12 @@ static const struct {
      "!field \"user\": expected object, got boolean"},
     {JSON "(rename='user.id=id')", NULL, "{\"user\":{\"id\":1}",
      "!malformed JSON: the text ends too early: expected ',' or '}'"},
+    {"CREATE TABLE t (id bigint, \"user\" jsonb) WITH (rename='user.id=id')", NULL,
+     "{\"user\":{\"id\":4}}", "4 '{\"id\": 4}'"},
+    {"CREATE TABLE t (id bigint, \"user\" jsonb) WITH (rename='user.id=id')", NULL, "{\"user\":5}",
+     "null '5'"},
+    {"CREATE TABLE t (id bigint, \"user\" text) WITH (rename='user.id=id')", NULL,
+     "{\"user\":{\"id\":4}}", "!column \"user\": expected text, got object"},
     /* PRIMARY KEY */
     {JSON "(format='json')", "5", NULL, "!no value (tombstone)"},
     {KEYED, "5", "{\"id\":5,\"name\":\"x\"}", "5 'x'"},

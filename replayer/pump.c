@@ -385,6 +385,7 @@ static int trim(struct shard *shard, struct err *err)
         more |= gone == TRIM_ROWS;
     }
     shard->trim_due = more;
+    shard->trim_more = more;
     return rc;
 }
 
@@ -483,7 +484,8 @@ static bool commit_due(const struct shard *shard, bool idle)
 /* Messages are to go, and no commit has come that would take them along. */
 static bool trim_due(const struct shard *shard)
 {
-    return shard->trim_due && !shard->dirty && now_us(shard) - shard->commit_began_us >= TRIM_US;
+    return shard->trim_due && !shard->dirty &&
+           (shard->trim_more || now_us(shard) - shard->commit_began_us >= TRIM_US);
 }
 
 /* ---- The step */

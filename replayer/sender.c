@@ -204,6 +204,7 @@ static int step_recover(struct sender *sender, struct err *err)
 static int step_send(struct sender *sender, bool *more, struct err *err)
 {
     int rc = sender_round(sender, more, err);
+    sender->drained = rc == 0 && !*more;
     if (rc == 0) {
         trouble_over(sender);
         sender->waiting_since_us = 0;
@@ -264,6 +265,7 @@ void sender_positions(const struct sender *sender, int64_t *out)
 void sender_status(const struct sender *sender, struct sender_status *out)
 {
     *out = (struct sender_status){.sending = sender->phase == SENDER_SEND,
+                                  .drained = sender->drained,
                                   .sent = sender->sent,
                                   .recognised = sender->recognised,
                                   .trouble = sender->trouble};

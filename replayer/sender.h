@@ -72,6 +72,7 @@ struct sender_options {
 
 struct sender_status {
     bool sending;        /* lock, fence and recovery are behind it */
+    bool drained;        /* everything that was there at the last look is sent */
     uint64_t sent;       /* messages, by all senders of this processor that SENT remembers */
     uint64_t recognised; /* messages found in the topics after a crash, and not sent again */
     int64_t

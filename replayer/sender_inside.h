@@ -79,6 +79,7 @@ struct sender {
     bool loaded;        /* SENT was read */
     bool clean;         /* SENT says so */
     bool marked;        /* SENT on disk says that it is not, and for how many partitions */
+    bool drained;       /* the last round found nothing */
     bool changed;       /* `sent` grew since it was written */
     int64_t saved_us;   /* when it was written */
     int64_t checked_us; /* when checkpoints were moved */

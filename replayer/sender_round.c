@@ -12,7 +12,7 @@
 #define ROUND_BYTES    (1 << 20)
 #define SAVE_US        200000  /* between writes of SENT while busy */
 #define CHECK_US       5000000 /* between moves of the checkpoints while busy */
-#define REST_US        200000  /* idle for so long: SENT is made clean */
+#define REST_US        1000000 /* idle for so long: SENT is made clean */
 
 /* ---- Reading the outbox */
 

@@ -63,7 +63,8 @@ struct shard {
     uint64_t duplicates;
     uint64_t file_bytes, used_bytes; /* of the environment after the last commit */
     bool outbox_drop;
-    bool trim_due; /* the outbox may hold messages that are not needed */
+    bool trim_due;  /* the outbox may hold messages that are not needed */
+    bool trim_more; /* it does: the last trim stopped at its bound */
     void (*committed)(void *ctx);
     void *committed_ctx;
 

@@ -122,6 +122,9 @@ json_t *worker_send_status(struct worker *w, struct err *trouble)
         json_array_append_new(array, json_integer(positions[i]));
     }
     free(positions);
+    if (status.drained) { /* what is still stored is sent, and goes with the next commits */
+        json_object_set_new(object, "rows", json_integer(0));
+    }
     json_object_set_new(object, "sent", json_integer((json_int_t)status.sent));
     json_object_set_new(object, "recognised", json_integer((json_int_t)status.recognised));
     json_object_set_new(object, "waiting_ms", json_integer(status.waiting_us / 1000));

@@ -191,10 +191,15 @@ int outbox_each(struct outbox *outbox, uint32_t source, int64_t from_offset,
 {
     struct outbox_shard *shard = shard_of(outbox, source);
     MDB_cursor *cursor = NULL;
+    MDB_stat st;
     if (shard->rows == ENV_NO_HANDLE) {
         return 0;
     }
-    int rc = mdb_cursor_open(shard->txn, shard->rows, &cursor);
+    int rc = mdb_stat(shard->txn, shard->rows, &st);
+    if (rc == 0 && st.ms_entries == 0) {
+        return 0; /* as most of the time: nothing is waiting */
+    }
+    rc = rc == 0 ? mdb_cursor_open(shard->txn, shard->rows, &cursor) : rc;
     if (rc == 0) {
         rc = each(cursor, source, from_offset, fn, ctx);
         mdb_cursor_close(cursor);

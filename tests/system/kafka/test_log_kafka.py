@@ -14,10 +14,9 @@ KAPPA = os.environ.get("KAPPA_BIN", os.path.join(ROOT, "build", "release", "kapp
 BUILD = os.path.dirname(os.path.abspath(KAPPA))
 
 
-@pytest.fixture(scope="session")
-def program():
-    """The test program, of the same variant as the binary under test."""
-    path = os.path.join(BUILD, "tests", "unit", "log", "test_log_kafka")
+def built(name):
+    """A test program, of the same variant as the binary under test."""
+    path = os.path.join(BUILD, "tests", "unit", "log", name)
     variant = os.path.basename(BUILD)
     command = ["make", "-s", os.path.relpath(path, ROOT)]
     if variant != "release":
@@ -26,6 +25,11 @@ def program():
         fcntl.flock(lock, fcntl.LOCK_EX)  # parallel workers
         subprocess.run(command, cwd=ROOT, check=True)
     return path
+
+
+@pytest.fixture(scope="session")
+def program():
+    return built("test_log_kafka")
 
 
 def start(program, brokers, only=None, **env):
@@ -49,6 +53,11 @@ def finish(process):
 
 def test_suite(program, kafka):
     output = finish(start(program, kafka))
+    assert "SKIPPED" not in output
+
+
+def test_senders(kafka):
+    output = finish(start(built("test_log_sender"), kafka))
     assert "SKIPPED" not in output
 
 

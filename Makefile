@@ -109,6 +109,26 @@ $(B)/tests/tool/%: $(B)/tests/tool/%.c.o $(call archives,$(LINK_processor))
 	$(SAY) LINK $@
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(LINK_processor)
 
+# ---- Fuzz targets: tests/fuzz/fuzz_X.c with its corpus tests/fuzz/corpus/X. `make check` replays the corpora through
+# them; `make fuzz` runs each for FUZZ_SECONDS under libFuzzer (clang-14, libclang-rt-14-dev), with sanitizers.
+FUZZ_SECONDS ?= 60
+FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_BIN := $(patsubst %.c,$(B)/%,$(FUZZ_SRC))
+LIBFUZZER := $(findstring fuzzer-no-link,$(SAN))
+$(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.c.o $(if $(LIBFUZZER),,$(B)/tests/fuzz/replay.c.o) $(call archives,$(LINK_processor))
+	$(SAY) LINK $@
+	$(Q)$(CC) $(LDFLAGS) $(if $(LIBFUZZER),-fsanitize=fuzzer) -o $@ $(filter %.o,$^) $(LINK_processor)
+.PHONY: fuzz fuzz-replay fuzz-bin
+fuzz-bin: $(FUZZ_BIN)
+fuzz-replay: $(FUZZ_BIN)
+	$(Q)for t in $(FUZZ_BIN); do timeout 300 $$t tests/fuzz/corpus/$${t##*/fuzz_}/* > $$t.log || { cat $$t.log; exit 1; }; done
+fuzz:
+	$(Q)$(MAKE) CC=clang-14 CXX=clang++-14 SAN=fuzzer-no-link,address,undefined fuzz-bin
+	$(Q)for f in $(patsubst tests/fuzz/fuzz_%.c,%,$(FUZZ_SRC)); do \
+	  b=build/fuzzer-no-link-address-undefined/tests/fuzz; mkdir -p $$b/found_$$f; \
+	  $$b/fuzz_$$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=4096 -dict=tests/fuzz/sql.dict \
+	    -artifact_prefix=$$b/ -print_final_stats=1 $$b/found_$$f tests/fuzz/corpus/$$f || exit 1; done
+
 # ---- Simulator: the platform in one thread. make sim SEED=1 RUNS=1000
 SEED ?= 1
 RUNS ?= 200
@@ -150,7 +170,7 @@ PYTEST = $(PYTHON) -m pytest -q -p no:cacheprovider $(PYTEST_ARGS)
 system: $(B)/kappa $(B)/bench/events $(B)/tests/unit/log/test_log_kafka $(B)/tests/unit/log/test_log_sender $(TOOL_BIN)
 	$(Q)KAPPA_BIN=$(abspath $(B)/kappa) KAPPA_EVENTS=$(abspath $(B)/bench/events) \
 	  KAPPA_TOOLS=$(abspath $(B)/tests/tool) $(PYTEST) tests/system
-check: tidy fmt-check docs-check
+check: tidy fmt-check docs-check fuzz-replay
 test:
 	+$(Q)sh tests/all.sh
 

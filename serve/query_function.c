@@ -2,6 +2,7 @@
  * become (query_translate.h). Null in, null out, but for concat, greatest and least. Own header:
  * query_private.h. */
 #include "base/timefmt.h"
+#include "processor/math_double.h"
 #include "serve/query_private.h"
 
 #include <math.h>
@@ -503,17 +504,12 @@ static void least(sqlite3_context *context, int argc, sqlite3_value **argv)
 
 static void haversine_km(sqlite3_context *context, int argc, sqlite3_value **argv)
 {
-    const double radians = 3.14159265358979323846 / 180;
     if (any_null(argv, argc)) {
         return;
     }
-    double lat1 = sqlite3_value_double(argv[0]) * radians;
-    double lat2 = sqlite3_value_double(argv[2]) * radians;
-    double dlat = sin((lat2 - lat1) / 2);
-    double dlon =
-        sin((sqlite3_value_double(argv[3]) - sqlite3_value_double(argv[1])) * radians / 2);
-    double h = dlat * dlat + cos(lat1) * cos(lat2) * dlon * dlon;
-    sqlite3_result_double(context, 2 * 6371.0088 * asin(sqrt(h < 1 ? h : 1)));
+    double km = math_haversine_km(sqlite3_value_double(argv[0]), sqlite3_value_double(argv[1]),
+                                  sqlite3_value_double(argv[2]), sqlite3_value_double(argv[3]));
+    sqlite3_result_double(context, km); /* NaN, of no places, is null */
 }
 
 typedef void (*function)(sqlite3_context *context, int argc, sqlite3_value **argv);

@@ -1,9 +1,6 @@
 /* Fuzz target: any bytes as a definition. plan_compile must refuse or compile, never crash, never run long;
- * what compiles must also evaluate: every program is run over a few rows of nulls, zeros and text.
- *
- * Built by clang-14 with -std=c11 -D_GNU_SOURCE -I. -fsanitize=fuzzer,address,undefined from this file,
- * processor/{expr_,sql_}*.c, processor/functions.c, processor/plan.c and all of base; libraries: pg_query,
- * jansson, xxhash, m. Run with -max_len=4096 -dict=tests/fuzz/sql.dict and a corpus that holds examples. */
+ * what compiles must also evaluate: every program is run over a few rows of nulls, zeros and text. */
+#include "processor/numeric.h"
 #include "processor/plan.h"
 
 #include <string.h>
@@ -12,23 +9,42 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-/* Row 0 null, row 1 zero or empty, row 2 large. */
+/* The largest or smallest of a type. */
+static int64_t extreme(enum kappa_type type)
+{
+    switch ((unsigned)type) {
+    case KAPPA_TYPE_BOOLEAN:
+        return 1;
+    case KAPPA_TYPE_SMALLINT:
+        return INT16_MIN;
+    case KAPPA_TYPE_INTEGER:
+        return INT32_MIN;
+    case KAPPA_TYPE_DATE:
+        return 2145042905;
+    default:
+        return INT64_MIN;
+    }
+}
+
+/* Row 0 null, row 1 zero or empty, row 2 large. Types whose bytes have a form of their own stay null. */
 static void fill_inputs(struct expr_machine *machine)
 {
     for (uint32_t r = 0; r < machine->program->input_count; r++) {
         struct expr_vec *vec = &machine->registers[r];
-        vec->state[0] = EXPR_NULL;
-        for (uint32_t i = 1; i < ROWS; i++) {
-            vec->state[i] = EXPR_OK;
-            if (vec->type == KAPPA_TYPE_TEXT) {
-                vec->s[i] = i == 1 ? (struct kappa_text){"", 0} : (struct kappa_text){"click%", 6};
-            } else if (vec->type == KAPPA_TYPE_DOUBLE) {
-                vec->d[i] = i == 1 ? 0 : 1e308;
-            } else if (vec->type == KAPPA_TYPE_BOOLEAN) {
-                vec->i[i] = i == 1 ? 0 : 1;
+        bool formed = kappa_type_payload(vec->type) == KAPPA_PAYLOAD_BYTES &&
+                      vec->type != KAPPA_TYPE_TEXT && vec->type != KAPPA_TYPE_BYTEA;
+        for (uint32_t i = 0; i < ROWS; i++) {
+            struct kappa_value value = {.type = vec->type, .is_null = formed || i == 0};
+            if (kappa_type_payload(vec->type) == KAPPA_PAYLOAD_BYTES) {
+                value.s = i == 1 ? (struct kappa_text){"", 0} : (struct kappa_text){"click%", 6};
+            } else if (kappa_type_payload(vec->type) == KAPPA_PAYLOAD_DOUBLE) {
+                value.d = i == 1 ? 0 : 1e38;
+            } else if (vec->type == KAPPA_TYPE_NUMERIC) {
+                value.n = i == 1 ? numeric_make(0, 0) : numeric_make(-INT64_MAX, 9);
             } else {
-                vec->i[i] = i == 1 ? 0 : vec->type == KAPPA_TYPE_INTEGER ? INT32_MIN : INT64_MIN;
+                value.i = i == 1 ? 0 : extreme(vec->type);
             }
+            expr_set(vec, i, &value);
         }
     }
 }

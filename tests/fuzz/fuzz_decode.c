@@ -1,5 +1,5 @@
-/* Fuzz target: any bytes as a record of any format. The first byte chooses the table, the rest is the value. A
- * record is taken or refused with a reason; whatever is taken is read whole. */
+/* Fuzz target: any bytes as a record of any format. The first byte chooses the table, the rest is the
+ * value. A record is taken or refused with a reason; whatever is taken is read whole. */
 #include "processor/decode.h"
 #include "processor/plan.h"
 

@@ -1,4 +1,5 @@
-/* Parts of canonical JSON texts. Own header: jsonb.h. The texts are known to be well-formed. */
+/* Parts of canonical JSON texts. Own header: jsonb.h. The texts are well-formed, unless a store was
+ * damaged: nothing is read outside of them even then. */
 #include "processor/jsonb.h"
 
 #include "processor/json_token.h"
@@ -7,8 +8,7 @@
 
 enum jsonb_kind jsonb_kind(struct kappa_text doc)
 {
-    ASSERT(doc.len > 0);
-    switch (doc.bytes[0]) {
+    switch (doc.len > 0 ? doc.bytes[0] : 'n') {
     case '{':
         return JSONB_OBJECT;
     case '[':
@@ -25,13 +25,18 @@ enum jsonb_kind jsonb_kind(struct kappa_text doc)
     }
 }
 
+static char byte_at(struct kappa_text doc, uint32_t at)
+{
+    return at < doc.len ? doc.bytes[at] : '\0';
+}
+
 /* Behind the string that begins at its quote. */
 static uint32_t string_end(struct kappa_text doc, uint32_t at)
 {
-    for (at++; doc.bytes[at] != '"'; at++) {
+    for (at++; at < doc.len && doc.bytes[at] != '"'; at++) {
         at += doc.bytes[at] == '\\' ? 1 : 0;
     }
-    return at + 1;
+    return at < doc.len ? at + 1 : doc.len;
 }
 
 /* Behind the value at `at`: at the comma or bracket that follows it, or the end. */
@@ -56,10 +61,11 @@ static uint32_t value_end(struct kappa_text doc, uint32_t at)
 
 static struct kappa_text part(struct kappa_text doc, uint32_t from, uint32_t to)
 {
-    return (struct kappa_text){doc.bytes + from, to - from};
+    return to < from ? (struct kappa_text){"null", 4}
+                     : (struct kappa_text){doc.bytes + from, to - from};
 }
 
-/* A name with escapes is longer than its text; compare it without them, character by character. */
+/* Without its escapes; a name of more than 1024 bytes that has any is not found. */
 static bool name_is(struct kappa_text written, struct kappa_text name)
 {
     if (memchr(written.bytes, '\\', written.len) == NULL || written.len > 1024) {
@@ -97,7 +103,7 @@ bool jsonb_next(struct kappa_text doc, uint32_t *pos, struct kappa_text *out)
     }
     uint32_t end = value_end(doc, at);
     *out = part(doc, at, end);
-    *pos = end + (doc.bytes[end] == ',' ? 2 : 0);
+    *pos = byte_at(doc, end) == ',' ? end + 2 : doc.len;
     return true;
 }
 
@@ -106,10 +112,10 @@ int64_t jsonb_length(struct kappa_text doc)
     if (jsonb_kind(doc) != JSONB_ARRAY) {
         return -1;
     }
+    struct kappa_text element;
     int64_t count = 0;
-    for (uint32_t at = 1; at < doc.len && doc.bytes[at] != ']'; count++) {
-        at = value_end(doc, at);
-        at += doc.bytes[at] == ',' ? 2 : 0;
+    for (uint32_t pos = 0; jsonb_next(doc, &pos, &element);) {
+        count++;
     }
     return count;
 }
@@ -125,13 +131,10 @@ bool jsonb_element(struct kappa_text doc, int64_t index, struct kappa_text *out)
         return false;
     }
     index += index < 0 ? jsonb_length(doc) : 0;
-    for (uint32_t at = 1; index >= 0 && at < doc.len && doc.bytes[at] != ']'; index--) {
-        uint32_t end = value_end(doc, at);
+    for (uint32_t pos = 0; index >= 0 && jsonb_next(doc, &pos, out); index--) {
         if (index == 0) {
-            *out = part(doc, at, end);
             return true;
         }
-        at = end + (doc.bytes[end] == ',' ? 2 : 0);
     }
     return false;
 }
@@ -141,12 +144,11 @@ struct kappa_text jsonb_text(struct kappa_text doc, struct arena *memory)
     if (jsonb_kind(doc) != JSONB_STRING) {
         return doc;
     }
-    struct kappa_text inner = part(doc, 1, doc.len - 1);
+    struct kappa_text inner = part(doc, 1, doc.len < 2 ? 1 : doc.len - 1);
     if (inner.len == 0 || memchr(inner.bytes, '\\', inner.len) == NULL) {
         return inner;
     }
     uint8_t *plain = arena_alloc(memory, inner.len);
     int64_t len = json_unescape((const uint8_t *)inner.bytes, inner.len, plain);
-    ASSERT(len >= 0);
-    return (struct kappa_text){(const char *)plain, (uint32_t)len};
+    return (struct kappa_text){(const char *)plain, len < 0 ? 0 : (uint32_t)len};
 }

@@ -48,3 +48,8 @@ def test_every_type(platform, topic):
     # For people: the same digits.
     assert "12345678901234567890.10" in platform.run("get", "by_day", "2026-01-31").stdout
     assert "12345678901234567890.10" in platform.run("scan", "by_day").stdout
+    # By way of the server, too.
+    remote = ("--server", platform.server()["http"])
+    assert exact("get", "by_day", "2026-01-31", *remote)["row"]["most"] == "12345678901234567890.10"
+    assert "12345678901234567890.10" in platform.run("get", "by_day", "2026-01-31", *remote).stdout
+    assert "12345678901234567890.10" in platform.run("scan", "by_day", *remote).stdout

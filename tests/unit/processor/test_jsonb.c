@@ -114,6 +114,16 @@ static void test_noise(void **state)
             (void)jsonb_element(made, -1, &again);
             (void)jsonb_member(made, (struct kappa_text){"a", 1}, &again);
         }
+        /* A text of a damaged store: nothing outside of it is read. */
+        struct kappa_text damaged = {exact, len};
+        uint32_t pos = 0;
+        for (int i = 0; i < 50 && jsonb_next(damaged, &pos, &again); i++) {
+            (void)jsonb_text(again, &arena);
+        }
+        (void)jsonb_length(damaged);
+        (void)jsonb_element(damaged, 1, &again);
+        (void)jsonb_member(damaged, (struct kappa_text){"e", 1}, &again);
+        (void)jsonb_text(damaged, &arena);
         free(exact);
         arena_reset(&arena);
     }

@@ -124,7 +124,7 @@ static int transaction_ready(struct kafka_sender *sender, struct err *err)
 static int produce_waiting(struct kafka_sender *sender, rd_kafka_topic_t *rkt, uint32_t partition,
                            const struct kappa_record *record, struct err *err)
 {
-    int64_t deadline = clock_mono_us(clock_real()) + COMMIT_MS * 1000;
+    int64_t deadline = clock_mono_us(clock_real()) + COMMIT_MS * INT64_C(1000);
     rd_kafka_headers_t *headers = NULL;
     if (record->headers_len > 0) {
         headers = kafka_headers_new(record);

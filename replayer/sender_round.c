@@ -94,6 +94,7 @@ static int read_some(struct sender *sender, const struct sender_piece *piece, st
         outbox_end(sender->outbox);
         return err_set(err, KE_CLOSED, "told to stop");
     }
+    ASSERT_CMP(piece->source_count, >, 0);
     for (uint32_t i = 0; i < piece->source_count && rc == 0; i++) {
         rc = read_source(sender, piece, (sender->first_source + i) % piece->source_count, err);
     }

@@ -11,6 +11,7 @@
 #include "log/log_memory.h"
 #include "replayer/sender.h"
 #include "replayer/sender_name.h"
+#include "replayer/worker_outbox.h"
 #include "table/store.h"
 #include "tests/unit/unit.h"
 
@@ -738,12 +739,57 @@ static void test_names(void **state)
     }
 }
 
+/* The object "outbox": what is whole is taken, anything else refused. */
+static void test_outbox_object(void **state)
+{
+    (void)state;
+    static const char good[] =
+        "{\"name\":\"p#1\",\"dir\":\"/d\",\"spans\":[{\"epoch\":3,\"dir\":\"/d/1\",\"shards\":2,"
+        "\"inputs\":[{\"topic\":\"a\",\"identity\":7,\"partitions\":2},{\"topic\":\"b\","
+        "\"partitions\":1}],\"topics\":[\"x\"],\"from\":[5,6,7],\"to\":null}]}";
+    static const char *const damage[][2] = {
+        {"\"name\":\"p#1\",", ""},
+        {"\"shards\":2", "\"shards\":0"},
+        {"[5,6,7]", "[5,6]"},
+        {"\"to\":null", "\"to\":[1]"},
+        {"[\"x\"]", "[3]"},
+        {"\"partitions\":1", "\"partitions\":-1"},
+        {"\"spans\":[{", "\"spans\":[],\"other\":[{"},
+    };
+    struct worker_outbox outbox;
+    struct err err = {0};
+    json_t *object = json_parse(good, strlen(good), &err);
+    assert_non_null(object);
+    assert_int_equal(worker_outbox_parse(object, &outbox, &err), 0);
+    json_decref(object);
+    assert_int_equal(outbox.span_count, 1);
+    assert_int_equal(outbox.epochs[0], 3);
+    assert_int_equal(outbox.spans[0].source_count, 3);
+    const struct sender_source *last = &outbox.spans[0].sources[2];
+    assert_string_equal(last->topic, "b");
+    assert_int_equal(last->partition, 0);
+    assert_int_equal(last->from, 7);
+    assert_true(last->to == INT64_MAX);
+    assert_int_equal(outbox.spans[0].sources[1].identity, 7);
+    worker_outbox_free(&outbox);
+    for (size_t i = 0; i < array_len(damage); i++) {
+        const char *at = strstr(good, damage[i][0]);
+        assert_non_null(at);
+        char *bad =
+            xasprintf("%.*s%s%s", (int)(at - good), good, damage[i][1], at + strlen(damage[i][0]));
+        object = json_parse(bad, strlen(bad), &err);
+        assert_non_null(object);
+        assert_int_equal(worker_outbox_parse(object, &outbox, &err), -KE_INVALID);
+        json_decref(object);
+        free(bad);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),
-        cmocka_unit_test(test_without_faults),
-        cmocka_unit_test(test_with_faults),
+        cmocka_unit_test(test_names),          cmocka_unit_test(test_outbox_object),
+        cmocka_unit_test(test_without_faults), cmocka_unit_test(test_with_faults),
         cmocka_unit_test(test_tail_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

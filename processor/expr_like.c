@@ -75,6 +75,20 @@ static bool match_one(const struct like *like, struct kappa_text text, uint32_t 
     return true;
 }
 
+/* The first place from t on where the pattern at p can match: its first byte says where, if it is a
+ * plain one. */
+static uint32_t next_candidate(const struct like *like, struct kappa_text text, uint32_t t,
+                               uint32_t p)
+{
+    struct kappa_text pattern = like->pattern;
+    if (like->fold || p >= pattern.len || pattern.bytes[p] == '_' || pattern.bytes[p] == '%' ||
+        escape_at(like, p)) {
+        return t;
+    }
+    const char *at = memchr(text.bytes + t, pattern.bytes[p], text.len - t);
+    return at == NULL ? text.len : (uint32_t)(at - text.bytes);
+}
+
 static bool like_match(const struct like *like, struct kappa_text text)
 {
     struct kappa_text pattern = like->pattern;
@@ -85,11 +99,12 @@ static bool like_match(const struct like *like, struct kappa_text text)
     while (t < text.len) {
         if (p < pattern.len && pattern.bytes[p] == '%' && !escape_at(like, p)) {
             back_p = ++p;
+            t = next_candidate(like, text, t, p);
             back_t = t;
         } else if (p < pattern.len && match_one(like, text, &t, &p)) {
             continue;
         } else if (back_p != UINT32_MAX) {
-            back_t = character_end(text, back_t);
+            back_t = next_candidate(like, text, character_end(text, back_t), back_p);
             t = back_t;
             p = back_p;
         } else {
@@ -109,13 +124,20 @@ static void like_run(const struct expr_step *step, const struct expr_frame *fram
     const struct kappa_text *pattern = expr_arg(step, frame, 1)->s;
     const struct kappa_text *escape = expr_arg(step, frame, 2)->s;
     struct expr_vec *out = expr_out(step, frame);
+    struct kappa_text checked = {NULL, 0}; /* consecutive rows mostly bring the same bytes */
+    bool good = false;
     for (uint32_t i = 0; i < frame->n; i++) {
         if (out->state[i] != EXPR_OK) {
             continue;
         }
         struct like like = {pattern[i], escape[i], fold};
-        bool one = like.escape.len == 0 || character_end(like.escape, 0) == like.escape.len;
-        if (one && expr_like_valid(pattern[i], escape[i])) {
+        if (i == 0 || pattern[i].bytes != checked.bytes || pattern[i].len != checked.len ||
+            checked.bytes == NULL) {
+            bool one = like.escape.len == 0 || character_end(like.escape, 0) == like.escape.len;
+            good = one && expr_like_valid(pattern[i], escape[i]);
+            checked = pattern[i];
+        }
+        if (good) {
             out->i[i] = like_match(&like, text[i]);
         } else {
             out->state[i] = EXPR_ERROR_ARGUMENT;

@@ -81,7 +81,7 @@ static bool read_flags(struct kappa_text flags, uint32_t *options, bool *global)
             *options &= ~PCRE2_CASELESS;
             break;
         case 'n':
-        case 'm': /* lines: neither . nor [^x] crosses a newline, ^ and $ are theirs */
+        case 'm': /* lines: a point does not match a newline, ^ and $ are theirs */
             *options = (*options & ~PCRE2_DOTALL) | PCRE2_MULTILINE;
             break;
         case 'p':

@@ -4,6 +4,7 @@
 #include "cli/cmd.h"
 #include "cli/definition.h"
 #include "cli/place.h"
+#include "cli/plugin_copy.h"
 #include "cli/release.h"
 
 #include <stdio.h>
@@ -53,11 +54,20 @@ static int body_make(const struct cli *cli, const char *name, const struct buf *
     if (text == NULL) {
         return err_set(err, KE_SQL, "%s is not UTF-8 text", cli->args[0]);
     }
+    json_t *plugins = NULL;
+    int rc = plugins_copy(cli, cli->args[0], buf_text(sql), sql->len, &plugins, err);
+    if (rc < 0) {
+        json_decref(text);
+        return rc;
+    }
     json_t *body = call_body();
+    if (plugins != NULL) {
+        (void)json_object_set_new(body, "plugins", plugins);
+    }
     (void)json_object_set_new(body, "name", json_string(name));
     (void)json_object_set_new(body, "file", json_string(cli->args[0]));
     (void)json_object_set_new(body, "sql", text);
-    int rc = release_body(cli, body, err);
+    rc = release_body(cli, body, err);
     if (rc < 0) {
         json_decref(body);
         return rc;

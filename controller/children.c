@@ -116,6 +116,24 @@ static void add_sources(json_t *sources, const char *topic, uint32_t input, int6
     }
 }
 
+/* {"file.so": path}, or NULL when the definition has no plugins. */
+static json_t *plugins_message(const struct core *core, const json_t *object)
+{
+    json_t *plugins = json_object_get(object, "plugins");
+    if (json_object_size(plugins) == 0) {
+        return NULL;
+    }
+    json_t *paths = json_object();
+    const char *file;
+    json_t *hash;
+    json_object_foreach (plugins, file, hash) {
+        char *path = xasprintf("%s/plugins/%s.so", core->data_dir, json_string_value(hash));
+        object_set(paths, file, json_string(path));
+        free(path);
+    }
+    return paths;
+}
+
 json_t *child_open_message(const struct core *core, const struct core_version *version)
 {
     const json_t *object = version->object;
@@ -143,6 +161,10 @@ json_t *child_open_message(const struct core *core, const struct core_version *v
     char *schemas = xasprintf("%s/schemas", core->data_dir);
     object_set(message, "schemas", json_string(schemas));
     free(schemas);
+    json_t *plugins = plugins_message(core, object);
+    if (plugins != NULL) {
+        object_set(message, "plugins", plugins);
+    }
     json_t *outbox =
         version->state == VERSION_SERVING ? outputs_message(core, version->processor) : NULL;
     if (outbox != NULL) {

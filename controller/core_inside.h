@@ -24,6 +24,7 @@
 #define START_BACKOFF_US     INT64_C(100000) /* after an exit; doubles */
 #define START_BACKOFF_US_MAX INT64_C(10000000)
 #define LATER_US             INT64_C(3000000) /* a person's swap waits so long for workers to come up */
+#define PLUGIN_DEATHS_US     INT64_C(1600000)  /* backoff after 5 deaths: a plugin is at fault */
 #define STILL_US             INT64_C(1000000)  /* restart backoff: a swap waits no longer */
 #define HEALTHY_US           INT64_C(30000000) /* running for so long: the backoff starts anew */
 #define STOP_US_MAX          INT64_C(10000000) /* to drain; then it is killed */

@@ -29,8 +29,9 @@ struct deploy {
     char *from;
     char *swap;
     char *who;
-    char *outputs; /* "all", "new", or "": as is usual */
-    bool again;    /* replay: the same definition is what is wanted */
+    char *outputs;   /* "all", "new", or "": as is usual */
+    json_t *plugins; /* owned: {"file.so": hash of its bytes}, or NULL */
+    bool again;      /* replay: the same definition is what is wanted */
     uint32_t shards;
     int64_t cache_bytes;
     struct plan *plan;
@@ -54,6 +55,7 @@ static void deploy_free(struct deploy *deploy)
     free(deploy->swap);
     free(deploy->who);
     free(deploy->outputs);
+    json_decref(deploy->plugins);
     if (deploy->plan != NULL) {
         plan_free(deploy->plan);
     }
@@ -153,12 +155,49 @@ static int check_tables(const struct core *core, const struct deploy *deploy, st
     return 0;
 }
 
+/* A file for each plugin of the definition. */
+static int check_plugins(const struct deploy *deploy, struct err *err)
+{
+    for (uint32_t i = 0; i < deploy->plan->plugin_count; i++) {
+        const char *file = deploy->plan->plugins[i].file;
+        const char *hash = json_text(deploy->plugins, file, "");
+        if (strlen(hash) != DIGEST_TEXT_LEN ||
+            strspn(hash, "0123456789abcdef") != DIGEST_TEXT_LEN) {
+            int rc = err_set(err, KE_INVALID,
+                             "the definition uses the plugin %s, which did not come "
+                             "with it",
+                             file);
+            err_hint(err, "`kappa deploy`, on the machine of the server, brings the file that lies "
+                          "beside the definition");
+            return rc;
+        }
+    }
+    return 0;
+}
+
+/* What makes two versions the same: the definition, and the bytes of its plugins. */
+static void version_hash(const struct deploy *deploy, char *text)
+{
+    digest_format(deploy->plan->hash, text);
+    if (deploy->plan->plugin_count == 0) {
+        return;
+    }
+    struct buf all = {0};
+    buf_append_text(&all, text);
+    for (uint32_t i = 0; i < deploy->plan->plugin_count; i++) {
+        const char *file = deploy->plan->plugins[i].file;
+        buf_printf(&all, " %s=%s", file, json_text(deploy->plugins, file, ""));
+    }
+    digest_format(hash_content(all.data, all.len), text);
+    buf_free(&all);
+}
+
 /* A live version with this definition and start, or NULL. */
 static struct core_version *same_version(struct core *core, const struct deploy *deploy)
 {
     struct core_processor *processor = core_processor_find(core, deploy->name);
     char hash[DIGEST_TEXT_LEN + 1];
-    digest_format(deploy->plan->hash, hash);
+    version_hash(deploy, hash);
     for (uint32_t i = processor != NULL ? processor->version_count : 0; i-- > 0;) {
         struct core_version *version = processor->versions[i];
         if (version_is_live((enum version_state)version->state) && !version->dropping &&
@@ -202,6 +241,10 @@ static int check_outputs(struct core *core, const struct deploy *deploy, struct 
 /* 1: answered, nothing to do. */
 static int check_model(struct core *core, const struct deploy *deploy, struct err *err)
 {
+    int rc = check_plugins(deploy, err);
+    if (rc < 0) {
+        return rc;
+    }
     struct core_version *same = deploy->again ? NULL : same_version(core, deploy);
     if (same != NULL) {
         json_t *body = json_deep_copy(same->object);
@@ -209,7 +252,7 @@ static int check_model(struct core *core, const struct deploy *deploy, struct er
         core_reply(core, deploy->request, body, NULL);
         return 1;
     }
-    int rc = check_outputs(core, deploy, err);
+    rc = check_outputs(core, deploy, err);
     return rc == 0 ? check_tables(core, deploy, err) : rc;
 }
 
@@ -349,7 +392,7 @@ static void outputs_set(const struct core *core, const struct deploy *deploy, js
 static json_t *version_object(const struct core *core, const struct deploy *deploy, int64_t number)
 {
     char hash[DIGEST_TEXT_LEN + 1];
-    digest_format(deploy->plan->hash, hash);
+    version_hash(deploy, hash);
     json_t *start = json_array();
     json_t *target = json_array();
     for (uint32_t i = 0; i < deploy->source_count; i++) {
@@ -370,6 +413,9 @@ static json_t *version_object(const struct core *core, const struct deploy *depl
         target, "tables", tables_json(deploy->plan), "complete", deploy->complete, "barred", 0,
         "standby_until_ms", "error", "who", deploy->who);
     ASSERT(object != NULL);
+    if (deploy->plan->plugin_count > 0) {
+        object_set(object, "plugins", json_deep_copy(deploy->plugins));
+    }
     outputs_set(core, deploy, object);
     return object;
 }
@@ -523,6 +569,7 @@ static struct deploy *deploy_new(const struct core *core, void *request, const c
     deploy->swap = xstrdup(json_text(body, "swap", "auto"));
     deploy->who = xstrdup(json_text(body, "who", "api"));
     deploy->outputs = xstrdup(json_text(body, "outputs", ""));
+    deploy->plugins = json_deep_copy(json_object_get(body, "plugins"));
     int64_t shards = json_int(body, "shards", core->shards);
     deploy->shards = shards > 0 && shards <= LIMIT_SHARDS ? (uint32_t)shards : 0;
     deploy->cache_bytes = json_int(body, "cache_bytes", core->cache_bytes);
@@ -566,5 +613,7 @@ void replay_request(struct core *core, void *request, struct core_processor *pro
         core, request, processor->name, json_text(object, "file", "definition.sql"),
         json_text(object, "definition", ""), json_text(object, "from", "beginning"), body);
     deploy->again = true;
+    json_decref(deploy->plugins);
+    deploy->plugins = json_incref(json_object_get(object, "plugins"));
     deploy_start(core, deploy);
 }

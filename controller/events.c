@@ -184,6 +184,22 @@ static void child_gone(struct child *child)
     child->said.code = 0;
 }
 
+/* A worker that dies again and again is started again and again, for what kills it may pass; but what
+ * runs a plugin has died of it, and its records will come again. */
+static void check_plugins(struct core *core, struct core_version *version, const struct err *cause)
+{
+    if (version->child.backoff_us < PLUGIN_DEATHS_US ||
+        json_object_size(json_object_get(version->object, "plugins")) == 0) {
+        return;
+    }
+    struct err err = {0};
+    (void)err_set(&err, KE_REFUSED, "%s, again and again: it runs a plugin", cause->text);
+    err_hint(
+        &err,
+        "mend the plugin and deploy it again; `kappa dead` and the server's messages say more");
+    version_fail(core, version, &err);
+}
+
 static void version_exited(struct core *core, struct core_version *version, int status, int signal)
 {
     struct child *child = &version->child;
@@ -199,6 +215,7 @@ static void version_exited(struct core *core, struct core_version *version, int 
         child_back_off(core, child);
         trace(TRACE_WARN, "%s v%u: %s; started again in %lld ms", version->processor->name,
               version->number, cause.text, (long long)(child->backoff_us / 1000));
+        check_plugins(core, version, &cause);
     }
     conduct_give_up_version(core, version, &cause);
     version_advance(core, version);

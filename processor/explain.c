@@ -45,7 +45,7 @@ static void put_bytes(struct buf *out, size_t bytes)
 static const char *register_name(const struct plan *plan, const struct plan_view *view,
                                  uint32_t reg)
 {
-    const struct plan_input *input = &plan->inputs[view->input];
+    const struct plan_input *input = &plan->inputs[view->rows];
     if (reg < input->column_count) {
         return input->columns[reg].name;
     }
@@ -312,6 +312,12 @@ static void explain_view(const struct plan *plan, const struct plan_view *view, 
     buf_printf(out, "\n%s %s\n" LABEL "%s%s\n", topic ? "messages to" : "table", view->shape.name,
                "from", input->name,
                view->where == PLAN_NONE && view->phase_count == 0 ? "" : ", filtered");
+    for (uint32_t i = 0; i < plan->plugin_count; i++) {
+        if (plan->plugins[i].rows == view->rows) {
+            buf_printf(out, LABEL "%s makes the rows, with state of its own\n", "plugin",
+                       plan->plugins[i].file);
+        }
+    }
     explain_window(view, out);
     for (uint32_t i = 0; i < view->phase_count; i++) {
         explain_operator(plan, view, view->phases[i].op, out);

@@ -343,17 +343,25 @@ static int append_key_from_text(const struct plan_view *view, const char *const 
 {
     int64_t from = 0;
     int64_t offset = 0;
-    if (count != 2 || !parse_integer(texts[0], KAPPA_TYPE_BIGINT, &from) ||
+    int64_t number = 0;
+    if (count != (view->numbered ? 3 : 2) || !parse_integer(texts[0], KAPPA_TYPE_BIGINT, &from) ||
         !parse_integer(texts[1], KAPPA_TYPE_BIGINT, &offset) || from < 0 || from >= LIMIT_SOURCES ||
-        offset < 0) {
-        return err_set(
-            err, KE_INVALID,
-            "rows of %s have no group key: give the partition and the offset of a record",
-            view->shape.name);
+        offset < 0 ||
+        (view->numbered && (!parse_integer(texts[2], KAPPA_TYPE_INTEGER, &number) || number < 0))) {
+        return err_set(err, KE_INVALID,
+                       "rows of %s have no group key: give the partition and the offset of a "
+                       "record%s",
+                       view->shape.name,
+                       view->numbered ? ", and the number of the row among those of it, from 0"
+                                      : "");
     }
     *source = (uint32_t)from;
     store_i64_sortable(key, offset);
     *key_len = sizeof offset;
+    for (uint32_t b = 0; b < sizeof(uint32_t) && view->numbered; b++) {
+        key[*key_len + b] = (uint8_t)(number >> (24 - 8 * b));
+    }
+    *key_len += view->numbered ? sizeof(uint32_t) : 0;
     return 0;
 }
 

@@ -32,7 +32,8 @@
 struct node_pending {
     struct buf bytes; /* encoded rows, one behind the other */
     int64_t *offsets;
-    size_t *ends; /* in bytes */
+    uint32_t *numbers; /* of rows that a plugin made */
+    size_t *ends;      /* in bytes */
     size_t count;
     size_t capacity;
 };
@@ -88,6 +89,7 @@ struct node_chunk {
     int64_t watermark[NODE_CHUNK]; /* behind the row, if the input has event time */
     const int64_t *event_time;     /* per row, or NULL */
     int64_t offset[NODE_CHUNK];    /* per row: of its record */
+    uint32_t number[NODE_CHUNK];   /* rows that a plugin made: number among those of the record */
     uint32_t selected[NODE_CHUNK];
     uint32_t count; /* selected */
 };
@@ -101,12 +103,32 @@ struct node_keys {
     uint8_t *state[NODE_CHUNK];
 };
 
+/* A plugin at work: rows go in, rows of its own come out. */
+struct node_plugin {
+    struct processor *p;
+    const struct plan_plugin *plan;
+    const struct kappa_plugin *code; /* NULL: not open */
+    void *instance;
+    struct node_keyed keyed;    /* its state */
+    struct kappa_value *values; /* of the event */
+    struct expr_vec *columns;   /* of the rows it made */
+    int64_t *event_time;        /* of these */
+    struct arena texts;         /* their bytes */
+    struct node_chunk made;
+    struct node_chunk aside; /* the input's chunk, while views run */
+    uint32_t row;            /* of the event */
+    uint32_t emitted;        /* for it */
+    struct err *err;
+    int rc; /* of what failed in a call of the plugin */
+};
+
 struct processor {
     uint32_t magic;
     struct processor_options options;
     struct arena memory;       /* lives as long as the processor */
     struct decoder **decoders; /* per input of the plan */
     struct node_view *views;   /* per view of the plan */
+    struct node_plugin *plugins;
     struct node_source *sources;
     uint32_t source_count; /* size of the array; unused numbers are not open */
     struct pool pool;      /* rows of all views */
@@ -201,7 +223,7 @@ int64_t node_session_newest(const struct agg_entry *entry);
 void node_append_apply(struct processor *p, const struct node_view *view);
 /* Keeps bytes [start, now) of the pending row of this record. */
 void node_append_keep(struct processor *p, struct node_pending *pending, size_t start,
-                      int64_t offset);
+                      uint32_t row);
 int node_append_flush(struct processor *p, const struct node_view *view,
                       const struct kappa_change_sink *sink, struct err *err);
 void node_append_committed(struct processor *p, const struct node_view *view);
@@ -229,5 +251,17 @@ int node_lookup_apply(struct processor *p, struct node_view *view, struct node_o
 void node_topic_apply(struct processor *p, const struct node_view *view);
 int node_topic_flush(struct processor *p, const struct node_view *view,
                      const struct kappa_change_sink *sink, struct err *err);
+
+/* Plugins. prepare: before the views over them; open: the code may refuse the schema. */
+void node_plugin_prepare(struct processor *p, struct node_plugin *plugin,
+                         const struct plan_plugin *plan);
+int node_plugin_open(struct node_plugin *plugin, const struct kappa_plugin *code,
+                     struct err *err) must_check;
+void node_plugin_close(struct node_plugin *plugin);
+/* Gives it the chunk's rows, and runs the views over what it makes. */
+int node_plugin_apply(struct processor *p, struct node_plugin *plugin, struct err *err) must_check;
+int node_plugin_flush(struct processor *p, struct node_plugin *plugin, struct err *err) must_check;
+/* Runs the views over these rows on the chunk. */
+int processor_run_views(struct processor *p, uint32_t rows, struct err *err) must_check;
 
 #endif

@@ -75,7 +75,7 @@ void node_aggregate_restore(const struct processor *p, const struct node_view *v
 
 static const struct expr_vec *window_ends(const struct processor *p, const struct node_view *view)
 {
-    uint32_t columns = p->options.plan->inputs[view->plan->input].column_count;
+    uint32_t columns = p->options.plan->inputs[view->plan->rows].column_count;
     return &view->machine.registers[columns + 1];
 }
 

@@ -4,6 +4,7 @@
 #include "base/digest.h"
 #include "base/limits.h"
 #include "processor/node.h"
+#include "processor/row_state.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -66,13 +67,35 @@ int node_keyed_find(struct processor *p, struct node_keyed *keyed, uint32_t sour
     return 0;
 }
 
+static bool is_gone(const struct node_keyed *keyed, const struct agg_entry *entry)
+{
+    return keyed->deletes && !row_state_there(entry->state);
+}
+
+static int flush_gone(const struct node_keyed *keyed, const struct agg_sorted *rows,
+                      const struct kappa_change_sink *sink, struct err *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < keyed->cache.dirty_count && keyed->deletes && rc == 0; i++) {
+        const struct agg_entry *entry = rows[i].entry;
+        if (is_gone(keyed, entry)) {
+            rc = sink->del(sink->ctx, keyed->table, agg_entry_key(&keyed->cache, entry),
+                           entry->key_len, err);
+        }
+    }
+    return rc;
+}
+
 int node_keyed_flush(struct processor *p, const struct node_keyed *keyed,
                      const struct kappa_change_sink *sink, struct err *err)
 {
     struct agg_sorted *rows = agg_cache_sorted(&keyed->cache);
-    int rc = 0;
+    int rc = flush_gone(keyed, rows, sink, err);
     for (size_t i = 0; i < keyed->cache.dirty_count && rc == 0; i++) {
         const struct agg_entry *entry = rows[i].entry;
+        if (is_gone(keyed, entry)) {
+            continue;
+        }
         const char *table = p->options.plan->tables[keyed->table].shape.name;
         buf_reset(&p->row);
         agg_encode(&keyed->layout, entry->state, &p->row);

@@ -20,6 +20,7 @@ struct node_keyed {
     struct agg_layout layout; /* filled by the owner before node_keyed_open */
     struct agg_cache cache;
     uint32_t table;
+    bool deletes;       /* states of row_state.h, which may be cleared: then the row is deleted */
     bool *maybe_stored; /* per source: the store may hold rows that are not in the cache */
     uint32_t source_count;
 };

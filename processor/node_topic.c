@@ -123,7 +123,7 @@ void node_topic_apply(struct processor *p, const struct node_view *view)
             node_refuse(p, view, row, "the message is longer than 16 MiB");
             continue;
         }
-        node_append_keep(p, pending, start, chunk->records[row]->offset);
+        node_append_keep(p, pending, start, row);
     }
 }
 
@@ -138,9 +138,13 @@ int node_topic_flush(struct processor *p, const struct node_view *view,
                        view->plan->shape.name);
     }
     /* Views that write one topic share its numbers: each has its own seq. */
+    const struct plan *plan = p->options.plan;
     uint32_t seq = 0;
-    for (uint32_t v = p->options.plan->view_count; v < view->index; v++) {
-        seq += p->options.plan->views[v].topic == view->plan->topic ? 1 : 0;
+    uint32_t writers = 0;
+    for (uint32_t v = plan->view_count; v < plan->pipeline_count; v++) {
+        bool same = plan->views[v].topic == view->plan->topic;
+        seq += same && v < view->index ? 1 : 0;
+        writers += same ? 1 : 0;
     }
     for (uint32_t s = 0; s < p->source_count; s++) {
         const struct node_source *source = &p->sources[s];
@@ -150,8 +154,9 @@ int node_topic_flush(struct processor *p, const struct node_view *view,
         const struct node_pending *pending = &source->parts[view->index].pending;
         size_t start = 0;
         for (size_t i = 0; i < pending->count; i++) {
-            int rc = sink->out(sink->ctx, view->plan->topic, s, pending->offsets[i], seq,
-                               pending->bytes.data + start, pending->ends[i] - start, err);
+            int rc = sink->out(sink->ctx, view->plan->topic, s, pending->offsets[i],
+                               seq + pending->numbers[i] * writers, pending->bytes.data + start,
+                               pending->ends[i] - start, err);
             if (rc < 0) {
                 return rc;
             }

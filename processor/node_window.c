@@ -19,7 +19,7 @@
 
 static uint32_t window_register(const struct processor *p, const struct plan_view *plan)
 {
-    return p->options.plan->inputs[plan->input].column_count;
+    return p->options.plan->inputs[plan->rows].column_count;
 }
 
 static int64_t lateness_of(const struct processor *p, const struct plan_view *plan)

@@ -100,6 +100,9 @@ static void plan_finish(struct sql *sql)
     }
     memcpy(tables + plan->view_count, sql->states, sizeof *tables * sql->state_count);
     plan->tables = tables;
+    for (uint32_t i = 0; i < plan->plugin_count; i++) {
+        sql->plugins[i].table += plan->view_count;
+    }
     for (uint32_t v = 0; v < plan->pipeline_count; v++) {
         for (uint32_t i = 0; i < views[v].phase_count; i++) {
             struct plan_operator *op = (struct plan_operator *)(uintptr_t)views[v].phases[i].op;
@@ -144,7 +147,7 @@ int plan_compile(const char *file, const char *text, size_t len, struct plan **o
     arena_init(&sql.temp);
     plan->text = arena_strndup(&plan->memory, text, len);
     sql.text = plan->text;
-    sql.inputs = arena_calloc(&plan->memory, sizeof *sql.inputs * LIMIT_INPUTS);
+    sql.inputs = arena_calloc(&plan->memory, sizeof *sql.inputs * 2 * LIMIT_INPUTS);
     sql.views = arena_calloc(&sql.temp, sizeof *sql.views * LIMIT_VIEWS);
     sql.topic_views = arena_calloc(&sql.temp, sizeof *sql.topic_views * LIMIT_VIEWS);
     sql.states = arena_calloc(&sql.temp, sizeof *sql.states * LIMIT_VIEWS);
@@ -152,6 +155,8 @@ int plan_compile(const char *file, const char *text, size_t len, struct plan **o
     sql.topics = arena_calloc(&plan->memory, sizeof *sql.topics * LIMIT_VIEWS);
     sql.read_views = arena_calloc(&plan->memory, sizeof *sql.read_views * LIMIT_VIEWS);
     plan->inputs = sql.inputs;
+    sql.plugins = arena_calloc(&plan->memory, sizeof *sql.plugins * LIMIT_INPUTS);
+    plan->plugins = sql.plugins;
     plan->topics = sql.topics;
     plan->read_views = sql.read_views;
     json_t *tree = sql_parse(&sql);

@@ -277,6 +277,9 @@ struct plan_view {
         shape; /* name; windowed when GROUP BY holds window_start or window_end */
     enum plan_view_kind kind;
     uint32_t input;
+    uint32_t rows; /* whose columns the row program reads: inputs[rows]; the input, or what a plugin
+                        makes of it */
+    bool numbered; /* a record may give several rows: keys of append rows end with their number */
     uint32_t topic; /* PLAN_TOPIC: index of plan.topics; then append_regs holds one register per
                        column of the topic, PLAN_NONE for those that stay null */
     enum plan_window_kind window;
@@ -324,6 +327,14 @@ struct plan_read_view {
     uint32_t place;    /* of the query: byte in plan.text */
 };
 
+/* Rows that code outside of SQL makes of an input's rows: FROM plugin('file.so', table) AS f(...). */
+struct plan_plugin {
+    const char *file; /* as written */
+    uint32_t input;   /* whose rows it takes; all of its columns are decoded */
+    uint32_t rows;    /* what it makes: inputs[rows], behind those that are topics */
+    uint32_t table;   /* its state */
+};
+
 /* What the store keeps: the tables of the views, in their order, then the state of operators. */
 struct plan_table {
     struct kappa_table_shape shape;
@@ -334,13 +345,15 @@ struct plan {
     struct arena memory; /* everything below */
     const char *text;    /* the definition as given */
     struct digest hash; /* of the parse tree without places: blanks and comments do not change it */
-    const struct plan_input *inputs;
+    const struct plan_input *inputs; /* topics; behind LIMIT_INPUTS: rows made by plugins */
     uint32_t input_count;
     const struct plan_view *views; /* those that make tables first */
     uint32_t view_count;           /* that make a table: table i is view i's */
     uint32_t pipeline_count;       /* all */
     const struct plan_topic *topics;
     uint32_t topic_count;
+    const struct plan_plugin *plugins;
+    uint32_t plugin_count;
     const struct plan_table *tables;
     uint32_t table_count;
     const struct plan_read_view *read_views;

@@ -17,14 +17,27 @@
 
 /* ---- Opening and closing. */
 
+/* The plugin that makes these rows. */
+static struct node_plugin *plugin_of(const struct processor *p, uint32_t rows)
+{
+    uint32_t i = 0;
+    while (p->options.plan->plugins[i].rows != rows) {
+        i++;
+        ASSERT_CMP(i, <, p->options.plan->plugin_count);
+    }
+    return &p->plugins[i];
+}
+
 /* Column registers are the decoder's vectors: a record is decoded once, whatever reads it. */
 static void open_machine(struct processor *p, struct node_view *view)
 {
     const struct plan_view *plan = view->plan;
-    uint32_t columns = p->options.plan->inputs[plan->input].column_count;
+    uint32_t columns = p->options.plan->inputs[plan->rows].column_count;
     expr_machine_open(&view->machine, &plan->row, NODE_CHUNK);
     ASSERT_CMP(plan->row.input_count, >=, columns + 2);
-    const struct expr_vec *decoded = decoder_columns(p->decoders[plan->input]);
+    const struct expr_vec *decoded = plan->rows == plan->input
+                                         ? decoder_columns(p->decoders[plan->input])
+                                         : plugin_of(p, plan->rows)->columns;
     for (uint32_t c = 0; c < columns; c++) {
         ASSERT(view->machine.registers[c].type == decoded[c].type);
         view->machine.registers[c] = decoded[c];
@@ -45,6 +58,21 @@ static void open_operators(struct processor *p, struct node_view *view)
 static struct node_keyed *keyed_of(const struct node_view *view, uint32_t phase)
 {
     return &view->operators[phase]->keyed;
+}
+
+static int open_plugins(struct processor *p, struct err *err)
+{
+    for (uint32_t i = 0; i < p->options.plan->plugin_count; i++) {
+        if (p->options.plugins == NULL) {
+            return err_set(err, KE_REFUSED, "plugin %s is not loaded here",
+                           p->options.plan->plugins[i].file);
+        }
+        int rc = node_plugin_open(&p->plugins[i], p->options.plugins[i], err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
+    return 0;
 }
 
 int processor_open(const struct processor_options *options, struct processor **out, struct err *err)
@@ -71,6 +99,10 @@ int processor_open(const struct processor_options *options, struct processor **o
     for (uint32_t i = 0; i < plan->input_count; i++) {
         p->decoders[i] = decoder_new(&plan->inputs[i], NODE_CHUNK);
     }
+    p->plugins = arena_calloc(&p->memory, (plan->plugin_count + 1) * sizeof *p->plugins);
+    for (uint32_t i = 0; i < plan->plugin_count; i++) {
+        node_plugin_prepare(p, &p->plugins[i], &plan->plugins[i]);
+    }
     p->views = arena_calloc(&p->memory, (plan->pipeline_count + 1) * sizeof *p->views);
     for (uint32_t v = 0; v < plan->pipeline_count; v++) {
         struct node_view *view = &p->views[v];
@@ -84,6 +116,11 @@ int processor_open(const struct processor_options *options, struct processor **o
         if (view->plan->kind == PLAN_GROUP) {
             node_aggregate_open(p, view);
         }
+    }
+    int rc = open_plugins(p, err);
+    if (rc < 0) {
+        processor_close(p);
+        return rc;
     }
     *out = p;
     return 0;
@@ -103,6 +140,9 @@ void processor_close(struct processor *p)
             node_keyed_close(keyed_of(&p->views[v], i));
         }
         expr_machine_close(&p->views[v].machine);
+    }
+    for (uint32_t i = 0; i < p->options.plan->plugin_count; i++) {
+        node_plugin_close(&p->plugins[i]);
     }
     for (uint32_t s = 0; s < p->source_count; s++) {
         for (uint32_t v = 0; p->sources[s].open && v < p->options.plan->pipeline_count; v++) {
@@ -141,6 +181,10 @@ void processor_source_restore(struct processor *p, uint32_t source, uint32_t inp
     to->open = true;
     to->input = input;
     to->state = *state;
+    for (uint32_t i = 0; i < p->options.plan->plugin_count; i++) {
+        node_keyed_restore(&p->plugins[i].keyed, source,
+                           p->options.rows_stored && state->records > 0);
+    }
     uint32_t views = p->options.plan->pipeline_count;
     to->parts = arena_calloc(&p->memory, (views + 1) * sizeof *to->parts);
     for (uint32_t v = 0; v < views; v++) {
@@ -298,6 +342,30 @@ void processor_schema(struct processor *p, uint32_t source, uint32_t schema, con
     decoder_schema(p->decoders[p->sources[source].input], schema, text, len);
 }
 
+int processor_run_views(struct processor *p, uint32_t rows, struct err *err)
+{
+    for (uint32_t v = 0; v < p->options.plan->pipeline_count && p->chunk.n > 0; v++) {
+        if (p->views[v].plan->rows == rows) {
+            int rc = apply_view(p, &p->views[v], err);
+            if (rc < 0) {
+                return rc;
+            }
+        }
+    }
+    return 0;
+}
+
+static int run_chunk(struct processor *p, uint32_t input, struct err *err)
+{
+    int rc = processor_run_views(p, input, err);
+    for (uint32_t i = 0; i < p->options.plan->plugin_count && rc == 0; i++) {
+        if (p->options.plan->plugins[i].input == input) {
+            rc = node_plugin_apply(p, &p->plugins[i], err);
+        }
+    }
+    return rc;
+}
+
 int processor_check(const struct processor *p, struct err *err)
 {
     MAGIC_ASSERT(p, PROCESSOR_MAGIC);
@@ -321,13 +389,9 @@ int processor_apply(struct processor *p, uint32_t source, const struct kappa_rec
         const struct kappa_source_state before = from->state;
         size_t listed = p->dead.count;
         uint32_t taken = fill_chunk(p, records + done, count - done);
-        for (uint32_t v = 0; v < p->options.plan->pipeline_count; v++) {
-            if (p->views[v].plan->input == from->input && p->chunk.n > 0) {
-                int rc = apply_view(p, &p->views[v], err);
-                if (rc < 0) {
-                    return rc;
-                }
-            }
+        int rc = run_chunk(p, from->input, err);
+        if (rc < 0) {
+            return rc;
         }
         dead_limit_check(p, &before, listed, records + done, taken);
         done += taken;
@@ -368,6 +432,12 @@ int processor_flush(struct processor *p, const struct kappa_change_sink *sink, s
             return rc;
         }
     }
+    for (uint32_t i = 0; i < p->options.plan->plugin_count; i++) {
+        int rc = node_keyed_flush(p, &p->plugins[i].keyed, sink, err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
     int rc = dead_flush(&p->dead, sink->dead, sink->ctx, err);
     if (rc == 0) {
         rc = dead_flush(&p->late, sink->late, sink->ctx, err);
@@ -381,6 +451,9 @@ int processor_flush(struct processor *p, const struct kappa_change_sink *sink, s
 /* Clean rows go while the cache is over its budget. */
 static void evict(struct processor *p)
 {
+    for (uint32_t i = 0; i < p->options.plan->plugin_count; i++) {
+        node_keyed_evict(p, &p->plugins[i].keyed, p->options.cache_bytes);
+    }
     for (uint32_t v = 0; v < p->options.plan->pipeline_count; v++) {
         struct node_view *view = &p->views[v];
         if (view->plan->kind == PLAN_GROUP) {
@@ -399,6 +472,9 @@ void processor_committed(struct processor *p)
     dead_clear(&p->dead);
     dead_clear(&p->late);
     p->pending_bytes = 0;
+    for (uint32_t i = 0; i < p->options.plan->plugin_count; i++) {
+        node_keyed_committed(&p->plugins[i].keyed);
+    }
     for (uint32_t v = 0; v < p->options.plan->pipeline_count; v++) {
         struct node_view *view = &p->views[v];
         for (uint32_t i = 0; i < view->plan->phase_count; i++) {
@@ -431,6 +507,9 @@ void processor_stats(const struct processor *p, struct processor_stats *stats)
                                  .dirty_bytes = p->pending_bytes + p->dead.bytes + p->late.bytes,
                                  .loads = p->loads,
                                  .evictions = p->evictions};
+    for (uint32_t i = 0; i < p->options.plan->plugin_count; i++) {
+        add_cache(stats, &p->plugins[i].keyed.cache);
+    }
     for (uint32_t v = 0; v < p->options.plan->pipeline_count; v++) {
         const struct node_view *view = &p->views[v];
         if (view->plan->kind == PLAN_GROUP) {

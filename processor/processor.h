@@ -19,6 +19,7 @@
 #ifndef KAPPA_PROCESSOR_PROCESSOR_H
 #define KAPPA_PROCESSOR_PROCESSOR_H
 
+#include "include/kappa/plugin.h"
 #include "include/kappa/record.h"
 #include "include/kappa/row.h"
 #include "processor/plan.h"
@@ -40,6 +41,7 @@ struct processor_options {
     processor_load_fn load;           /* NULL: nothing is ever evicted (tests) */
     processor_window_fn window_below; /* with the same context; needed for sessions */
     void *load_ctx;
+    const struct kappa_plugin *const *plugins; /* per plugin of the plan; borrowed */
     size_t cache_bytes; /* budget of the aggregate cache; small budgets (1) work, slowly */
     bool rows_stored; /* false: the tables are known to be empty (a new version): no loads needed */
 };

@@ -33,10 +33,11 @@ struct sql {
     size_t len;
     struct err *err; /* may be NULL */
     struct plan *plan;
-    struct plan_input *inputs;                 /* of the plan; LIMIT_INPUTS */
-    struct plan_column *columns[LIMIT_INPUTS]; /* of each input */
-    struct plan_view *views;                   /* that make tables; LIMIT_VIEWS */
-    struct plan_view *topic_views;             /* INSERT INTO; LIMIT_VIEWS */
+    struct plan_input *inputs; /* of the plan; LIMIT_INPUTS, then those of plugins */
+    struct plan_column *columns[2 * LIMIT_INPUTS]; /* of each input */
+    struct plan_plugin *plugins;                   /* of the plan; LIMIT_INPUTS */
+    struct plan_view *views;                       /* that make tables; LIMIT_VIEWS */
+    struct plan_view *topic_views;                 /* INSERT INTO; LIMIT_VIEWS */
     uint32_t topic_view_count;
     struct plan_topic *topics; /* of the plan; LIMIT_VIEWS */
     struct plan_table *states; /* hidden tables, numbered behind those of the views; LIMIT_VIEWS */
@@ -369,6 +370,11 @@ int sql_from_item(struct sql *sql, struct sql_select *select, const json_t *node
 /* JOIN: sql_join.c. */
 int sql_join(struct sql *sql, struct sql_select *select, const json_t *body,
              struct sql_scope *scope);
+/* FROM plugin(...): sql_plugin.c. */
+int sql_plugin(struct sql *sql, struct sql_select *select, const json_t *args,
+               const json_t *columns_json, const char *alias, int place, struct sql_relation *out);
+/* The topic that rows come from: themselves, or what their plugin reads. */
+uint32_t sql_rows_input(const struct sql *sql, uint32_t rows);
 /* One more condition on the rows of the select; clause: "WHERE"... */
 int sql_where(struct sql *sql, struct sql_select *select, const struct sql_scope *scope,
               const json_t *condition, const char *clause);

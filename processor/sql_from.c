@@ -115,12 +115,24 @@ static int from_function(struct sql *sql, struct sql_select *select, const json_
                          struct sql_relation *out)
 {
     static const char *const allowed[] = {"functions", "alias", NULL};
+    static const char *const allowed_plugin[] = {"functions", "alias", "coldeflist", NULL};
     static const char *const allowed_call[] = {"funcname", "args", "funcformat", NULL};
-    if (sql_only(sql, range, allowed) != 0) {
-        return -KE_SQL;
-    }
     const json_t *list = sql_body(json_array_get(json_object_get(range, "functions"), 0), "List");
     const json_t *call = sql_body(json_array_get(json_object_get(list, "items"), 0), "FuncCall");
+    const char *called = sql_plain_name(json_object_get(call, "funcname"));
+    bool plugin = called != NULL && strcmp(called, "plugin") == 0;
+    if (sql_only(sql, range, plugin ? allowed_plugin : allowed) != 0) {
+        return -KE_SQL;
+    }
+    if (plugin) {
+        return sql_only(sql, call, allowed_call) != 0
+                   ? -KE_SQL
+                   : sql_plugin(sql, select, json_object_get(call, "args"),
+                                json_object_get(range, "coldeflist"),
+                                arena_strdup(&sql->temp, json_text(json_object_get(range, "alias"),
+                                                                   "aliasname", "plugin")),
+                                sql_place(call), out);
+    }
     if (call == NULL) {
         return sql_error(sql, sql_place(range), "not supported yet: this in FROM");
     }

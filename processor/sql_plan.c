@@ -174,7 +174,9 @@ int sql_plan_view(struct sql *sql, const struct sql_select *select, const char *
     memset(view, 0, sizeof *view);
     view->shape.name = name;
     view->kind = select->grouped || select->top != NULL ? PLAN_GROUP : PLAN_APPEND;
-    view->input = select->input;
+    view->rows = select->input;
+    view->input = sql_rows_input(sql, select->input);
+    view->numbered = view->rows != view->input;
     view->retain_us = options->retain_us;
     view->ttl_us = options->ttl_us;
     view->final_only = options->final_only;
@@ -200,7 +202,9 @@ int sql_plan_topic(struct sql *sql, const struct sql_select *select, uint32_t to
     view->shape.name = sql->topics[topic].name;
     view->kind = PLAN_TOPIC;
     view->topic = topic;
-    view->input = select->input;
+    view->rows = select->input;
+    view->input = sql_rows_input(sql, select->input);
+    view->numbered = view->rows != view->input;
     view->retain_us = INT64_MAX;
     view->having = PLAN_NONE;
     if (row_program(sql, select, view) != 0) {

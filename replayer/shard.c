@@ -33,6 +33,7 @@ static int open_processor(struct shard *shard, const struct shard_options *optio
                                           .load = store_load,
                                           .window_below = store_window_below,
                                           .load_ctx = shard->store,
+                                          .plugins = options->plugins,
                                           .cache_bytes = options->cache_bytes,
                                           .rows_stored = store_has_rows(shard->store)};
     return processor_open(&processor, &shard->processor, err);

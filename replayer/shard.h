@@ -67,9 +67,10 @@ struct shard_options {
     struct schemas *schemas;            /* for inputs with a schema_registry; borrowed, or NULL */
     bool building;
     size_t cache_bytes;
-    uint32_t batch_records; /* upper bound; 0: LIMIT_BATCH_RECORDS */
-    size_t keep_bytes;      /* of batches kept behind a cut (pump.c); 0: 32 MiB */
-    bool outbox_drop;       /* nobody will send or list messages: only their digests are kept */
+    const struct kappa_plugin *const *plugins; /* per plugin of the plan; borrowed */
+    uint32_t batch_records;                    /* upper bound; 0: LIMIT_BATCH_RECORDS */
+    size_t keep_bytes; /* of batches kept behind a cut (pump.c); 0: 32 MiB */
+    bool outbox_drop;  /* nobody will send or list messages: only their digests are kept */
     /* Called after each commit; may be NULL. */
     void (*committed)(void *ctx);
     void *committed_ctx;

@@ -351,22 +351,6 @@ static void wait_for_news(const struct worker *w, int timeout_ms, bool *input, b
     *output = fds[2].revents != 0;
 }
 
-static void run(struct worker *w)
-{
-    while (!look(w)) {
-        bool input = false;
-        bool output = false;
-        int timeout_ms = w->opened && !w->stopping ? worker_progress(w) : 1000;
-        wait_for_news(w, timeout_ms, &input, &output);
-        if (input) {
-            read_commands(w);
-        }
-        if (output) {
-            worker_out_flush(w);
-        }
-    }
-}
-
 /* The last event, waited for a little. */
 static void last_words(struct worker *w)
 {
@@ -380,6 +364,26 @@ static void last_words(struct worker *w)
         struct pollfd fd = {.fd = w->out_fd, .events = POLLOUT};
         (void)poll(&fd, 1, 50);
         worker_out_flush(w);
+    }
+}
+
+static void run(struct worker *w)
+{
+    while (!look(w)) {
+        bool input = false;
+        bool output = false;
+        int timeout_ms = w->opened && !w->stopping ? worker_progress(w) : 1000;
+        wait_for_news(w, timeout_ms, &input, &output);
+        if (input) {
+            read_commands(w);
+        }
+        if (output) {
+            worker_out_flush(w);
+        }
+        if (w->failure.code == 0 && worker_runs_away(w, &w->failure)) {
+            last_words(w);
+            _exit(1); /* a thread is lost in the plugin: nothing can be put in order */
+        }
     }
 }
 

@@ -211,7 +211,7 @@ void worker_say_failed(struct worker *w)
 
 /* ---- Progress */
 
-static uint64_t rss_bytes(void)
+uint64_t worker_rss_bytes(void)
 {
     unsigned long pages = 0;
     FILE *file = fopen("/proc/self/statm", "re");
@@ -279,7 +279,7 @@ static void say_progress(struct worker *w, double rate)
     set_count(event, "evictions", s->evictions);
     set_count(event, "file_bytes", s->file_bytes);
     set_count(event, "used_bytes", s->used_bytes);
-    set_count(event, "rss_bytes", rss_bytes());
+    set_count(event, "rss_bytes", worker_rss_bytes());
     struct err trouble = s->trouble;
     json_t *outbox = worker_send_status(w, &trouble);
     if (outbox != NULL) {

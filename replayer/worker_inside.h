@@ -4,6 +4,7 @@
 #define KAPPA_REPLAYER_WORKER_INSIDE_H
 
 #include "base/buf.h"
+#include "replayer/plugin_file.h"
 #include "replayer/schemas.h"
 #include "replayer/version_dir.h"
 #include "replayer/worker_monitor.h"
@@ -52,6 +53,7 @@ struct worker {
 
     struct worker_open open; /* message NULL before the open command */
     struct plan *plan;
+    struct plugins *plugins; /* or NULL */
     struct log *log;
     struct schemas *schemas;
     struct version_dir *dir;
@@ -128,6 +130,9 @@ void worker_say_failed(struct worker *w);
 /* Tells progress when it is due and the pipe is not behind. Returns ms until it should be called
  * again. */
 int worker_progress(struct worker *w);
+uint64_t worker_rss_bytes(void);
+/* A plugin that does not return, or grows without bound: worker_guard.c. */
+bool worker_runs_away(const struct worker *w, struct err *err);
 /* Writes what the pipe takes. */
 void worker_out_flush(struct worker *w);
 /* Is something left to write? */

@@ -177,6 +177,7 @@ static int take_settings(struct worker_open *open, struct err *err)
     open->version = (uint32_t)version;
     open->serving = json_bool(open->message, "serving", false);
     open->log = json_object_get(open->message, "log");
+    open->plugins = json_object_get(open->message, "plugins");
     open->outbox = json_object_get(open->message, "outbox");
     open->outbox = json_is_object(open->outbox) ? open->outbox : NULL;
     if (rc == 0 && !json_is_object(open->log)) {

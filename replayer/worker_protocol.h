@@ -47,8 +47,9 @@ struct worker_open {
     size_t cache_bytes; /* of the whole worker */
     uint32_t batch_records;
     bool serving;
-    const json_t *outbox; /* borrowed: what to send while it serves, or NULL (worker_outbox.h) */
-    int64_t *until;       /* owned: a cut, or NULL */
+    const json_t *plugins; /* borrowed: {"file.so": path}, or NULL */
+    const json_t *outbox;  /* borrowed: what to send while it serves, or NULL (worker_outbox.h) */
+    int64_t *until;        /* owned: a cut, or NULL */
     struct worker_source *sources; /* owned */
     uint32_t source_count;
     struct worker_topic *topics; /* owned */

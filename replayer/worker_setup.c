@@ -105,6 +105,7 @@ static void init_shard(struct worker *w, uint32_t index, struct shard_source *so
                                     .cache_bytes =
                                         (w->open.cache_bytes + w->open.shards - 1) / w->open.shards,
                                     .batch_records = w->open.batch_records,
+                                    .plugins = plugins_code(w->plugins),
                                     .clock = clock_real(),
                                     .outbox_drop = w->open.until != NULL,
                                     .committed = committed,
@@ -143,6 +144,9 @@ int worker_setup(struct worker *w, json_t *message, struct err *err)
     rc = plan_compile(w->open.file, w->open.definition, strlen(w->open.definition), &w->plan, err);
     if (rc == 0) {
         rc = check_sources(w, err);
+    }
+    if (rc == 0) {
+        rc = plugins_load(w->plan, w->open.plugins, &w->plugins, err);
     }
     if (rc == 0) {
         rc = version_dir_open(w->open.dir, NULL, &w->dir, err);
@@ -189,6 +193,7 @@ void worker_teardown(struct worker *w)
     if (w->plan) {
         plan_free(w->plan);
     }
+    plugins_free(w->plugins);
     /* A monitor that is stuck in the log still uses it and the message: the process ends soon. */
     if (log_free) {
         if (w->log) {

@@ -2,6 +2,7 @@
 #include "replayer/worker_shard.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -185,7 +186,9 @@ static int run(struct worker_shard *ws, struct shard *shard, struct err *err)
         if (rc != 0 || stop) {
             return rc;
         }
+        atomic_store(&ws->step_us, clock_mono_us(ws->options.clock));
         rc = shard_step(shard, STEP_WAIT_MS, err);
+        atomic_store(&ws->step_us, 0);
         if (rc != 0) {
             return rc;
         }

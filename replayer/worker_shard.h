@@ -48,6 +48,7 @@ struct worker_shard {
     int event_fd;                 /* borrowed: told when the report changed in a way that matters */
     pthread_t thread;
     bool started;
+    _Atomic int64_t step_us; /* when the step that is going on began; 0: none is */
 
     pthread_mutex_t lock; /* guards what follows */
     struct worker_order *orders;

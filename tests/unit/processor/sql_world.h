@@ -22,6 +22,7 @@ struct world {
     struct plan *plan;
     struct mem_store store;
     struct processor *processor;
+    const struct kappa_plugin *const *plugins; /* set before world_start; NULL: none */
     size_t cache_bytes;
 };
 
@@ -30,6 +31,7 @@ static inline void world_start(struct world *w)
     struct processor_options options = {.plan = w->plan,
                                         .load = mem_load,
                                         .load_ctx = &w->store,
+                                        .plugins = w->plugins,
                                         .cache_bytes = w->cache_bytes,
                                         .rows_stored = true};
     assert_int_equal(processor_open(&options, &w->processor, NULL), 0);
@@ -38,8 +40,10 @@ static inline void world_start(struct world *w)
     }
 }
 
-static inline void world_open(struct world *w, const char *definition, size_t cache_bytes)
+static inline void world_open_with(struct world *w, const char *definition, size_t cache_bytes,
+                                   const struct kappa_plugin *const *plugins)
 {
+    w->plugins = plugins;
     struct err err = {0};
     if (plan_compile("test.sql", definition, strlen(definition), &w->plan, &err) < 0) {
         fail_msg("%s", err.text);
@@ -47,6 +51,11 @@ static inline void world_open(struct world *w, const char *definition, size_t ca
     mem_open(&w->store);
     w->cache_bytes = cache_bytes;
     world_start(w);
+}
+
+static inline void world_open(struct world *w, const char *definition, size_t cache_bytes)
+{
+    world_open_with(w, definition, cache_bytes, NULL);
 }
 
 static inline void world_close(struct world *w)

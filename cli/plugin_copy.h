@@ -1,0 +1,14 @@
+/* Bringing a definition's plugins to the server: into its data directory. */
+#ifndef KAPPA_CLI_PLUGIN_COPY_H
+#define KAPPA_CLI_PLUGIN_COPY_H
+
+#include "base/json.h"
+#include "cli/cmd.h"
+
+/* The plugins that the definition in `sql` names lie beside `file`. Copies each to
+ * DATA/plugins/HASH.so; *out is {"name.so": hash}, or NULL when there are none (or the definition does
+ * not compile: the server will say so). REFUSED when the server is another machine's. */
+int plugins_copy(const struct cli *cli, const char *file, const char *sql, size_t len, json_t **out,
+                 struct err *err) must_check;
+
+#endif

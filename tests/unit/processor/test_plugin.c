@@ -1,0 +1,269 @@
+/* Goal: a plugin makes rows as SQL would, whatever the commits, evictions and restarts are; its rows go
+ * into tables, groups and topics; what it does wrong is an error or a dead record.
+ * Method: a plugin in this file that counts per user, remembers the number before, and emits several
+ * rows for some events, against window functions over the same records in the same definition. */
+#include "tests/unit/processor/sql_world.h"
+
+#include "base/prng.h"
+
+#include <string.h>
+
+#define ROWS 500
+
+/* ---- The plugin: per user the number of events and the n before; an extra row when n is 3; state of a
+ * user is forgotten when n is 9. */
+
+struct memory {
+    int64_t count;
+    int64_t before;
+    bool known;
+};
+
+static int counter_open(const struct kappa_plugin_schema *schema, void **instance, char *error,
+                        size_t error_size)
+{
+    *instance = NULL;
+    if (schema->input_count != 3 || schema->output_count != 4 ||
+        schema->output_types[0] != KAPPA_TYPE_BIGINT) {
+        (void)snprintf(error, error_size, "it wants other columns than %u and %u",
+                       schema->input_count, schema->output_count);
+        return 1;
+    }
+    return 0;
+}
+
+static int counter_event(void *instance, const struct kappa_event *event,
+                         const struct kappa_host *host)
+{
+    (void)instance;
+    const struct kappa_value *usr = &event->values[1];
+    const struct kappa_value *n = &event->values[2];
+    if (usr->is_null) {
+        return host->refuse(host->ctx, "nobody");
+    }
+    struct memory memory = {0};
+    const void *kept = NULL;
+    uint32_t len = 0;
+    int rc = host->get(host->ctx, usr->s.bytes, usr->s.len, &kept, &len);
+    if (rc < 0) {
+        return rc;
+    }
+    if (rc == 1) {
+        assert_int_equal(len, sizeof memory);
+        memcpy(&memory, kept, len);
+    }
+    memory.count++;
+    struct kappa_value values[4] = {
+        event->values[0],
+        *usr,
+        {.type = KAPPA_TYPE_BIGINT, .i = memory.count},
+        {.type = KAPPA_TYPE_BIGINT, .is_null = !memory.known, .i = memory.before}};
+    rc = host->emit(host->ctx, values, 4);
+    for (int i = 0; i < 2 && rc == 0 && !n->is_null && n->i == 3; i++) {
+        values[2].i = -1 - i;
+        rc = host->emit(host->ctx, values, 4);
+    }
+    memory.known = !n->is_null;
+    memory.before = n->is_null ? 0 : n->i;
+    if (rc == 0 && !n->is_null && n->i == 9) {
+        return host->del(host->ctx, usr->s.bytes, usr->s.len);
+    }
+    return rc < 0 ? rc : host->put(host->ctx, usr->s.bytes, usr->s.len, &memory, sizeof memory);
+}
+
+static void counter_close(void *instance)
+{
+    (void)instance;
+}
+
+static const struct kappa_plugin counter = {KAPPA_PLUGIN_ABI, counter_open, counter_event,
+                                            counter_close};
+
+static const char definition[] =
+    "CREATE TABLE e (seq bigint, usr text, n bigint) WITH (topic='e');\n"
+    "CREATE VIEW made AS SELECT * FROM plugin('counter.so', e)"
+    "   AS c(seq bigint, usr text, number bigint, before bigint);\n"
+    "CREATE MATERIALIZED VIEW all_rows AS SELECT seq, usr, number, before FROM made;\n"
+    "CREATE MATERIALIZED VIEW per_user AS SELECT usr, count(*) AS rows, max(number) AS most FROM "
+    "made"
+    "   WHERE number > 0 GROUP BY usr;\n";
+
+static const char *const oracles[] = {
+    /* number since the user was last forgotten */
+    "CREATE TABLE ok AS SELECT *, (SELECT max(seq) FROM e f WHERE f.src = a.src AND f.usr = a.usr "
+    "AND"
+    " f.seq < a.seq AND f.n = 9) AS forgot FROM e a WHERE usr IS NOT NULL;\n"
+    "CREATE TABLE made AS SELECT seq, usr, n, (SELECT count(*) FROM ok b WHERE b.src = a.src AND "
+    "b.usr = a.usr"
+    "  AND b.seq <= a.seq AND b.seq > coalesce(a.forgot, -1)) AS number, (SELECT n FROM ok b WHERE"
+    "  b.src = a.src AND b.usr = a.usr AND b.seq < a.seq AND b.seq > coalesce(a.forgot, -1)"
+    "  ORDER BY b.seq DESC LIMIT 1) AS before FROM ok a;\n"
+    "SELECT seq, usr, number, before FROM made UNION ALL SELECT seq, usr, -1, before FROM made "
+    "WHERE n = 3"
+    " UNION ALL SELECT seq, usr, -2, before FROM made WHERE n = 3;",
+    "CREATE TABLE ok AS SELECT *, (SELECT max(seq) FROM e f WHERE f.src = a.src AND f.usr = a.usr "
+    "AND"
+    " f.seq < a.seq AND f.n = 9) AS forgot FROM e a WHERE usr IS NOT NULL;\n"
+    "SELECT usr, count(*), max((SELECT count(*) FROM ok b WHERE b.src = a.src AND b.usr = a.usr"
+    " AND b.seq <= a.seq AND b.seq > coalesce(a.forgot, -1))) FROM ok a GROUP BY usr;"};
+
+static void make_events(struct prng *prng, struct event *events, struct buf *script)
+{
+    buf_append_text(script, "CREATE TABLE e (src, seq integer, usr text, n integer);\nBEGIN;\n");
+    for (int i = 0; i < ROWS; i++) {
+        char usr[16] = "null";
+        char n[16] = "null";
+        if (prng_below(prng, 8) != 0) {
+            (void)snprintf(usr, sizeof usr, "u%d", (int)prng_below(prng, 6));
+        }
+        if (prng_below(prng, 8) != 0) {
+            (void)snprintf(n, sizeof n, "%d", (int)prng_below(prng, 12));
+        }
+        const char *quote = strcmp(usr, "null") == 0 ? "" : "\"";
+        char json[200];
+        int len = snprintf(json, sizeof json, "{\"seq\":%d,\"usr\":%s%s%s,\"n\":%s}", i, quote, usr,
+                           quote, n);
+        events[i].key[0] = '\0';
+        events[i].source = (uint32_t)prng_below(prng, WORLD_SOURCES);
+        events[i].len = (size_t)len;
+        events[i].json = xcalloc(1, (size_t)len + KAPPA_RECORD_TAIL);
+        memcpy(events[i].json, json, (size_t)len);
+        buf_printf(script, "INSERT INTO e VALUES (%u,%d,%s%s%s,%s);\n", events[i].source, i,
+                   quote[0] == '"' ? "'" : "", usr, quote[0] == '"' ? "'" : "", n);
+    }
+    buf_append_text(script, "COMMIT;\n");
+}
+
+static void test_against_sqlite(void **state)
+{
+    (void)state;
+    struct prng prng;
+    prng_init(&prng, unit_seed("plugin"));
+    struct event events[ROWS];
+    struct buf script = {0};
+    const struct kappa_plugin *const plugins[] = {&counter};
+    make_events(&prng, events, &script);
+    struct world once;
+    struct world often;
+    world_open_with(&once, definition, 1 << 20, plugins);
+    world_open_with(&often, definition, 1, plugins);
+    assert_int_equal(once.plan->plugin_count, 1);
+    for (size_t i = 0; i < ROWS; i++) {
+        world_apply(&once, &events[i]);
+        world_apply(&often, &events[i]);
+        uint64_t chance = prng_below(&prng, 20);
+        if (chance < 3) {
+            world_commit(&often);
+        }
+        if (chance == 0) {
+            processor_close(often.processor);
+            world_start(&often);
+        }
+        free(events[i].json);
+    }
+    world_commit(&once);
+    world_commit(&often);
+    world_assert_same_stores(&once.store, &often.store);
+    assert_true(once.store.states[0].dead > 0);
+    assert_string_equal((char *)once.store.dead[0].row.key, "counter.so: nobody");
+    for (uint32_t t = 0; t < array_len(oracles); t++) {
+        char *expected = world_sqlite(buf_text(&script), oracles[t]);
+        char *actual = world_all_rows(&once, t);
+        assert_true(strlen(expected) > 20);
+        world_assert_same(actual, expected);
+        free(expected);
+        free(actual);
+    }
+    buf_free(&script);
+    world_close(&once);
+    world_close(&often);
+}
+
+/* ---- What goes wrong. */
+
+static int wrong_open(const struct kappa_plugin_schema *schema, void **instance, char *error,
+                      size_t error_size)
+{
+    (void)schema;
+    (void)error;
+    (void)error_size;
+    *instance = NULL;
+    return 0;
+}
+
+static int wrong_event(void *instance, const struct kappa_event *event,
+                       const struct kappa_host *host)
+{
+    (void)instance;
+    struct kappa_value values[4] = {{.type = KAPPA_TYPE_TEXT, .s = {"x", 1}},
+                                    {.is_null = true},
+                                    {.is_null = true},
+                                    {.is_null = true}};
+    static char long_key[KAPPA_PLUGIN_KEY_MAX + 1];
+    int64_t what = event->values[2].i;
+    if (what == 0) {
+        return host->emit(host->ctx, values, 4); /* text for bigint */
+    }
+    if (what == 1) {
+        (void)host->emit(host->ctx, values, 3); /* and goes on as if nothing had been */
+        return 0;
+    }
+    return what == 2 ? host->put(host->ctx, long_key, sizeof long_key, "", 0) : 77;
+}
+
+static const struct kappa_plugin wrong = {KAPPA_PLUGIN_ABI, wrong_open, wrong_event, counter_close};
+
+static void test_wrong(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "plugin counter.so emitted a row with a value of another type than its column",
+        "plugin counter.so emitted a row with another number of values than it has columns",
+        "plugin counter.so: a key of its state has 481 bytes, at most 480",
+        "plugin counter.so gave up with code 77 at offset 0"};
+
+    for (size_t i = 0; i < array_len(texts); i++) {
+        const struct kappa_plugin *const plugins[] = {&wrong};
+        struct world w;
+        struct err err = {0};
+        char json[128] = {0};
+        int len = snprintf(json, sizeof json, "{\"seq\":1,\"usr\":\"a\",\"n\":%zu}", i);
+        world_open_with(&w, definition, 1 << 20, plugins);
+        struct kappa_record record = {
+            .value = (const uint8_t *)json, .value_len = (uint32_t)len, .key_len = KAPPA_NULL_LEN};
+        assert_true(processor_apply(w.processor, 0, &record, 1, 1, &err) < 0);
+        assert_string_equal(err.text, texts[i]);
+        world_close(&w);
+    }
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct plan *plan = NULL;
+    struct processor *processor = NULL;
+    const struct kappa_plugin *const plugins[] = {&counter};
+    const char *other =
+        "CREATE TABLE e (seq bigint) WITH (topic='e');"
+        "CREATE MATERIALIZED VIEW v AS SELECT * FROM plugin('counter.so', e) AS c(seq bigint);";
+    assert_int_equal(plan_compile("t.sql", other, strlen(other), &plan, &err), 0);
+    struct processor_options options = {.plan = plan, .plugins = plugins, .cache_bytes = 1};
+    assert_true(processor_open(&options, &processor, &err) < 0);
+    assert_string_equal(err.text,
+                        "plugin counter.so does not open: it wants other columns than 1 and 1");
+    options.plugins = NULL;
+    assert_true(processor_open(&options, &processor, &err) < 0);
+    assert_string_equal(err.text, "plugin counter.so is not loaded here");
+    plan_free(plan);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_against_sqlite),
+        cmocka_unit_test(test_wrong),
+        cmocka_unit_test(test_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

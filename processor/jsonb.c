@@ -48,7 +48,10 @@ static void skip_blanks(struct reader *r)
 
 static char next(const struct reader *r)
 {
-    return r->at < r->end ? *r->at : '\0';
+    if (r->at >= r->end) {
+        return 0;
+    }
+    return *r->at;
 }
 
 static void put(struct reader *r, const char *bytes, size_t len)
@@ -159,7 +162,10 @@ static char digit_of(struct kappa_text whole, struct kappa_text fraction, int64_
     if (i < 0 || i >= (int64_t)whole.len + fraction.len) {
         return '0';
     }
-    return i < whole.len ? whole.bytes[i] : fraction.bytes[i - whole.len];
+    if (i >= whole.len) {
+        return fraction.bytes[i - whole.len];
+    }
+    return whole.bytes[i];
 }
 
 static void put_number(struct reader *r, bool negative, struct kappa_text whole,

@@ -27,7 +27,10 @@ enum jsonb_kind jsonb_kind(struct kappa_text doc)
 
 static char byte_at(struct kappa_text doc, uint32_t at)
 {
-    return at < doc.len ? doc.bytes[at] : '\0';
+    if (at >= doc.len) {
+        return 0;
+    }
+    return doc.bytes[at];
 }
 
 /* Behind the string that begins at its quote. */

@@ -150,6 +150,7 @@ static uint128 wide_divide(struct wide value, uint128 divisor, uint128 *remainde
         *remainder = value.low % divisor;
         return value.low / divisor;
     }
+    ASSERT(divisor != 0);
     ASSERT(value.high < divisor);
     uint32_t shift = 128 - bits_of(divisor);
     divisor <<= shift;

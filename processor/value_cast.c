@@ -84,7 +84,10 @@ static enum expr_state parse_hex(struct kappa_text text, char *to, uint32_t *len
 static bool octal_at(struct kappa_text text, uint32_t i)
 {
     for (uint32_t k = 0; k < 3; k++) {
-        char c = i + k < text.len ? text.bytes[i + k] : 'x';
+        if (i + k >= text.len) {
+            return false;
+        }
+        char c = text.bytes[i + k];
         if (c < '0' || c > (k == 0 ? '3' : '7')) {
             return false;
         }

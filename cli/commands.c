@@ -10,6 +10,7 @@
     X(nexmark)                                                                                     \
     X(deploy)                                                                                      \
     X(explain)                                                                                     \
+    X(rekey)                                                                                       \
     X(replay)                                                                                      \
     X(status)                                                                                      \
     X(wait)                                                                                        \

@@ -134,6 +134,9 @@ static enum decode_taken take_tombstone(struct decoder *d, const struct kappa_re
     if (d->input->format == PLAN_FORMAT_DEBEZIUM) {
         return DECODE_IGNORED; /* the envelope before it said so already */
     }
+    if (d->input->primary_count == 0 && d->input->format == PLAN_FORMAT_RAW) {
+        return DECODE_ROW; /* the column is null */
+    }
     if (d->input->primary_count == 0) {
         buf_append_text(&d->reason, "no value (tombstone)");
         return DECODE_REFUSED;

@@ -1,8 +1,8 @@
 /* INSERT INTO: a message per row, kept until the commit. Own header: node.h.
  *
  * The value is a JSON object of the topic's columns in their order, without those that are headers;
- * the key is the text of its column. Layout: include/kappa/message.h. Time: the row's event time, else
- * the record's time. */
+ * or, raw, one column: its bytes, or its text; null is a tombstone. The key is the text of its column.
+ * Layout: include/kappa/message.h. Time: the row's event time, else the record's time. */
 #include "base/limits.h"
 #include "include/kappa/message.h"
 #include "processor/node.h"
@@ -53,10 +53,30 @@ static uint32_t encode_key(struct buf *out, const struct plan_topic *topic,
     return (uint32_t)(out->len - start);
 }
 
+/* The bytes of a bytea, else the text. */
+static uint32_t encode_raw(struct buf *out, const struct plan_topic *topic,
+                           const struct node_view *view, uint32_t row)
+{
+    size_t start = out->len;
+    struct kappa_value value = column_value(view, topic->value, row);
+    if (value.is_null) {
+        return KAPPA_NULL_LEN;
+    }
+    if (value.type == KAPPA_TYPE_BYTEA) {
+        buf_append(out, value.s.bytes, value.s.len);
+    } else {
+        value_text(out, &value);
+    }
+    return (uint32_t)(out->len - start);
+}
+
 static uint32_t encode_value(struct buf *out, const struct plan_topic *topic,
                              const struct node_view *view, uint32_t row)
 {
     size_t start = out->len;
+    if (topic->value != PLAN_NONE) {
+        return encode_raw(out, topic, view, row);
+    }
     const char *before = "{";
     for (uint32_t c = 0; c < topic->column_count; c++) {
         if (is_header(topic, c)) {
@@ -73,10 +93,38 @@ static uint32_t encode_value(struct buf *out, const struct plan_topic *topic,
     return (uint32_t)(out->len - start);
 }
 
+/* The record's headers as they are, but not its name as a message of someone. */
+static void copy_headers(struct buf *out, const struct kappa_record *record)
+{
+    static const char own[] = KAPPA_MESSAGE_NAME;
+    const uint8_t *at = record->headers;
+    size_t left = record->headers_len;
+    while (left >= 8) {
+        uint32_t name_len = load_u32_le(at);
+        if (name_len > left - 8) {
+            return;
+        }
+        uint32_t value_len = load_u32_le(at + 4 + name_len);
+        size_t size = 8 + (size_t)name_len + (value_len == KAPPA_NULL_LEN ? 0 : value_len);
+        if (size > left) {
+            return;
+        }
+        if (name_len != sizeof own - 1 || memcmp(at + 4, own, name_len) != 0) {
+            buf_append(out, at, size);
+        }
+        at += size;
+        left -= size;
+    }
+}
+
 static uint32_t encode_headers(struct buf *out, const struct plan_topic *topic,
-                               const struct node_view *view, uint32_t row)
+                               const struct node_view *view, uint32_t row,
+                               const struct kappa_record *record)
 {
     size_t start = out->len;
+    if (topic->keep_headers) {
+        copy_headers(out, record);
+    }
     for (uint32_t h = 0; h < topic->header_count; h++) {
         const char *name = topic->columns[topic->headers[h]].name;
         struct kappa_value value = column_value(view, topic->headers[h], row);
@@ -101,6 +149,28 @@ static int64_t message_time(const struct node_chunk *chunk, uint32_t row)
     return us / 1000 - (us % 1000 < 0 ? 1 : 0);
 }
 
+/* NOT NULL: the column that is, or PLAN_NONE. */
+static uint32_t find_null(const struct plan_topic *topic, const struct node_view *view,
+                          uint32_t row)
+{
+    for (uint32_t c = 0; c < topic->column_count; c++) {
+        if (topic->not_null[c] && column_value(view, c, row).is_null) {
+            return c;
+        }
+    }
+    return PLAN_NONE;
+}
+
+static void refuse_null(struct processor *p, const struct node_view *view,
+                        const struct plan_topic *topic, uint32_t column, uint32_t row)
+{
+    struct buf reason = {0};
+    buf_printf(&reason, "column \"%s\" is missing or null, and is NOT NULL",
+               topic->columns[column].name);
+    node_refuse(p, view, row, buf_text(&reason));
+    buf_free(&reason);
+}
+
 void node_topic_apply(struct processor *p, const struct node_view *view)
 {
     struct node_chunk *chunk = &p->chunk;
@@ -109,12 +179,17 @@ void node_topic_apply(struct processor *p, const struct node_view *view)
     struct buf *out = &pending->bytes;
     for (uint32_t s = 0; s < chunk->count; s++) {
         uint32_t row = chunk->selected[s];
+        uint32_t null = find_null(topic, view, row);
+        if (null != PLAN_NONE) {
+            refuse_null(p, view, topic, null, row);
+            continue;
+        }
         size_t start = out->len;
         buf_append_u64_le(out, (uint64_t)message_time(chunk, row));
         buf_append(out, "\0\0\0\0\0\0\0\0\0\0\0", 12);
         uint32_t key = encode_key(out, topic, view, row);
         uint32_t value = encode_value(out, topic, view, row);
-        uint32_t headers = encode_headers(out, topic, view, row);
+        uint32_t headers = encode_headers(out, topic, view, row, chunk->records[row]);
         put_u32(out->data + start + 8, key);
         put_u32(out->data + start + 12, value);
         put_u32(out->data + start + 16, headers);

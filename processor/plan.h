@@ -240,12 +240,15 @@ struct plan_phase {
 struct plan_topic {
     const char *name;
     const char *topic;
-    const char *format; /* "json" */
+    const char *format; /* "json", or "raw": the value is one column's text, or its bytes */
     const struct plan_column *columns;
+    const bool *not_null; /* per column: rows with null there are dead */
     uint32_t column_count;
     uint32_t key;            /* column whose text is the message key, or PLAN_NONE: no key */
+    uint32_t value;          /* raw: the column; json: PLAN_NONE */
     const uint32_t *headers; /* columns that become headers, not part of the value */
     uint32_t header_count;
+    bool keep_headers; /* those of the record go before them */
 };
 
 /* Windows are [start, end). Tumble and hop windows start at k * slide + offset. */

@@ -35,7 +35,9 @@ static int refuse_topics(struct sql *sql, const struct plan_input *left,
     err_hint(sql->err,
              "if the right side only adds columns, make a table of each and join them in a "
              "CREATE VIEW, which is computed when it is read; if it decides what is counted, "
-             "bring both into one topic with `kappa rekey` and join within that");
+             "bring both into one topic, and join within that: "
+             "`kappa rekey %s %s --key COLUMN --into TOPIC`",
+             left->topic, right->topic);
     return rc;
 }
 

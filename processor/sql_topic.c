@@ -1,5 +1,6 @@
 /* Topic outputs: CREATE TABLE out (...) WITH (topic=...), and INSERT INTO out SELECT ... Own header:
  * sql.h. */
+#include "include/kappa/message.h"
 #include "processor/functions.h"
 #include "processor/sql.h"
 
@@ -20,7 +21,7 @@ bool sql_is_topic(const struct sql *sql, const char *name)
 
 /* ---- CREATE TABLE. */
 
-enum { OPTION_TOPIC, OPTION_FORMAT, OPTION_KEY, OPTION_HEADERS, OPTION_COUNT };
+enum { OPTION_TOPIC, OPTION_FORMAT, OPTION_KEY, OPTION_HEADERS, OPTION_KEEP, OPTION_COUNT };
 
 static uint32_t column_find(const struct plan_topic *topic, const char *name, size_t len)
 {
@@ -71,11 +72,101 @@ static int headers_set(struct sql *sql, struct plan_topic *topic, const struct s
         if (column == PLAN_NONE || topic->header_count == topic->column_count) {
             return column_missing(sql, topic, option, arena_strndup(&sql->temp, at, len));
         }
+        if (strcmp(topic->columns[column].name, KAPPA_MESSAGE_NAME) == 0) {
+            return sql_error(sql, option->place,
+                             "option \"headers\": %s is the name that each message gets",
+                             KAPPA_MESSAGE_NAME);
+        }
         headers[topic->header_count++] = column;
         at += len;
     }
     topic->headers = headers;
     return 0;
+}
+
+/* raw: the one column that is neither key nor header; the only column may be key and value. */
+static int value_set(struct sql *sql, struct plan_topic *topic, const struct sql_option *format)
+{
+    uint32_t found = 0;
+    for (uint32_t c = 0; c < topic->column_count; c++) {
+        bool other = c == topic->key && topic->column_count > 1;
+        for (uint32_t h = 0; h < topic->header_count; h++) {
+            other = other || topic->headers[h] == c;
+        }
+        topic->value = other ? topic->value : c;
+        found += other ? 0 : 1;
+    }
+    if (found == 1) {
+        return 0;
+    }
+    int rc = sql_error(sql, format->place,
+                       "format 'raw': the value is one column, and \"%s\" has %u that are neither "
+                       "key nor header",
+                       topic->name, found);
+    err_hint(sql->err, "name the others in key='column' and headers='column, ...'");
+    return rc;
+}
+
+static int format_set(struct sql *sql, struct plan_topic *topic, const struct sql_option *option)
+{
+    topic->format = "json";
+    topic->value = PLAN_NONE;
+    if (option->value == NULL || strcmp(option->value, "json") == 0) {
+        return 0;
+    }
+    if (strcmp(option->value, "raw") == 0) {
+        topic->format = "raw";
+        return value_set(sql, topic, option);
+    }
+    int rc =
+        sql_error(sql, option->place, "not supported yet: writing format \"%.60s\"", option->value);
+    err_hint(sql->err, "the formats are 'json', one object a message, and 'raw', one column");
+    return rc;
+}
+
+/* record_headers: do the messages have the headers of the records that cause them? */
+static int keep_set(struct sql *sql, struct plan_topic *topic, const struct sql_option *option)
+{
+    const char *value = option->value == NULL ? "drop" : option->value;
+    topic->keep_headers = strcmp(value, "keep") == 0;
+    if (topic->keep_headers || strcmp(value, "drop") == 0) {
+        return 0;
+    }
+    return sql_error(sql, option->place, "option \"record_headers\": it is 'keep' or 'drop'");
+}
+
+/* The columns without their NOT NULL, which are noted: *marks has one per element. */
+static json_t *split_not_null(struct sql *sql, const json_t *elements, bool **marks)
+{
+    json_t *list = json_deep_copy(elements);
+    size_t i;
+    json_t *element;
+    *marks = arena_calloc(&sql->plan->memory, json_array_size(list) + 1);
+    json_array_foreach (list, i, element) {
+        json_t *column = json_object_get(element, "ColumnDef");
+        json_t *constraints = json_object_get(column, "constraints");
+        for (size_t k = json_array_size(constraints); k-- > 0;) {
+            const json_t *constraint = sql_body(json_array_get(constraints, k), "Constraint");
+            if (constraint != NULL && sql_is(constraint, "contype", "CONSTR_NOTNULL")) {
+                (*marks)[i] = true;
+                json_array_remove(constraints, k);
+            }
+        }
+        if (constraints != NULL && json_array_size(constraints) == 0) {
+            json_object_del(column, "constraints");
+        }
+    }
+    return list;
+}
+
+static int columns_set(struct sql *sql, struct plan_topic *topic, const json_t *elements)
+{
+    bool *marks;
+    json_t *list = split_not_null(sql, elements, &marks);
+    topic->columns = sql_columns(sql, list, topic->name, &topic->column_count);
+    topic->not_null = marks;
+    json_decref(list);
+    return topic->columns == NULL ? -KE_SQL : 0;
 }
 
 int sql_topic(struct sql *sql, const json_t *body)
@@ -92,29 +183,22 @@ int sql_topic(struct sql *sql, const json_t *body)
         [OPTION_FORMAT] = {"format", NULL, -1},
         [OPTION_KEY] = {"key", NULL, -1},
         [OPTION_HEADERS] = {"headers", NULL, -1},
+        [OPTION_KEEP] = {"record_headers", NULL, -1},
     };
     struct plan_topic *topic = &sql->topics[sql->plan->topic_count];
     topic->name = sql_new_name(sql, json_object_get(body, "relation"));
     if (topic->name == NULL) {
         return -KE_SQL;
     }
-    topic->columns =
-        sql_columns(sql, json_object_get(body, "tableElts"), topic->name, &topic->column_count);
-    if (topic->columns == NULL ||
+    if (columns_set(sql, topic, json_object_get(body, "tableElts")) != 0 ||
         sql_options(sql, json_object_get(body, "options"), options, OPTION_COUNT) != 0) {
         return -KE_SQL;
     }
     topic->topic = sql_topic_name(sql, &options[OPTION_TOPIC], topic->name);
-    topic->format = "json";
-    const char *format = options[OPTION_FORMAT].value;
-    if (format != NULL && strcmp(format, "json") != 0) {
-        int rc = sql_error(sql, options[OPTION_FORMAT].place,
-                           "not supported yet: writing format \"%.60s\"", format);
-        err_hint(sql->err, "the format is 'json': one object a message");
-        return rc;
-    }
     if (topic->topic == NULL || key_set(sql, topic, &options[OPTION_KEY]) != 0 ||
-        headers_set(sql, topic, &options[OPTION_HEADERS]) != 0) {
+        headers_set(sql, topic, &options[OPTION_HEADERS]) != 0 ||
+        format_set(sql, topic, &options[OPTION_FORMAT]) != 0 ||
+        keep_set(sql, topic, &options[OPTION_KEEP]) != 0) {
         return -KE_SQL;
     }
     sql->plan->topic_count++;

@@ -13,9 +13,9 @@
 #define KAPPA_REPLAYER_SENDER_NAME_H
 
 #include "base/buf.h"
-#include "include/kappa/record.h"
+#include "include/kappa/message.h"
 
-#define SENDER_HEADER "kappa-out"
+#define SENDER_HEADER KAPPA_MESSAGE_NAME
 
 /* Where a message stands in its input partition. */
 struct sender_place {

@@ -14,6 +14,10 @@
 
 #define KAPPA_MESSAGE_HEAD 20
 
+/* The header that names a message in its topic (replayer/sender_name.h). No message has one before it
+ * is sent. */
+#define KAPPA_MESSAGE_NAME "kappa-out"
+
 static inline uint32_t kappa_message_u32(const uint8_t *at)
 {
     return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;

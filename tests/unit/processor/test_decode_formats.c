@@ -155,6 +155,7 @@ static const struct {
     {"CREATE TABLE t (line text) WITH (format='raw')", NULL, "any, \"thing\"\n",
      "'any, \"thing\"\n'"},
     {"CREATE TABLE t (line text) WITH (format='raw')", NULL, "", "''"},
+    {"CREATE TABLE t (line text) WITH (format='raw')", NULL, NULL, "null"},
     {"CREATE TABLE t (line text) WITH (format='raw')", NULL, "\xc3",
      "!the record is not UTF-8 text"},
     {"CREATE TABLE t (n bigint) WITH (format='raw')", NULL, "42", "42"},

@@ -372,11 +372,8 @@ static json_t *tables_json(const struct plan *plan)
     return tables;
 }
 
-static void outputs_set(const struct core *core, const struct deploy *deploy, json_t *object)
+static void outputs_set(const struct deploy *deploy, json_t *object)
 {
-    const struct core_processor *known =
-        core_processor_find((struct core *)(uintptr_t)core, deploy->name);
-    bool first = known == NULL || json_int(known->object, "epoch", 0) == 0;
     json_t *topics = json_array();
     for (uint32_t t = 0; t < deploy->plan->topic_count; t++) {
         int rc = json_array_append_new(topics, json_string(deploy->plan->topics[t].topic));
@@ -384,7 +381,7 @@ static void outputs_set(const struct core *core, const struct deploy *deploy, js
     }
     if (deploy->plan->topic_count > 0) {
         object_set(object, "outputs_from",
-                   json_string(first && strcmp(deploy->outputs, "new") != 0 ? "all" : "new"));
+                   json_string(strcmp(deploy->outputs, "new") == 0 ? "new" : "all"));
     }
     object_set(object, "outputs", topics);
 }
@@ -416,7 +413,7 @@ static json_t *version_object(const struct core *core, const struct deploy *depl
     if (deploy->plan->plugin_count > 0) {
         object_set(object, "plugins", json_deep_copy(deploy->plugins));
     }
-    outputs_set(core, deploy, object);
+    outputs_set(deploy, object);
     return object;
 }
 

@@ -91,11 +91,84 @@ static json_t *cut_by_topic(const struct core_version *version, const json_t *of
     return cut;
 }
 
-/* Where the new version's messages begin to be real. */
-static json_t *real_from(const struct core_swap *swap)
+/* ---- Topics that not all versions read
+ *
+ * "left": {"TOPIC:IDENTITY":[offset]} in the processor's object says, for each topic that a version
+ * before has read and the serving one does not, up to where its messages are real. A version that
+ * reads it again goes on there; one that reads a topic (or a new partition of it) as the first one
+ * begins at its own start (deploy --outputs new: at the cut). */
+
+static char *left_key(const json_t *input)
 {
+    return xasprintf("%s:%lld", json_text(input, "topic", ""),
+                     (long long)json_int(input, "identity", 0));
+}
+
+/* Which partitions of the union a side reads. */
+static bool *reads_of(const struct core_swap *swap, enum swap_side side)
+{
+    const struct swap_party *party = &swap->swap.party[side];
+    bool *reads = xcalloc(swap->swap.partition_count, sizeof *reads);
+    for (uint32_t i = 0; i < party->count; i++) {
+        reads[party->map[i]] = true;
+    }
+    return reads;
+}
+
+/* Sets the cut of what the old version does not read. */
+static void cut_unread(const struct core_processor *processor, bool only_new, int64_t *cut)
+{
+    const struct core_swap *swap = &processor->swap;
     const json_t *object = swap->new->object;
-    if (swap->old == NULL && strcmp(json_text(object, "outputs_from", "all"), "all") == 0) {
+    const json_t *start = json_object_get(object, "start");
+    bool *reads = reads_of(swap, SWAP_OLD);
+    uint32_t source = 0;
+    size_t i;
+    json_t *input;
+    json_array_foreach (json_object_get(object, "inputs"), i, input) {
+        char *key = left_key(input);
+        const json_t *left = json_object_get(json_object_get(processor->object, "left"), key);
+        for (int64_t p = 0; p < json_int(input, "partitions", 0); p++, source++) {
+            const json_t *offset = json_array_get(left, (size_t)p);
+            offset = offset != NULL || only_new ? offset : json_array_get(start, source);
+            uint32_t at = swap->swap.party[SWAP_NEW].map[source];
+            if (!reads[at] && offset != NULL) {
+                cut[at] = i64_min(cut[at], i64_max(json_integer_value(offset), 0));
+            }
+        }
+        free(key);
+    }
+    free(reads);
+}
+
+/* What the new version does not read any more, besides what was left before. */
+static json_t *left_after(const struct core_processor *processor, const json_t *cut)
+{
+    const struct core_swap *swap = &processor->swap;
+    const json_t *known = json_object_get(processor->object, "left");
+    json_t *left = known == NULL ? json_object() : json_copy((json_t *)(uintptr_t)known);
+    size_t i;
+    json_t *input;
+    json_array_foreach (json_object_get(swap->old->object, "inputs"), i, input) {
+        char *key = left_key(input);
+        object_set(left, key, json_incref(json_object_get(cut, json_text(input, "topic", ""))));
+        free(key);
+    }
+    json_array_foreach (json_object_get(swap->new->object, "inputs"), i, input) {
+        char *key = left_key(input);
+        (void)json_object_del(left, key);
+        free(key);
+    }
+    return left;
+}
+
+/* Where the new version's messages begin to be real. */
+static json_t *real_from(const struct core_processor *processor)
+{
+    const struct core_swap *swap = &processor->swap;
+    const json_t *object = swap->new->object;
+    bool only_new = strcmp(json_text(object, "outputs_from", "all"), "new") == 0;
+    if (json_int(processor->object, "epoch", 0) == 0 && !only_new) {
         return cut_by_topic(swap->new, json_object_get(object, "start"));
     }
     const struct swap_party *old = &swap->swap.party[SWAP_OLD];
@@ -103,6 +176,9 @@ static json_t *real_from(const struct core_swap *swap)
     memcpy(cut, swap->swap.cut, swap->swap.partition_count * sizeof *cut);
     for (uint32_t i = 0; old->part == SWAP_STILL && i < old->count; i++) {
         cut[old->map[i]] = i64_max(old->next[i], 0);
+    }
+    if (swap->old != NULL) {
+        cut_unread(processor, only_new, cut);
     }
     json_t *json = partitions_cut_json(&swap->partitions, cut);
     free(cut);
@@ -155,11 +231,14 @@ int outputs_swap(const struct core_processor *processor, json_t *object, struct 
         return -KE_LIMIT;
     }
     json_t *span = json_pack("{s:I, s:I, s:o}", "epoch", (json_int_t)swap->epoch, "version",
-                             (json_int_t)swap->new->number, "cut", real_from(swap));
+                             (json_int_t)swap->new->number, "cut", real_from(processor));
     ASSERT(span != NULL);
     int rc = json_array_append_new(spans, span);
     ASSERT(rc == 0);
     object_set(object, "spans", spans);
+    if (swap->old != NULL) {
+        object_set(object, "left", left_after(processor, json_object_get(span, "cut")));
+    }
     object_set(swap->receipt, "outputs_from", json_incref(json_object_get(span, "cut")));
     return 0;
 }

@@ -101,6 +101,7 @@ def test_two_topics_into_one(platform, topic):
 def test_refusals_and_life(embedded, topic):
     """The hint of a refused deploy works as typed; the processor is paused, resumed, rolled on, and says what it is."""
     out = topic + "-out"
+    rekey = "rekey-" + out
     embedded.topic(topic, 2)
     send(embedded, topic, "a", range(100))
     lag = (f"CREATE TABLE e (id text, u text) WITH (topic='{topic}');"
@@ -122,11 +123,19 @@ def test_refusals_and_life(embedded, topic):
     embedded.run("rekey", topic, more, "--key", "user.id", "--into", out, "--wait")
     send(embedded, topic, "a", range(100, 200))
     all_there(embedded, [topic, more], out)
+    # A version that does not read it leaves it where it is; the next one that does goes on there.
+    embedded.run("rollback", rekey)
+    send(embedded, more, "m", range(100, 200))
+    send(embedded, topic, "a", range(200, 300))
+    embedded.run("swap", rekey, 2)
+    all_there(embedded, [topic, more], out)
+    embedded.run("pause", rekey, 1)
+    embedded.run("resume", rekey, 1)
     # Without --key records keep theirs, and tombstones go through.
     kept = topic + "-kept"
     embedded.produce(more, [{"key": "gone", "value": None}], "-J")
     embedded.run("rekey", more, "--into", kept, "--wait")
-    eventually(lambda: len(embedded.cat(kept)) == 101, 20, "all of them")
+    eventually(lambda: len(embedded.cat(kept)) == 201, 20, "all of them")
     assert [r["key"] for r in embedded.cat(kept)] == [r["key"] for r in embedded.cat(more)]
     assert embedded.cat(kept)[-1]["value"] is None
     printed = embedded.run("rekey", topic, "--key", "it's", "--into", "x", "--print").stdout

@@ -1,6 +1,7 @@
 /* The format raw: the whole value is the one column of the input. Own header: decode_inside.h.
  *
- * A null value (a tombstone) is null there. A bytea takes any bytes; a text must be UTF-8; any other type reads the text as a cast would. */
+ * A null value (a tombstone) is null there. A bytea takes any bytes; a text must be UTF-8; any other
+ * type reads the text as a cast would. */
 #include "processor/decode_inside.h"
 
 static void open_raw(struct decoder *d)

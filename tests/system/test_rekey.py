@@ -119,13 +119,13 @@ def test_refusals_and_life(embedded, topic):
     # Another topic is added: a second version, which sends what that one holds, and nothing again.
     more = topic + "-more"
     embedded.topic(more, 1)
-    send(embedded, more, "m", range(100))
+    send(embedded, more, "m", range(3000))
     embedded.run("rekey", topic, more, "--key", "user.id", "--into", out, "--wait")
     send(embedded, topic, "a", range(100, 200))
     all_there(embedded, [topic, more], out)
     # A version that does not read it leaves it where it is; the next one that does goes on there.
     embedded.run("rollback", rekey)
-    send(embedded, more, "m", range(100, 200))
+    send(embedded, more, "m", range(3000, 3100))
     send(embedded, topic, "a", range(200, 300))
     embedded.run("swap", rekey, 2)
     all_there(embedded, [topic, more], out)
@@ -135,7 +135,7 @@ def test_refusals_and_life(embedded, topic):
     kept = topic + "-kept"
     embedded.produce(more, [{"key": "gone", "value": None}], "-J")
     embedded.run("rekey", more, "--into", kept, "--wait")
-    eventually(lambda: len(embedded.cat(kept)) == 201, 20, "all of them")
+    eventually(lambda: len(embedded.cat(kept)) == 3101, 20, "all of them")
     assert [r["key"] for r in embedded.cat(kept)] == [r["key"] for r in embedded.cat(more)]
     assert embedded.cat(kept)[-1]["value"] is None
     printed = embedded.run("rekey", topic, "--key", "it's", "--into", "x", "--print").stdout

@@ -74,7 +74,7 @@ static int outbox_local(const struct cli *cli, uint32_t version, int64_t limit, 
 
 static void value_cell(struct out_table *table, const json_t *value)
 {
-    if (json_is_string(value) || !json_is_object(value)) {
+    if (value == NULL || json_is_null(value) || json_is_string(value)) {
         out_table_cell(table, json_string_value(value));
         return;
     }

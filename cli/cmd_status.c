@@ -24,7 +24,8 @@ const struct cmd_entry cmd_status = {
     .args = "[PROCESSOR]",
     .args_max = 1,
     .summary = "show versions, what serves, lag and progress",
-    .help = "For every version its state, records, dead records, lag in records and in time, rate "
+    .help = "For every version its state, records, dead and late records, lag in records and in "
+            "time, rate "
             "and time left;\n"
             "for every partition the log's start, the version's cut (the next offset to read), the "
             "log's end and\n"

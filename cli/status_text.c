@@ -76,6 +76,7 @@ static void version_row(struct out_table *table, const json_t *version)
     out_table_cellf(table, "%s%s", json_text(version, "state", "?"), barred ? " *" : "");
     out_table_cell(table, short_or_dash(json_object_get(version, "records"), text));
     out_table_cell(table, short_or_dash(json_object_get(version, "dead"), text));
+    out_table_cell(table, short_or_dash(json_object_get(version, "late"), text));
     out_table_cell(table, short_or_dash(json_object_get(version, "lag"), text));
     out_table_cell(table, out_brief(json_object_get(version, "lag_seconds"), text));
     out_table_cell(table, short_or_dash(json_object_get(version, "rate"), text));
@@ -109,11 +110,11 @@ static void colour_states(struct buf *out, const struct buf *plain, const json_t
 
 static void versions_table(struct buf *out, const json_t *versions, bool colour)
 {
-    static const char *const titles[] = {"",       "STATE",  "RECORDS", "DEAD", "LAG",
-                                         "BEHIND", "RATE/s", "DONE",    "ETA"};
+    static const char *const titles[] = {"",    "STATE",  "RECORDS", "DEAD", "LATE",
+                                         "LAG", "BEHIND", "RATE/s",  "DONE", "ETA"};
     struct out_table table;
     struct buf plain = {0};
-    out_table_begin(&table, array_len(titles), 0x1FCU);
+    out_table_begin(&table, array_len(titles), 0x3FCU);
     table.indent = 2;
     for (size_t i = 0; i < array_len(titles); i++) {
         out_table_cell(&table, titles[i]);

@@ -117,6 +117,13 @@ static double interpolate(const struct agg_bag_view *view, double fraction)
     return low + (place - (double)first) * (high - low);
 }
 
+/* Of the first value that so many are not above: PostgreSQL's percentile_disc. */
+static uint64_t place_of(const struct agg_slot *slot, const struct agg_bag_view *view)
+{
+    double place = ceil(fraction_of(slot) * (double)view->total);
+    return place < 1 ? 0 : (uint64_t)place - 1;
+}
+
 static uint64_t most_frequent(const struct agg_bag_view *view)
 {
     uint32_t best = 0;
@@ -168,8 +175,7 @@ static void result_value(const struct agg_slot *slot, const void *at, struct are
         if (slot->plan->kind == PLAN_MODE) {
             key = most_frequent(&view);
         } else {
-            double place = ceil(fraction_of(slot) * (double)view.total);
-            key = agg_bag_at(&view, place < 1 ? 0 : (uint64_t)place - 1);
+            key = agg_bag_at(&view, place_of(slot, &view));
         }
         if (is_double(slot)) {
             out->d[0] = double_of_key(key);
@@ -186,8 +192,7 @@ static void result_approx(const struct agg_slot *slot, const void *at, struct ar
     (void)arena;
     struct agg_bag_view view;
     if (start(at, &view, out)) {
-        double place = floor(fraction_of(slot) * (double)(view.total - 1));
-        out->d[0] = part_value(agg_bag_at(&view, (uint64_t)place));
+        out->d[0] = part_value(agg_bag_at(&view, place_of(slot, &view)));
     }
     agg_bag_view_free(&view);
 }

@@ -7,9 +7,7 @@ void node_refuse(struct processor *p, const struct node_view *view, uint32_t row
                  const char *reason)
 {
     struct node_chunk *chunk = &p->chunk;
-    buf_reset(&p->row);
-    buf_printf(&p->row, "%s: %s", view->plan->shape.name, reason);
-    dead_add(&p->dead, chunk->source_index, view->index, chunk->records[row], buf_text(&p->row));
+    dead_add(&p->dead, chunk->source_index, view->index, chunk->records[row], reason);
     chunk->source->state.dead++;
 }
 

@@ -97,8 +97,8 @@ void node_window_late_row(struct processor *p, const struct node_view *view, uin
     time_format(window_end, end);
     time_format(chunk->watermark[row], watermark);
     buf_reset(&p->row);
-    buf_printf(&p->row, "%s: the window that ended at %s was closed: the watermark was %s",
-               view->plan->shape.name, end, watermark);
+    buf_printf(&p->row, "the window that ended at %s was closed: the watermark was %s", end,
+               watermark);
     dead_add(&p->late, chunk->source_index, view->index, chunk->records[row], buf_text(&p->row));
 }
 

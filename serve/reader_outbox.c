@@ -21,7 +21,7 @@ static json_t *bytes_json(const uint8_t *bytes, uint32_t len, bool parse)
     if (len == KAPPA_NULL_LEN) {
         return json_null();
     }
-    json_t *value = parse ? json_parse((const char *)bytes, len, NULL) : NULL;
+    json_t *value = parse ? json_parse_exact((const char *)bytes, len, NULL) : NULL;
     return value != NULL ? value : json_text_lossy(bytes, len);
 }
 

@@ -277,3 +277,16 @@ def test_outputs_new_and_all(embedded, topic):
     assert "twice" in refused.stderr
     loop = embedded.deploy("loop", INPUT % topic + OUTPUT % (topic, "x"), code=4)
     assert "never come to an end" in loop.stderr
+
+
+def test_the_outbox_shows_messages_as_they_are(embedded, topic):
+    """Money keeps its last zero and its digits, as text and as JSON."""
+    embedded.topic(topic, 1)
+    embedded.produce(topic, ['{"k":"a","v":4210.80}', '{"k":"a","v":12345678901234567890.10}'])
+    embedded.deploy("money", f"""CREATE TABLE t (k text, v numeric(30, 2)) WITH (topic='{topic}');
+        CREATE TABLE o (k text, v numeric(30, 2)) WITH (topic='{topic}-out', format='json', key='k');
+        INSERT INTO o SELECT k, v FROM t;""", "--swap", "manual")
+    embedded.wait("money", 1, "caught-up")
+    for arguments in (["-o", "json"], []):
+        shown = embedded.run("outbox", "money", 1, *arguments).stdout
+        assert '"v":4210.80' in shown and '"v":12345678901234567890.10' in shown, shown

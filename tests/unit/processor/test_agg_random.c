@@ -343,7 +343,7 @@ static void model_approx(const struct group *g, char *out)
     if (n == 0) {
         put_text(out, NULL);
     } else {
-        put_double(out, values[(uint32_t)floor(0.9 * (n - 1))] + 0.0);
+        put_double(out, values[(uint32_t)ceil(0.9 * n) - 1] + 0.0);
     }
 }
 

@@ -316,9 +316,9 @@ static void test_dead(void **state)
     assert_int_equal(w.store.dead_count, 5);
     assert_int_equal(w.store.states[0].dead, 5);
     assert_int_equal(w.store.states[0].records, 5);
-    assert_dead(&w, 0, 0, "v: division by zero");
-    assert_dead(&w, 1, 1, "k: division by zero");
-    assert_dead(&w, 2, 2, "l: division by zero");
+    assert_dead(&w, 0, 0, "division by zero");
+    assert_dead(&w, 1, 1, "division by zero");
+    assert_dead(&w, 2, 2, "division by zero");
     assert_dead(&w, 3, UINT32_MAX, "no event time: column \"at\" is missing or null");
     assert_dead(&w, 4, UINT32_MAX, "column \"n\": expected bigint, got text");
     assert_int_equal(w.store.dead[0].number, 1);
@@ -374,7 +374,7 @@ static void test_long_key(void **state)
     commit(&w);
     assert_int_equal(w.store.count, 8); /* 470 .. 477 and tag and end */
     assert_int_equal(w.store.dead_count, 12);
-    assert_dead(&w, 0, 0, "v: the group key is longer than 480 bytes");
+    assert_dead(&w, 0, 0, "the group key is longer than 480 bytes");
     world_close(&w);
 }
 

@@ -197,8 +197,8 @@ extern const char *const sql_aggregate_members[]; /* that a call may have, for s
 /* name(...) OVER (...): sql_over.c */
 struct expr_node *sql_bind_over(struct sql *sql, const struct sql_scope *scope, const json_t *body,
                                 const char *name);
-/* sql_top.c: row_number() by another order than event time. window: the OVER clause's body. */
-struct expr_node *sql_bind_top(struct sql *sql, const struct sql_scope *scope, const json_t *window,
+/* sql_top.c: row_number() by another order than event time. order: of the window. */
+struct expr_node *sql_bind_top(struct sql *sql, const struct sql_scope *scope, const json_t *order,
                                struct expr_node **keys, uint32_t key_count, int place);
 /* One condition of the WHERE around it. */
 int sql_top_where(struct sql *sql, struct sql_select *select, const struct sql_scope *scope,

@@ -10,6 +10,7 @@
 
 /* PostgreSQL's bits of frameOptions. */
 enum {
+    FRAME_GIVEN = 0x1,
     FRAME_RANGE = 0x2,
     FRAME_ROWS = 0x4,
     FRAME_GROUPS = 0x8,
@@ -31,24 +32,84 @@ struct window {
     uint32_t key_count;
     bool by_time;
     bool ordered;
-    const json_t *frame; /* its body */
+    const json_t *frame; /* the body that has the frame */
+    const json_t *order;
     int place;
 };
 
 /* ---- The clause. */
 
+/* What a window says, with what it takes over from the one it is built upon. */
+struct clause {
+    const json_t *partition;
+    const json_t *order;
+    const json_t *frame; /* the body that has it */
+};
+
+/* The definition of this name among the first *count of WINDOW; *count: those before it. */
 static const json_t *named_window(struct sql *sql, const struct sql_scope *scope, const char *name,
-                                  int place)
+                                  int place, size_t *count)
 {
-    size_t i;
-    json_t *element;
-    json_array_foreach (scope->windows, i, element) {
-        const json_t *body = sql_body(element, "WindowDef");
+    for (size_t i = 0; i < *count; i++) {
+        const json_t *body = sql_body(json_array_get(scope->windows, i), "WindowDef");
         if (sql_is(body, "name", name)) {
+            *count = i;
             return body;
         }
     }
     return sql_error_null(sql, place, "window \"%s\" does not exist", name);
+}
+
+static bool has_frame(const json_t *body)
+{
+    return (json_int(body, "frameOptions", 0) & FRAME_GIVEN) != 0;
+}
+
+static int refuse_override(struct sql *sql, const char *what, const char *name, int place)
+{
+    return sql_error(sql, place, "cannot override %s clause of window \"%s\"", what, name);
+}
+
+/* PostgreSQL's rules of OVER (name ...) and WINDOW w AS (name ...): the partition comes from there and
+ * is not given again, the order is given in one of the two, the frame is not taken over. */
+static int clause_read(struct sql *sql, const struct sql_scope *scope, const json_t *body,
+                       int place, size_t count, struct clause *clause)
+{
+    *clause = (struct clause){.frame = body};
+    while (body != NULL) {
+        const char *base = json_text(body, "refname", NULL);
+        const json_t *partition = json_object_get(body, "partitionClause");
+        const json_t *order = json_object_get(body, "orderClause");
+        if (json_array_size(order) > 0 && clause->order == NULL) {
+            clause->order = order;
+        }
+        if (base == NULL) {
+            clause->partition = partition;
+            return 0;
+        }
+        bool plain = json_array_size(order) == 0 && !has_frame(body);
+        const json_t *from = named_window(sql, scope, base, place, &count);
+        if (from == NULL) {
+            return -KE_SQL;
+        }
+        if (json_array_size(partition) > 0) {
+            return refuse_override(sql, "PARTITION BY", base, place);
+        }
+        if (json_array_size(order) > 0 &&
+            json_array_size(json_object_get(from, "orderClause")) > 0) {
+            return refuse_override(sql, "ORDER BY", base, place);
+        }
+        if (has_frame(from)) {
+            int rc = sql_error(sql, place,
+                               "cannot copy window \"%s\" because it has a frame clause", base);
+            if (plain) {
+                err_hint(sql->err, "omit the parentheses: OVER %s", base);
+            }
+            return rc;
+        }
+        body = from;
+    }
+    return -KE_SQL;
 }
 
 // NOLINTNEXTLINE(misc-no-recursion): bounded by LIMIT_SQL_DEPTH
@@ -121,19 +182,19 @@ static int bind_window(struct sql *sql, const struct sql_scope *scope, const jso
 {
     const char *name = json_text(over, "name", NULL);
     const json_t *body = over;
+    size_t count = json_array_size(scope->windows);
+    struct clause clause;
     window->place = sql_place(over);
-    if (json_object_get(over, "refname") != NULL) {
-        return sql_error(sql, window->place, "not supported yet: a window built upon another");
-    }
     if (name != NULL) {
-        body = named_window(sql, scope, name, window->place);
+        body = named_window(sql, scope, name, window->place, &count);
     }
-    if (body == NULL ||
-        bind_keys(sql, scope, json_object_get(body, "partitionClause"), window) != 0 ||
-        bind_order(sql, scope, json_object_get(body, "orderClause"), window) != 0) {
+    if (body == NULL || clause_read(sql, scope, body, window->place, count, &clause) != 0 ||
+        bind_keys(sql, scope, clause.partition, window) != 0 ||
+        bind_order(sql, scope, clause.order, window) != 0) {
         return -KE_SQL;
     }
-    window->frame = body;
+    window->frame = clause.frame;
+    window->order = clause.order;
     return 0;
 }
 
@@ -384,6 +445,59 @@ static struct expr_node *bind_row_number(struct sql *sql, const struct sql_scope
     return over_add(sql, scope->select, phase, &over, KAPPA_TYPE_BIGINT, place);
 }
 
+/* last_value(x): the last row of the frame is the current one, or the one n rows before. */
+// NOLINTNEXTLINE(misc-no-recursion): bounded by LIMIT_SQL_DEPTH
+static struct expr_node *bind_last_value(struct sql *sql, const struct sql_scope *scope,
+                                         const json_t *body, const struct window *window,
+                                         struct sql_phase *phase)
+{
+    struct sql_scope inner = *scope;
+    int place = sql_place(body);
+    inner.clause = "a window function";
+    inner.windows_allowed = false;
+    const json_t *list = json_object_get(body, "args");
+    struct expr_node **args = sql_bind_list(sql, &inner, list);
+    if (args == NULL) {
+        return NULL;
+    }
+    if (json_array_size(list) != 1) {
+        return sql_error_null(sql, place, "last_value takes one value");
+    }
+    struct sql_over over;
+    memset(&over, 0, sizeof over);
+    struct plan_frame frame = {0};
+    if (bind_frame(sql, window, &frame) != 0) {
+        return NULL;
+    }
+    if (frame.without_current || (!frame.rows && frame.end > 0) || frame.end > LAG_MAX) {
+        (void)sql_error(sql, place, "last_value() over a frame that ends in the past");
+        err_hint(sql->err, "write lag(x, n) for the row n rows before, at most %d", LAG_MAX);
+        return NULL;
+    }
+    over.over.kind = PLAN_OVER_LAG;
+    over.over.otherwise = PLAN_NONE;
+    over.over.n = frame.end;
+    enum kappa_type type = args[0]->type == KAPPA_TYPE_NULL ? KAPPA_TYPE_TEXT : args[0]->type;
+    args[0] = sql_coerce(sql, args[0], type);
+    over.over.value = args[0] == NULL ? PLAN_NONE : value_keep(sql, phase, args[0]);
+    return over.over.value == PLAN_NONE ? NULL
+                                        : over_add(sql, scope->select, phase, &over, type, place);
+}
+
+/* first_value(x): of the row with the earliest time in the frame, null or not; first() skips nulls. Of
+ * equal times, or without an order, the one with the smallest offset. */
+static int first_row(struct sql *sql, const struct sql_select *select, const struct window *window,
+                     struct sql_aggregate *aggregate)
+{
+    ASSERT(aggregate->kind == PLAN_FIRST);
+    aggregate->kind = PLAN_MIN_BY;
+    aggregate->by =
+        window->by_time
+            ? sql_input(sql, select, sql->inputs[select->input].event_time, window->place)
+            : sql_text_constant(sql, (struct kappa_text){"", 0}, window->place);
+    return aggregate->by == NULL ? -KE_SQL : 0;
+}
+
 /* The kept value that stands for a register of the aggregate. */
 static int value_index(struct sql *sql, struct sql_phase *phase, struct expr_node *node,
                        uint32_t *index)
@@ -405,11 +519,13 @@ static struct expr_node *bind_aggregate(struct sql *sql, const struct sql_scope 
     inner.windows_allowed = false;
     inner.aggregates = aggregates;
     inner.aggregate_count = &count;
-    const struct expr_node *node = sql_bind_aggregate(sql, &inner, body, name);
-    if (node == NULL) {
+    bool first_value = strcmp(name, "first_value") == 0;
+    const struct expr_node *node =
+        sql_bind_aggregate(sql, &inner, body, first_value ? "first" : name);
+    struct sql_aggregate *from = &aggregates[0];
+    if (node == NULL || (first_value && first_row(sql, scope->select, window, from) != 0)) {
         return NULL;
     }
-    const struct sql_aggregate *from = &aggregates[0];
     struct sql_over over;
     memset(&over, 0, sizeof over);
     over.over.kind = PLAN_OVER_AGGREGATE;
@@ -438,9 +554,7 @@ static struct expr_node *refuse_function(struct sql *sql, const char *name, int 
          "it needs all rows; write it in a CREATE VIEW over the table, or in kappa sql"},
         {"rank", "write row_number(), or rank() in a CREATE VIEW over the table"},
         {"dense_rank", "write row_number(), or dense_rank() in a CREATE VIEW over the table"},
-        {"first_value", "write first(x) OVER (...)"},
-        {"last_value", "write lag(x, 0) OVER (...) or last(x) OVER (...)"},
-        {"nth_value", "not supported yet"},
+        {"nth_value", "write lag(x, n): it counts from the current row back"},
     };
 
     for (size_t i = 0; i < array_len(others); i++) {
@@ -463,6 +577,8 @@ struct expr_node *sql_bind_over(struct sql *sql, const struct sql_scope *scope, 
     int place = sql_place(body);
     bool lag = strcmp(name, "lag") == 0;
     bool number = strcmp(name, "row_number") == 0;
+    bool last_value = strcmp(name, "last_value") == 0;
+    bool first_value = strcmp(name, "first_value") == 0;
     bool aggregate = function_exists(FUNCTION_AGGREGATE, name);
     if (!scope->windows_allowed || scope->in_aggregate) {
         (void)sql_error(sql, place, "window functions are not allowed in %s",
@@ -472,7 +588,7 @@ struct expr_node *sql_bind_over(struct sql *sql, const struct sql_scope *scope, 
         err_hint(sql->err, "write them in a subquery in FROM");
         return NULL;
     }
-    if (!lag && !number && !aggregate) {
+    if (!lag && !number && !aggregate && !first_value && !last_value) {
         return refuse_function(sql, name, place);
     }
     if (!aggregate && json_object_get(body, "agg_filter") != NULL) {
@@ -486,14 +602,15 @@ struct expr_node *sql_bind_over(struct sql *sql, const struct sql_scope *scope, 
         return sql_error_null(sql, place, "window functions over numbered rows, or beside them");
     }
     if (!window.by_time && window.ordered) {
-        return number ? sql_bind_top(sql, scope, window.frame, window.keys, window.key_count, place)
+        return number ? sql_bind_top(sql, scope, window.order, window.keys, window.key_count, place)
                       : refuse_order(sql, scope, place);
     }
     struct sql_phase *phase = phase_of(sql, scope->select, &window);
     if (phase == NULL) {
         return NULL;
     }
-    return lag      ? bind_lag(sql, scope, body, phase, place)
-           : number ? bind_row_number(sql, scope, body, phase, place)
-                    : bind_aggregate(sql, scope, body, name, &window, phase);
+    return lag          ? bind_lag(sql, scope, body, phase, place)
+           : number     ? bind_row_number(sql, scope, body, phase, place)
+           : last_value ? bind_last_value(sql, scope, body, &window, phase)
+                        : bind_aggregate(sql, scope, body, name, &window, phase);
 }

@@ -46,7 +46,7 @@ static int bind_order(struct sql *sql, const struct sql_scope *scope, const json
 }
 
 // NOLINTNEXTLINE(misc-no-recursion): bounded by LIMIT_SQL_DEPTH
-struct expr_node *sql_bind_top(struct sql *sql, const struct sql_scope *scope, const json_t *window,
+struct expr_node *sql_bind_top(struct sql *sql, const struct sql_scope *scope, const json_t *order,
                                struct expr_node **keys, uint32_t key_count, int place)
 {
     struct sql_select *select = scope->select;
@@ -64,7 +64,7 @@ struct expr_node *sql_bind_top(struct sql *sql, const struct sql_scope *scope, c
     top->keys = keys;
     top->key_count = key_count;
     top->place = place;
-    if (bind_order(sql, &inner, json_object_get(window, "orderClause"), top) != 0) {
+    if (bind_order(sql, &inner, order, top) != 0) {
         return NULL;
     }
     select->operator_types[select->operator_count] = KAPPA_TYPE_BIGINT;

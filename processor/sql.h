@@ -75,10 +75,12 @@ void sql_guess_offer(struct sql_guess *guess, const char *candidate);
 /* Sets "did you mean ...?" as the hint if there is a guess, else the fallback, if it is not NULL. */
 void sql_guess_hint(struct sql *sql, const struct sql_guess *guess, const char *fallback);
 
-/* ---- sql_parse.c, sql_dialect.c */
+/* ---- sql_parse.c, sql_slip.c, sql_dialect.c */
 
 /* A new reference to {"stmts": [...]}. */
 json_t *sql_parse(struct sql *sql);
+/* Sets a hint when the place of a syntax error looks like a slip that many make. */
+bool sql_slip_hint(struct sql *sql, size_t place);
 /* Sets a hint when the text around a syntax error is another system's dialect. */
 void sql_dialect_hint(struct sql *sql, size_t place);
 /* What a function of another system is called here; NULL if it is not known. */

@@ -55,9 +55,6 @@ static const struct dialect_row rows[] = {
      "BY key ORDER BY event_time) say many of them"},
     {"CREATE" BLANKS "OR" BLANKS "REPLACE",
      "write CREATE: a changed definition is deployed as a new version"},
-    {"EMIT" BLANKS "(CHANGES|FINAL|ON|WITH)", "leave EMIT out: a view always holds the newest "
-                                              "rows; WITH (emit='final') hides windows that are "
-                                              "not closed"},
     {"WINDOW" BLANKS "TUMBLING" BLANK "\\(" BLANK "SIZE" BLANKS "([0-9]+)" BLANKS "([A-Za-z]+)",
      "write FROM tumble(table, event_time_column, interval '\\1 \\2') and GROUP BY window_start, "
      "window_end"},
@@ -76,6 +73,9 @@ static const struct dialect_row rows[] = {
      "place in the log"},
     {"PARTITION" BLANKS "BY" BLANKS WORD BLANKS "EMIT",
      "leave PARTITION BY out: GROUP BY says the key; kappa rekey writes a topic under another one"},
+    {"EMIT" BLANKS "(CHANGES|FINAL|ON|WITH)", "leave EMIT out: a view always holds the newest "
+                                              "rows; WITH (emit='final') hides windows that are "
+                                              "not closed"},
     {"`", "names are quoted with double quotes, not backticks"},
 };
 
@@ -180,6 +180,9 @@ static const struct {
     {"hop_end", "write FROM hop(table, ts, slide, size) and window_end"},
     {"session_start", "write FROM session(table, ts, gap) and window_start"},
     {"session_end", "write FROM session(table, ts, gap) and window_end"},
+    {"unnest", "not supported yet: a record makes one row; array_to_string, x[1] and cardinality "
+               "read an array"},
+    {"to_char", "not supported yet: date_trunc('day', ts)::text, or lpad(x::text, 3, '0')"},
     {"rowtime", "write record_timestamp()"},
     {"rowpartition", "write record_partition()"},
     {"rowoffset", "write record_offset()"},

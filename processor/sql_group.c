@@ -135,9 +135,9 @@ static struct expr_node *column_ungrouped(struct rewrite *rewrite, const struct 
         "column \"%s.%s\" must appear in the GROUP BY clause or be used in an aggregate "
         "function",
         alias, name);
-    if (sql_key_role(sql, select, node) != PLAN_KEY_COLUMN) {
-        err_hint(sql->err, "add %s to GROUP BY", name);
-    }
+    bool window = sql_key_role(sql, select, node) != PLAN_KEY_COLUMN;
+    err_hint(sql->err, window ? "add %s to GROUP BY" : "add %s to GROUP BY, or write last(%s)",
+             name, name);
     return NULL;
 }
 

@@ -15,6 +15,10 @@ static struct expr_node *operator_missing(struct sql *sql, const char *name, enu
         (void)sql_error(sql, place, "operator does not exist: %s %s %s", function_type_name(left),
                         name, function_type_name(right));
     }
+    if (strcmp(name, "==") == 0) {
+        err_hint(sql->err, "equality is written with one =");
+        return NULL;
+    }
     err_hint(sql->err, "no operator takes these types; add a cast, e.g. x::text or x::integer");
     return NULL;
 }

@@ -51,7 +51,9 @@ static void parse_failed(struct sql *sql, const PgQueryError *error)
     }
     int shown = (int)strcspn(error->message, "\n"); /* it may quote the rest of the text */
     (void)sql_error(sql, (int)place, "%.*s", shown, error->message);
-    sql_dialect_hint(sql, place);
+    if (!sql_slip_hint(sql, place)) {
+        sql_dialect_hint(sql, place);
+    }
 }
 
 /* The digits that follow a minus sign, blanks, comments and parentheses; 0 when there are none. */

@@ -123,8 +123,13 @@ static int refuse_set_operation(struct sql *sql, const json_t *query)
     for (size_t i = 0; i < array_len(operations); i++) {
         if (sql_is(query, "op", operations[i].op)) {
             int place = sql_place(json_object_get(query, "rarg"));
-            return sql_error(sql, sql_keyword_place(sql, operations[i].word, place),
-                             "not supported yet: %s", operations[i].word);
+            (void)sql_error(sql, sql_keyword_place(sql, operations[i].word, place),
+                            "not supported yet: %s", operations[i].word);
+            err_hint(sql->err,
+                     "a materialized view for each side, and CREATE VIEW with %s over "
+                     "them, which is computed when it is read",
+                     operations[i].word);
+            return -KE_SQL;
         }
     }
     return 0;

@@ -159,8 +159,13 @@ static int topic_set(struct sql *sql, struct plan_input *input, const struct sql
     }
     for (uint32_t i = 0; i < sql->plan->input_count; i++) {
         if (strcmp(sql->inputs[i].topic, input->topic) == 0) {
-            return sql_error(sql, option->place, "topic \"%s\" is already read by table \"%s\"",
-                             input->topic, sql->inputs[i].name);
+            (void)sql_error(sql, option->place, "topic \"%s\" is already read by table \"%s\"",
+                            input->topic, sql->inputs[i].name);
+            err_hint(sql->err,
+                     "declare all columns in \"%s\"; CREATE VIEW ... WHERE tells its "
+                     "kinds of records apart",
+                     sql->inputs[i].name);
+            return -KE_SQL;
         }
     }
     return 0;

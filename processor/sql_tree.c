@@ -116,6 +116,16 @@ static const struct {
     {"defnamespace", "option names with a dot", NULL},
 };
 
+static void member_hint(struct sql *sql, const char *member)
+{
+    if (strcmp(member, "sortClause") == 0) {
+        err_hint(sql->err, "for the first rows of each key: row_number() OVER (PARTITION BY k "
+                           "ORDER BY x) AS n in a subquery, WHERE n <= 10 around it");
+    } else if (strcmp(member, "withClause") == 0) {
+        err_hint(sql->err, "write CREATE VIEW name AS ... in front");
+    }
+}
+
 static bool is_letter(char c)
 {
     return (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
@@ -157,7 +167,9 @@ static int refuse_member(struct sql *sql, const json_t *body, const char *member
     for (size_t i = 0; i < array_len(phrases); i++) {
         if (strcmp(phrases[i].member, member) == 0) {
             int at = sql_keyword_place(sql, phrases[i].keyword, place >= 0 ? place : fallback);
-            return sql_error(sql, at, "not supported yet: %s", phrases[i].phrase);
+            (void)sql_error(sql, at, "not supported yet: %s", phrases[i].phrase);
+            member_hint(sql, member);
+            return -KE_SQL;
         }
     }
     return sql_error(sql, place >= 0 ? place : fallback, "not supported yet: %s", member);

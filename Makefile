@@ -40,8 +40,9 @@ SRC_cli        := $(filter-out cli/main.c,$(wildcard cli/*.c))
 
 obj = $(patsubst %,$(B)/%.o,$(1))
 define archive
-$(B)/lib$(1).a: $(call obj,$(SRC_$(1)))
-	$(Q)rm -f $$@ && ar rcs $$@ $$^
+# The folder itself, so that a file that went away goes from the archive too.
+$(B)/lib$(1).a: $(call obj,$(SRC_$(1))) $(1)
+	$(Q)rm -f $$@ && ar rcs $$@ $$(filter %.o,$$^)
 endef
 
 # Archives and libraries for each folder's programs, dependents first.

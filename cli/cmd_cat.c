@@ -24,7 +24,8 @@ static int cat_run(struct cli *cli, struct err *err);
 
 static const struct cmd_option options[] = {
     {"from", 'f', "POSITION",
-     "beginning (default), end, @TIME, -N for the last N, or PARTITION:OFFSET,..."},
+     "beginning (default), end, @TIME, -N for the last N, -DURATION, or PARTITION:OFFSET,..."},
+    {"until", 'u', "POSITION", "end there: the same forms, looked up once at the start"},
     {"envelope", 'J', NULL,
      "whole records as JSON objects: topic, partition, offset, time, key, value"},
     {"exit", 'e', NULL, "end at the end of the topic instead of following it"},
@@ -45,7 +46,8 @@ const struct cmd_entry cmd_cat = {
             "-e. Within a partition records come in the order of their offsets.",
     .examples = "kappa cat user-events -e --limit 10\n"
                 "kappa cat user-events -J --from @2026-01-01T00:00:00Z\n"
-                "kappa cat user-events --from -5 -e\n",
+                "kappa cat user-events --from -5 -e\n"
+                "kappa cat user-events --from -2h --until -1h\n",
     .options = options,
     .run = cat_run,
 };
@@ -53,6 +55,7 @@ const struct cmd_entry cmd_cat = {
 struct cat {
     const struct cli *cli;
     const char *from;
+    const char *until; /* or NULL */
     bool envelope;
     bool exit_at_end;
     int64_t partition; /* or -1 */
@@ -117,7 +120,11 @@ static int cat_direct(struct cat *cat, struct err *err)
     if (rc < 0) {
         return rc;
     }
-    rc = topic_cursor_open(log, cat->cli->args[0], cat->from, cat->partition, &cursor, err);
+    const struct topic_span span = {.from = cat->from,
+                                    .until = cat->until,
+                                    .partition = cat->partition,
+                                    .now_ms = clock_wall_ms(clock_real())};
+    rc = topic_cursor_open(log, cat->cli->args[0], &span, &cursor, err);
     if (rc == 0) {
         int64_t good_us = clock_mono_us(clock_real());
         while (rc == 0 && cat->left > 0 && !(cat->exit_at_end && topic_cursor_done(&cursor))) {
@@ -158,7 +165,8 @@ static bool line_add(void *ctx, const char *text, size_t len)
     return true;
 }
 
-static void remote_path(const struct cat *cat, const char *from, struct buf *path)
+static void remote_path(const struct cat *cat, const char *from, const char *until,
+                        struct buf *path)
 {
     char number[24];
     buf_reset(path);
@@ -166,10 +174,20 @@ static void remote_path(const struct cat *cat, const char *from, struct buf *pat
     client_path_add(path, cat->cli->args[0]);
     buf_append_text(path, "/records");
     client_query_add(path, "from", from);
+    client_query_add(path, "until", until);
     (void)snprintf(number, sizeof number, "%" PRId64,
                    cat->left < REMOTE_RECORDS ? cat->left : REMOTE_RECORDS);
     client_query_add(path, "limit", number);
     client_query_add(path, "partition", cli_option(cat->cli, "partition"));
+}
+
+/* Takes a copy of what is there. */
+static void keep_text(char **text, const char *newer)
+{
+    if (newer != NULL) {
+        free(*text);
+        *text = xstrdup(newer);
+    }
 }
 
 static int cat_remote(struct cat *cat, struct err *err)
@@ -181,17 +199,18 @@ static int cat_remote(struct cat *cat, struct err *err)
         return rc;
     }
     char *from = xstrdup(cat->from);
+    char *until = cat->until == NULL ? NULL : xstrdup(cat->until);
     bool done = false;
     while (rc == 0 && cat->left > 0 && !done) {
         int64_t before = cat->left;
-        remote_path(cat, from, &path);
+        remote_path(cat, from, until, &path);
         rc = client_lines(client, buf_text(&path), line_add, cat, err);
         const char *next = rc == 0 ? client_header(client, "X-Kappa-Next") : NULL;
         if (next != NULL && next[0] != '\0') {
-            free(from);
-            from = xstrdup(next);
+            keep_text(&from, next);
             const char *at_end = client_header(client, "X-Kappa-At-End");
             done = cat->exit_at_end && at_end != NULL && strcmp(at_end, "yes") == 0;
+            keep_text(&until, client_header(client, "X-Kappa-Until"));
         } else if (rc == 0) {
             rc = err_set(err, KE_UNREACHABLE, "the server did not say where to go on");
         }
@@ -203,6 +222,7 @@ static int cat_remote(struct cat *cat, struct err *err)
         }
     }
     free(from);
+    free(until);
     buf_free(&path);
     client_close(client);
     return rc;
@@ -214,7 +234,9 @@ static int cat_run(struct cli *cli, struct err *err)
     struct cat cat = {.cli = cli,
                       .from = from == NULL ? "beginning" : from,
                       .envelope = cli->json || cli_option(cli, "envelope") != NULL,
-                      .exit_at_end = cli_option(cli, "exit") != NULL,
+                      .until = cli_option(cli, "until"),
+                      .exit_at_end =
+                          cli_option(cli, "exit") != NULL || cli_option(cli, "until") != NULL,
                       .raw = isatty(STDOUT_FILENO) != 1};
     int rc = cli_option_int(cli, "limit", 0, INT64_MAX, INT64_MAX, &cat.left, err);
     if (rc == 0) {

@@ -7,7 +7,7 @@
 
 /* clang-format off */
 #define RELEASE_OPTIONS                                                                            \
-    {"from", '\0', "POSITION", "beginning (default), end, @TIME, or PARTITION:OFFSET,..."},        \
+    {"from", '\0', "POSITION", "beginning (default), end, @TIME, -N, -DURATION, or PARTITION:OFFSET,..."}, \
     {"swap", '\0', "WHEN", "auto: swapped in when caught up (default); manual: waits for kappa swap"}, \
     {"outputs", '\0', "WHAT", "messages are sent from its start (all: a first version), or its swap (new)"}, \
     {"wait", '\0', NULL, "wait until it serves, or with --swap manual until it is ready"},         \

@@ -11,8 +11,8 @@
 
 #include "base/trace.h"
 #include "log/log.h"
+#include "log/position.h"
 #include "processor/plan.h"
-#include "replayer/position.h"
 #include "serve/query.h"
 #include "table/catalog.h"
 
@@ -528,7 +528,7 @@ static void deploy_start(struct core *core, struct deploy *deploy)
     deploy->log = core->log;
     int rc = check_body(deploy, &deploy->err);
     if (rc == 0) {
-        rc = position_parse(deploy->from, &deploy->position, &deploy->err);
+        rc = position_parse(deploy->from, core_now_ms(core), &deploy->position, &deploy->err);
     }
     if (rc == 0) {
         rc = plan_compile(deploy->file, deploy->sql, strlen(deploy->sql), &deploy->plan,

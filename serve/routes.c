@@ -65,7 +65,7 @@ static const struct route routes[] = {
     {"GET",  P "/*/outbox",             "limit,version", route_outbox, NULL, 0, 200, true, false, NULL},
     {"GET",  "/v1/topics",              "", route_topic_list, NULL, 0, 200, true, false, NULL},
     {"POST", "/v1/topics",              "", route_topic_create, NULL, 0, 201, true, false, NULL},
-    {"GET",  "/v1/topics/*/records",    "from,limit,partition",
+    {"GET",  "/v1/topics/*/records",    "from,limit,partition,until",
                                         route_topic_read, NULL, 0, 200, true, false, NULL},
     {"POST", "/v1/topics/*/records",    "key,time,partition,envelope",
                                         route_topic_produce, NULL, 0, 200, true, true, NULL},

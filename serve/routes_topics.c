@@ -153,6 +153,7 @@ int route_topic_read(const struct route_context *context, const struct route_req
     struct topic_cursor cursor;
     const char *topic = request->segments[SEGMENT_TOPIC];
     const char *from = route_query(request, "from");
+    const char *until = route_query(request, "until");
     int rc = log_needed(context, err);
     if (rc == 0) {
         rc = route_query_int(request, "limit", 0, ROUTE_RECORDS_MAX, ROUTE_RECORDS_DEFAULT, &limit,
@@ -162,8 +163,11 @@ int route_topic_read(const struct route_context *context, const struct route_req
         rc = route_query_int(request, "partition", 0, PARTITION_MAX, -1, &partition, err);
     }
     if (rc == 0) {
-        rc = topic_cursor_open(context->log, topic, from == NULL ? "beginning" : from, partition,
-                               &cursor, err);
+        const struct topic_span span = {.from = from == NULL ? "beginning" : from,
+                                        .until = until,
+                                        .partition = partition,
+                                        .now_ms = clock_wall_ms(clock_real())};
+        rc = topic_cursor_open(context->log, topic, &span, &cursor, err);
     }
     if (rc < 0) {
         return rc;
@@ -175,6 +179,11 @@ int route_topic_read(const struct route_context *context, const struct route_req
         answer->type = "application/x-ndjson";
         route_answer_header(answer, "X-Kappa-Next", buf_text(&position));
         route_answer_header(answer, "X-Kappa-At-End", topic_cursor_done(&cursor) ? "yes" : "no");
+        if (until != NULL) {
+            buf_reset(&position);
+            topic_cursor_until(&cursor, &position);
+            route_answer_header(answer, "X-Kappa-Until", buf_text(&position));
+        }
         buf_free(&position);
     }
     topic_cursor_close(&cursor);

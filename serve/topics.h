@@ -4,8 +4,8 @@
  *     topic_cursor_open -> next, next, ... (done? position?) -> close
  *     topic_sink_open -> line, line, ... -> flush -> close
  *
- * Where to begin, of each partition: `beginning`, `end`, `@TIME` (RFC 3339 or ms since 1970),
- * `-N` (the last N offsets), or `P:OFFSET,...` (other partitions are not read). */
+ * Where to begin and end is written as log/position.h says; partitions that a list leaves out are
+ * not read. */
 #ifndef KAPPA_SERVE_TOPICS_H
 #define KAPPA_SERVE_TOPICS_H
 
@@ -14,23 +14,32 @@
 
 /* ---- Reading ---- */
 
-struct topic_cursor {
-    struct log_reader *reader; /* NULL when there is nothing to read */
-    uint32_t partitions;
-    int64_t *next; /* per partition: where it stands, or -1: not read */
-    int64_t *end;  /* per partition: the end when it was opened */
+struct topic_span {
+    const char *from;
+    const char *until; /* resolved once, when it is opened; NULL: no end */
+    int64_t partition; /* only this one, or -1 */
+    int64_t now_ms;    /* wall clock */
 };
 
-/* partition: only this one, or -1. */
-int topic_cursor_open(struct log *log, const char *topic, const char *from, int64_t partition,
+struct topic_cursor {
+    struct log_reader *reader; /* NULL when there is nothing to read */
+    bool bounded;              /* nothing at or behind `end` is delivered */
+    uint32_t partitions;
+    int64_t *next; /* per partition: where it stands, or -1: not read */
+    int64_t *end;  /* per partition: the end when it was opened, or where `until` is */
+};
+
+int topic_cursor_open(struct log *log, const char *topic, const struct topic_span *span,
                       struct topic_cursor *out, struct err *err) must_check;
 /* As next() of a log reader; batch->source is the partition. */
 int topic_cursor_next(struct topic_cursor *cursor, int timeout_ms, uint32_t max_records,
                       struct log_batch *batch, struct err *err) must_check;
-/* Everything that was there at the open has been read. */
+/* Everything that was there at the open, or lies before `until`, has been read. */
 bool topic_cursor_done(const struct topic_cursor *cursor);
 /* Where it stands, as a `P:OFFSET,...` to begin at. Appended. */
 void topic_cursor_position(const struct topic_cursor *cursor, struct buf *out);
+/* Its end in the same form: an `until` that stays where it is. */
+void topic_cursor_until(const struct topic_cursor *cursor, struct buf *out);
 void topic_cursor_close(struct topic_cursor *cursor);
 
 /* {"topic","partition","offset","time","key","value"} and a line end. A value that is a JSON object

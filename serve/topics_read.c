@@ -3,125 +3,48 @@
 
 #include "base/json.h"
 #include "base/timefmt.h"
+#include "log/position.h"
 #include "serve/json_check.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define NOT_READ (-1)
 
-static int from_invalid(const char *from, struct err *err)
+/* Positions of the topic's partitions, resolved. */
+static int span_resolve(struct log *log, const char *topic, const char *text, int64_t now_ms,
+                        uint32_t partitions, struct position_range *ranges, struct err *err)
 {
-    int rc = err_set(err, KE_INVALID, "\"%s\" is not a place to begin at", from);
-    err_hint(err, "write beginning, end, @2026-01-31T12:00:00Z, -N for the last N, or "
-                  "PARTITION:OFFSET,...");
-    return rc;
-}
-
-static bool number_read(const char **text, int64_t *value)
-{
-    char *end = NULL;
-    if (**text < '0' || **text > '9') {
-        return false;
-    }
-    errno = 0;
-    *value = strtoll(*text, &end, 10);
-    *text = end;
-    return errno == 0;
-}
-
-/* P:OFFSET,... ; or one offset for a topic of one partition. */
-static int starts_from_list(const char *from, uint32_t partitions, int64_t *starts, struct err *err)
-{
-    const char *at = from;
-    for (uint32_t p = 0; p < partitions; p++) {
-        starts[p] = NOT_READ;
-    }
-    do {
-        int64_t partition = 0;
-        int64_t offset;
-        if (!number_read(&at, &offset)) {
-            return from_invalid(from, err);
-        }
-        if (*at == ':') {
-            at++;
-            partition = offset;
-            if (!number_read(&at, &offset)) {
-                return from_invalid(from, err);
-            }
-        } else if (partitions != 1) {
-            return from_invalid(from, err);
-        }
-        if (partition >= partitions) {
-            return err_set(err, KE_NOT_FOUND,
-                           "there is no partition %" PRId64 ": the topic has %" PRIu32, partition,
-                           partitions);
-        }
-        starts[partition] = offset;
-    } while (*at++ == ',');
-    return at[-1] == '\0' ? 0 : from_invalid(from, err);
-}
-
-/* Of one partition, for the forms that mean all of them. */
-static int start_find(struct log *log, const char *topic, uint32_t p, const char *from,
-                      int64_t *start, struct err *err)
-{
-    int64_t first;
-    int64_t end;
-    int rc = log->ops->offsets(log, topic, p, &first, &end, err);
-    if (rc < 0) {
-        return rc;
-    }
-    int64_t number;
-    const char *digits = from + 1;
-    if (strcmp(from, "beginning") == 0) {
-        *start = first;
-    } else if (strcmp(from, "end") == 0) {
-        *start = end;
-    } else if (from[0] == '-' && number_read(&digits, &number) && *digits == '\0') {
-        *start = end - number > first ? end - number : first;
-    } else if (from[0] == '@' && time_parse_ms(digits, strlen(digits), &number) && number >= 0) {
-        rc = log->ops->offset_at_time(log, topic, p, number, start, err);
-        *start = rc == 0 && *start < 0 ? end : *start;
-    } else {
-        rc = from_invalid(from, err);
+    const struct position_topic topics[] = {{topic, partitions}};
+    struct position position;
+    int rc = position_parse(text, now_ms, &position, err);
+    if (rc == 0) {
+        rc = position_resolve_some(&position, log, topics, ranges, err);
+        position_free(&position);
     }
     return rc;
 }
 
-static int starts_find(struct log *log, const char *topic, const char *from, uint32_t partitions,
-                       int64_t *starts, struct err *err)
+static int cursor_place(struct log *log, const char *topic, const struct topic_span *span,
+                        struct topic_cursor *cursor, struct err *err)
 {
-    if (from[0] >= '0' && from[0] <= '9') {
-        return starts_from_list(from, partitions, starts, err);
+    struct position_range *from = xcalloc(cursor->partitions, sizeof *from);
+    struct position_range *until = xcalloc(cursor->partitions, sizeof *until);
+    int rc = span_resolve(log, topic, span->from, span->now_ms, cursor->partitions, from, err);
+    if (rc == 0 && span->until != NULL) {
+        cursor->bounded = true;
+        rc = span_resolve(log, topic, span->until, span->now_ms, cursor->partitions, until, err);
     }
-    for (uint32_t p = 0; p < partitions; p++) {
-        int rc = start_find(log, topic, p, from, &starts[p], err);
-        if (rc < 0) {
-            return rc;
-        }
+    for (uint32_t p = 0; rc == 0 && p < cursor->partitions; p++) {
+        bool wanted = (span->partition < 0 || p == span->partition) &&
+                      from[p].start != POSITION_LEFT_OUT &&
+                      !(cursor->bounded && until[p].start == POSITION_LEFT_OUT);
+        cursor->next[p] = wanted ? from[p].start : NOT_READ;
+        cursor->end[p] = cursor->bounded ? until[p].start : from[p].target;
     }
-    return 0;
-}
-
-/* Neither moved nor waited for: somebody meant something else. */
-static int start_check(uint32_t p, int64_t start, int64_t first, int64_t end, struct err *err)
-{
-    int rc = 0;
-    if (start > end) {
-        rc = err_set(err, KE_INVALID,
-                     "offset %" PRId64 " lies beyond the end of partition %" PRIu32
-                     ", which is %" PRId64,
-                     start, p, end);
-    } else if (start < first) {
-        rc = err_set(err, KE_RANGE_LOST,
-                     "partition %" PRIu32 " begins at offset %" PRId64 ": %" PRId64
-                     " is no longer in the log",
-                     p, first, start);
-        err_hint(err, "begin at `beginning`, or at %" PRIu32 ":%" PRId64, p, first);
-    }
+    free(from);
+    free(until);
     return rc;
 }
 
@@ -130,12 +53,8 @@ static int sources_add(struct log *log, const char *topic, struct topic_cursor *
 {
     int rc = log->ops->reader_open(log, "kappa.cat", &cursor->reader, err);
     for (uint32_t p = 0; rc == 0 && p < cursor->partitions; p++) {
-        int64_t first;
-        rc = log->ops->offsets(log, topic, p, &first, &cursor->end[p], err);
-        if (rc == 0 && cursor->next[p] != NOT_READ) {
-            rc = start_check(p, cursor->next[p], first, cursor->end[p], err);
-        }
-        if (rc == 0 && cursor->next[p] != NOT_READ) {
+        bool empty = cursor->bounded && cursor->next[p] >= cursor->end[p];
+        if (cursor->next[p] != NOT_READ && !empty) {
             rc = cursor->reader->ops->add(cursor->reader, p, topic, p, cursor->next[p], err);
         }
     }
@@ -154,25 +73,20 @@ int topic_partition_check(struct log *log, const char *topic, int64_t partition,
     return rc;
 }
 
-int topic_cursor_open(struct log *log, const char *topic, const char *from, int64_t partition,
+int topic_cursor_open(struct log *log, const char *topic, const struct topic_span *span,
                       struct topic_cursor *out, struct err *err)
 {
     struct topic_cursor cursor = {0};
     int rc = log->ops->topic_partitions(log, topic, &cursor.partitions, err);
-    if (rc == 0 && partition >= 0) {
-        rc = topic_partition_check(log, topic, partition, err);
+    if (rc == 0 && span->partition >= 0) {
+        rc = topic_partition_check(log, topic, span->partition, err);
     }
     if (rc < 0) {
         return rc;
     }
     cursor.next = xcalloc(cursor.partitions, sizeof *cursor.next);
     cursor.end = xcalloc(cursor.partitions, sizeof *cursor.end);
-    rc = starts_find(log, topic, from, cursor.partitions, cursor.next, err);
-    for (uint32_t p = 0; p < cursor.partitions; p++) {
-        if (partition >= 0 && p != partition) {
-            cursor.next[p] = NOT_READ;
-        }
-    }
+    rc = cursor_place(log, topic, span, &cursor, err);
     if (rc == 0) {
         rc = sources_add(log, topic, &cursor, err);
     }
@@ -184,13 +98,26 @@ int topic_cursor_open(struct log *log, const char *topic, const char *from, int6
     return 0;
 }
 
+/* Takes off what lies at or behind the end. */
+static void batch_trim(int64_t end, struct log_batch *batch)
+{
+    while (batch->count > 0 && batch->records[batch->count - 1].offset >= end) {
+        batch->count--;
+    }
+}
+
 int topic_cursor_next(struct topic_cursor *cursor, int timeout_ms, uint32_t max_records,
                       struct log_batch *batch, struct err *err)
 {
     int rc = cursor->reader->ops->next(cursor->reader, timeout_ms, max_records, batch, err);
     if (rc == 0 && !batch->none) {
         ASSERT_CMP(batch->source, <, cursor->partitions);
-        cursor->next[batch->source] = batch->next_offset;
+        if (cursor->bounded) {
+            batch_trim(cursor->end[batch->source], batch);
+        }
+        cursor->next[batch->source] = cursor->bounded
+                                          ? i64_min(batch->next_offset, cursor->end[batch->source])
+                                          : batch->next_offset;
     }
     return rc;
 }
@@ -205,15 +132,25 @@ bool topic_cursor_done(const struct topic_cursor *cursor)
     return true;
 }
 
-void topic_cursor_position(const struct topic_cursor *cursor, struct buf *out)
+static void offsets_text(const struct topic_cursor *cursor, const int64_t *offsets, struct buf *out)
 {
     const char *comma = "";
     for (uint32_t p = 0; p < cursor->partitions; p++) {
         if (cursor->next[p] != NOT_READ) {
-            buf_printf(out, "%s%" PRIu32 ":%" PRId64, comma, p, cursor->next[p]);
+            buf_printf(out, "%s%" PRIu32 ":%" PRId64, comma, p, offsets[p]);
             comma = ",";
         }
     }
+}
+
+void topic_cursor_position(const struct topic_cursor *cursor, struct buf *out)
+{
+    offsets_text(cursor, cursor->next, out);
+}
+
+void topic_cursor_until(const struct topic_cursor *cursor, struct buf *out)
+{
+    offsets_text(cursor, cursor->end, out);
 }
 
 void topic_cursor_close(struct topic_cursor *cursor)

@@ -56,6 +56,53 @@ def test_topics_and_records(platform, topic):
     assert len(tail) == len({r["partition"] for r in records})
 
 
+def test_positions(platform, topic):
+    """The same words as for a replay, of where to begin and where to end, on both logs. Times do not
+    ascend in partition 0; partition 1 is empty."""
+    platform.topic(topic, 2)
+    base = 1_700_000_000_000
+    times = [0, 5000, 1000, 9000, 2000]
+    platform.produce(topic, [{"i": i, "at": base + t} for i, t in enumerate(times)], "--time", "at", "--partition", 0)
+
+    def ids(*args):
+        done = platform.run("cat", topic, "-e", *args)
+        return [json.loads(line)["i"] for line in done.stdout.splitlines()]
+
+    def refused(*args):
+        done = platform.run("cat", topic, "-e", *args, code=None)
+        assert done.returncode != 0 and done.stdout == ""
+        return done.stderr
+
+    assert ids() == ids("--from", "beginning", "--until", "end") == [0, 1, 2, 3, 4]
+    # The first record that is not older; older ones may come behind it.
+    assert ids("--from", f"@{base + 3000}") == [1, 2, 3, 4]
+    assert ids("--until", f"@{base + 3000}") == [0]
+    assert ids("--from", f"@{base + 9001}") == []           # a time after the end
+    assert ids("--until", f"@{base + 9001}") == [0, 1, 2, 3, 4]
+    assert ids("--from", "-2") == [3, 4]
+    assert ids("--from", "-1000") == [0, 1, 2, 3, 4]
+    assert ids("--from", "-4", "--until", "-2") == [1, 2]
+    assert ids("--from", "-2", "--until", "-4") == []
+    assert ids("--from", "-1h") == []                        # records are years old
+    assert ids("--from", "-2000 weeks", "--until", "-1h") == [0, 1, 2, 3, 4]
+    assert ids("--from", "0:1", "--until", "0:3") == [1, 2]
+    assert ids("--from", f"{topic}/0:4,{topic}/1:end") == [4]
+    assert ids("--from", "1:0") == []
+    for bad, words in (("-", "behind '-'"), ("@-5", "before 1970"), ("0:-1", "not negative"), ("0:6", "holds 0 to 5"),
+                       ("2:0", "no partition 2"), ("3", "has 2 partitions"), ("soon", "soon")):
+        assert words in refused("--from", bad), bad
+        assert words in refused("--until", bad), bad
+
+
+def test_until_over_the_network(platform, topic):
+    """--until is looked up once: what comes later does not move it."""
+    platform.topic(topic, 2)
+    platform.produce(topic, [{"i": i} for i in range(11_000)], "--partition", 1)
+    done = platform.run("cat", topic, "--until", "-500", "--partition", 1, "--server",
+                        platform.server()["http"].replace("http://", ""))
+    assert [json.loads(line)["i"] for line in done.stdout.splitlines()] == list(range(10_500))
+
+
 def test_partition_of_key_is_kafkas(platform, topic):
     """Both logs put a key where Kafka's Java client does: (murmur2 & 0x7fffffffffffffff) % partitions."""
     platform.topic(topic, 5)

@@ -307,6 +307,13 @@ static void test_topics(void **state)
     read_is(rig, "?from=-1", "5:\"\\\"text\\\"\";", "0:6");
     read_is(rig, "?from=-100&limit=1", "0:{\"k\":\"a\",\"at\":1000};", "0:1");
     read_is(rig, "?from=end", "", "0:6");
+    read_is(rig, "?from=1&until=3", "1:{\"k\":2,\"at\":2000};2:{\"k\":null,\"at\":3000};", "0:3");
+    read_is(rig, "?from=-5&until=-4", "1:{\"k\":2,\"at\":2000};", "0:2");
+    read_is(rig, "?until=@2000", "0:{\"k\":\"a\",\"at\":1000};", "0:1");
+    read_is(rig, "?from=3&until=1", "", "0:3");
+    read_is(rig, "?from=5&until=end", "5:\"\\\"text\\\"\";", "0:6");
+    rig_expect(rig, "GET", "/v1/topics/t/records?until=0:7", "", NULL, 400, "invalid");
+    rig_expect(rig, "GET", "/v1/topics/t/records?until=", "", NULL, 400, "invalid");
     rig_expect(rig, "GET", "/v1/topics/t/records?from=0:7", "", NULL, 400, "invalid");
     rig_expect(rig, "GET", "/v1/topics/t/records?from=1:0", "", NULL, 404, "not_found");
     rig_expect(rig, "GET", "/v1/topics/t/records?from=soon", "", NULL, 400, "invalid");

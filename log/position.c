@@ -1,5 +1,5 @@
-/* Start positions: the text parsed, then resolved against a log. Own header: position.h. */
-#include "replayer/position.h"
+/* Positions: the text parsed, then resolved against a log. Own header: position.h. */
+#include "log/position.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -9,8 +9,9 @@
 #include "base/timefmt.h"
 
 #define FORMS                                                                                      \
-    "write beginning, end, @TIME (RFC 3339 or milliseconds since 1970), OFFSET, or "               \
-    "PARTITION:OFFSET,... (TOPIC/PARTITION:OFFSET,... for several topics)"
+    "write beginning, end, @TIME (RFC 3339 or milliseconds since 1970), -N for the last N, "       \
+    "-DURATION such as -2h, OFFSET, or PARTITION:OFFSET,... (TOPIC/PARTITION:OFFSET,... for "      \
+    "several topics)"
 
 /* ---- Parsing */
 
@@ -67,6 +68,22 @@ static int parse_time(const char *text, struct position *out, struct err *err)
     return 0;
 }
 
+/* "-N" or "-DURATION". */
+static int parse_back(const char *text, int64_t now_ms, struct position *out, struct err *err)
+{
+    int64_t us;
+    if (parse_digits(text + 1, strlen(text + 1), &out->last)) {
+        out->kind = POSITION_LAST;
+        return 0;
+    }
+    if (!duration_parse(text + 1, strlen(text + 1), &us)) {
+        return refuse(err, text, "behind '-' stands a number of records or a duration");
+    }
+    out->kind = POSITION_TIME;
+    out->time_ms = now_ms - us / 1000;
+    return out->time_ms < 0 ? refuse(err, text, "a time before 1970 has no records") : 0;
+}
+
 /* One of "N", "P:N", "TOPIC/P:N" in [item, item + len). */
 static const char *parse_item(const char *item, size_t len, struct position_offset *out)
 {
@@ -121,7 +138,7 @@ static int parse_items(const char *text, struct position *out, struct err *err)
     }
 }
 
-int position_parse(const char *text, struct position *out, struct err *err)
+int position_parse(const char *text, int64_t now_ms, struct position *out, struct err *err)
 {
     *out = (struct position){.kind = POSITION_BEGINNING};
     if (text[0] == '\0') {
@@ -133,6 +150,9 @@ int position_parse(const char *text, struct position *out, struct err *err)
     if (strcmp(text, "end") == 0) {
         out->kind = POSITION_END;
         return 0;
+    }
+    if (text[0] == '-') {
+        return parse_back(text, now_ms, out, err);
     }
     return text[0] == '@' ? parse_time(text, out, err) : parse_items(text, out, err);
 }
@@ -155,6 +175,7 @@ struct resolving {
     uint32_t topic_count;
     uint32_t *first; /* source of each topic's partition 0 */
     uint32_t source_count;
+    bool some; /* partitions may be left out of a list */
     struct position_range *ranges;
     const struct position_offset **asked; /* per source, for POSITION_OFFSETS */
 };
@@ -177,11 +198,11 @@ static int assign_item(struct resolving *r, const struct position_offset *item, 
     if (item->topic) {
         t = find_topic(r, item->topic);
         if (t == r->topic_count) {
-            return err_set(err, KE_INVALID, "the start names topic '%s', which is not read here",
+            return err_set(err, KE_INVALID, "the position names topic '%s', which is not read here",
                            item->topic);
         }
     } else if (r->topic_count > 1) {
-        err_set(err, KE_INVALID, "the start must say of which topic the partitions are");
+        err_set(err, KE_INVALID, "the position must say of which topic the partitions are");
         err_hint(err, "write TOPIC/PARTITION:OFFSET, for example %s/0:0", r->topics[0].topic);
         return -KE_INVALID;
     }
@@ -194,7 +215,7 @@ static int assign_item(struct resolving *r, const struct position_offset *item, 
     }
     int64_t partition = i64_max(item->partition, 0);
     if (partition >= (int64_t)partitions) {
-        return err_set(err, KE_INVALID,
+        return err_set(err, KE_NOT_FOUND,
                        "topic '%s' has no partition %" PRId64 ", only 0 to %" PRIu32,
                        r->topics[t].topic, partition, partitions - 1);
     }
@@ -215,11 +236,12 @@ static int assign_items(struct resolving *r, struct err *err)
             return rc;
         }
     }
-    for (uint32_t t = 0; t < r->topic_count; t++) {
+    for (uint32_t t = 0; !r->some && t < r->topic_count; t++) {
         for (uint32_t p = 0; p < r->topics[t].partitions; p++) {
             if (!r->asked[r->first[t] + p]) {
-                err_set(err, KE_INVALID, "the start leaves out partition %" PRIu32 " of topic '%s'",
-                        p, r->topics[t].topic);
+                err_set(err, KE_INVALID,
+                        "the position leaves out partition %" PRIu32 " of topic '%s'", p,
+                        r->topics[t].topic);
                 err_hint(err, "name every partition; PARTITION:beginning and PARTITION:end are "
                               "allowed");
                 return -KE_INVALID;
@@ -242,7 +264,9 @@ static int resolve_offset(const struct position_offset *asked, const char *topic
                 "offset %" PRId64 " of topic '%s' partition %" PRIu32
                 " was asked for, but the log holds %" PRId64 " to %" PRId64 " only",
                 asked->offset, topic, partition, range->log_start, range->target);
-        err_hint(err, "retention has taken it; start from 'beginning' to read what is left");
+        err_hint(err,
+                 "retention has taken it; 'beginning' or %" PRIu32 ":%" PRId64 " is what is left",
+                 partition, range->log_start);
         return -KE_RANGE_LOST;
     }
     if (asked->offset > range->target) {
@@ -292,7 +316,14 @@ static int resolve_source(const struct resolving *r, uint32_t topic, uint32_t pa
         return 0;
     case POSITION_TIME:
         return resolve_time(r, name, partition, range, err);
+    case POSITION_LAST: /* subtracted without an overflow: the difference is not negative */
+        range->start = range->target - i64_min(r->position->last, range->target - range->log_start);
+        return 0;
     case POSITION_OFFSETS:
+        if (r->asked[source] == NULL) {
+            range->start = POSITION_LEFT_OUT;
+            return 0;
+        }
         return resolve_offset(r->asked[source], name, partition, range, err);
     }
     ASSERT(false);
@@ -326,6 +357,24 @@ static int resolve_all(struct resolving *r, bool *complete, struct err *err)
     return 0;
 }
 
+static int resolve_topics(struct resolving *r, bool *complete, struct err *err)
+{
+    r->first = xcalloc(r->topic_count + 1, sizeof(uint32_t));
+    for (uint32_t t = 0; t < r->topic_count; t++) {
+        r->first[t] = r->source_count;
+        r->source_count += r->topics[t].partitions;
+    }
+    r->asked = xcalloc(r->source_count + 1, sizeof(const struct position_offset *));
+    int rc = r->source_count <= LIMIT_SOURCES
+                 ? resolve_all(r, complete, err)
+                 : err_set(err, KE_LIMIT,
+                           "the inputs have %" PRIu32 " partitions, at most %d can be read",
+                           r->source_count, LIMIT_SOURCES);
+    free(r->asked);
+    free(r->first);
+    return rc;
+}
+
 int position_resolve(const struct position *position, struct log *log,
                      const struct position_topic *topics, uint32_t topic_count,
                      struct position_range *ranges, bool *complete, struct err *err)
@@ -334,19 +383,20 @@ int position_resolve(const struct position *position, struct log *log,
                           .log = log,
                           .topics = topics,
                           .topic_count = topic_count,
-                          .first = xcalloc(topic_count + 1, sizeof(uint32_t)),
                           .ranges = ranges};
-    for (uint32_t t = 0; t < topic_count; t++) {
-        r.first[t] = r.source_count;
-        r.source_count += topics[t].partitions;
-    }
-    r.asked = xcalloc(r.source_count + 1, sizeof(const struct position_offset *));
-    int rc = r.source_count <= LIMIT_SOURCES
-                 ? resolve_all(&r, complete, err)
-                 : err_set(err, KE_LIMIT,
-                           "the inputs have %" PRIu32 " partitions, a version reads at most %d",
-                           r.source_count, LIMIT_SOURCES);
-    free(r.asked);
-    free(r.first);
-    return rc;
+    return resolve_topics(&r, complete, err);
+}
+
+int position_resolve_some(const struct position *position, struct log *log,
+                          const struct position_topic *topic, struct position_range *ranges,
+                          struct err *err)
+{
+    bool complete;
+    struct resolving r = {.position = position,
+                          .log = log,
+                          .topics = topic,
+                          .topic_count = 1,
+                          .some = true,
+                          .ranges = ranges};
+    return resolve_topics(&r, &complete, err);
 }

@@ -2,6 +2,7 @@
 #include "processor/avro_read.h"
 
 #include "base/limits.h"
+#include "processor/numeric.h"
 
 #include <string.h>
 
@@ -102,6 +103,29 @@ bool avro_read_index(struct avro_cursor *cursor, uint32_t count, uint32_t *value
     *value = (uint32_t)index;
     return (index >= 0 && index < (int64_t)count) ||
            avro_fail(cursor, "a branch or symbol that the schema does not have");
+}
+
+bool avro_decimal(struct kappa_text bytes, uint32_t scale, struct kappa_numeric *value)
+{
+    const uint8_t *at = (const uint8_t *)bytes.bytes;
+    uint128 bits = bytes.len > 0 && at[0] >= 0x80 ? ~(uint128)0 : 0;
+    uint8_t sign = (uint8_t)bits;
+    for (uint32_t i = 0; i < bytes.len; i++) {
+        bool extends = i + 16 >= bytes.len || at[i] == sign;
+        if (!extends) {
+            return false;
+        }
+        bits = bits << 8 | at[i];
+    }
+    int128 coefficient = (int128)bits;
+    bool negative = coefficient < 0;
+    if (negative != (sign != 0) ||
+        numeric_digits(negative ? 0 - (uint128)coefficient : (uint128)coefficient) >
+            NUMERIC_DIGITS) {
+        return false;
+    }
+    *value = numeric_make(coefficient, scale);
+    return true;
 }
 
 /* Blocks of an array or map. Each has a count, a negative one is followed by the block's size in

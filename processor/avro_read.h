@@ -24,6 +24,9 @@ bool avro_read_bytes(struct avro_cursor *cursor, struct kappa_text *value);
 bool avro_read_fixed(struct avro_cursor *cursor, uint32_t size, struct kappa_text *value);
 /* Of an enum or a union: below count. */
 bool avro_read_index(struct avro_cursor *cursor, uint32_t count, uint32_t *value);
+/* The bytes of a decimal: two's complement, big endian, of any length. False: more digits than a numeric
+ * has. */
+bool avro_decimal(struct kappa_text bytes, uint32_t scale, struct kappa_numeric *value);
 /* A value that nobody reads. depth: of records, unions, arrays and maps around it. */
 bool avro_skip(struct avro_cursor *cursor, const struct avro_type *type, uint32_t depth);
 

@@ -10,11 +10,16 @@
  *     date, timestamps, decimal (numeric), uuid. A plain int or long in a timestamptz counts the
  *     input's unit. string and enum fit text and what a JSON string fits; bytes bytea, and text if
  *     they are UTF-8; fixed as bytes, one of 16 bytes a uuid too.
- *  4. The whole record is walked: bytes that its schema does not explain refuse it. */
+ *  4. A jsonb takes any value as avro_json.h writes it, but a string or bytes as the text of a document; an
+ *     array column an array of scalars that would fit its type in JSON, or the text of one.
+ *  5. The whole record is walked: bytes that its schema does not explain refuse it. */
 #include "base/limits.h"
+#include "processor/array.h"
+#include "processor/avro_json.h"
 #include "processor/avro_read.h"
 #include "processor/decode_inside.h"
 #include "processor/expr_step.h"
+#include "processor/jsonb.h"
 #include "processor/numeric.h"
 
 #include <math.h>
@@ -49,6 +54,7 @@ struct avro_decoder {
     uint32_t last; /* used last */
     bool framed;
     struct avro_cursor cursor;
+    struct buf json; /* of the value at hand */
 };
 
 /* ---- Schemas */
@@ -190,6 +196,7 @@ static void close_avro(struct decoder *base)
         free(d->known[i].reason);
     }
     free(d->known);
+    buf_free(&d->json);
 }
 
 /* ---- Values */
@@ -341,27 +348,12 @@ static bool take_text(struct avro_decoder *d, struct decode_column *column,
            decode_text(&d->base, column, row, text);
 }
 
-/* Two's complement, big endian, of any length. */
 static bool take_decimal(struct avro_decoder *d, struct decode_column *column,
                          const struct avro_type *type, uint32_t row, struct kappa_text bytes)
 {
-    const uint8_t *at = (const uint8_t *)bytes.bytes;
-    uint128 value = bytes.len > 0 && at[0] >= 0x80 ? ~(uint128)0 : 0;
-    uint8_t sign = (uint8_t)value;
-    for (uint32_t i = 0; i < bytes.len; i++) {
-        bool extends = i + 16 >= bytes.len || at[i] == sign;
-        if (!extends) {
-            return wrong(d, column, type, true);
-        }
-        value = value << 8 | at[i];
-    }
-    int128 coefficient = (int128)value;
-    bool negative = coefficient < 0;
-    if (negative != (sign != 0) ||
-        numeric_digits(negative ? -(uint128)coefficient : (uint128)coefficient) > NUMERIC_DIGITS) {
-        return wrong(d, column, type, true);
-    }
-    return set_numeric(d, column, type, row, numeric_make(coefficient, type->scale));
+    struct kappa_numeric value;
+    return avro_decimal(bytes, type->scale, &value) ? set_numeric(d, column, type, row, value)
+                                                    : wrong(d, column, type, true);
 }
 
 static bool take_bytes(struct avro_decoder *d, struct decode_column *column,
@@ -399,9 +391,47 @@ static bool take_enum(struct avro_decoder *d, struct decode_column *column,
     return take_text(d, column, type, row, (struct kappa_text){symbol, u32_from(strlen(symbol))});
 }
 
-static bool take_scalar(struct avro_decoder *d, struct decode_column *column,
-                        const struct avro_type *type, uint32_t row)
+/* Into a jsonb or an array column. A string or bytes may be the text of one, as in other formats. */
+static bool take_document(struct avro_decoder *d, struct decode_column *column,
+                          const struct avro_type *type, uint32_t row)
 {
+    struct arena *memory = &d->base.texts;
+    struct avro_json json = {.cursor = &d->cursor, .out = &d->json};
+    struct kappa_text doc;
+    buf_reset(&d->json);
+    if (!avro_json_put(&json, type, 0)) {
+        if (json.refused != NULL) {
+            buf_printf(&d->base.reason, "column \"%s\": %s", column->name, json.refused);
+        }
+        return false;
+    }
+    enum expr_state state =
+        jsonb_parse((struct kappa_text){buf_text(&d->json), u32_from(d->json.len)}, memory, &doc);
+    column->vec.s[row] = doc;
+    if (state == EXPR_OK && column->type != KAPPA_TYPE_JSONB) {
+        state = array_from_json(doc, kappa_type_element(column->type), memory, &column->vec.s[row]);
+    }
+    column->vec.state[row] = EXPR_OK;
+    return state == EXPR_OK ||
+           wrong(d, column, type, state == EXPR_ERROR_OVERFLOW || state == EXPR_ERROR_LIMIT);
+}
+
+static bool is_document(enum kappa_type column, const struct avro_type *type)
+{
+    bool text = type->kind == AVRO_STRING || type->kind == AVRO_BYTES || type->kind == AVRO_ENUM;
+    bool decimal = type->kind == AVRO_BYTES && type->logical == AVRO_DECIMAL;
+    if (kappa_type_is_array(column)) {
+        return type->kind == AVRO_ARRAY;
+    }
+    return column == KAPPA_TYPE_JSONB && type->kind != AVRO_NULL && (!text || decimal);
+}
+
+static bool take_value(struct avro_decoder *d, struct decode_column *column,
+                       const struct avro_type *type, uint32_t row)
+{
+    if (is_document(column->type, type)) {
+        return take_document(d, column, type, row);
+    }
     switch (type->kind) {
     case AVRO_NULL:
         column->vec.state[row] = EXPR_NULL;
@@ -450,7 +480,7 @@ static bool take_field(struct avro_decoder *d, const struct slot *slot,
         return take_record(d, slot->inside, row, depth + 1);
     }
     return slot->column == NULL ? avro_skip(&d->cursor, type, depth + 1)
-                                : take_scalar(d, slot->column, type, row);
+                                : take_value(d, slot->column, type, row);
 }
 
 // NOLINTNEXTLINE(misc-no-recursion): bounded by the depth of renames

@@ -8,6 +8,7 @@
 #include "base/prng.h"
 #include "processor/avro_schema.h"
 #include "processor/decode.h"
+#include "processor/value_cast.h"
 
 #include <string.h>
 
@@ -48,6 +49,10 @@ static void render_value(struct buf *out, const struct expr_vec *vec)
     assert_true(state <= EXPR_NULL);
     if (value.is_null) {
         buf_append_text(out, "null");
+        return;
+    }
+    if (kappa_type_is_array(value.type)) {
+        value_bytes_text(out, &value);
         return;
     }
     switch (kappa_type_payload(value.type)) {
@@ -110,6 +115,8 @@ static size_t from_hex(const char *hex, uint8_t *out)
 #define REC(fields)            "{\"type\":\"record\",\"name\":\"r\",\"fields\":[" fields "]}"
 #define F(name, type)          "{\"name\":\"" name "\",\"type\":" type "}"
 #define LOGICAL(type, logical) "{\"type\":\"" type "\",\"logicalType\":\"" logical "\"}"
+
+#define LIST(items) "{\"type\":\"array\",\"items\":" items "}"
 
 static const struct {
     const char *columns;
@@ -221,9 +228,53 @@ static const struct {
     {"a numeric(5,1)",
      REC(F("a", "{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":9,\"scale\":2}")),
      "04 30 39", "1235e-1"},
+    {"a numeric(5,2)", REC(F("a", "\"long\"")), "ce 0f", "99900e-2"},
+    {"a numeric(5,2)", REC(F("a", "\"long\"")), "d0 0f",
+     "!column \"a\": expected numeric, got an Avro long out of range"},
+    {"a numeric(3,1)", REC(F("a", "\"string\"")), "0a 31 2e 30 36 39", "11e-1"},
+    {"a numeric(3,1)", REC(F("a", "\"string\"")), "06 31 30 30",
+     "!column \"a\": \"100\" is out of range of numeric"},
+    {"a numeric(3,1)",
+     REC(F("a", "{\"type\":\"bytes\",\"logicalType\":\"decimal\",\"precision\":9,\"scale\":2}")),
+     "04 30 39", "!column \"a\": expected numeric, got an Avro bytes out of range"},
     {"a uuid", REC(F("a", LOGICAL("string", "uuid"))),
      "48 30303030303030302d303030302d303030302d303030302d303030303030303030303031",
      "'\\00\\00\\00\\00\\00\\00\\00\\00\\00\\00\\00\\00\\00\\00\\00\\01'"},
+    /* Documents and arrays. */
+    {"a jsonb, z int", REC(F("a", LIST("\"long\"")) "," F("z", "\"int\"")), "04 02 03 00 0e",
+     "'[1, -2]' 7"},
+    {"a jsonb, z int", REC(F("a", LIST("\"long\"")) "," F("z", "\"int\"")), "03 04 02 03 00 0e",
+     "'[1, -2]' 7"},
+    {"a jsonb, z int", REC(F("a", LIST("\"long\"")) "," F("z", "\"int\"")), "03 06 02 03 00 0e",
+     "!malformed Avro: a block of another size than it says"},
+    {"a jsonb", REC(F("a", "{\"type\":\"map\",\"values\":[\"null\",\"double\"]}")),
+     "04 04 62 62 00 02 61 02 00 00 00 00 00 00 f8 3f 00", "'{\"a\": 1.5, \"bb\": null}'"},
+    {"a jsonb",
+     REC(F("a", "{\"type\":\"record\",\"name\":\"s\",\"fields\":[" F("x", "\"boolean\"") "," F(
+                    "y", "\"string\"") "," F("d", LOGICAL("int", "date")) "]}")),
+     "01 04 22 0a 02", "'{\"d\": \"1970-01-02\", \"x\": true, \"y\": \"\\\"\\n\"}'"},
+    {"a jsonb", REC(F("a", "[\"null\",\"string\"]")), "02 04 5b 5d", "'[]'"},
+    {"a jsonb", REC(F("a", "[\"null\",\"string\"]")), "02 02 5b",
+     "!column \"a\": \"[\" is no jsonb"},
+    {"a jsonb", REC(F("a", "[\"null\",\"string\"]")), "00", "null"},
+    {"a jsonb", REC(F("a", "\"long\"")), "03", "'-2'"},
+    {"a jsonb", REC(F("a", LIST("\"bytes\""))), "02 02 61 00",
+     "!column \"a\": bytes have no JSON form"},
+    {"a jsonb", REC(F("a", LIST("\"string\""))), "02 02 ff 00",
+     "!column \"a\": a string in it is not UTF-8 text"},
+    {"a jsonb", REC(F("a", LIST("\"double\""))), "02 00 00 00 00 00 00 f8 7f 00",
+     "!column \"a\": NaN and infinity have no JSON form"},
+    {"a jsonb", REC(F("a", LIST("\"null\""))), "fe ff ff ff ff ff ff ff ff 01 00",
+     "!column \"a\": it is too long"},
+    {"a jsonb", REC(F("a", LIST("\"r\""))), "02 02 00 00 00", "'[{\"a\": [{\"a\": []}]}]'"},
+    {"a int[]", REC(F("a", LIST("\"long\""))), "04 02 03 00", "{1,-2}"},
+    {"a int[]", REC(F("a", LIST("\"long\""))), "02 80 80 80 80 20 00",
+     "!column \"a\": expected integer[], got an Avro array out of range"},
+    {"a int[]", REC(F("a", LIST("\"string\""))), "02 02 31 00",
+     "!column \"a\": expected integer[], got an Avro array"},
+    {"a int[]", REC(F("a", "\"string\"")), "0c 7b 31 2c 2d 32 7d", "{1,-2}"},
+    {"a int[]", REC(F("a", "\"int\"")), "02", "!column \"a\": expected integer[], got an Avro int"},
+    {"a text[]", REC(F("a", LIST("[\"null\",\"string\"]"))), "02 02 02 78 00", "{x}"},
     /* What is skipped. */
     {"z int",
      REC(F("m", "{\"type\":\"map\",\"values\":\"long\"}") "," F(

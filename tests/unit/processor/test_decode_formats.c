@@ -8,6 +8,8 @@
 #include "base/buf.h"
 #include "base/prng.h"
 #include "processor/decode.h"
+#include "processor/expr_step.h"
+#include "processor/value_cast.h"
 
 #include <string.h>
 
@@ -47,17 +49,22 @@ static void close_reader(struct reader *reader)
 
 static void render_value(struct buf *out, const struct expr_vec *vec, uint32_t row)
 {
+    char text[EXPR_VALUE_TEXT];
     enum expr_state state = EXPR_OK;
     struct kappa_value value = expr_value(vec, row, &state);
     assert_true(state <= EXPR_NULL);
     if (value.is_null) {
         buf_append_text(out, "null");
+    } else if (kappa_type_is_array(value.type) || value.type == KAPPA_TYPE_UUID) {
+        value_bytes_text(out, &value);
     } else if (kappa_type_payload(value.type) == KAPPA_PAYLOAD_BYTES) {
         buf_append_u8(out, '\'');
         buf_append(out, value.s.bytes, value.s.len);
         buf_append_u8(out, '\'');
     } else if (kappa_type_payload(value.type) == KAPPA_PAYLOAD_DOUBLE) {
         buf_printf(out, "%.17g", value.d);
+    } else if (kappa_type_payload(value.type) == KAPPA_PAYLOAD_NUMERIC) {
+        buf_append(out, text, value_scalar_text(&value, text));
     } else {
         buf_printf(out, "%lld", (long long)value.i);
     }
@@ -110,6 +117,10 @@ static struct kappa_record record_of(const char *key, const char *value, size_t 
 #define PAIR    "CREATE TABLE t (a text, b text, c int, PRIMARY KEY (a, b)) WITH (format='json')"
 #define BEZ     "CREATE TABLE t (id bigint PRIMARY KEY, name text) WITH (format='debezium')"
 #define JSON    "CREATE TABLE t (id bigint, name text) WITH "
+#define MONEY   "CREATE TABLE t (n numeric(5,2)) WITH "
+#define PRICED  "CREATE TABLE t (n numeric(5,2) PRIMARY KEY) WITH "
+#define MANY    "CREATE TABLE t (l int[], t text[], j jsonb, u uuid, d date, s timestamp) WITH "
+#define UUID    "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11"
 
 static const struct {
     const char *table;
@@ -250,6 +261,37 @@ static const struct {
      "!op \"u\" changes a row, and table \"t\" has no PRIMARY KEY"},
     {JSON "(format='debezium', rename='_id=id, doc.name=name')", NULL,
      "{\"op\":\"c\",\"after\":{\"_id\":1,\"doc\":{\"name\":\"n\"}}}", "1 'n'"},
+    /* numeric(p, s) is rounded to s and holds p digits, in every format */
+    {MONEY "(format='json')", NULL, "{\"n\":1.005}", "1.01"},
+    {MONEY "(format='json')", NULL, "{\"n\":\"1.005\"}", "1.01"},
+    {MONEY "(format='json')", NULL, "{\"n\":999.995}", "!column \"n\": expected numeric"},
+    {MONEY "(format='csv')", NULL, "1.005", "1.01"},
+    {MONEY "(format='csv')", NULL, "-7", "-7.00"},
+    {MONEY "(format='csv')", NULL, "999.995",
+     "!column \"n\": \"999.995\" is out of range of numeric"},
+    {MONEY "(format='tsv')", NULL, "1e2", "100.00"},
+    {MONEY "(format='tsv')", NULL, "1e3", "!column \"n\": \"1e3\" is out of range of numeric"},
+    {MONEY "(format='raw')", NULL, " 1.005 ", "1.01"},
+    {MONEY "(format='raw')", NULL, "1000", "!column \"n\": \"1000\" is out of range of numeric"},
+    {MONEY "(format='debezium')", NULL, "{\"op\":\"c\",\"after\":{\"n\":\"1.005\"}}", "1.01"},
+    {MONEY "(format='debezium')", NULL, "{\"op\":\"c\",\"after\":{\"n\":1e3}}",
+     "!column \"n\": expected numeric"},
+    {PRICED "(format='json')", "1.005", NULL, "-1.01"},
+    {PRICED "(format='json')", "{\"n\":1.005}", NULL, "-1.01"},
+    {PRICED "(format='json')", "1000", NULL, "!column \"n\": \"1000\" is out of range of numeric"},
+    /* csv and tsv: types that are no numbers, as casts from text */
+    {MANY "(format='tsv')", NULL,
+     "{1,NULL}\t{\"a b\",c}\t{\"b\":[1.50]}\t" UUID "\t1970-01-02\t1970-01-01 00:00:01",
+     "{1,NULL} {\"a b\",c} '{\"b\": [1.50]}' " UUID " 1 1000000"},
+    {MANY "(format='csv')", NULL,
+     "\"{1,2}\",{},\"{\"\"a\"\":1}\"," UUID ",1969-12-31,1970-01-01T00:00:00",
+     "{1,2} {} '{\"a\": 1}' " UUID " -1 0"},
+    {MANY "(format='csv')", NULL, ",,,,,", "null null null null null null"},
+    {MANY "(format='csv')", NULL, "{x},,,,,", "!column \"l\": \"{x}\" is no integer[]"},
+    {MANY "(format='csv')", NULL, ",,{,,,", "!column \"j\": \"{\" is no jsonb"},
+    {MANY "(format='csv')", NULL, ",,,a0,,", "!column \"u\": \"a0\" is no uuid"},
+    {MANY "(format='csv')", NULL, ",,,,1970-02-30,", "!column \"d\": \"1970-02-30\" is "},
+    {MANY "(format='csv')", NULL, ",,,,,noon", "!column \"s\": \"noon\" is no timestamp"},
 };
 
 static void test_cases(void **state)

@@ -14,6 +14,7 @@
     X(replay)                                                                                      \
     X(status)                                                                                      \
     X(wait)                                                                                        \
+    X(diff)                                                                                        \
     X(swap)                                                                                        \
     X(rollback)                                                                                    \
     X(abort)                                                                                       \

@@ -145,6 +145,9 @@ int conduct_start(struct core *core, struct core_version *version, const char *w
         waiters_add(&swap->waiters, request);
         return 0;
     }
+    if (diff_holds(core, processor)) {
+        return err_set(err, KE_AGAIN, "versions of %s are held for a comparison", processor->name);
+    }
     struct core_version *old = core_serving(processor);
     enum swap_part part = SWAP_ABSENT;
     int rc = check_new(version, err);
@@ -405,7 +408,7 @@ void conduct_tick(struct core *core, struct core_processor *processor)
         return;
     }
     struct core_version *version = auto_candidate(processor);
-    if (version != NULL && core_now_us(core) >= swap->try_us) {
+    if (version != NULL && core_now_us(core) >= swap->try_us && !diff_holds(core, processor)) {
         struct err err = {0};
         if (conduct_start(core, version, "auto", "kappa", NULL, &err) != 0) {
             swap->error = err;

@@ -11,6 +11,7 @@
 #include "controller/datadir.h"
 #include "controller/supervise.h"
 #include "log/log.h"
+#include "serve/diff.h"
 #include "serve/http.h"
 #include "serve/reader.h"
 #include "table/catalog.h"
@@ -178,6 +179,44 @@ static int op_version_digest(void *ctx, const char *processor, uint32_t version,
     const struct server *server = ctx;
     return reader_version_digest(server->reader, processor, version, out, err);
 }
+
+static int op_diff_open(void *ctx, const char *processor, uint32_t a, uint32_t b,
+                        const json_t *body, void **out, struct err *err)
+{
+    const struct server *server = ctx;
+    const struct diff_options options = {.table = json_text(body, "table", NULL),
+                                         .limit = json_int(body, "limit", DIFF_SAMPLES)};
+    struct diff *diff = NULL;
+    int rc = diff_open(server->reader, processor, a, b, &options, &diff, err);
+    *out = diff;
+    return rc;
+}
+
+static int op_diff_snapshot(void *diff, struct err *err)
+{
+    return diff_snapshot(diff, err);
+}
+
+static int op_diff_run(void *diff, json_t **out, struct err *err)
+{
+    return diff_run(diff, out, err);
+}
+
+static void op_diff_stop(void *diff)
+{
+    diff_stop(diff);
+}
+
+static void op_diff_close(void *diff)
+{
+    diff_close(diff);
+}
+
+static const struct core_diff_ops diff_ops = {.open = op_diff_open,
+                                              .snapshot = op_diff_snapshot,
+                                              .run = op_diff_run,
+                                              .stop = op_diff_stop,
+                                              .close = op_diff_close};
 
 static _Noreturn void end_in_doubt(const struct err *err)
 {
@@ -397,6 +436,7 @@ static int open_core(struct server *server, struct err *err)
                                                  .reply = op_reply,
                                                  .run_job = op_run_job,
                                                  .version_digest = op_version_digest,
+                                                 .diff = &diff_ops,
                                                  .in_doubt = op_in_doubt},
                                          .catalog = server->catalog,
                                          .log = server->log,

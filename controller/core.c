@@ -298,6 +298,7 @@ void core_tick(struct core *core)
     }
     if (!core->dead) {
         verify_tick(core);
+        diff_tick(core);
     }
 }
 
@@ -314,6 +315,7 @@ void core_shutdown(struct core *core)
         conduct_give_up(core, core->processors[i], &err);
     }
     verify_shutdown(core);
+    diff_shutdown(core);
     core_tick(core);
 }
 
@@ -350,6 +352,7 @@ void core_close(struct core *core)
         }
     }
     verify_close(core);
+    diff_close_all(core);
     waiters_reply(core, &core->jobs, NULL, &err);
     model_free(core);
     free(core->data_dir);

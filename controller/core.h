@@ -35,6 +35,17 @@ struct core_job {
     void (*done)(struct core *core, struct core_job *job);
 };
 
+/* Comparing two versions (serve/diff.h). All but stop are called in jobs. */
+struct core_diff_ops {
+    int (*open)(void *ctx, const char *processor, uint32_t a, uint32_t b, const json_t *body,
+                void **out, struct err *err);
+    /* While both stand at one cut; REFUSED when they do not. */
+    int (*snapshot)(void *diff, struct err *err);
+    int (*run)(void *diff, json_t **out, struct err *err);
+    void (*stop)(void *diff);
+    void (*close)(void *diff);
+};
+
 struct core_ops {
     void *ctx;
     const struct clock_ops *clock;
@@ -56,6 +67,7 @@ struct core_ops {
      * verify. */
     int (*version_digest)(void *ctx, const char *processor, uint32_t version, json_t **out,
                           struct err *err);
+    const struct core_diff_ops *diff; /* NULL: no diff */
     /* The catalog may or may not have taken a commit: only a fresh start can know. Must end the
      * process (a test may return; the core is dead then). */
     void (*in_doubt)(void *ctx, const struct err *err);

@@ -6,6 +6,7 @@
  *     events.c    what workers say                    conduct.c   conducts a swap: still.c, commit.c
  *     outputs.c   who sends which messages
  *     requests.c  control calls      deploy.c  deploy, replay         verify.c   status.c
+ *     diff.c      compares versions
  */
 #ifndef KAPPA_CONTROLLER_CORE_INSIDE_H
 #define KAPPA_CONTROLLER_CORE_INSIDE_H
@@ -119,6 +120,7 @@ struct core_processor {
 };
 
 struct core_verify; /* verify.c */
+struct core_diff;   /* diff.c */
 
 struct core {
     struct core_ops ops;
@@ -133,6 +135,7 @@ struct core {
     struct core_processor **processors; /* by name; owned */
     uint32_t processor_count;
     struct core_verify *verifies; /* under way; chain */
+    struct core_diff *diffs;      /* the same */
     struct core_waiter *jobs;     /* requests that wait for a job: answered at close */
     uint32_t jobs_out;
     uint64_t last_id;   /* of workers and swaps: ids are never used twice */
@@ -288,6 +291,18 @@ int outputs_may_drop(const struct core_version *version, struct err *err) must_c
 void outputs_tick(struct core *core, struct core_processor *processor);
 /* The member "outputs" of a version's status; NULL when it has none. */
 json_t *outputs_status(const struct core_version *version);
+
+/* ---- diff.c */
+void diff_request(struct core *core, void *request, struct core_processor *processor,
+                  const json_t *body);
+/* A `held` or `at_cut` event. */
+void diff_event(struct core *core, struct core_version *version, const json_t *event);
+/* Are versions of the processor held for one? Then no swap may begin. */
+bool diff_holds(const struct core *core, const struct core_processor *processor);
+/* Begins, and ends a hold that took too long. */
+void diff_tick(struct core *core);
+void diff_shutdown(struct core *core);
+void diff_close_all(struct core *core);
 
 /* ---- deploy.c, verify.c, status.c, requests.c ---- */
 void deploy_request(struct core *core, void *request, const char *processor, const json_t *body);

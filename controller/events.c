@@ -103,13 +103,20 @@ static void on_nothing(struct core *core, struct core_version *version, const js
     (void)event;
 }
 
+/* Held, or at a cut: for a swap or for a diff, whoever asked. */
+static void on_answer(struct core *core, struct core_version *version, const json_t *event)
+{
+    conduct_event(core, version, event);
+    diff_event(core, version, event);
+}
+
 static const struct {
     const char *word;
     void (*fn)(struct core *core, struct core_version *version, const json_t *event);
 } event_rows[] = {
-    {"opened", on_opened},     {"progress", on_progress}, {"held", conduct_event},
-    {"at_cut", conduct_event}, {"sealed", on_sealed},     {"failed", on_failed},
-    {"paused", on_nothing},    {"resumed", on_nothing},   {"stopped", on_nothing},
+    {"opened", on_opened},  {"progress", on_progress}, {"held", on_answer},
+    {"at_cut", on_answer},  {"sealed", on_sealed},     {"failed", on_failed},
+    {"paused", on_nothing}, {"resumed", on_nothing},   {"stopped", on_nothing},
 };
 
 static void version_event(struct core *core, struct core_version *version, const json_t *event)

@@ -82,6 +82,11 @@ static void ask_verify(const struct ask *ask)
     verify_request(ask->core, ask->request, ask->version);
 }
 
+static void ask_diff(const struct ask *ask)
+{
+    diff_request(ask->core, ask->request, ask->processor, ask->body);
+}
+
 /* ---- Swaps ---- */
 
 /* Without a number: the newest ready version, or one that was rolled back from (forward again). If
@@ -348,7 +353,7 @@ static const struct ask_row {
     {"rollback", NEEDS_PROCESSOR, ask_rollback}, {"abort", NEEDS_VERSION, ask_abort},
     {"pause", NEEDS_VERSION, ask_pause},         {"resume", NEEDS_VERSION, ask_resume},
     {"drop", NEEDS_VERSION, ask_drop},           {"verify", NEEDS_VERSION, ask_verify},
-    {"history", NEEDS_PROCESSOR, ask_history},
+    {"history", NEEDS_PROCESSOR, ask_history},   {"diff", NEEDS_PROCESSOR, ask_diff},
 };
 
 static const struct ask_row *find_row(const char *verb)

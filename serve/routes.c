@@ -59,6 +59,7 @@ static const struct route routes[] = {
     {"POST", P "/*/versions/*/resume",  "", NULL, NULL, HTTP_VERB_RESUME, 200, false, false, NULL},
     {"POST", P "/*/versions/*/drop",    "", NULL, NULL, HTTP_VERB_DROP, 200, false, false, NULL},
     {"POST", P "/*/versions/*/verify",  "", NULL, NULL, HTTP_VERB_VERIFY, 200, false, false, NULL},
+    {"POST", P "/*/diff",               "", NULL, NULL, HTTP_VERB_DIFF, 200, false, false, NULL},
     {"GET",  P "/*/history",            "", NULL, NULL, HTTP_VERB_HISTORY, 200, false, false, NULL},
     {"GET",  P "/*/versions/*/dead",    "limit", route_dead, NULL, 0, 200, true, false, NULL},
     {"GET",  P "/*/versions/*/late",    "limit", route_late, NULL, 0, 200, true, false, NULL},

@@ -1,0 +1,55 @@
+/* COMPARING two versions of a processor, row by row and column by column, at one cut.
+ *
+ *     diff_open -> diff_snapshot -> diff_run -> diff_close
+ *
+ * Whoever calls sees to it that both versions stand at the same cut when diff_snapshot is called
+ * (controller/diff.c holds them there). Afterwards both may go on: the rest happens in the snapshots.
+ * diff_snapshot looks at what the snapshots say themselves: two cuts are never compared.
+ *
+ * The answer:
+ *
+ *     {"a","b","cut":{topic:[offset]},"same","complete":{"a","b"},"seconds","tables":[T...]}
+ *
+ *     T  {"table","in":"a"|"b"}                  only one of them has it
+ *        {"table","in":"both","why_not":text}    their rows cannot be told which is which
+ *        {"table","in":"both","identical":true}  the stored bytes are the same: nothing was read
+ *        {"table","in":"both","only_in_a","only_in_b","changed","equal","columns":[C...],
+ *         "samples":{"changed":[{"a":row,"b":row,"columns":[name]}],"only_in_a":[row],
+ *         "only_in_b":[row]}}
+ *     C  {"name","type","in":"both","differ","nulls", and where both are numbers or times "unit"?,
+ *         "mean","max","p50","p90","p99" of |b - a| over the rows that differ}; "type_b" when it has
+ *        another type in b; {"name","type","in":"a"|"b"}
+ *
+ * changed: rows of a key that is in both, in which a column that both have differs. nulls: of those
+ * that differ, how many are null on one side (or not finite): they have no distance. Quantiles are
+ * right to 2 %, the others exact. */
+#ifndef KAPPA_SERVE_DIFF_H
+#define KAPPA_SERVE_DIFF_H
+
+#include "base/err.h"
+#include "base/json.h"
+
+struct diff;
+struct reader;
+
+#define DIFF_SAMPLES     10 /* of each kind and table, when nothing is said */
+#define DIFF_SAMPLES_MAX 1000
+
+struct diff_options {
+    const char *table; /* only this one; or NULL */
+    int64_t limit;     /* samples of each kind, 0 .. DIFF_SAMPLES_MAX */
+};
+
+/* Opens both versions. NOT_FOUND: no such version, no files, no such table. REFUSED: they do not read
+ * the same partitions. */
+int diff_open(struct reader *reader, const char *processor, uint32_t a, uint32_t b,
+              const struct diff_options *options, struct diff **out, struct err *err) must_check;
+/* REFUSED when the two are not at one cut. */
+int diff_snapshot(struct diff *diff, struct err *err) must_check;
+/* *out: a new reference. CLOSED when stopped. */
+int diff_run(struct diff *diff, json_t **out, struct err *err) must_check;
+/* From any thread: diff_run ends soon. */
+void diff_stop(struct diff *diff);
+void diff_close(struct diff *diff);
+
+#endif

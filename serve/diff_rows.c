@@ -1,0 +1,317 @@
+/* Rows of one table in two versions: two cursors in key order, merged. Own header: diff_inner.h.
+ *
+ * A row is known by its key: window end and key columns, as bytes. In views without groups by (offset,
+ * partition), in views of first rows by (key, its place among them). All of these ascend in both
+ * cursors, so that each row is read once. */
+#include "processor/functions.h"
+#include "serve/diff_inner.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define STOP_EVERY 1024 /* rows */
+
+/* One version's cursor and the row it stands on. */
+struct side {
+    struct reader_cursor *cursor;
+    const struct plan_view *view;
+    const struct kappa_value *values;
+    const uint8_t *key; /* of the row */
+    size_t key_len;
+    uint32_t partition; /* views without groups */
+    uint32_t place;     /* views of first rows */
+    bool at_hand;
+    uint8_t before[KAPPA_KEY_WINDOW_BYTES + LIMIT_TABLE_KEY_LEN]; /* views of first rows */
+    size_t before_len;
+};
+
+/* ---- can they be compared? */
+
+/* Types of one class have the same bytes for the same value. */
+static bool same_key_type(enum kappa_type a, enum kappa_type b)
+{
+    bool whole_a = a >= KAPPA_TYPE_SMALLINT && a <= KAPPA_TYPE_BIGINT;
+    bool whole_b = b >= KAPPA_TYPE_SMALLINT && b <= KAPPA_TYPE_BIGINT;
+    bool real_a = a == KAPPA_TYPE_REAL || a == KAPPA_TYPE_DOUBLE;
+    bool real_b = b == KAPPA_TYPE_REAL || b == KAPPA_TYPE_DOUBLE;
+    return a == b || (whole_a && whole_b) || (real_a && real_b);
+}
+
+static bool has_key(const struct plan_view *view, const char *name)
+{
+    for (uint32_t i = 0; i < view->key_count; i++) {
+        if (strcmp(view->keys[i].name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The next key column that is no window, from *i on; NULL: no more. */
+static const struct plan_key *next_key(const struct plan_view *view, uint32_t *i)
+{
+    while (*i < view->key_count) {
+        const struct plan_key *key = &view->keys[(*i)++];
+        if (key->role == PLAN_KEY_COLUMN) {
+            return key;
+        }
+    }
+    return NULL;
+}
+
+static void list_keys(struct buf *out, const struct plan_view *view)
+{
+    buf_append_text(out, "(");
+    for (uint32_t i = 0; i < view->key_count; i++) {
+        buf_printf(out, "%s%.100s %s", i == 0 ? "" : ", ", view->keys[i].name,
+                   function_type_name(view->keys[i].type));
+    }
+    buf_append_text(out, ")");
+}
+
+/* The same columns in the same order; one that has another name but is not named otherwhere in the
+ * other key is the same one, renamed. */
+static bool keys_match(const struct plan_view *a, const struct plan_view *b)
+{
+    uint32_t at_a = 0;
+    uint32_t at_b = 0;
+    if (a->shape.windowed != b->shape.windowed) {
+        return false;
+    }
+    for (;;) {
+        const struct plan_key *key_a = next_key(a, &at_a);
+        const struct plan_key *key_b = next_key(b, &at_b);
+        if (key_a == NULL || key_b == NULL) {
+            return key_a == key_b;
+        }
+        bool same_name = strcmp(key_a->name, key_b->name) == 0;
+        bool moved = !same_name && (has_key(a, key_b->name) || has_key(b, key_a->name));
+        if (moved || !same_key_type(key_a->type, key_b->type)) {
+            return false;
+        }
+    }
+}
+
+bool diff_rows_match(const struct plan *plan_a, const struct plan_view *a,
+                     const struct plan *plan_b, const struct plan_view *b, struct buf *why_not)
+{
+    if (a->kind != b->kind) {
+        buf_printf(why_not, "one of them has a row for each record, the other one for each group");
+        return false;
+    }
+    if (a->kind == PLAN_APPEND) {
+        const char *topic_a = plan_a->inputs[a->input].topic;
+        const char *topic_b = plan_b->inputs[b->input].topic;
+        if (strcmp(topic_a, topic_b) != 0) {
+            buf_printf(why_not,
+                       "its rows come from the topic %.100s in one, from %.100s in the other",
+                       topic_a, topic_b);
+            return false;
+        }
+        return true;
+    }
+    if (!keys_match(a, b)) {
+        buf_append_text(why_not, "their keys are not the same columns: ");
+        list_keys(why_not, a);
+        buf_append_text(why_not, " and ");
+        list_keys(why_not, b);
+        return false;
+    }
+    return true;
+}
+
+/* ---- one side */
+
+static int side_next(struct side *side, const struct reader_version *version, struct err *err)
+{
+    bool first_rows = side->view->top != NULL;
+    if (first_rows && side->at_hand) {
+        memcpy(side->before, side->key, side->key_len);
+        side->before_len = side->key_len;
+    }
+    int rc = reader_cursor_next(side->cursor, &side->values, err);
+    bool went_on = side->at_hand;
+    side->at_hand = rc == 1;
+    if (rc != 1) {
+        return rc;
+    }
+    uint32_t source = 0;
+    reader_cursor_key(side->cursor, &source, &side->key, &side->key_len);
+    if (side->view->kind == PLAN_APPEND) {
+        side->partition = version->sources[source].partition;
+    }
+    if (first_rows) {
+        bool same = went_on && side->before_len == side->key_len &&
+                    memcmp(side->before, side->key, side->key_len) == 0;
+        side->place = same ? side->place + 1 : 0;
+    }
+    return 1;
+}
+
+static int compare_u32(uint32_t a, uint32_t b)
+{
+    return a < b ? -1 : a > b ? 1 : 0;
+}
+
+/* Below zero: a's row comes first. */
+static int side_order(const struct side *a, const struct side *b)
+{
+    size_t len = a->key_len < b->key_len ? a->key_len : b->key_len;
+    int order = len == 0 ? 0 : memcmp(a->key, b->key, len);
+    if (order == 0 && a->key_len != b->key_len) {
+        order = a->key_len < b->key_len ? -1 : 1;
+    }
+    if (order == 0) {
+        order = compare_u32(a->partition, b->partition);
+    }
+    return order != 0 ? order : compare_u32(a->place, b->place);
+}
+
+/* ---- what was found */
+
+static void sample_only(struct diff_rows *rows, enum diff_side which, const struct side *side)
+{
+    json_t *samples = rows->only_samples[which];
+    if ((int64_t)json_array_size(samples) < rows->limit) {
+        ASSERT(json_array_append_new(samples, reader_row_json(side->view, side->values)) == 0);
+    }
+}
+
+static void sample_changed(struct diff_rows *rows, const struct side *sides, json_t *names)
+{
+    json_t *sample =
+        json_pack("{s:o, s:o, s:o}", "a", reader_row_json(sides[DIFF_A].view, sides[DIFF_A].values),
+                  "b", reader_row_json(sides[DIFF_B].view, sides[DIFF_B].values), "columns", names);
+    ASSERT(sample != NULL);
+    ASSERT(json_array_append_new(rows->changed_samples, sample) == 0);
+}
+
+/* Both have the row. */
+static void compare_row(struct diff_rows *rows, const struct side *sides)
+{
+    bool wanted = (int64_t)json_array_size(rows->changed_samples) < rows->limit;
+    json_t *names = NULL;
+    bool changed = false;
+    for (uint32_t i = 0; i < rows->column_count; i++) {
+        struct diff_column *column = &rows->columns[i];
+        if (column->of[DIFF_A] == NULL || column->of[DIFF_B] == NULL ||
+            !diff_column_compare(column, &sides[DIFF_A].values[column->index[DIFF_A]],
+                                 &sides[DIFF_B].values[column->index[DIFF_B]])) {
+            continue;
+        }
+        changed = true;
+        if (wanted) {
+            names = names == NULL ? json_array() : names;
+            ASSERT(json_array_append_new(names, json_string(column->of[DIFF_A]->name)) == 0);
+        }
+    }
+    rows->changed += changed ? 1 : 0;
+    rows->equal += changed ? 0 : 1;
+    if (names != NULL) {
+        sample_changed(rows, sides, names);
+    }
+}
+
+/* ---- the merge */
+
+static int take_one(struct diff_rows *rows, struct side *sides, struct err *err)
+{
+    struct side *a = &sides[DIFF_A];
+    struct side *b = &sides[DIFF_B];
+    int order = !a->at_hand ? 1 : !b->at_hand ? -1 : side_order(a, b);
+    if (order == 0) {
+        compare_row(rows, sides);
+    } else {
+        enum diff_side which = order < 0 ? DIFF_A : DIFF_B;
+        rows->only[which]++;
+        sample_only(rows, which, &sides[which]);
+    }
+    int rc = order <= 0 ? side_next(a, rows->reading[DIFF_A].version, err) : 0;
+    if (rc >= 0 && order >= 0) {
+        rc = side_next(b, rows->reading[DIFF_B].version, err);
+    }
+    return rc < 0 ? rc : 0;
+}
+
+static int merge(struct diff_rows *rows, struct side *sides, struct err *err)
+{
+    int rc = side_next(&sides[DIFF_A], rows->reading[DIFF_A].version, err);
+    if (rc >= 0) {
+        rc = side_next(&sides[DIFF_B], rows->reading[DIFF_B].version, err);
+    }
+    for (uint64_t i = 1; rc >= 0 && (sides[DIFF_A].at_hand || sides[DIFF_B].at_hand); i++) {
+        rc = take_one(rows, sides, err);
+        if (rc == 0 && i % STOP_EVERY == 0 && __atomic_load_n(rows->stop, __ATOMIC_RELAXED)) {
+            rc = err_set(err, KE_CLOSED, "the comparison was broken off");
+        }
+    }
+    return rc < 0 ? rc : 0;
+}
+
+static void column_add(struct diff_rows *rows, enum diff_side which, uint32_t index)
+{
+    ASSERT(rows->column_count < array_len(rows->columns));
+    struct diff_column *column = &rows->columns[rows->column_count++];
+    column->of[which] = &rows->view[which]->outputs[index];
+    column->index[which] = index;
+}
+
+/* By name: those of a in their order, then those that only b has. */
+static void columns_pair(struct diff_rows *rows)
+{
+    const struct plan_view *a = rows->view[DIFF_A];
+    const struct plan_view *b = rows->view[DIFF_B];
+    for (uint32_t i = 0; i < a->output_count; i++) {
+        column_add(rows, DIFF_A, i);
+    }
+    for (uint32_t k = 0; k < b->output_count; k++) {
+        uint32_t i = 0;
+        while (i < a->output_count && strcmp(a->outputs[i].name, b->outputs[k].name) != 0) {
+            i++;
+        }
+        if (i < a->output_count) {
+            rows->columns[i].of[DIFF_B] = &b->outputs[k];
+            rows->columns[i].index[DIFF_B] = k;
+        } else {
+            column_add(rows, DIFF_B, k);
+        }
+    }
+    for (uint32_t i = 0; i < rows->column_count; i++) {
+        diff_column_init(&rows->columns[i]);
+    }
+}
+
+int diff_rows_run(struct diff_rows *rows, struct err *err)
+{
+    struct side *sides = xcalloc(DIFF_SIDES, sizeof *sides);
+    int rc = 0;
+    columns_pair(rows);
+    rows->changed_samples = json_array();
+    for (int which = 0; which < DIFF_SIDES; which++) {
+        rows->only_samples[which] = json_array();
+        sides[which].view = rows->view[which];
+        if (rc == 0) {
+            rc = reader_cursor_open(rows->reader, &rows->reading[which], NULL, &sides[which].cursor,
+                                    err);
+        }
+    }
+    if (rc == 0) {
+        rc = merge(rows, sides, err);
+    }
+    for (int which = 0; which < DIFF_SIDES; which++) {
+        reader_cursor_close(sides[which].cursor);
+    }
+    free(sides);
+    return rc;
+}
+
+void diff_rows_free(struct diff_rows *rows)
+{
+    for (uint32_t i = 0; i < rows->column_count; i++) {
+        diff_column_free(&rows->columns[i]);
+    }
+    json_decref(rows->only_samples[DIFF_A]);
+    json_decref(rows->only_samples[DIFF_B]);
+    json_decref(rows->changed_samples);
+    free(rows);
+}

@@ -10,7 +10,8 @@
     swap       swaps and rollbacks under four readers: hold, failed reads, reads that went back
     nexmark    every Nexmark query over the same events in the embedded log, or those of --queries; per second of
                the worker's CPU time, which other programs on the machine disturb less
-    flink      the main scenario and Nexmark q17 by Flink SQL and by Kappa from one topic of a real Kafka
+    flink      the main scenario and Nexmark queries (bench/peers/flink/*.sql, or those of --queries) by Flink SQL and by
+               Kappa from one topic of a real Kafka; q5: the counts alone, without the join with the largest
 
 Figures depend on the machine and on what else runs on it; the ratios are what counts.
 """
@@ -264,8 +265,10 @@ def bench_flink(options, _):
             platform.up()
             fill(platform, "events", options)
             platform.run("nexmark", "--events", options.events, "--topic", "nexmark", "--partitions", 4, timeout=3600)
-            for job, topic, sql in (("features", "events", None),
-                                    ("q17", "nexmark", nexmark_oracle.definition("q17", "nexmark"))):
+            jobs = sorted(name[:-4] for name in os.listdir(os.path.join(HERE, "peers", "flink")) if name.endswith(".sql"))
+            for job in options.queries.split(",") if options.queries else jobs:
+                topic = "events" if job == "features" else "nexmark"
+                sql = None if job == "features" else nexmark_oracle.definition(job, "nexmark")
                 kappa, figures = replay(platform, topic, job, options, sql)
                 platform.run("abort", job, 1, code=None)
                 peer = flink(directory, broker.brokers, job, topic, options)

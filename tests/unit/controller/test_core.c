@@ -320,9 +320,9 @@ static void test_pause_and_resume(void **state)
     world_wait(world, 2, "replaying");
     world_do(world, "pause", "p", 2);
     world_steps(world, 3);
-    int64_t at = world_files(world, "p/2", false)->next[0];
+    int64_t at = world_files_of(world, "p/2")->next[0];
     world_steps(world, 50);
-    assert_int_equal(world_files(world, "p/2", false)->next[0], at);
+    assert_int_equal(world_files_of(world, "p/2")->next[0], at);
     world_refused(world, "swap", 2, json_object(), -KE_REFUSED, "v2 is paused");
     /* A paused version stays so over a restart, without a worker. */
     uint32_t starts = world->starts;
@@ -382,9 +382,9 @@ static void test_hold_runs_out(void **state)
         assert_true(world->now_us - before < 2100000);
         assert_string_equal(world_state(world, 1), "serving");
         world_steps(world, 5);
-        int64_t at = world_files(world, "p/1", false)->next[0];
+        int64_t at = world_files_of(world, "p/1")->next[0];
         world_steps(world, 5); /* both were released */
-        assert_true(world_files(world, "p/1", false)->next[0] > at);
+        assert_true(world_files_of(world, "p/1")->next[0] > at);
         json_t *status = status_of(world);
         assert_non_null(strstr(json_text(json_object_get(status, "last_swap_error"), "message", ""),
                                "ran out"));
@@ -533,7 +533,7 @@ static void test_rollback_from_a_dying_version(void **state)
         }
     }
     world_steps(world, 60);
-    int64_t stood = world_files(world, "p/2", false)->next[0];
+    int64_t stood = world_files_of(world, "p/2")->next[0];
     json_t *receipt = world_call(world, "rollback", "p", 0, json_object());
     const json_t *cut = json_object_get(json_object_get(receipt, "cut"), "events");
     assert_true(json_integer_value(json_array_get(cut, 0)) >= stood);

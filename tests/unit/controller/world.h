@@ -177,6 +177,14 @@ static inline struct world_files *world_files(struct world *world, const char *d
     return free_one;
 }
 
+/* Files that must be there. */
+static inline struct world_files *world_files_of(struct world *world, const char *dir)
+{
+    struct world_files *files = world_files(world, dir, false);
+    ASSERT(files != NULL);
+    return files;
+}
+
 /* ---- The brain's ops ---- */
 
 static inline struct world_worker *world_worker(struct world *world, uint64_t id)
@@ -229,7 +237,7 @@ static inline void world_worker_exit(struct world_worker *worker, int status, in
 static inline void world_worker_stop(void *ctx, uint64_t id, bool kill)
 {
     struct world_worker *worker = world_worker(ctx, id);
-    assert_non_null(worker);
+    ASSERT(worker != NULL);
     worker->ending = true;
     if (kill) {
         world_worker_exit(worker, 0, 9);
@@ -506,8 +514,7 @@ static inline void world_check(struct world *world)
     }
     char dir[192];
     (void)snprintf(dir, sizeof dir, "%s/%u", pointer.processor, pointer.version);
-    const struct world_files *files = world_files(world, dir, false);
-    assert_non_null(files);
+    const struct world_files *files = world_files_of(world, dir);
     assert_true(files->sealed);
     for (int i = 0; i < WORLD_PARTITIONS; i++) {
         assert_true(files->next[i] >= world->seen[i]);

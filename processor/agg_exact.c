@@ -204,7 +204,7 @@ void agg_exact_add_special(struct agg_exact *sum, double value)
     unsigned flag = value != value ? AGG_EXACT_NAN
                     : value > 0    ? AGG_EXACT_INFINITE
                                    : AGG_EXACT_MINUS_INFINITE;
-    sum->special = (uint16_t)(sum->special | flag);
+    sum->special = (uint8_t)(sum->special | flag);
 }
 
 static void add_big(struct agg_exact *sum, struct pool *pool, const struct agg_big *big)
@@ -477,7 +477,7 @@ bool agg_exact_decode(struct agg_exact *sum, struct pool *pool, struct agg_curso
     if (!agg_take_varint(in, &head)) {
         return false;
     }
-    sum->special = (uint16_t)(head & 7);
+    sum->special = (uint8_t)(head & 7);
     uint64_t bytes = head >> 4;
     if (bytes == 0) {
         return (head & 8) == 0;

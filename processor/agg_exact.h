@@ -21,8 +21,9 @@ enum { AGG_EXACT_NAN = 1, AGG_EXACT_INFINITE = 2, AGG_EXACT_MINUS_INFINITE = 4 }
 
 struct agg_exact { /* zeroed: 0 */
     int32_t base;
-    uint16_t limbs;   /* of 64 bits: 0 or 2 in the struct, more: a block of the pool */
-    uint16_t special; /* AGG_EXACT_... */
+    uint16_t limbs;  /* of 64 bits: 0 or 2 in the struct, more: a block of the pool */
+    uint8_t special; /* AGG_EXACT_... */
+    uint8_t seen;    /* for the owner */
 
     union {
         uint64_t in[2];

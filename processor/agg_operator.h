@@ -143,6 +143,7 @@ extern const struct agg_operator agg_count_if;
 /* agg_sum.c */
 extern const struct agg_operator agg_sum_int;
 extern const struct agg_operator agg_sum_double;
+extern const struct agg_operator agg_avg_double;
 extern const struct agg_operator agg_avg_int;
 
 /* agg_variance.c */

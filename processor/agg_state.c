@@ -37,7 +37,7 @@ static const struct agg_operator *const operators[PLAN_AGGREGATE_COUNT][KAPPA_PA
                   [KAPPA_PAYLOAD_DOUBLE] = &agg_sum_double,
                   [KAPPA_PAYLOAD_NUMERIC] = &agg_sum_numeric},
     [PLAN_AVG] = {[KAPPA_PAYLOAD_INT] = &agg_avg_int,
-                  [KAPPA_PAYLOAD_DOUBLE] = &agg_sum_double,
+                  [KAPPA_PAYLOAD_DOUBLE] = &agg_avg_double,
                   [KAPPA_PAYLOAD_NUMERIC] = &agg_sum_numeric},
     [PLAN_MIN] = EXTREME,
     [PLAN_MAX] = EXTREME,

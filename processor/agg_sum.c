@@ -17,9 +17,10 @@ struct sum_int {
     uint64_t n; /* avg: values; sum: 1 if there was one */
 };
 
-struct sum_double {
-    uint64_t n; /* as above */
+/* Of doubles; a sum has no n, but seen in the exact sum: rows of few aggregates are many. */
+struct avg_double {
     struct agg_exact sum;
+    uint64_t n;
 };
 
 static inline int128 sum_get(const struct sum_int *sum)
@@ -156,47 +157,75 @@ const struct agg_operator agg_avg_int = {.bytes = sizeof(struct sum_int),
 
 /* ---- Doubles. */
 
-static void update_double(const struct agg_slot *slot, const struct agg_rows *rows,
-                          const struct expr_vec *registers)
+static void update_sum_double(const struct agg_slot *slot, const struct agg_rows *rows,
+                              const struct expr_vec *registers)
 {
     const struct expr_vec *argument = agg_argument(slot, registers);
     const struct expr_vec *filter = agg_filter(slot, registers);
-    bool average = is_average(slot);
     for (uint32_t i = 0; i < rows->count; i++) {
         uint32_t row = rows->rows[i];
         if (agg_takes(argument, filter, row)) {
-            struct sum_double *sum = agg_at(slot, rows, i);
-            agg_exact_add_double(&sum->sum, rows->pool, argument->d[row]);
-            sum->n = average ? sum->n + 1 : 1;
+            struct agg_exact *sum = agg_at(slot, rows, i);
+            agg_exact_add_double(sum, rows->pool, argument->d[row]);
+            sum->seen = 1;
         }
     }
 }
 
+static void update_avg_double(const struct agg_slot *slot, const struct agg_rows *rows,
+                              const struct expr_vec *registers)
+{
+    const struct expr_vec *argument = agg_argument(slot, registers);
+    const struct expr_vec *filter = agg_filter(slot, registers);
+    for (uint32_t i = 0; i < rows->count; i++) {
+        uint32_t row = rows->rows[i];
+        if (agg_takes(argument, filter, row)) {
+            struct avg_double *avg = agg_at(slot, rows, i);
+            agg_exact_add_double(&avg->sum, rows->pool, argument->d[row]);
+            avg->n++;
+        }
+    }
+}
+
+/* The exact sum is what both begin with. */
+static uint64_t double_count(const struct agg_slot *slot, const void *at)
+{
+    return is_average(slot) ? ((const struct avg_double *)at)->n
+                            : ((const struct agg_exact *)at)->seen;
+}
+
 static void encode_double(const struct agg_slot *slot, const void *at, struct buf *out)
 {
-    (void)slot;
-    const struct sum_double *sum = at;
-    buf_append_varint(out, sum->n);
-    if (sum->n > 0) {
-        agg_exact_encode(&sum->sum, out);
+    uint64_t n = double_count(slot, at);
+    buf_append_varint(out, n);
+    if (n > 0) {
+        agg_exact_encode(at, out);
     }
 }
 
 static bool decode_double(const struct agg_slot *slot, void *at, struct pool *pool,
                           struct agg_cursor *in)
 {
-    (void)slot;
-    struct sum_double *sum = at;
-    return agg_take_varint(in, &sum->n) &&
-           (sum->n == 0 || agg_exact_decode(&sum->sum, pool, in, false));
+    uint64_t n = 0;
+    if (!agg_take_varint(in, &n) || (n > 0 && !agg_exact_decode(at, pool, in, false))) {
+        return false;
+    }
+    if (is_average(slot)) {
+        ((struct avg_double *)at)->n = n;
+        return true;
+    }
+    ((struct agg_exact *)at)->seen = (uint8_t)(n > 0);
+    return n <= 1;
 }
 
 static void merge_double(const struct agg_slot *slot, void *to, const void *from, struct pool *pool)
 {
-    struct sum_double *sum = to;
-    const struct sum_double *more = from;
-    agg_exact_merge(&sum->sum, pool, &more->sum);
-    sum->n = is_average(slot) ? sum->n + more->n : sum->n | more->n;
+    agg_exact_merge(to, pool, from);
+    if (is_average(slot)) {
+        ((struct avg_double *)to)->n += ((const struct avg_double *)from)->n;
+    } else {
+        ((struct agg_exact *)to)->seen |= ((const struct agg_exact *)from)->seen;
+    }
 }
 
 /* Infinite values give infinite sums; a sum of finite ones that is infinite has left the type. */
@@ -204,35 +233,46 @@ static void result_double(const struct agg_slot *slot, const void *at, struct ar
                           struct expr_vec *out)
 {
     (void)arena;
-    const struct sum_double *sum = at;
-    double special = agg_exact_special(&sum->sum);
-    double value = special != 0 ? special : agg_exact_round(&sum->sum);
-    if (is_average(slot) && sum->n > 0) {
-        value /= (double)sum->n;
+    uint64_t n = double_count(slot, at);
+    double special = agg_exact_special(at);
+    double value = special != 0 ? special : agg_exact_round(at);
+    if (is_average(slot) && n > 0) {
+        value /= (double)n;
     }
     if (slot->plan->result_type == KAPPA_TYPE_REAL) {
         value = (double)(float)value;
     }
     out->d[0] = value;
-    out->state[0] = sum->n == 0                    ? EXPR_NULL
+    out->state[0] = n == 0                         ? EXPR_NULL
                     : isinf(value) && special == 0 ? EXPR_ERROR_OVERFLOW
                                                    : EXPR_OK;
 }
 
 static void free_double(const struct agg_slot *slot, void *at, struct pool *pool)
 {
-    (void)slot;
-    agg_exact_free(&((struct sum_double *)at)->sum, pool);
+    if (is_average(slot)) {
+        ((struct avg_double *)at)->n = 0;
+    }
+    agg_exact_free(at, pool);
 }
 
 static size_t owned_double(const struct agg_slot *slot, const void *at)
 {
     (void)slot;
-    return agg_exact_owned(&((const struct sum_double *)at)->sum);
+    return agg_exact_owned(at);
 }
 
-const struct agg_operator agg_sum_double = {.bytes = sizeof(struct sum_double),
-                                            .update = update_double,
+const struct agg_operator agg_sum_double = {.bytes = sizeof(struct agg_exact),
+                                            .update = update_sum_double,
+                                            .encode = encode_double,
+                                            .decode = decode_double,
+                                            .merge = merge_double,
+                                            .result = result_double,
+                                            .free = free_double,
+                                            .owned = owned_double};
+
+const struct agg_operator agg_avg_double = {.bytes = sizeof(struct avg_double),
+                                            .update = update_avg_double,
                                             .encode = encode_double,
                                             .decode = decode_double,
                                             .merge = merge_double,

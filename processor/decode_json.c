@@ -356,8 +356,10 @@ static void take_double(struct json_decoder *d, const struct json_number *number
     }
 }
 
-static void take_time(struct json_decoder *d, const struct json_number *number,
-                      struct decode_column *column, uint32_t row)
+static inline __attribute__((always_inline)) void take_time(struct json_decoder *d,
+                                                            const struct json_number *number,
+                                                            struct decode_column *column,
+                                                            uint32_t row)
 {
     int64_t us = 0;
     if (!json_number_scaled(number, d->base.input->timestamp_unit_us_num,
@@ -399,8 +401,9 @@ static __attribute__((noinline)) void take_other_number(struct json_decoder *d, 
     }
 }
 
-static bool take_number(struct json_decoder *d, uint32_t k, struct decode_column *column,
-                        uint32_t row)
+static inline __attribute__((always_inline)) bool take_number(struct json_decoder *d, uint32_t k,
+                                                              struct decode_column *column,
+                                                              uint32_t row)
 {
     struct json_number number;
     if (!json_number_scan(d->walk.text + d->walk.at[k], &number)) {
@@ -584,7 +587,8 @@ bool decode_json_fault(struct json_decoder *d)
     return false;
 }
 
-bool decode_json_begin(struct json_decoder *d, const struct kappa_record *record)
+static inline __attribute__((always_inline)) bool begin(struct json_decoder *d,
+                                                        const struct kappa_record *record)
 {
     struct json_walk *walk = &d->walk;
     if (record->value_len > 0 && record->value[0] == 0) {
@@ -605,6 +609,11 @@ bool decode_json_begin(struct json_decoder *d, const struct kappa_record *record
            (json_fail(walk, 0, "expected an object"), decode_json_fault(d));
 }
 
+bool decode_json_begin(struct json_decoder *d, const struct kappa_record *record)
+{
+    return begin(d, record);
+}
+
 bool decode_json_columns(struct json_decoder *d, uint32_t *k, uint32_t row, uint32_t depth)
 {
     return take_members(d, &d->top, k, row, depth) ? !d->wrong_type || check_types(d, row)
@@ -617,7 +626,7 @@ static enum decode_taken take_json(struct decoder *base, const struct kappa_reco
 {
     struct json_decoder *d = (struct json_decoder *)base;
     uint32_t k = 0;
-    if (!decode_json_begin(d, record)) {
+    if (!begin(d, record)) {
         return DECODE_REFUSED;
     }
     if (!take_members(d, &d->top, &k, row, 0) ||

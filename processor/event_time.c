@@ -1,24 +1,12 @@
 /* Event time, watermark and windows. Own header: event_time.h. */
 #include "processor/event_time.h"
 
-#define FAR_BACK (-(INT64_C(1) << 62))
-
 /* The largest k * step + offset <= t. */
 static int64_t floor_to(int64_t t, int64_t step, int64_t offset)
 {
     ASSERT(step > 0);
     int64_t into = (t - offset) % step;
     return t - (into < 0 ? into + step : into);
-}
-
-int64_t event_time_limit(int64_t watermark, int64_t less_us)
-{
-    int64_t limit = 0;
-    if (watermark == KAPPA_NO_TIME || __builtin_sub_overflow(watermark, less_us, &limit) ||
-        limit < FAR_BACK) {
-        return KAPPA_NO_TIME;
-    }
-    return limit;
 }
 
 int64_t event_time_pane_end(const struct plan_view *view, int64_t t)

@@ -25,7 +25,16 @@ static inline int64_t event_time_watermark(int64_t event_time_max, int64_t bound
 }
 
 /* The watermark less a time: windows that end there or before are closed, or expired. */
-int64_t event_time_limit(int64_t watermark, int64_t less_us);
+static inline int64_t event_time_limit(int64_t watermark, int64_t less_us)
+{
+    const int64_t far_back = -(INT64_C(1) << 62);
+    int64_t limit = 0;
+    if (watermark == KAPPA_NO_TIME || __builtin_sub_overflow(watermark, less_us, &limit) ||
+        limit < far_back) {
+        return KAPPA_NO_TIME;
+    }
+    return limit;
+}
 
 /* End of the pane that holds t; of tumble: of its window. */
 int64_t event_time_pane_end(const struct plan_view *view, int64_t t);

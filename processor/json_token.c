@@ -202,6 +202,13 @@ bool json_number_scaled(const struct json_number *number, int64_t num, int64_t d
         return json_number_double(number, &d) &&
                double_to_int(d * (double)num / (double)den, value);
     }
+    uint64_t whole = 0;
+    if (number->exponent == 0 && !__builtin_mul_overflow(number->digits, (uint64_t)num, &whole) &&
+        whole <= INT64_MAX - (uint64_t)den) {
+        int64_t rounded = (int64_t)(den == 1 ? whole : (whole + (uint64_t)den / 2) / (uint64_t)den);
+        *value = number->negative ? -rounded : rounded;
+        return true;
+    }
     int128 up = (int128)number->digits * num;
     int128 down = den;
     for (int32_t e = number->exponent; e > 0; e--) {

@@ -45,6 +45,7 @@ struct node_part {
     int64_t maybe_stored;
     int64_t closed;    /* window ends (with ttl: times) up to here were let go at a commit */
     int64_t forgotten; /* ... and without one, because they have expired */
+    int64_t oldest;    /* no row in the cache has a window that ended before */
     int64_t expired;   /* window ends up to here are gone from the store, as of the last commit */
     struct node_pending pending;
 };

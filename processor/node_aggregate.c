@@ -58,6 +58,7 @@ void node_aggregate_restore(const struct processor *p, const struct node_view *v
     int64_t latest = source->state.event_time_max;
     part->maybe_stored = KAPPA_NO_TIME;
     part->closed = KAPPA_NO_TIME;
+    part->oldest = INT64_MAX;
     part->expired = node_expired(view, node_watermark(p, source));
     if (plan->shape.windowed && latest != KAPPA_NO_TIME) {
         /* No row can stand in a window behind that of the latest event. */
@@ -155,8 +156,8 @@ int node_aggregate_load(struct processor *p, struct node_view *view, struct agg_
     return rc;
 }
 
-struct agg_entry *node_aggregate_entry(struct processor *p, struct node_view *view, uint32_t s,
-                                       bool *made)
+static inline struct agg_entry *entry_of(struct processor *p, struct node_view *view, uint32_t s,
+                                         bool *made)
 {
     struct node_keys *keys = &p->keys;
     const uint8_t *key = keys->bytes + keys->start[s];
@@ -166,8 +167,16 @@ struct agg_entry *node_aggregate_entry(struct processor *p, struct node_view *vi
     if (entry == NULL) {
         entry = agg_cache_create(&view->cache, keys->hash[s], key, len, p->chunk.source_index,
                                  keys->window_end[s]);
+        struct node_part *part = &p->chunk.source->parts[view->index];
+        part->oldest = i64_min(part->oldest, keys->window_end[s]);
     }
     return entry;
+}
+
+struct agg_entry *node_aggregate_entry(struct processor *p, struct node_view *view, uint32_t s,
+                                       bool *made)
+{
+    return entry_of(p, view, s, made);
 }
 
 static void prefetch_entry(const struct node_view *view, const struct agg_entry *entry)
@@ -199,7 +208,7 @@ static int find_entries(struct processor *p, struct node_view *view, struct err 
     int64_t maybe_stored = p->chunk.source->parts[view->index].maybe_stored;
     for (uint32_t s = 0; s < count; s++) {
         bool made = false;
-        struct agg_entry *entry = node_aggregate_entry(p, view, s, &made);
+        struct agg_entry *entry = entry_of(p, view, s, &made);
         if (made && keys->window_end[s] <= maybe_stored) {
             int rc = node_aggregate_load(p, view, entry, err);
             if (rc < 0) {
@@ -259,7 +268,11 @@ static void forget_expired(struct processor *p, struct node_view *view)
         if (source->open && source->input == view->plan->input) {
             struct node_part *part = &source->parts[view->index];
             part->forgotten = node_expired(view, node_watermark(p, source));
-            any = any || part->forgotten > part->expired;
+            any = any || (view->plan->shape.idle ? part->forgotten > part->expired
+                                                 : part->forgotten >= part->oldest);
+            if (part->forgotten != KAPPA_NO_TIME) {
+                part->oldest = i64_max(part->oldest, part->forgotten + 1);
+            }
         }
     }
     if (any) {

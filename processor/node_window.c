@@ -102,6 +102,17 @@ void node_window_late_row(struct processor *p, const struct node_view *view, uin
     dead_add(&p->late, chunk->source_index, view->index, chunk->records[row], buf_text(&p->row));
 }
 
+/* No window of the chunk ended by its last watermark, which is its largest. */
+static bool none_late(const struct node_chunk *chunk, const struct expr_vec *ends,
+                      int64_t lateness_us)
+{
+    int64_t first = INT64_MAX;
+    for (uint32_t row = 0; row < chunk->n; row++) {
+        first = i64_min(first, ends->i[row]);
+    }
+    return first > event_time_limit(chunk->watermark[chunk->n - 1], lateness_us);
+}
+
 void node_window_late(struct processor *p, const struct node_view *view)
 {
     struct node_chunk *chunk = &p->chunk;
@@ -113,6 +124,9 @@ void node_window_late(struct processor *p, const struct node_view *view)
     const struct expr_vec *ends = &view->machine.registers[window_register(p, plan) + 1];
     bool hop = plan->window == PLAN_WINDOW_HOP;
     uint32_t kept = 0;
+    if (none_late(chunk, ends, lateness_us)) {
+        return;
+    }
     for (uint32_t s = 0; s < chunk->count; s++) {
         uint32_t row = chunk->selected[s];
         int64_t limit = event_time_limit(chunk->watermark[row], lateness_us);

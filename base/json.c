@@ -112,11 +112,16 @@ json_t *json_raw(const char *text, size_t len)
     return raw;
 }
 
-bool json_is_figure(const json_t *value)
+const char *json_figure(const json_t *value)
 {
     const char *raw = json_string_value(json_object_get(value, RAW_NAME));
-    return json_is_number(value) ||
-           (raw != NULL && (raw[0] == '-' || (raw[0] >= '0' && raw[0] <= '9')));
+    bool number = raw != NULL && (raw[0] == '-' || (raw[0] >= '0' && raw[0] <= '9'));
+    return number ? raw : NULL;
+}
+
+bool json_is_figure(const json_t *value)
+{
+    return json_is_number(value) || json_figure(value) != NULL;
 }
 
 /* Would this number come out of json_parse and json_write as it is? */

@@ -30,6 +30,8 @@ bool json_to_err(const json_t *value, struct err *err);
 json_t *json_raw(const char *text, size_t len);
 /* A number, also one of json_raw. */
 bool json_is_figure(const json_t *value);
+/* The text of a number of json_raw, or NULL; borrowed. */
+const char *json_figure(const json_t *value);
 /* As json_parse, but numbers that jansson would round or refuse become json_raw: those with more
  * digits than a double or 64 bits have, and those with zeros at the end of their fraction. */
 json_t *json_parse_exact(const char *text, size_t len, struct err *err);

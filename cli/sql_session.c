@@ -64,7 +64,7 @@ static json_t *parse(struct lines *lines, const char *before, const char *text, 
     buf_append_text(&whole, before);
     buf_append(&whole, text, len);
     buf_append_text(&whole, behind);
-    json_t *json = json_parse(buf_text(&whole), whole.len, &lines->err);
+    json_t *json = json_parse_exact(buf_text(&whole), whole.len, &lines->err);
     buf_free(&whole);
     return json;
 }
@@ -101,6 +101,10 @@ static void value_of(const json_t *json, struct query_value *value)
     } else if (json_is_real(json)) {
         value->kind = QUERY_DOUBLE;
         value->d = json_real_value(json);
+    } else if (json_figure(json) != NULL) {
+        value->kind = QUERY_NUMBER;
+        value->bytes = json_figure(json);
+        value->len = strlen(value->bytes);
     } else if (json_is_string(json)) {
         value->kind = QUERY_TEXT;
         value->bytes = json_string_value(json);

@@ -31,7 +31,8 @@ enum query_value_kind {
     QUERY_BOOLEAN, /* a column of a table; expressions are whole numbers */
     QUERY_INTEGER,
     QUERY_DOUBLE,
-    QUERY_TEXT, /* UTF-8 unless the statement made it otherwise; may hold zero bytes */
+    QUERY_NUMBER, /* a numeric that no double is: its digits in `bytes`, a JSON number */
+    QUERY_TEXT,   /* UTF-8 unless the statement made it otherwise; may hold zero bytes */
     QUERY_BLOB
 };
 
@@ -103,7 +104,7 @@ void query_pool_free(struct query_pool *pool);
 int query_pool_take(struct query_pool *pool, struct query **out, struct err *err) must_check;
 void query_pool_give(struct query_pool *pool, struct query *query);
 
-/* Appends a value as JSON: infinities as text, blobs as "\\xdead". */
+/* Appends a value as JSON: numbers with all their digits, infinities as text, blobs as "\\xdead". */
 void query_value_json(struct buf *out, const struct query_value *value);
 
 #endif

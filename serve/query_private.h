@@ -94,6 +94,8 @@ void query_time_text(int64_t us, char *text);
 /* RFC 3339 in any form, or digits: ms since 1970. */
 bool query_time_parse(const char *text, size_t len, int64_t *us);
 int query_time_collate(void *ctx, int a_len, const void *a, int b_len, const void *b);
+/* Digits, perhaps with a sign before and a point among them: a JSON number. */
+bool query_is_number(const char *text, size_t len);
 /* A column of the row at hand. */
 void query_value_take(sqlite3_stmt *statement, int column, const char *type,
                       struct query_value *out);

@@ -220,6 +220,8 @@ static json_t *object_value(const struct query_value *value, bool is_time)
         return json_integer(value->i);
     case QUERY_DOUBLE:
         return reader_value_json(&number);
+    case QUERY_NUMBER:
+        return json_raw(value->bytes, value->len);
     case QUERY_TEXT:
         return text_json(value, is_time);
     case QUERY_BLOB:

@@ -267,6 +267,24 @@ enum query_match query_key_value(enum kappa_type type, sqlite3_value *value,
 
 /* ---- out of SQLite */
 
+bool query_is_number(const char *text, size_t len)
+{
+    size_t at = len > 0 && text[0] == '-' ? 1 : 0;
+    size_t start = at;
+    while (at < len && text[at] >= '0' && text[at] <= '9') {
+        at++;
+    }
+    bool whole = at > start && (text[start] != '0' || at == start + 1);
+    if (at < len && text[at] == '.') {
+        size_t point = at++;
+        while (at < len && text[at] >= '0' && text[at] <= '9') {
+            at++;
+        }
+        whole = whole && at > point + 1;
+    }
+    return whole && at == len;
+}
+
 void query_value_take(sqlite3_stmt *statement, int column, const char *type,
                       struct query_value *out)
 {
@@ -284,6 +302,9 @@ void query_value_take(sqlite3_stmt *statement, int column, const char *type,
         out->kind = QUERY_TEXT;
         out->bytes = (const char *)sqlite3_column_text(statement, column);
         out->len = (size_t)sqlite3_column_bytes(statement, column);
+        if (type != NULL && strcmp(type, "NUMERIC") == 0 && query_is_number(out->bytes, out->len)) {
+            out->kind = QUERY_NUMBER; /* a UNION may have other texts in this column */
+        }
         break;
     case SQLITE_BLOB:
         out->kind = QUERY_BLOB;
@@ -355,6 +376,9 @@ void query_value_json(struct buf *out, const struct query_value *value)
         break;
     case QUERY_DOUBLE:
         double_json(out, value->d);
+        break;
+    case QUERY_NUMBER:
+        buf_append(out, value->bytes, value->len);
         break;
     case QUERY_TEXT:
         text_json(out, value->bytes, value->len);

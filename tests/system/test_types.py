@@ -60,3 +60,15 @@ def test_every_type(platform, topic):
         for form in [("-o", "json"), ()]:
             here, there = (platform.run(*words, *form, *to).stdout for to in [(), remote])
             assert "".join(here.split()) == "".join(there.split()) != ""
+    # In SQL a column's numbers are JSON numbers too, however long; not texts that look like them.
+    query = """SELECT "most", "revenue", '12' AS t FROM by_day WHERE "day" = '2026-01-31'"""
+    for place in ((), remote):
+        answer = platform.run("sql", query, "-o", "json", *place).stdout
+        assert "12345678901234567890.10" in answer and '"12345678901234567890.10"' not in answer
+        assert json.loads(answer)["rows"][0][2] == "12", answer
+        assert "12345678901234567890.10" in platform.run("sql", query, *place).stdout
+        assert platform.run("sql", query, "-o", "csv", *place).stdout.splitlines()[1] == "12345678901234567890.10,0.3,12"
+    answer = platform.http("POST", "/v1/sql", {"sql": query})[1]
+    assert answer["rows"] == [[12345678901234567890.10, 0.3, "12"]], answer
+    either = platform.run("sql", 'SELECT "most" FROM by_day UNION ALL SELECT "tag" FROM by_id', "-o", "json").stdout
+    assert '"x"' in either

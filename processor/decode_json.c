@@ -28,6 +28,8 @@
 
 #include <string.h>
 
+#define DAYS_MAX (DECODE_TIME_MAX / INT64_C(86400000000))
+
 _Static_assert(GUESS_BYTES <= KAPPA_RECORD_TAIL, "a name may be read beyond the record's end");
 
 /* What a value of the wrong type was, for the message. */
@@ -40,6 +42,8 @@ enum got {
     GOT_OBJECT,
     GOT_ARRAY,
     GOT_TIME,
+    GOT_INTERVAL,
+    GOT_UNREAD,
     GOT_DOCUMENT,
     GOT_ELEMENT
 };
@@ -54,6 +58,8 @@ static const char *const got_words[] = {
     [GOT_ARRAY] = "array",
     [GOT_ELEMENT] = "an array with another element",
     [GOT_DOCUMENT] = "a document with U+0000",
+    [GOT_INTERVAL] = "text that is no interval of days and less",
+    [GOT_UNREAD] = "text that does not read as one",
     [GOT_TIME] = "text that is not an RFC 3339 time",
 };
 
@@ -284,7 +290,8 @@ static __attribute__((noinline)) void take_other_string(struct json_decoder *d, 
         take_scalar(d, k, column, row);
     } else if (column->type == KAPPA_TYPE_NUMERIC ||
                (column->type > KAPPA_TYPE_TEXT && column->type < KAPPA_TYPE_COUNT)) {
-        set_text(d, text, column, row, GOT_TEXT);
+        set_text(d, text, column, row,
+                 column->type == KAPPA_TYPE_INTERVAL ? GOT_INTERVAL : GOT_UNREAD);
     } else {
         wrong(d, column, row, GOT_TEXT);
     }
@@ -356,6 +363,20 @@ static void take_double(struct json_decoder *d, const struct json_number *number
     }
 }
 
+/* Days since 1970, as Debezium and Avro write dates. */
+static void take_date(struct json_decoder *d, const struct json_number *number,
+                      struct decode_column *column, uint32_t row)
+{
+    int64_t days = 0;
+    if (!number->integral) {
+        wrong(d, column, row, GOT_FRACTION);
+    } else if (!json_number_int(number, &days) || days < -DAYS_MAX || days > DAYS_MAX) {
+        wrong(d, column, row, GOT_RANGE);
+    } else {
+        set_i64(column, row, days);
+    }
+}
+
 static inline __attribute__((always_inline)) void take_time(struct json_decoder *d,
                                                             const struct json_number *number,
                                                             struct decode_column *column,
@@ -383,6 +404,9 @@ static __attribute__((noinline)) void take_other_number(struct json_decoder *d, 
         break;
     case KAPPA_TYPE_TIMESTAMP:
         take_time(d, number, column, row);
+        break;
+    case KAPPA_TYPE_DATE:
+        take_date(d, number, column, row);
         break;
     case KAPPA_TYPE_SMALLINT:
     case KAPPA_TYPE_INTEGER:

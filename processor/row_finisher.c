@@ -5,9 +5,12 @@
 #include "processor/numeric.h"
 #include "processor/processor.h"
 #include "processor/value_codec.h"
+#include "processor/value_text.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#define KEY_SHOWN 200
 
 struct row_finisher {
     const struct plan_view *view;
@@ -166,12 +169,31 @@ static int set_keys(struct row_finisher *f, struct err *err)
     return 0;
 }
 
+/* A group that cannot be read is named, so that it can be found and left out. */
 static int value_error(const struct row_finisher *f, const char *column, enum expr_state state,
                        struct err *err)
 {
-    return err_set(err,
-                   state == EXPR_ERROR_LIMIT || state == EXPR_ERROR_FULL ? KE_LIMIT : KE_REFUSED,
-                   "%s: %s: %s", f->view->shape.name, column, expr_error_text(state));
+    struct buf key = {0};
+    for (uint32_t k = 0; f->view->kind == PLAN_GROUP && k < f->view->key_count; k++) {
+        enum expr_state known = EXPR_OK;
+        struct kappa_value value = expr_value(&f->machine.registers[k], 0, &known);
+        buf_printf(&key, "%s%s = ", k == 0 ? ", in the group " : ", ", f->view->keys[k].name);
+        value_json(&key, &value);
+    }
+    size_t len = key.len < KEY_SHOWN ? key.len : KEY_SHOWN;
+    while (len < key.len && ((uint8_t)key.data[len] & 0xC0U) == 0x80) {
+        len--; /* whole characters */
+    }
+    int rc =
+        err_set(err, state == EXPR_ERROR_LIMIT || state == EXPR_ERROR_FULL ? KE_LIMIT : KE_REFUSED,
+                "%s: %s: %s%.*s", f->view->shape.name, column, expr_error_text(state), (int)len,
+                buf_text(&key));
+    if (key.len > 0) {
+        err_hint(err, "the other groups can be read by their keys: kappa get, or kappa sql with "
+                      "WHERE; FILTER or WHERE in the definition leaves the values out");
+    }
+    buf_free(&key);
+    return rc;
 }
 
 /* 1: the row stays; 0: HAVING refuses it. */

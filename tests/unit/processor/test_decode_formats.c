@@ -115,6 +115,7 @@ static struct kappa_record record_of(const char *key, const char *value, size_t 
 #define TWO     "CREATE TABLE t (a text, b text) "
 #define KEYED   "CREATE TABLE t (id bigint PRIMARY KEY, name text) WITH (format='json')"
 #define PAIR    "CREATE TABLE t (a text, b text, c int, PRIMARY KEY (a, b)) WITH (format='json')"
+#define ODD     "CREATE TABLE t (d date, u uuid, iv interval) WITH (topic='t')"
 #define BEZ     "CREATE TABLE t (id bigint PRIMARY KEY, name text) WITH (format='debezium')"
 #define JSON    "CREATE TABLE t (id bigint, name text) WITH "
 #define MONEY   "CREATE TABLE t (n numeric(5,2)) WITH "
@@ -292,6 +293,16 @@ static const struct {
     {MANY "(format='csv')", NULL, ",,,a0,,", "!column \"u\": \"a0\" is no uuid"},
     {MANY "(format='csv')", NULL, ",,,,1970-02-30,", "!column \"d\": \"1970-02-30\" is "},
     {MANY "(format='csv')", NULL, ",,,,,noon", "!column \"s\": \"noon\" is no timestamp"},
+    /* texts and numbers of other types */
+    {ODD, NULL, "{\"d\":20512}", "20512 null null"},
+    {ODD, NULL, "{\"d\":\"2026-02-28\"}", "20512 null null"},
+    {ODD, NULL, "{\"d\":-1}", "-1 null null"},
+    {ODD, NULL, "{\"d\":1.5}", "!column \"d\": expected date, got a number with fraction"},
+    {ODD, NULL, "{\"d\":1767225600000}", "!column \"d\": expected date, got a number out of range"},
+    {ODD, NULL, "{\"u\":\"x\"}",
+     "!column \"u\": expected uuid, got text that does not read as one"},
+    {ODD, NULL, "{\"iv\":\"1 month\"}",
+     "!column \"iv\": expected interval, got text that is no interval of days and less"},
 };
 
 static void test_cases(void **state)

@@ -393,8 +393,9 @@ static void test_unreadable_values(void **state)
     commit(&w);
     char *rows = all_rows(&w);
     char *expected =
-        xasprintf("!v: r: %s\n!v: total: %s\nc|3|10\n", expr_error_text(EXPR_ERROR_DIVISION),
-                  expr_error_text(EXPR_ERROR_OVERFLOW));
+        xasprintf("!v: r: %s, in the group usr = \"b\"\n!v: total: %s, in the group usr = "
+                  "\"a\"\nc|3|10\n",
+                  expr_error_text(EXPR_ERROR_DIVISION), expr_error_text(EXPR_ERROR_OVERFLOW));
     assert_string_equal(rows, expected);
     free(expected);
     free(rows);

@@ -22,12 +22,13 @@ WARN_GCC := -Wduplicated-cond -Wlogical-op -Wnull-dereference
 IS_GCC   := $(shell $(CC) --version | grep -qi 'gcc\|GCC' && echo yes)
 WARNINGS := $(WARN) $(if $(IS_GCC),$(WARN_GCC)) $(if $(WERROR),-Werror)
 
-OPT     := -O2 -g -ffp-contract=off -fno-omit-frame-pointer -fstack-protector-strong $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,-D_FORTIFY_SOURCE=2)
+# Position-independent, since libkappa.so takes the same objects; without interposition it costs nothing.
+OPT     := -O2 -g -fPIC -fno-semantic-interposition -ffp-contract=off -fno-omit-frame-pointer -fstack-protector-strong $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,-D_FORTIFY_SOURCE=2)
 CFLAGS  := -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) $(OPT) -pthread
 CXXFLAGS := -std=c++17 -I. -Wall -Wextra $(OPT) -pthread -fno-exceptions -fno-rtti
 LDFLAGS := $(if $(SAN),-fsanitize=$(SAN)) -pthread -rdynamic
 # Folders, lowest first: a folder may use those before it (see docs/ARCHITECTURE.md).
-FOLDERS := base log processor table replayer serve controller cli
+FOLDERS := base log processor table replayer serve library controller cli
 
 SRC_base       := $(wildcard base/*.c)
 SRC_log        := $(wildcard log/*.c)
@@ -35,6 +36,7 @@ SRC_processor  := $(wildcard processor/*.c processor/*.cc)
 SRC_table      := $(wildcard table/*.c)
 SRC_replayer   := $(wildcard replayer/*.c)
 SRC_serve      := $(wildcard serve/*.c)
+SRC_library    := $(wildcard library/*.c)
 SRC_controller := $(wildcard controller/*.c)
 SRC_cli        := $(filter-out cli/main.c,$(wildcard cli/*.c))
 
@@ -58,6 +60,7 @@ LINK_processor  = $(call A,processor base) $(LIBS_EXT_processor)
 LINK_table      = $(call A,table base) $(LIBS_EXT_table)
 LINK_replayer   = $(call A,replayer table processor log base) $(LIBS_EXT_all)
 LINK_serve      = $(call A,serve table processor log base) $(LIBS_EXT_all)
+LINK_library    = $(call A,library serve table processor log base) $(LIBS_EXT_all)
 LINK_controller = $(call A,controller replayer serve table processor log base) $(LIBS_EXT_all)
 LINK_cli        = $(call A,cli controller replayer serve table processor log base) $(LIBS_EXT_all)
 archives = $(filter %.a,$(1))
@@ -73,12 +76,19 @@ $(B)/kappa: $(B)/cli/main.c.o $(call archives,$(LINK_cli))
 	$(SAY) LINK $@
 	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(LINK_cli)
 
-$(B)/%.c.o: %.c
+# Objects made with other flags are made anew.
+$(B)/flags: ALWAYS
+	@mkdir -p $(@D)
+	@echo '$(OPT)' | cmp -s - $@ || echo '$(OPT)' > $@
+.PHONY: ALWAYS
+ALWAYS:
+
+$(B)/%.c.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	$(SAY) CC $<
 	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/%.cc.o: %.cc
+$(B)/%.cc.o: %.cc $(B)/flags
 	@mkdir -p $(@D)
 	$(SAY) CXX $<
 	$(Q)$(CXX) $(CXXFLAGS) -MMD -MP -c -o $@ $<
@@ -100,9 +110,9 @@ unit: $(foreach f,$(FOLDERS),unit-$(f))
 
 # ---- Tools that are not the product: generators, oracles, micro benchmarks. bench/X.c -> build/.../bench/X
 BENCH_BIN := $(patsubst %.c,$(B)/%,$(wildcard bench/*.c))
-$(B)/bench/%: $(B)/bench/%.c.o $(call archives,$(LINK_controller))
+$(B)/bench/%: $(B)/bench/%.c.o $(call archives,$(LINK_controller) $(B)/liblibrary.a)
 	$(SAY) LINK $@
-	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(LINK_controller)
+	$(Q)$(CC) $(LDFLAGS) -o $@ $< $(B)/liblibrary.a $(LINK_controller)
 
 # ---- Tools of tests that drive a part of the product from outside. tests/tool/X.c -> build/.../tests/tool/X
 TOOL_BIN := $(patsubst %.c,$(B)/%,$(wildcard tests/tool/*.c))
@@ -181,12 +191,47 @@ demo: $(B)/kappa $(B)/bench/events
 	$(Q)KAPPA_BIN=$(abspath $(B)/kappa) KAPPA_EVENTS=$(abspath $(B)/bench/events) \
 	  $(PYTHON) examples/replay-fix/demo.py $(if $(KAFKA),--kafka $(KAFKA)) $(DEMO_ARGS)
 
+# ---- libkappa: rows of tables for other programs (include/kappa/reader.h). Shared: libkappa.so.0 exports kappa_* alone.
+# Static: one object, in which all other names are local. Both stand on LIBS_EXT_library.
+LIBS_EXT_library := -lpg_query -lsimdjson -lstdc++ -lutf8proc -lpcre2-8 -llmdb $(LIBS_EXT_base)
+LIB_OBJ     = $(call obj,$(SRC_library))
+LIB_BELOW   = $(call A,serve table processor base)
+LIB_VERSION = $(shell sed -n 's/.*KAPPA_VERSION "\(.*\)"/\1/p' include/kappa/version.h)
+.PHONY: lib wheel
+lib: $(B)/libkappa.so.0 $(B)/libkappa.a
+$(B)/libkappa.so.0: $(LIB_OBJ) $(LIB_BELOW) library/libkappa.map
+	$(SAY) LINK $@
+	$(Q)$(CC) -shared -pthread $(if $(SAN),-fsanitize=$(SAN),-Wl,-z,defs) -Wl,-soname,libkappa.so.0 -Wl,-z,nodelete \
+	  -Wl,--version-script=library/libkappa.map -o $@ $(LIB_OBJ) $(LIB_BELOW) $(LIBS_EXT_library)
+	$(Q)ln -sf libkappa.so.0 $(B)/libkappa.so
+$(B)/libkappa.a: $(LIB_OBJ) $(LIB_BELOW)
+	$(SAY) AR $@
+	$(Q)ld -r --force-group-allocation -o $(B)/libkappa.o $(LIB_OBJ) $(LIB_BELOW)
+	$(Q)objcopy -w --keep-global-symbol='kappa_*' $(B)/libkappa.o
+	$(Q)rm -f $@ && ar rcs $@ $(B)/libkappa.o
+# A pure Python wheel; it finds libkappa.so.0 where the system's linker does, or by KAPPA_LIB.
+wheel:
+	$(Q)rm -rf $(B)/python && mkdir -p $(B) && cp -r bindings/python $(B)/python
+	$(Q)cd $(B)/python && $(PYTHON) -c 'from setuptools import build_meta; build_meta.build_wheel("..")' > ../wheel.log
+	@ls $(B)/kappa_reader-*.whl
+
 PREFIX ?= /usr/local
-install: $(B)/kappa
+LIBDIR ?= $(PREFIX)/lib
+# Inside the repository headers are written "include/kappa/X.h"; installed they are <kappa/X.h>, so that line is changed.
+PUBLIC_HEADERS = $(wildcard $(addprefix include/kappa/,reader.h row.h plugin.h record.h))
+install: $(B)/kappa lib
 	install -D -m 755 $(B)/kappa $(DESTDIR)$(PREFIX)/bin/kappa
+	install -D -m 755 $(B)/libkappa.so.0 $(DESTDIR)$(LIBDIR)/libkappa.so.0
+	ln -sf libkappa.so.0 $(DESTDIR)$(LIBDIR)/libkappa.so
+	install -D -m 644 $(B)/libkappa.a $(DESTDIR)$(LIBDIR)/libkappa.a
+	install -d $(DESTDIR)$(PREFIX)/include/kappa $(DESTDIR)$(LIBDIR)/pkgconfig
+	for h in $(PUBLIC_HEADERS); do sed 's|#include "include/kappa/\(.*\)"|#include <kappa/\1>|' $$h \
+	  > $(DESTDIR)$(PREFIX)/include/kappa/$${h##*/} || exit 1; done
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(LIB_VERSION)|; s|@PRIVATE@|$(LIBS_EXT_library)|' library/kappa.pc.in \
+	  | sed 's|^libdir=.*|libdir=$(LIBDIR)|' > $(DESTDIR)$(LIBDIR)/pkgconfig/kappa.pc
 help:
 	@sed -n '3,6s/^# \{0,1\}//p' Makefile
-	@echo 'all unit-FOLDER unit sim system check test bench demo fmt lint tidy docs install clean'
+	@echo 'all unit-FOLDER unit sim system check test bench demo fmt lint tidy docs lib wheel install clean'
 
 .PRECIOUS: $(B)/%.c.o $(B)/%.cc.o $(B)/tests/unit/%
 .PHONY: clean

@@ -5,8 +5,9 @@
 #include <stdint.h>
 
 #define LIMIT_NAME_LEN      128 /* processors, tables, topics: fits a path component and an LMDB key */
-#define LIMIT_TABLE_KEY_LEN 511 /* LMDB's own bound on a key (compiled into Debian's library) */
-#define LIMIT_GROUP_KEY_LEN 480 /* encoded group key: leaves room for source and window end */
+#define LIMIT_PATH_LEN      4000 /* of a data directory given to the library */
+#define LIMIT_TABLE_KEY_LEN 511  /* LMDB's own bound on a key (compiled into Debian's library) */
+#define LIMIT_GROUP_KEY_LEN 480  /* encoded group key: leaves room for source and window end */
 #define LIMIT_SQL_LEN       (64 * 1024) /* a definition; a person wrote it */
 #define LIMIT_SQL_DEPTH     200  /* nesting of expressions: recursion over the tree is bounded */
 #define LIMIT_COLUMNS       256  /* of a table */

@@ -381,16 +381,25 @@ static int key_count_error(const struct plan_view *view, uint32_t count, struct 
     return -KE_INVALID;
 }
 
+int plan_key_value_from_text(const struct plan_key *key, const char *text, struct arena *memory,
+                             struct kappa_value *value, struct err *err)
+{
+    *value = (struct kappa_value){.type = key->type};
+    if (value_from_text(text, memory, value)) {
+        return 0;
+    }
+    return err_set(err, KE_INVALID, "\"%.100s\" is not a value of \"%s\", which is %s", text,
+                   key->name, decoder_type_name(key->type));
+}
+
 /* One column as a person wrote it; NULL and the error when it is none. */
 static uint8_t *put_written(uint8_t *at, const uint8_t *end, const struct plan_key *key,
                             const char *text, struct err *err)
 {
-    struct kappa_value value = {.type = key->type};
+    struct kappa_value value;
     struct arena memory;
     arena_init(&memory);
-    if (!value_from_text(text, &memory, &value)) {
-        (void)err_set(err, KE_INVALID, "\"%.100s\" is not a value of \"%s\", which is %s", text,
-                      key->name, decoder_type_name(key->type));
+    if (plan_key_value_from_text(key, text, &memory, &value, err) != 0) {
         at = NULL;
     } else {
         at = key_put_value(at, end, &value);

@@ -23,6 +23,11 @@ uint8_t *key_put_prefix(uint8_t *at, uint32_t source, bool windowed, int64_t win
 uint8_t *key_put(uint8_t *at, const uint8_t *end, const struct expr_vec *vec, uint32_t row);
 uint8_t *key_put_value(uint8_t *at, const uint8_t *end, const struct kappa_value *value);
 
+/* The value of a key column as a person wrote it; timestamptz: RFC 3339 or milliseconds. Text lives in
+ * `text` or in the arena. INVALID with a sentence when it is none. */
+int plan_key_value_from_text(const struct plan_key *key, const char *text, struct arena *memory,
+                             struct kappa_value *value, struct err *err) must_check;
+
 /* Reads a key column at *pos. Text is borrowed from the key, or from the arena when it had zero
  * bytes. CORRUPT when the bytes are none. */
 int key_take(const uint8_t *key, size_t len, size_t *pos, enum kappa_type type, struct arena *arena,

@@ -39,12 +39,33 @@ struct reader_cursor {
     uint32_t row_count;
     int64_t window_most; /* of window tables */
     size_t skip;         /* bytes of a key before its columns */
+    bool filters;        /* of hop windows: rows are looked at one by one */
     size_t prefix_len;   /* of leading key columns that are to be equal; 0: any */
+    size_t low_len;      /* key columns from these on; 0: any */
+    size_t high_len;     /* and below these; 0: any */
     uint8_t prefix[LIMIT_TABLE_KEY_LEN];
+    uint8_t low[LIMIT_TABLE_KEY_LEN];
+    uint8_t high[LIMIT_TABLE_KEY_LEN];
 };
 
 /* Where a partial lies: before the range (then *jump: from where to go on), in it, behind it. */
 enum place { PLACE_BEFORE, PLACE_INSIDE, PLACE_BEHIND };
+
+static int compare(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
+{
+    int order = memcmp(a, b, a_len < b_len ? a_len : b_len);
+    return order != 0 ? order : (a_len > b_len) - (a_len < b_len);
+}
+
+/* Where key columns lie: negative below the range, 0 in it, positive above. */
+static int side_of(const struct reader_cursor *cursor, const uint8_t *columns, size_t len)
+{
+    if (cursor->low_len > 0 && compare(columns, len, cursor->low, cursor->low_len) < 0) {
+        return -1;
+    }
+    bool above = cursor->high_len > 0 && compare(columns, len, cursor->high, cursor->high_len) >= 0;
+    return above ? 1 : 0;
+}
 
 static enum place place_of(const struct reader_cursor *cursor, const struct partial *partial,
                            int64_t *jump_window)
@@ -54,22 +75,14 @@ static enum place place_of(const struct reader_cursor *cursor, const struct part
     if (windowed && window > cursor->window_most) {
         return PLACE_BEHIND;
     }
-    if (cursor->prefix_len == 0) {
+    int side = side_of(cursor, partial->key + cursor->skip, partial->key_len - cursor->skip);
+    if (side == 0) {
         return PLACE_INSIDE;
     }
-    size_t len = partial->key_len - cursor->skip;
-    int order = memcmp(partial->key + cursor->skip, cursor->prefix,
-                       len < cursor->prefix_len ? len : cursor->prefix_len);
-    if (order == 0 && len < cursor->prefix_len) {
-        order = -1;
-    }
-    if (order == 0) {
-        return PLACE_INSIDE;
-    }
-    if (order > 0 && (!windowed || window == INT64_MAX)) {
+    if (side > 0 && (!windowed || window == INT64_MAX)) {
         return PLACE_BEHIND;
     }
-    *jump_window = order < 0 ? window : window + 1;
+    *jump_window = side < 0 ? window : window + 1;
     return PLACE_BEFORE;
 }
 
@@ -77,8 +90,8 @@ static int jump(struct reader_cursor *cursor, int64_t window, struct err *err)
 {
     uint8_t key[KAPPA_KEY_WINDOW_BYTES + LIMIT_TABLE_KEY_LEN];
     store_i64_sortable(key, window);
-    memcpy(key + cursor->skip, cursor->prefix, cursor->prefix_len);
-    return view_cursor_seek(cursor->partials, key, cursor->skip + cursor->prefix_len, err);
+    memcpy(key + cursor->skip, cursor->low, cursor->low_len);
+    return view_cursor_seek(cursor->partials, key, cursor->skip + cursor->low_len, err);
 }
 
 /* The next partial of the range: 1, 0 at its end, negative. */
@@ -106,16 +119,47 @@ static int fetch(struct reader_cursor *cursor, struct partial *partial, struct e
     }
 }
 
-/* The leading key columns as bytes. 0, or -KE_LIMIT when no key can be so long. */
-static int prefix_make(struct reader_cursor *cursor, const struct reader_range *range)
+/* The first key columns that do not begin with the prefix: its last byte that is not 0xFF plus one.
+ * There is one: key columns begin with a small tag. */
+static void behind_prefix(struct reader_cursor *cursor)
+{
+    size_t len = cursor->prefix_len;
+    while (len > 0 && cursor->prefix[len - 1] == 0xFF) {
+        len--;
+    }
+    memcpy(cursor->high, cursor->prefix, len);
+    cursor->high_len = len;
+    if (len > 0) {
+        cursor->high[len - 1]++;
+    }
+}
+
+/* The bounds of the key columns as bytes. 0, or -KE_LIMIT when no key can be so long. */
+static int bounds_make(struct reader_cursor *cursor, const struct reader_range *range)
 {
     uint8_t *at = cursor->prefix;
     const uint8_t *end = cursor->prefix + LIMIT_GROUP_KEY_LEN;
     for (uint32_t i = 0; i < range->key_count && at != NULL; i++) {
         at = key_put_value(at, end, &range->keys[i]);
     }
-    cursor->prefix_len = at == NULL ? 0 : (size_t)(at - cursor->prefix);
-    return at == NULL ? -KE_LIMIT : 0;
+    if (at == NULL || range->low_len > LIMIT_GROUP_KEY_LEN ||
+        range->high_len > LIMIT_GROUP_KEY_LEN) {
+        return -KE_LIMIT;
+    }
+    cursor->prefix_len = (size_t)(at - cursor->prefix);
+    memcpy(cursor->low, cursor->prefix, cursor->prefix_len);
+    cursor->low_len = cursor->prefix_len;
+    behind_prefix(cursor);
+    if (range->low_len > 0) {
+        memcpy(cursor->low, range->low, range->low_len);
+        cursor->low_len = range->low_len;
+    }
+    if (range->high_len > 0) {
+        memcpy(cursor->high, range->high, range->high_len);
+        cursor->high_len = range->high_len;
+    }
+    cursor->filters = range->low_len > 0 || range->high_len > 0;
+    return 0;
 }
 
 /* 1: the range holds something, 0: nothing can be in it. */
@@ -129,7 +173,7 @@ static int range_begin(struct reader_cursor *cursor, const struct reader_range *
     if (range == NULL) {
         return 1;
     }
-    if (cursor->view->kind == PLAN_GROUP && prefix_make(cursor, range) != 0) {
+    if (cursor->view->kind == PLAN_GROUP && bounds_make(cursor, range) != 0) {
         return 0;
     }
     bool windowed = cursor->view->shape.windowed;
@@ -138,7 +182,7 @@ static int range_begin(struct reader_cursor *cursor, const struct reader_range *
         return 0;
     }
     bool from_start = !windowed || range->window_least == INT64_MIN;
-    int rc = from_start && cursor->prefix_len == 0 ? 0 : jump(cursor, range->window_least, err);
+    int rc = from_start && cursor->low_len == 0 ? 0 : jump(cursor, range->window_least, err);
     return rc < 0 ? rc : 1;
 }
 
@@ -147,7 +191,7 @@ static int hop_begin(struct reader_cursor *cursor, const struct reader_range *ra
 {
     struct reader_windows windows = {.least = INT64_MIN, .most = INT64_MAX};
     if (range != NULL) {
-        if (prefix_make(cursor, range) != 0 || range->window_least > range->window_most) {
+        if (bounds_make(cursor, range) != 0 || range->window_least > range->window_most) {
             return 0;
         }
         windows = (struct reader_windows){range->window_least, range->window_most, cursor->prefix,
@@ -244,11 +288,27 @@ static int session_merge(struct reader_cursor *cursor, struct err *err)
     return 0;
 }
 
+/* The next row of hop windows within the bounds: 1, 0, negative. */
+static int hop_merge(struct reader_cursor *cursor, struct err *err)
+{
+    int rc = cursor->hop == NULL ? 0 : reader_hop_next(cursor->hop, err);
+    while (rc == 1 && cursor->filters) {
+        const uint8_t *key = NULL;
+        size_t len = 0;
+        reader_hop_key(cursor->hop, &key, &len);
+        if (side_of(cursor, key + cursor->skip, len - cursor->skip) == 0) {
+            break;
+        }
+        rc = reader_hop_next(cursor->hop, err);
+    }
+    return rc;
+}
+
 /* Merges the next row in the finisher: 1, 0 at the end, negative. */
 static int merge_next(struct reader_cursor *cursor, struct err *err)
 {
     if (cursor->view->window == PLAN_WINDOW_HOP) {
-        return cursor->hop == NULL ? 0 : reader_hop_next(cursor->hop, err);
+        return hop_merge(cursor, err);
     }
     if (cursor->sessions) {
         return session_merge(cursor, err);

@@ -83,7 +83,26 @@ struct reader_range {
     int64_t window_most;  /* without windows they say nothing */
     uint32_t key_count;   /* leading key columns that are given; of append views none may be */
     const struct kappa_value *keys; /* of the columns' types; read by the open only */
+    const uint8_t *low; /* key columns as stored: from these on; low_len 0: no bound. Borrowed by */
+    const uint8_t *high; /* the open only. Below these; both begin with `keys` */
+    size_t low_len;
+    size_t high_len;
 };
+
+/* One row as it is asked for. */
+struct reader_key {
+    const uint8_t *columns; /* key columns as stored; of append views the offset; borrowed */
+    size_t len;             /* <= LIMIT_TABLE_KEY_LEN */
+    uint32_t partition;     /* of append views */
+    uint32_t number;        /* tables of first rows: which row of the key, from 0 */
+    int64_t at_us;          /* as in reader_get */
+};
+
+/* 1 a row, 0 there is none, negative. values: output columns, borrowed until the finisher is used
+ * again. */
+int reader_row_find(const struct reader_read *reading, struct row_finisher *finisher,
+                    const struct reader_key *key, const struct kappa_value **values,
+                    struct err *err) must_check;
 
 /* What the watermarks of the sources say about the windows of a table, as of a read. */
 struct reader_limits {

@@ -85,33 +85,26 @@ struct row_key {
     uint8_t bytes[LIMIT_TABLE_KEY_LEN + KAPPA_KEY_WINDOW_BYTES];
 };
 
-/* From texts: 1 a key, 0 there can be no row, negative. */
-static int row_key_make(const struct reader_read *reading, const char *const *keys,
-                        uint32_t key_count, int64_t at_us, struct row_key *out, struct err *err)
+/* As it is stored: 1 a key, 0 there can be no row, negative. */
+static int row_key_make(const struct reader_read *reading, const struct reader_key *key,
+                        struct row_key *out, struct err *err)
 {
     const struct reader_version *version = reading->version;
     const struct plan_view *view = &version->plan->views[reading->table];
-    uint8_t *columns = out->bytes + KAPPA_KEY_WINDOW_BYTES;
-    uint32_t partition = UINT32_MAX;
-    size_t len = 0;
-    int rc = plan_key_from_text(view, keys, key_count, columns, &len, &partition, err);
-    if (rc != 0) {
-        return rc;
-    }
     out->window_end = 0;
     out->first = version->input_first[view->input];
     out->behind = version->input_first[view->input + 1];
     if (view->kind == PLAN_APPEND) {
-        if (partition >= out->behind - out->first) {
+        if (key->partition >= out->behind - out->first) {
             return 0;
         }
-        out->first += partition;
+        out->first += key->partition;
         out->behind = out->first + 1;
     }
-    out->len = len;
+    out->len = key->len;
     if (!view->shape.windowed) {
-        memmove(out->bytes, columns, len);
-        return at_us == KAPPA_NO_TIME
+        memcpy(out->bytes, key->columns, key->len);
+        return key->at_us == KAPPA_NO_TIME
                    ? 1
                    : err_set(err, KE_INVALID, "table %s has no windows: it takes no time",
                              view->shape.name);
@@ -119,16 +112,17 @@ static int row_key_make(const struct reader_read *reading, const char *const *ke
     int found = 1;
     struct reader_limits limits;
     reader_limits_make(reading, &limits);
-    if (at_us != KAPPA_NO_TIME) {
-        found = window_of(view, at_us, &out->window_end) && out->window_end <= limits.shown;
+    if (key->at_us != KAPPA_NO_TIME) {
+        found = window_of(view, key->at_us, &out->window_end) && out->window_end <= limits.shown;
     } else if (view->window == PLAN_WINDOW_HOP) {
-        found = reader_hop_newest(reading, columns, len, &out->window_end, err);
+        found = reader_hop_newest(reading, key->columns, key->len, &out->window_end, err);
     } else {
-        found = newest_of(reading, columns, len, limits.shown, &out->window_end, err);
+        found = newest_of(reading, key->columns, key->len, limits.shown, &out->window_end, err);
     }
     reader_limits_free(&limits);
     store_i64_sortable(out->bytes, out->window_end);
-    out->len = KAPPA_KEY_WINDOW_BYTES + len;
+    memcpy(out->bytes + KAPPA_KEY_WINDOW_BYTES, key->columns, key->len);
+    out->len = KAPPA_KEY_WINDOW_BYTES + key->len;
     return found;
 }
 
@@ -148,28 +142,17 @@ static int hop_get(const struct reader_read *reading, struct row_finisher *finis
     return rc;
 }
 
-/* The session is found by the key alone. */
-static int session_get(const struct reader_read *reading, struct row_finisher *finisher,
-                       const char *const *keys, uint32_t key_count, int64_t at_us, struct err *err)
-{
-    uint8_t columns[LIMIT_TABLE_KEY_LEN];
-    size_t len = 0;
-    uint32_t partition = UINT32_MAX;
-    int rc = plan_key_from_text(&reading->version->plan->views[reading->table], keys, key_count,
-                                columns, &len, &partition, err);
-    return rc < 0 ? rc : reader_session_get(reading, finisher, columns, len, at_us, err);
-}
-
 /* Merges the row that is wanted: 1, 0 there is none, negative. */
 static int row_merge(const struct reader_read *reading, struct row_finisher *finisher,
-                     const char *const *keys, uint32_t key_count, int64_t at_us, struct err *err)
+                     const struct reader_key *wanted, struct err *err)
 {
     const struct plan_view *view = &reading->version->plan->views[reading->table];
     struct row_key key;
     if (view->window == PLAN_WINDOW_SESSION) {
-        return session_get(reading, finisher, keys, key_count, at_us, err);
+        return reader_session_get(reading, finisher, wanted->columns, wanted->len, wanted->at_us,
+                                  err);
     }
-    int rc = row_key_make(reading, keys, key_count, at_us, &key, err);
+    int rc = row_key_make(reading, wanted, &key, err);
     if (rc != 1) {
         return rc;
     }
@@ -179,6 +162,20 @@ static int row_merge(const struct reader_read *reading, struct row_finisher *fin
     size_t skip = view->shape.windowed ? KAPPA_KEY_WINDOW_BYTES : 0;
     row_finisher_begin(finisher, key.window_end, key.bytes + skip, key.len - skip);
     return merge(reading, finisher, key.first, key.behind, key.bytes, key.len, err);
+}
+
+int reader_row_find(const struct reader_read *reading, struct row_finisher *finisher,
+                    const struct reader_key *key, const struct kappa_value **values,
+                    struct err *err)
+{
+    ASSERT_CMP(key->len, <=, LIMIT_TABLE_KEY_LEN);
+    int rc = row_merge(reading, finisher, key, err);
+    if (rc != 1) {
+        return rc;
+    }
+    return key->number >= row_finisher_rows(finisher)
+               ? 0
+               : row_finisher_row(finisher, key->number, values, err); /* 0: HAVING refuses it */
 }
 
 /* Tables of first rows: the value behind the key columns is the row's number, which may be left out when
@@ -216,18 +213,17 @@ static int row_get(const struct reader_read *reading, struct row_finisher *finis
 {
     const struct plan_view *view = &reading->version->plan->views[reading->table];
     const struct kappa_value *values = NULL;
-    uint32_t number = 0;
+    uint8_t columns[LIMIT_TABLE_KEY_LEN];
+    struct reader_key key = {.columns = columns, .at_us = at_us};
     uint32_t given = key_count;
-    int rc = row_number_take(view, keys, &key_count, &number, err);
+    int rc = row_number_take(view, keys, &key_count, &key.number, err);
+    if (rc == 0) {
+        rc = plan_key_from_text(view, keys, key_count, columns, &key.len, &key.partition, err);
+    }
     if (rc < 0) {
         return rc;
     }
-    rc = row_merge(reading, finisher, keys, key_count, at_us, err);
-    if (rc == 1) {
-        rc = number >= row_finisher_rows(finisher)
-                 ? 0
-                 : row_finisher_row(finisher, number, &values, err); /* 0: HAVING refuses it */
-    }
+    rc = reader_row_find(reading, finisher, &key, &values, err);
     if (rc <= 0) {
         return rc < 0 ? rc : no_row(view, keys, given, err);
     }

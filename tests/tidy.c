@@ -30,10 +30,12 @@ static const struct {
     {"table", " base include "},
     {"replayer", " log processor table base include "},
     {"serve", " log processor table base include "},
+    {"library", " serve processor table base include "},
+    {"examples", " include "},
     {"controller", " replayer serve log processor table base include "},
     {"cli", " controller replayer serve log processor table base include "},
-    {"bench", " controller replayer serve log processor table base include "},
-    {"tests", " cli controller replayer serve log processor table base include bench "},
+    {"bench", " library controller replayer serve log processor table base include "},
+    {"tests", " library cli controller replayer serve log processor table base include bench "},
 };
 
 /* Each foreign library and the files that may include it (between blanks; a folder ends in "/"). */

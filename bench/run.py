@@ -233,9 +233,11 @@ def bench_nexmark(options, _):
 
 
 def flink(directory, brokers, job, topic, options):
-    """events/s of Flink SQL for bench/peers/flink/JOB.sql, its start included."""
-    with open(os.path.join(HERE, "peers", "flink", job + ".sql")) as file:
-        sql = file.read().replace("$TOPIC", topic).replace("$BROKERS", brokers)
+    """events/s of Flink SQL for bench/peers/flink/JOB.sql over TOPIC.ddl, its start included."""
+    sql = ""
+    for name in (topic + ".ddl", job + ".sql"):
+        with open(os.path.join(HERE, "peers", "flink", name)) as file:
+            sql += file.read().replace("$TOPIC", topic).replace("$BROKERS", brokers)
     path = os.path.join(options.dir, job + "-flink.sql")
     with open(path, "w") as file:
         file.write(sql)

@@ -1,11 +1,3 @@
-CREATE TABLE nexmark (
-  event STRING, id BIGINT, price BIGINT, date_time BIGINT, ts AS TO_TIMESTAMP_LTZ(date_time, 3),
-  WATERMARK FOR ts AS ts - INTERVAL '4' SECOND
-) WITH (
-  'connector' = 'kafka', 'topic' = '$TOPIC', 'properties.bootstrap.servers' = '$BROKERS',
-  'properties.group.id' = 'flink', 'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset',
-  'format' = 'json'
-);
 CREATE TABLE answers (
   auction BIGINT, day_of_bid STRING, total_bids BIGINT, rank1_bids BIGINT, rank2_bids BIGINT, rank3_bids BIGINT,
   min_price BIGINT, max_price BIGINT, avg_price BIGINT, sum_price BIGINT

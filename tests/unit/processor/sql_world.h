@@ -1,6 +1,7 @@
 /* Definitions in SQL over a naive store, for tests that compare with sqlite3.
  *
  *     world_open -> world_apply, world_commit, world_start (after processor_close) ... -> world_close
+ *     world_run_both, world_assert_tables    what most of these tests do
  *     world_all_rows       the rows of a table as text, sorted: as `sqlite3 | sort` prints them
  *     world_sqlite         what sqlite3 says */
 #ifndef KAPPA_TESTS_SQL_WORLD_H
@@ -9,6 +10,7 @@
 #include "tests/unit/unit.h"
 
 #include "base/limits.h"
+#include "base/prng.h"
 #include "processor/processor.h"
 #include "tests/unit/processor/mem_store.h"
 
@@ -215,6 +217,43 @@ static inline void world_assert_same_stores(const struct mem_store *a, const str
         assert_memory_equal(a->rows[i].key, b->rows[i].key, a->rows[i].key_len);
         assert_int_equal(a->rows[i].value_len, b->rows[i].value_len);
         assert_memory_equal(a->rows[i].value, b->rows[i].value, a->rows[i].value_len);
+    }
+}
+
+/* The same events twice: at once, and with many commits, nothing kept in memory and new beginnings. What is
+ * stored must be the same. Both worlds are open and empty. */
+static inline void world_run_both(struct world *once, struct world *often,
+                                  const struct event *events, size_t count, struct prng *prng)
+{
+    for (size_t i = 0; i < count; i++) {
+        world_apply(once, &events[i]);
+        world_apply(often, &events[i]);
+        uint64_t chance = prng_below(prng, 20);
+        if (chance < 3) {
+            world_commit(often);
+        }
+        if (chance == 0) {
+            processor_close(often->processor);
+            world_start(often);
+        }
+        free(events[i].json);
+    }
+    world_commit(once);
+    world_commit(often);
+    world_assert_same_stores(&once->store, &often->store);
+}
+
+/* Tables `first` and following against the queries, each over what the script makes. */
+static inline void world_assert_tables(struct world *w, uint32_t first, const struct buf *script,
+                                       const char *const *queries, size_t count)
+{
+    for (uint32_t t = 0; t < count; t++) {
+        char *expected = world_sqlite(buf_text(script), queries[t]);
+        char *actual = world_all_rows(w, first + t);
+        assert_true(strlen(expected) > 20);
+        world_assert_same(actual, expected);
+        free(expected);
+        free(actual);
     }
 }
 

@@ -72,7 +72,7 @@ static int op_worker_start(void *ctx, uint64_t id, const char *name, struct err 
     struct sim *sim = ctx;
     (void)err;
     note(sim, "start %s as %llu", name, (unsigned long long)id);
-    struct sim_worker *worker = sim_worker_new(sim, id);
+    struct sim_worker *worker = sim_worker_new(sim, id, name);
     worker->next = sim->workers;
     sim->workers = worker;
     return 1000 + (int)(id % 10000);
@@ -196,13 +196,16 @@ static void controller_up(struct sim *sim)
         .log_config = sim->log_config,
         .data_dir = sim->dir,
         .shards = 1 + (uint32_t)prng_below(&sim->prng, 3),
-        .cache_bytes = sim_chance(sim, 3) ? 1000 : 1 << 20,
+        .cache_bytes = sim_chance(sim, 3)   ? 1
+                       : sim_chance(sim, 2) ? 4000
+                                            : 1 << 20,
         .standby_ms = -1,
     };
     if (core_open(&options, &sim->core, &err) != 0) {
         sim_fail(sim, "controller: %s", err.text);
     }
     sim->core_dead = false;
+    memset(sim->deaths, 0, sizeof sim->deaths);
     if (sim->reader == NULL && reader_open(sim->dir, &sim->reader, &err) != 0) {
         sim_fail(sim, "reader: %s", err.text);
     }
@@ -250,8 +253,10 @@ static void crash_something(struct sim *sim)
         while (skip-- > 0 && worker->next != NULL) {
             worker = worker->next;
         }
-        note(sim, "kill -9 of worker %llu", (unsigned long long)worker->id);
-        sim_worker_kill(worker);
+        if (sim_worker_may_die(worker)) {
+            note(sim, "kill -9 of worker %llu", (unsigned long long)worker->id);
+            sim_worker_kill(worker);
+        }
         return;
     }
     note(sim, "kill -9 of the controller%s", what == 9 ? ", and of the machine" : "");
@@ -397,8 +402,9 @@ static void reach(struct sim *sim, uint32_t want, const char *verb, uint32_t ver
             json_t *body =
                 strcmp(verb, "deploy") != 0
                     ? json_object()
-                    : json_pack("{s:s, s:s, s:s, s:s}", "name", "features", "file", "features.sql",
-                                "sql", sim_definition(right), "swap", "auto");
+                    : json_pack("{s:s, s:s, s:s, s:s, s:{s:s}}", "name", "features", "file",
+                                "features.sql", "sql", sim_definition(sim, right), "swap", "auto",
+                                "plugins", SIM_PLUGIN, "0123456789abcdef0123456789abcdef");
             ask(sim, verb, version, body);
         }
         world_step(sim, true);
@@ -414,9 +420,10 @@ static bool all_applied(struct sim *sim)
     if (reader_version_digest(sim->reader, "features", serving(sim), &digest, &err) != 0) {
         return false;
     }
-    const json_t *cut = json_object_get(json_object_get(digest, "cut"), SIM_TOPIC);
-    for (uint32_t p = 0; p < sim->partitions; p++) {
-        all = all && json_integer_value(json_array_get(cut, p)) == sim->offsets[p];
+    int64_t cut[SIM_SOURCES_MAX];
+    sim_cut(sim, json_object_get(digest, "cut"), cut);
+    for (uint32_t s = 0; s < sim->sources; s++) {
+        all = all && cut[s] == sim->offsets[s];
     }
     json_decref(digest);
     return all;
@@ -462,6 +469,7 @@ static void tell(struct sim *sim)
     reach(sim, 2, "swap", 2, true);
     settle(sim);
     sim_check_all(sim);
+    sim_operators_check(sim);
     sim_outputs_check(sim);
     verify(sim);
 }
@@ -475,6 +483,9 @@ static void sim_open(struct sim *sim)
         sim_fail(sim, "cannot make %s: %s", sim->dir, err.text);
     }
     sim->partitions = 1 + (uint32_t)prng_below(&sim->prng, SIM_PARTITIONS_MAX);
+    sim->profile_partitions = 1 + (uint32_t)prng_below(&sim->prng, 2);
+    sim->sources = sim->partitions + sim->profile_partitions;
+    sim->plugin = sim_chance(sim, 2);
     sim->users = 1 + (uint32_t)prng_below(&sim->prng, SIM_USERS_MAX);
     sim->event_ms = INT64_C(1760000000000);
     sim->clock = (struct clock_ops){sim, sim_mono_us, sim_wall_ms};
@@ -482,8 +493,13 @@ static void sim_open(struct sim *sim)
     new_boot(sim);
     struct log_topic_options topic = {
         .partitions = sim->partitions, .retain_ms = -1, .retain_bytes = -1};
-    if (sim->log->ops->topic_create(sim->log, SIM_TOPIC, &topic, &err) != 0 ||
-        sim->log->ops->writer_open(sim->log, SIM_TOPIC, &sim->writer, &err) != 0) {
+    struct log_topic_options profiles = topic;
+    profiles.partitions = sim->profile_partitions;
+    const struct log_ops *ops = sim->log->ops;
+    if (ops->topic_create(sim->log, SIM_TOPIC, &topic, &err) != 0 ||
+        ops->writer_open(sim->log, SIM_TOPIC, &sim->writer, &err) != 0 ||
+        ops->topic_create(sim->log, SIM_PROFILES, &profiles, &err) != 0 ||
+        ops->writer_open(sim->log, SIM_PROFILES, &sim->profile_writer, &err) != 0) {
         sim_fail(sim, "%s", err.text);
     }
     controller_up(sim);
@@ -494,6 +510,7 @@ static void sim_close(struct sim *sim)
     controller_down(sim);
     reader_close(sim->reader);
     sim->writer->ops->close(sim->writer);
+    sim->profile_writer->ops->close(sim->profile_writer);
     sim->log->ops->close(sim->log);
     json_decref(sim->log_config);
     remove_tree(sim->dir);

@@ -5,6 +5,9 @@
  * pipes (queues that the scheduler empties in any order that pipes allow), the clock, the log
  * (log/log_memory.c).
  *
+ * Definition: windows of every kind, OVER, a join within the topic, first rows of a key, a plugin, a second
+ * input with a primary key, a topic output.
+ *
  * A run: v1 (with a bug) goes live while records arrive, v2 is deployed, replayed and swapped in,
  * rolled back, swapped in again; at any commit, message or moment a worker, the controller or the
  * whole machine may die. Checked throughout: reads never fail and never go back. Checked at the
@@ -30,7 +33,13 @@
 #define SIM_TOPIC          "events"
 #define SIM_TABLE          "features"
 #define SIM_OUTPUT         "purchases"
+#define SIM_PROFILES       "profiles" /* the second input: rows as they stand now */
+#define SIM_PLUGIN         "sim.so"
 #define SIM_PARTITIONS_MAX 4
+#define SIM_SOURCES_MAX    6 /* of both inputs */
+#define SIM_PROFILES_MAX   2000
+#define SIM_VERSIONS_MAX   64
+#define SIM_IDS            8
 #define SIM_RECORDS_MAX    6000
 #define SIM_USERS_MAX      12
 #define SIM_PRODUCTS       16
@@ -46,10 +55,20 @@ struct sim_record {
     int64_t time_ms;
 };
 
+/* A record of the second input. Its partition follows from the id. */
+struct sim_profile {
+    uint32_t id;
+    uint32_t level;
+    bool gone; /* a tombstone */
+    bool bad;
+};
+
 /* A worker process. */
 struct sim_worker {
     struct sim_worker *next;
     uint64_t id;
+    uint32_t version; /* 0: of a verify */
+    int64_t born_us;
     struct worker_open open;
     struct plan *plan;
     struct version_dir *dir;
@@ -84,9 +103,15 @@ struct sim {
     struct log_writer *writer;
     uint32_t partitions;
     uint32_t users;
+    bool plugin; /* the definition runs one; then workers may not die at any rate */
     struct sim_record records[SIM_RECORDS_MAX];
     uint32_t record_count;
-    int64_t offsets[SIM_PARTITIONS_MAX]; /* records in each partition */
+    struct log_writer *profile_writer;
+    uint32_t profile_partitions;
+    struct sim_profile profiles[SIM_PROFILES_MAX];
+    uint32_t profile_count;
+    uint32_t sources;                 /* partitions of the events, then of the profiles */
+    int64_t offsets[SIM_SOURCES_MAX]; /* records in each */
     int64_t event_ms;
 
     struct catalog *catalog;
@@ -98,9 +123,10 @@ struct sim {
     struct core_job *jobs[16];
     uint32_t job_count;
 
-    bool crashes;          /* allowed now */
-    uint32_t crash_count;  /* so far */
-    uint32_t commit_count; /* of stores and catalog */
+    bool crashes;                      /* allowed now */
+    uint32_t crash_count;              /* so far */
+    uint32_t deaths[SIM_VERSIONS_MAX]; /* of a version's workers, one soon after the other */
+    uint32_t commit_count;             /* of stores and catalog */
 
     /* The request under way. */
     bool asked;
@@ -110,7 +136,7 @@ struct sim {
 
     /* What readers have seen. */
     uint64_t epoch_seen;
-    int64_t cut_seen[SIM_PARTITIONS_MAX];
+    int64_t cut_seen[SIM_SOURCES_MAX];
     uint64_t reads;
 };
 
@@ -119,7 +145,10 @@ _Noreturn void sim_fail(const struct sim *sim, const char *format, ...) printf_l
 bool sim_chance(struct sim *sim, uint64_t in);
 
 /* sim_worker.c: a process with its pipes. */
-struct sim_worker *sim_worker_new(struct sim *sim, uint64_t id);
+struct sim_worker *sim_worker_new(struct sim *sim, uint64_t id, const char *name);
+/* May it die now? Counted when it may: a version with a plugin whose worker dies five times soon after
+ * its start is given up, and that is right. */
+bool sim_worker_may_die(struct sim_worker *worker);
 /* Takes one command from the inbox, if there is one. */
 void sim_worker_deliver(struct sim_worker *worker);
 /* One step of one of its shards. */
@@ -144,11 +173,17 @@ bool sim_outputs_sent(struct sim *sim);
 void sim_outputs_check(struct sim *sim);
 
 /* sim_check.c */
-const char *sim_definition(bool right);
+const char *sim_definition(const struct sim *sim, bool right);
 void sim_produce(struct sim *sim, uint32_t count);
 /* One read as a user makes it: must not fail once something serves, and not go back. */
 void sim_read(struct sim *sim);
 /* The serving table against the naive model, and all digests against a replay. */
 void sim_check_all(struct sim *sim);
+/* An object with a member per topic, as one offset per source. */
+void sim_cut(const struct sim *sim, const json_t *cut, int64_t *out);
+
+/* sim_operators.c: the second input, and tables that are recounted at the end only. */
+void sim_profile_produce(struct sim *sim);
+void sim_operators_check(struct sim *sim);
 
 #endif

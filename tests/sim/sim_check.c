@@ -2,6 +2,7 @@
  * digests that a replay in another shape reproduces. The model is a loop over the records, written
  * without looking at processor/. */
 #include "tests/sim/sim.h"
+#include "tests/sim/sim_operators.h"
 
 #include "base/limits.h"
 #include "base/timefmt.h"
@@ -30,25 +31,30 @@
     " count(*) AS n, count(DISTINCT event_type) AS types FROM events GROUP BY user_id, "           \
     "product_id;"
 
-const char *sim_definition(bool right)
+const char *sim_definition(const struct sim *sim, bool right)
 {
 #define DEFINITION(clicks, word)                                                                   \
     "CREATE TABLE events (user_id text, event_type text, product_id text, amount double "          \
     "precision,"                                                                                   \
     " event_time timestamptz) WITH (topic = 'events', event_time = 'event_time', watermark = '5 "  \
-    "s', late = 'late');"                                                                          \
+    "s', late = 'late', key = 'user_id');"                                                         \
     "CREATE MATERIALIZED VIEW features WITH (retain = '10 minutes') AS SELECT user_id, "           \
     "window_end,"                                                                                  \
     " count(*) FILTER (WHERE " clicks ") AS clicks, count(*) AS events,"                           \
     " sum(amount) FILTER (WHERE event_type = 'purchase') AS total, count(DISTINCT product_id) AS " \
     "products"                                                                                     \
     " FROM tumble(events, event_time, interval '1 minute') GROUP BY user_id, "                     \
-    "window_end;" OTHER_WINDOWS                                                                    \
+    "window_end;" OTHER_WINDOWS SIM_OPERATORS                                                      \
     "CREATE TABLE purchases (user_id text, amount double precision, word text) WITH (topic = "     \
     "'" SIM_OUTPUT "', key = 'user_id'); INSERT INTO purchases SELECT user_id, amount, '" word     \
     "' FROM events WHERE event_type = 'purchase';"
-    return right ? DEFINITION("event_type = 'click'", "right")
-                 : DEFINITION("event_type IN ('click', 'purchase')", "wrong");
+#define RIGHT DEFINITION("event_type = 'click'", "right")
+#define WRONG DEFINITION("event_type IN ('click', 'purchase')", "wrong")
+    return right         ? (sim->plugin ? RIGHT SIM_PLUGIN_VIEW : RIGHT)
+           : sim->plugin ? WRONG SIM_PLUGIN_VIEW
+                         : WRONG;
+#undef RIGHT
+#undef WRONG
 #undef DEFINITION
 }
 
@@ -88,9 +94,12 @@ static void produce_one(struct sim *sim)
         sim->event_ms - (int64_t)prng_below(prng, prng_below(prng, 20) == 0 ? 200000 : 3000);
     char text[256];
     fill_value(record, sim->record_count, text, sizeof text - KAPPA_RECORD_TAIL);
+    char key[16];
+    (void)snprintf(key, sizeof key, "u%u", record->user);
     struct kappa_record entry = {.time_ms = sim->event_ms,
                                  .value = (const uint8_t *)text,
-                                 .key_len = KAPPA_NULL_LEN,
+                                 .key = (const uint8_t *)key,
+                                 .key_len = (uint32_t)strlen(key),
                                  .value_len = (uint32_t)strlen(text)};
     struct err err = {0};
     if (sim->writer->ops->append(sim->writer, (int32_t)record->partition, &entry, &err) != 0) {
@@ -104,9 +113,13 @@ void sim_produce(struct sim *sim, uint32_t count)
 {
     for (uint32_t i = 0; i < count && sim->record_count < SIM_RECORDS_MAX; i++) {
         produce_one(sim);
+        if (sim_chance(sim, 4)) {
+            sim_profile_produce(sim);
+        }
     }
     struct err err = {0};
-    if (sim->writer->ops->flush(sim->writer, false, &err) != 0) {
+    if (sim->writer->ops->flush(sim->writer, false, &err) != 0 ||
+        sim->profile_writer->ops->flush(sim->profile_writer, false, &err) != 0) {
         sim_fail(sim, "flush: %s", err.text);
     }
 }
@@ -273,14 +286,19 @@ static bool each_row(void *ctx, const struct plan_view *view, const struct kappa
     return !comparison->wrong;
 }
 
-static void read_cut(const struct sim *sim, const json_t *cut, int64_t *out)
+void sim_cut(const struct sim *sim, const json_t *cut, int64_t *out)
 {
-    const json_t *offsets = json_object_get(cut, SIM_TOPIC);
-    if (json_array_size(offsets) != sim->partitions) {
-        sim_fail(sim, "the cut has %zu partitions", json_array_size(offsets));
+    const json_t *events = json_object_get(cut, SIM_TOPIC);
+    const json_t *profiles = json_object_get(cut, SIM_PROFILES);
+    if (json_array_size(events) != sim->partitions ||
+        json_array_size(profiles) != sim->profile_partitions) {
+        sim_fail(sim, "the cut has %zu and %zu partitions", json_array_size(events),
+                 json_array_size(profiles));
     }
-    for (uint32_t p = 0; p < sim->partitions; p++) {
-        out[p] = (int64_t)json_integer_value(json_array_get(offsets, p));
+    for (uint32_t s = 0; s < sim->sources; s++) {
+        const json_t *offset = s < sim->partitions ? json_array_get(events, s)
+                                                   : json_array_get(profiles, s - sim->partitions);
+        out[s] = (int64_t)json_integer_value(offset);
     }
 }
 
@@ -306,7 +324,7 @@ static bool version_is_right(struct sim *sim, uint32_t version)
     if (catalog_get(sim->catalog, key, &object, &err) != 0) {
         sim_fail(sim, "version %u: %s", version, err.text);
     }
-    bool right = strcmp(json_text(object, "definition", ""), sim_definition(true)) == 0;
+    bool right = strcmp(json_text(object, "definition", ""), sim_definition(sim, true)) == 0;
     json_decref(object);
     return right;
 }
@@ -317,9 +335,9 @@ static void see_cut(struct sim *sim, uint64_t epoch, const int64_t *cut)
         sim_fail(sim, "the epoch went back from %llu to %llu", (unsigned long long)sim->epoch_seen,
                  (unsigned long long)epoch);
     }
-    for (uint32_t p = 0; p < sim->partitions; p++) {
+    for (uint32_t p = 0; p < sim->sources; p++) {
         if (cut[p] < sim->cut_seen[p]) {
-            sim_fail(sim, "partition %u went back from %lld to %lld at epoch %llu", p,
+            sim_fail(sim, "source %u went back from %lld to %lld at epoch %llu", p,
                      (long long)sim->cut_seen[p], (long long)cut[p], (unsigned long long)epoch);
         }
         sim->cut_seen[p] = cut[p];
@@ -344,8 +362,8 @@ static void check_scan(struct sim *sim)
     if (reader_version_digest(sim->reader, "features", version, &digest, &err) != 0) {
         sim_fail(sim, "digest of v%u: %s", version, err.text);
     }
-    int64_t cut[SIM_PARTITIONS_MAX];
-    read_cut(sim, json_object_get(digest, "cut"), cut);
+    int64_t cut[SIM_SOURCES_MAX];
+    sim_cut(sim, json_object_get(digest, "cut"), cut);
     json_decref(digest);
     comparison.model = model_at(sim, cut, version_is_right(sim, version));
     if (reader_scan(sim->reader, SIM_TABLE, 0, -1, each_row, &comparison, &stamp, &err) != 0) {
@@ -358,8 +376,8 @@ static void check_scan(struct sim *sim)
         sim_fail(sim, "v%u: %u rows, the model has %u", version, comparison.rows,
                  comparison.model->count);
     }
-    int64_t scanned[SIM_PARTITIONS_MAX];
-    read_cut(sim, stamp.cut, scanned);
+    int64_t scanned[SIM_SOURCES_MAX];
+    sim_cut(sim, stamp.cut, scanned);
     see_cut(sim, stamp.epoch, scanned);
     json_decref(stamp.cut);
     free(comparison.model);
@@ -387,37 +405,40 @@ void sim_read(struct sim *sim)
     if (rc != 0) {
         sim_fail(sim, "a read failed: %s", err.text);
     }
-    int64_t cut[SIM_PARTITIONS_MAX];
-    read_cut(sim, json_object_get(body, "cut"), cut);
+    int64_t cut[SIM_SOURCES_MAX];
+    sim_cut(sim, json_object_get(body, "cut"), cut);
     see_cut(sim, (uint64_t)json_int(body, "epoch", 0), cut);
     json_decref(body);
 }
 
 /* ---- Digests ---- */
 
-/* Replays a definition to a cut in a scratch directory, in another shape; fills a digest per partition. */
+/* Replays a definition to a cut in a scratch directory, in another shape; fills a digest per source. */
 static void replay(struct sim *sim, bool right, const int64_t *cut,
                    char (*digests)[DIGEST_TEXT_LEN + 1])
 {
     struct err err = {0};
     struct plan *plan = NULL;
-    const char *definition = sim_definition(right);
+    const char *definition = sim_definition(sim, right);
     if (plan_compile("replay", definition, strlen(definition), &plan, &err) != 0) {
         sim_fail(sim, "%s", err.text);
     }
     char dir[400];
     (void)snprintf(dir, sizeof dir, "%s/replay-%llu", sim->dir,
                    (unsigned long long)prng_next(&sim->prng));
-    struct shard_source sources[SIM_PARTITIONS_MAX];
-    for (uint32_t p = 0; p < sim->partitions; p++) {
-        sources[p] = (struct shard_source){p, 0, SIM_TOPIC, p, 0};
+    struct shard_source sources[SIM_SOURCES_MAX];
+    for (uint32_t s = 0; s < sim->sources; s++) {
+        bool event = s < sim->partitions;
+        sources[s] = event ? (struct shard_source){s, 0, SIM_TOPIC, s, 0}
+                           : (struct shard_source){s, 1, SIM_PROFILES, s - sim->partitions, 0};
     }
     struct shard_options options = {.plan = plan,
                                     .log = sim->log,
                                     .group = "replay",
                                     .dir = dir,
                                     .sources = sources,
-                                    .source_count = sim->partitions,
+                                    .source_count = sim->sources,
+                                    .plugins = sim_plugins,
                                     .building = true,
                                     .cache_bytes = sim_chance(sim, 2) ? 1 : 1 << 20,
                                     .batch_records = 1 + (uint32_t)prng_below(&sim->prng, 300),
@@ -436,7 +457,7 @@ static void replay(struct sim *sim, bool right, const int64_t *cut,
     if (rc != 0) {
         sim_fail(sim, "replay: %s", err.text);
     }
-    for (uint32_t p = 0; p < sim->partitions; p++) {
+    for (uint32_t p = 0; p < sim->sources; p++) {
         struct store_source kept;
         shard_source_digests(shard, p, &kept);
         digest_format(store_digest_sum(&kept, plan->table_count + plan->topic_count), digests[p]);
@@ -468,15 +489,15 @@ static void check_digests(struct sim *sim)
         if (reader_version_digest(sim->reader, "features", version, &digest, &err) != 0) {
             sim_fail(sim, "digest of v%u: %s", version, err.text);
         }
-        int64_t cut[SIM_PARTITIONS_MAX];
-        char digests[SIM_PARTITIONS_MAX][DIGEST_TEXT_LEN + 1];
-        read_cut(sim, json_object_get(digest, "cut"), cut);
+        int64_t cut[SIM_SOURCES_MAX];
+        char digests[SIM_SOURCES_MAX][DIGEST_TEXT_LEN + 1];
+        sim_cut(sim, json_object_get(digest, "cut"), cut);
         replay(sim, version_is_right(sim, version), cut, digests);
-        for (uint32_t p = 0; p < sim->partitions; p++) {
+        for (uint32_t p = 0; p < sim->sources; p++) {
             const json_t *source = json_array_get(json_object_get(digest, "sources"), p);
             const char *got = json_text(source, "digest", "");
             if (strcmp(got, digests[p]) != 0) {
-                sim_fail(sim, "v%u partition %u at %lld: digest %s, a replay gives %s", version, p,
+                sim_fail(sim, "v%u source %u at %lld: digest %s, a replay gives %s", version, p,
                          (long long)cut[p], got, digests[p]);
             }
         }

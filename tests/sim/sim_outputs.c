@@ -14,7 +14,7 @@ static int die_at(void *ctx, const char *step)
 {
     struct sim_worker *worker = ctx;
     (void)step;
-    if (!worker->sim->crashes || !sim_chance(worker->sim, 150)) {
+    if (!worker->sim->crashes || !sim_chance(worker->sim, 150) || !sim_worker_may_die(worker)) {
         return 0;
     }
     worker->died = true;
@@ -72,7 +72,7 @@ bool sim_sender_step(struct sim_worker *worker)
     if (sender_died(worker->sender)) {
         return false;
     }
-    int64_t positions[SIM_PARTITIONS_MAX];
+    int64_t positions[SIM_SOURCES_MAX];
     sender_positions(worker->sender, positions);
     for (uint32_t i = 0; i < worker->shard_count; i++) {
         shard_outbox_below(worker->shards[i], positions);
@@ -101,7 +101,7 @@ json_t *sim_sender_progress(struct sim_worker *worker)
     if (worker->sender == NULL) {
         return object;
     }
-    int64_t positions[SIM_PARTITIONS_MAX];
+    int64_t positions[SIM_SOURCES_MAX];
     json_t *array = json_array();
     sender_positions(worker->sender, positions);
     for (uint32_t i = 0; i < worker->open.source_count; i++) {
@@ -118,7 +118,7 @@ json_t *sim_sender_progress(struct sim_worker *worker)
 bool sim_outputs_sent(struct sim *sim)
 {
     for (struct sim_worker *worker = sim->workers; worker != NULL; worker = worker->next) {
-        int64_t positions[SIM_PARTITIONS_MAX];
+        int64_t positions[SIM_SOURCES_MAX];
         bool all = worker->sender != NULL;
         if (all) {
             sender_positions(worker->sender, positions);
@@ -238,7 +238,10 @@ void sim_outputs_check(struct sim *sim)
         sim_fail(sim, "receipts: %s", err.text);
     }
     index_records(&outputs);
-    for (uint32_t partition = 0; partition < sim->partitions; partition++) {
+    /* The topic was made with as many partitions as the widest input. */
+    uint32_t partitions = sim->sources - sim->partitions;
+    partitions = partitions > sim->partitions ? partitions : sim->partitions;
+    for (uint32_t partition = 0; partition < partitions; partition++) {
         check_partition(&outputs, partition);
     }
     for (uint32_t p = 0; p < sim->partitions; p++) {

@@ -1,11 +1,15 @@
 /* A worker process of the simulator: real shards, modelled pipes. It does what replayer/worker.c
  * does with threads, one message or one step at a time. */
 #include "tests/sim/sim.h"
+#include "tests/sim/sim_operators.h"
 
 #include "base/limits.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#define HEALTHY_US INT64_C(40000000) /* a little more than the controller's own */
+#define DEATHS_MAX 4
 
 static void say(struct sim_worker *worker, json_t *event)
 {
@@ -26,10 +30,25 @@ static void set(json_t *object, const char *name, json_t *value)
     ASSERT(rc == 0);
 }
 
-struct sim_worker *sim_worker_new(struct sim *sim, uint64_t id)
+bool sim_worker_may_die(struct sim_worker *worker)
+{
+    struct sim *sim = worker->sim;
+    uint32_t *deaths = &sim->deaths[worker->version % SIM_VERSIONS_MAX];
+    *deaths = sim->now_us - worker->born_us > HEALTHY_US ? 0 : *deaths;
+    if (worker->gone || (sim->plugin && worker->version > 0 && *deaths == DEATHS_MAX)) {
+        return false;
+    }
+    *deaths += 1;
+    return true;
+}
+
+struct sim_worker *sim_worker_new(struct sim *sim, uint64_t id, const char *name)
 {
     struct sim_worker *worker = xcalloc(1, sizeof *worker);
+    const char *version = strstr(name, " v");
     worker->id = id;
+    worker->born_us = sim->now_us;
+    worker->version = version == NULL ? 0 : (uint32_t)strtoul(version + 2, NULL, 10);
     worker->sim = sim;
     worker->inbox = json_array();
     worker->outbox = json_array();
@@ -257,7 +276,7 @@ static int die_at_commit(void *ctx, const char *step)
     struct sim *sim = worker->sim;
     (void)step;
     sim->commit_count++;
-    if (!sim->crashes || !sim_chance(sim, 150)) {
+    if (!sim->crashes || !sim_chance(sim, 150) || !sim_worker_may_die(worker)) {
         return 0;
     }
     worker->died = true;
@@ -286,6 +305,7 @@ static int open_shard(struct sim_worker *worker, uint32_t index, uint32_t *used,
         .building = version_dir_building(worker->dir),
         .cache_bytes = worker->open.cache_bytes / worker->open.shards + 1,
         .batch_records = 1 + (uint32_t)prng_below(&worker->sim->prng, 40),
+        .plugins = sim_plugins,
         .clock = &worker->sim->clock,
         .fail_point = die_at_commit,
         .fail_ctx = worker,

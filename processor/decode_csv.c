@@ -76,19 +76,46 @@ static bool quoted_field(struct csv_decoder *d, const char *line, size_t len, si
            malformed(d, "text behind a closing quote", *at);
 }
 
+/* A byte of the word that is equal to the one repeated in the pattern: its highest bit is set. Bytes
+ * above the first such one may have it too. */
+static inline uint64_t equal_bytes(uint64_t word, uint64_t pattern)
+{
+    uint64_t differ = word ^ pattern;
+    return (differ - UINT64_C(0x0101010101010101)) & ~differ & UINT64_C(0x8080808080808080);
+}
+
+static inline uint64_t repeated(char c)
+{
+    return (uint8_t)c * UINT64_C(0x0101010101010101);
+}
+
+/* Where the first delimiter or quote is from i on, or len. Eight bytes at a time: the record has
+ * readable ones behind it. */
+static inline size_t find_end(const char *line, size_t len, size_t i, char delimiter, char quote)
+{
+    uint64_t delimiters = repeated(delimiter);
+    uint64_t quotes = repeated(quote);
+    for (; i < len; i += 8) {
+        uint64_t word = load_u64_le((const uint8_t *)line + i);
+        uint64_t found = equal_bytes(word, delimiters) | equal_bytes(word, quotes);
+        if (found != 0) {
+            i += (size_t)__builtin_ctzll(found) / 8;
+            break;
+        }
+    }
+    return i < len ? i : len;
+}
+
 static bool plain_field(struct csv_decoder *d, const char *line, size_t len, size_t *at,
                         struct csv_field *field)
 {
     size_t start = *at;
-    size_t i = start;
     char delimiter = d->options.delimiter;
     char quote = d->options.quote;
     if (quote == '\0') {
         quote = delimiter;
     }
-    while (i < len && line[i] != delimiter && line[i] != quote) {
-        i++;
-    }
+    size_t i = find_end(line, len, start, delimiter, quote);
     if (i < len && line[i] != delimiter) {
         return malformed(d, "a quote inside of a field that does not begin with one", i);
     }
@@ -120,15 +147,15 @@ static struct kappa_text without_doubles(struct csv_decoder *d, struct kappa_tex
 }
 
 static bool take_field(struct csv_decoder *d, struct decode_column *column, uint32_t row,
-                       const struct csv_field *field)
+                       const struct csv_field *field, const struct kappa_record *record)
 {
     const struct kappa_text *null = &d->options.null;
     if (!field->quoted && field->text.len == null->len &&
-        memcmp(field->text.bytes, null->bytes, null->len) == 0) {
+        (null->len == 0 || memcmp(field->text.bytes, null->bytes, null->len) == 0)) {
         return true;
     }
-    struct kappa_text text = field->doubled ? without_doubles(d, field->text) : field->text;
-    return decode_text(&d->base, column, row, text);
+    return field->doubled ? decode_text(&d->base, column, row, without_doubles(d, field->text))
+                          : decode_text_inside(&d->base, column, row, field->text, record);
 }
 
 static bool check_count(struct csv_decoder *d, uint32_t count)
@@ -167,7 +194,7 @@ static enum decode_taken take_csv(struct decoder *base, const struct kappa_recor
         }
         struct decode_column *column = count < d->field_count ? d->by_position[count] : NULL;
         if (good && column != NULL) {
-            good = take_field(d, column, row, &field);
+            good = take_field(d, column, row, &field, record);
         }
         count++;
         if (at == len) {

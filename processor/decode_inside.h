@@ -65,6 +65,9 @@ extern const struct decode_ops decode_raw_ops;
  * unit. A text is borrowed. */
 bool decode_text(struct decoder *d, struct decode_column *column, uint32_t row,
                  struct kappa_text text);
+/* The same of a text that lies in the record. */
+bool decode_text_inside(struct decoder *d, struct decode_column *column, uint32_t row,
+                        struct kappa_text text, const struct kappa_record *record);
 /* what: "the record"... */
 bool decode_check_utf8(struct decoder *d, const uint8_t *bytes, size_t len, const char *what);
 /* A text in quotes, cut if it is long. UTF-8. */

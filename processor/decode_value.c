@@ -8,26 +8,45 @@
 
 #include <string.h>
 
-#define NUMBER_LEN_MAX 40 /* of a number that is a time */
+#define NUMBER_LEN_MAX 40 /* of a number that is read the short way */
 #define SHOWN_BYTES    60 /* of a value in a reason */
+
+/* A number and, if what stands behind its text is not sure to end it, a copy with an end. */
+struct scanned {
+    struct json_number number;
+    uint8_t copy[NUMBER_LEN_MAX + 16];
+};
+
+/* Is the whole text a number as JSON writes them? */
+static bool scan_number(struct kappa_text text, bool ended, struct scanned *out)
+{
+    const uint8_t *start = (const uint8_t *)text.bytes;
+    if (text.len == 0 || text.len > NUMBER_LEN_MAX) {
+        return false;
+    }
+    if (!ended) {
+        memset(out->copy, 0, sizeof out->copy);
+        memcpy(out->copy, text.bytes, text.len);
+        out->copy[text.len] = ',';
+        start = out->copy;
+    }
+    return json_number_scan(start, &out->number) && out->number.end == start + text.len;
+}
+
+static enum expr_state scale_time(const struct decoder *d, const struct json_number *number,
+                                  int64_t *us)
+{
+    bool fits = json_number_scaled(number, d->input->timestamp_unit_us_num,
+                                   d->input->timestamp_unit_us_den, us);
+    return fits ? EXPR_OK : EXPR_ERROR_OVERFLOW;
+}
 
 /* A timestamptz that is written as a number counts the input's unit. */
 static enum expr_state parse_time(const struct decoder *d, struct kappa_text text, int64_t *us)
 {
-    char buffer[NUMBER_LEN_MAX + 16] = {0};
-    struct json_number number;
-    if (text.len > 0 && text.len <= NUMBER_LEN_MAX) {
-        memcpy(buffer, text.bytes, text.len);
-        buffer[text.len] = ',';
-        if (json_number_scan((const uint8_t *)buffer, &number) &&
-            number.end == (const uint8_t *)buffer + text.len) {
-            return json_number_scaled(&number, d->input->timestamp_unit_us_num,
-                                      d->input->timestamp_unit_us_den, us)
-                       ? EXPR_OK
-                       : EXPR_ERROR_OVERFLOW;
-        }
-    }
-    return expr_parse_timestamptz(text, us);
+    struct scanned scanned;
+    return scan_number(text, false, &scanned) ? scale_time(d, &scanned.number, us)
+                                              : expr_parse_timestamptz(text, us);
 }
 
 static enum expr_state parse(struct decoder *d, const struct decode_column *column,
@@ -74,6 +93,59 @@ bool decode_text(struct decoder *d, struct decode_column *column, uint32_t row,
     buf_printf(&d->reason, " is %s %s", state == EXPR_ERROR_OVERFLOW ? "out of range of" : "no",
                decoder_type_name(column->type));
     return false;
+}
+
+/* Numbers that are read in one step, to the value that the long way gives. */
+static bool take_number(const struct decoder *d, struct decode_column *column, uint32_t row,
+                        const struct json_number *number)
+{
+    int64_t value = 0;
+    switch ((unsigned)column->type) {
+    case KAPPA_TYPE_DOUBLE:
+        /* Digits and power are exact doubles. */
+        return number->exact && number->digits <= UINT64_C(1) << 53 && number->exponent >= -22 &&
+               number->exponent <= 22 && json_number_double(number, &column->vec.d[row]);
+    case KAPPA_TYPE_TIMESTAMPTZ:
+        if (scale_time(d, number, &value) != EXPR_OK || value < -DECODE_TIME_MAX ||
+            value > DECODE_TIME_MAX) {
+            return false;
+        }
+        break;
+    case KAPPA_TYPE_BIGINT:
+        if (!json_number_int(number, &value)) {
+            return false;
+        }
+        break;
+    case KAPPA_TYPE_INTEGER:
+        if (!json_number_int(number, &value) || value > INT32_MAX || value < INT32_MIN) {
+            return false;
+        }
+        break;
+    default:
+        return false;
+    }
+    column->vec.i[row] = value;
+    return true;
+}
+
+bool decode_text_inside(struct decoder *d, struct decode_column *column, uint32_t row,
+                        struct kappa_text text, const struct kappa_record *record)
+{
+    if (column->type == KAPPA_TYPE_TEXT) {
+        column->vec.s[row] = text;
+        column->vec.state[row] = EXPR_OK;
+        return true;
+    }
+    const uint8_t *behind = (const uint8_t *)text.bytes + text.len;
+    bool ended = behind < record->value + record->value_len && json_ends_scalar(*behind);
+    struct scanned scanned;
+    if ((column->type == KAPPA_TYPE_DOUBLE || column->type == KAPPA_TYPE_TIMESTAMPTZ ||
+         column->type == KAPPA_TYPE_BIGINT || column->type == KAPPA_TYPE_INTEGER) &&
+        scan_number(text, ended, &scanned) && take_number(d, column, row, &scanned.number)) {
+        column->vec.state[row] = EXPR_OK;
+        return true;
+    }
+    return decode_text(d, column, row, text);
 }
 
 bool decode_check_utf8(struct decoder *d, const uint8_t *bytes, size_t len, const char *what)

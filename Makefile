@@ -178,8 +178,8 @@ docs-check: $(B)/kappa
 # ---- Tests. System tests drive the real binary; on the embedded log, and on a real Kafka that they start.
 PYTEST = $(PYTHON) -m pytest -q -p no:cacheprovider $(PYTEST_ARGS)
 .PHONY: system check test bench demo install help
-system: $(B)/kappa $(B)/bench/events $(B)/tests/unit/log/test_log_kafka $(B)/tests/unit/log/test_log_sender $(TOOL_BIN)
-	$(Q)KAPPA_BIN=$(abspath $(B)/kappa) KAPPA_EVENTS=$(abspath $(B)/bench/events) \
+system: $(B)/kappa $(B)/bench/events $(B)/tests/unit/log/test_log_kafka $(B)/tests/unit/log/test_log_sender $(TOOL_BIN) $(if $(SAN),,lib)
+	$(Q)KAPPA_LIB=$(abspath $(B)/libkappa.so.0) KAPPA_BIN=$(abspath $(B)/kappa) KAPPA_EVENTS=$(abspath $(B)/bench/events) \
 	  KAPPA_TOOLS=$(abspath $(B)/tests/tool) $(PYTEST) tests/system
 check: tidy fmt-check docs-check fuzz-replay
 test:

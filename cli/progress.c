@@ -84,9 +84,16 @@ static void head_line(const char *processor, const json_t *version, char *line, 
     (void)out_short(json_number(version, "rate", 0), rate);
     (void)out_brief(json_object_get(version, "lag_seconds"), behind);
     (void)out_brief(json_object_get(version, "eta_seconds"), eta);
-    (void)snprintf(line, size, "%s v%" PRId64 " %s  %s records/s  lag %s (%s)  ETA %s", processor,
-                   json_int(version, "version", 0), json_text(version, "state", "?"), rate,
-                   lag_records < 0 ? "?" : out_short((double)lag_records, lag), behind, eta);
+    const json_t *range = json_object_get(version, "eta_range");
+    char soonest[OUT_NUMBER_LEN];
+    char latest[OUT_NUMBER_LEN];
+    bool ranged = json_is_array(range) && json_number_value(json_array_get(range, 1)) > 0;
+    (void)out_brief(json_array_get(range, 0), soonest);
+    (void)out_brief(json_array_get(range, 1), latest);
+    (void)snprintf(line, size, "%s v%" PRId64 " %s  %s records/s  lag %s (%s)  ETA %.8s%s%.8s",
+                   processor, json_int(version, "version", 0), json_text(version, "state", "?"),
+                   rate, lag_records < 0 ? "?" : out_short((double)lag_records, lag), behind,
+                   ranged ? soonest : eta, ranged ? "-" : "", ranged ? latest : "");
 }
 
 static void source_line(const json_t *source, char *line, size_t size)

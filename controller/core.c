@@ -243,7 +243,11 @@ void version_advance(struct core *core, struct core_version *version)
     }
     bool open = child_is_open(&version->child);
     if (open && version->state == VERSION_REPLAYING && lag_past_target(&version->lag)) {
-        (void)version_move_self(core, version, VERSION_CATCHING_UP, NULL);
+        const struct lag *lag = &version->lag;
+        json_t *pace = lag->pace > 0 ? json_pack("{s:f, s:I}", "replay_rate", lag->pace,
+                                                 "replay_records", (json_int_t)lag->pace_records)
+                                     : NULL;
+        (void)version_move_self(core, version, VERSION_CATCHING_UP, pace);
     }
     if (open && version->state == VERSION_CATCHING_UP) {
         advance_catching_up(core, version);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LAG_PACE_US 500000 /* a shorter time tells nothing of how fast a replay is */
+
 bool lag_offsets(const json_t *array, int64_t *out, uint32_t count)
 {
     if (!json_is_array(array) || json_array_size(array) != count) {
@@ -87,6 +89,7 @@ bool lag_opened(struct lag *lag, const json_t *next)
     }
     memset(&lag->rate, 0, sizeof lag->rate);
     memset(&lag->arrival, 0, sizeof lag->arrival);
+    memset(&lag->trend, 0, sizeof lag->trend);
     return true;
 }
 
@@ -99,6 +102,22 @@ static void take_flags(const json_t *array, bool *out, uint32_t count)
 {
     for (uint32_t i = 0; i < count && json_array_size(array) == count; i++) {
         out[i] = json_is_true(json_array_get(array, i));
+    }
+}
+
+/* Who is at the end, or does not run, does not show what it can. */
+static void trend_add(struct lag *lag, int64_t now_us, bool running)
+{
+    if (!running || lag_records(lag) == 0) {
+        memset(&lag->trend, 0, sizeof lag->trend);
+        return;
+    }
+    catchup_trend_add(&lag->trend, now_us, catchup_sum(lag->next, lag->count),
+                      catchup_rate_get(&lag->rate));
+    int64_t passed_us = lag->trend.last_us - lag->trend.begin_us;
+    if (passed_us >= LAG_PACE_US) {
+        lag->pace_records = lag->trend.last_count - lag->trend.begin_count;
+        lag->pace = (double)lag->pace_records * 1e6 / (double)passed_us;
     }
 }
 
@@ -122,6 +141,7 @@ bool lag_progress(struct lag *lag, const json_t *event, int64_t now_us)
     if (lag_records(lag) != CATCHUP_UNKNOWN) {
         catchup_rate_add(&lag->arrival, now_us, catchup_sum(lag->log_end, lag->count));
     }
+    trend_add(lag, now_us, strcmp(json_text(event, "mode", "running"), "running") == 0);
     return true;
 }
 
@@ -165,8 +185,14 @@ double lag_seconds(const struct lag *lag, int64_t wall_ms)
 
 double lag_eta_seconds(const struct lag *lag)
 {
-    return catchup_eta_seconds(lag_records(lag), catchup_rate_get(&lag->rate),
+    return catchup_eta_seconds(lag_records(lag), catchup_trend_get(&lag->trend),
                                catchup_rate_get(&lag->arrival));
+}
+
+struct catchup_eta lag_eta_range(const struct lag *lag)
+{
+    return catchup_eta_range(lag_records(lag), catchup_trend_get(&lag->trend),
+                             catchup_trend_spread(&lag->trend), catchup_rate_get(&lag->arrival));
 }
 
 double lag_done(const struct lag *lag)

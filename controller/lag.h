@@ -26,6 +26,9 @@ struct lag {
     bool *at_end;         /* the worker saw the end there */
     struct catchup_rate rate;
     struct catchup_rate arrival;
+    struct catchup_trend trend; /* of the rate, while there is a lag */
+    double pace;                /* records/s over all of that time, once it is known; else 0 */
+    int64_t pace_records;       /* that it was measured with */
 };
 
 /* begin, target: arrays of the version object, of the same length >= 1. */
@@ -48,7 +51,9 @@ bool lag_is_ready(const struct lag *lag);
 int64_t lag_records(const struct lag *lag);
 /* Of the oldest source, or CATCHUP_NEVER when unknown. */
 double lag_seconds(const struct lag *lag, int64_t wall_ms);
+/* Seconds until it has caught up: by the trend of the rate, against what arrives. */
 double lag_eta_seconds(const struct lag *lag);
+struct catchup_eta lag_eta_range(const struct lag *lag);
 /* 0..1 of the way to the end (or to the target while the end is not known). */
 double lag_done(const struct lag *lag);
 

@@ -94,6 +94,18 @@ static json_t *trouble_json(const struct core_version *version)
     return child_is_open(child) && json_is_object(trouble) ? json_incref(trouble) : json_null();
 }
 
+/* [soonest, latest]; null where it would not come. */
+static json_t *eta_range_json(const struct lag *lag, bool open)
+{
+    struct catchup_eta eta = lag_eta_range(lag);
+    if (!open || eta.low < 0) {
+        return json_null();
+    }
+    json_t *range = json_pack("[f, o]", eta.low, number_or_null(eta.high));
+    ASSERT(range != NULL);
+    return range;
+}
+
 static json_t *version_json(const struct core *core, const struct core_version *version)
 {
     const json_t *object = version->object;
@@ -115,6 +127,7 @@ static json_t *version_json(const struct core *core, const struct core_version *
         "records", (json_int_t)json_int(stats, "records", 0), "dead",
         (json_int_t)json_int(stats, "dead", 0), "late", (json_int_t)json_int(stats, "late", 0));
     ASSERT(out != NULL);
+    object_set(out, "eta_range", eta_range_json(lag, open));
     object_set(out, "barred", json_boolean(json_bool(object, "barred", false)));
     object_set(out, "complete", json_boolean(json_bool(object, "complete", true)));
     object_set(out, "tables", json_incref(json_object_get(object, "tables")));

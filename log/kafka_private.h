@@ -104,6 +104,11 @@ int kafka_writer_open(struct log *log, const char *topic, struct log_writer **ou
 int kafka_sender_open(struct log *log, const char *name, struct log_sender **out,
                       struct err *err) must_check;
 
+/* ---- kafka_extent.c */
+
+int kafka_extent(struct log *log, const char *topic, uint32_t partition, int64_t from, int64_t to,
+                 struct log_extent *out, struct err *err);
+
 /* ---- kafka_produce.c */
 
 /* Kappa's header bytes (include/kappa/record.h) as librdkafka's; NULL when they are malformed. */

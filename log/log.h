@@ -44,6 +44,15 @@ struct log_topic_options {
     int64_t segment_bytes; /* embedded log only; 0: default 64 MiB */
 };
 
+/* What [from, to) of a partition takes, and when it may go. */
+struct log_extent {
+    int64_t bytes;        /* on disk, about; LOG_UNKNOWN */
+    int64_t retain_ms;    /* of the topic, by record time; -1: for ever; LOG_UNKNOWN */
+    int64_t retain_bytes; /* per partition; the same */
+};
+
+#define LOG_UNKNOWN (-2)
+
 struct log;
 struct log_reader;
 struct log_writer;
@@ -64,6 +73,9 @@ struct log_ops {
                    int64_t *end, struct err *err);
     int (*offset_at_time)(struct log *log, const char *topic, uint32_t partition, int64_t time_ms,
                           int64_t *offset, struct err *err);
+    /* What the log cannot tell is LOG_UNKNOWN. NULL: it can tell nothing. */
+    int (*extent)(struct log *log, const char *topic, uint32_t partition, int64_t from, int64_t to,
+                  struct log_extent *out, struct err *err);
     /* Removes whole segments that retention allows; embedded log only, others do nothing. */
     int (*expire)(struct log *log, int64_t now_ms, struct err *err);
     /* group: a name for the reader that operators see (Kafka group id). */

@@ -403,6 +403,7 @@ static const struct log_ops kafka_ops = {
     .topic_identity = kafka_topic_identity,
     .offsets = kafka_offsets,
     .offset_at_time = kafka_offset_at_time,
+    .extent = kafka_extent,
     .expire = kafka_expire,
     .reader_open = kafka_reader_open,
     .writer_open = kafka_writer_open,

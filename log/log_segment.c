@@ -127,6 +127,20 @@ static int embedded_offset_at_time(struct log *log, const char *topic, uint32_t 
     return rc;
 }
 
+static int embedded_extent(struct log *log, const char *topic, uint32_t number, int64_t from,
+                           int64_t to, struct log_extent *out, struct err *err)
+{
+    struct partition partition;
+    int rc = open_partition(log_segment_of(log), topic, number, &partition, err);
+    if (rc == 0) {
+        out->retain_ms = partition.info.retain_ms;
+        out->retain_bytes = partition.info.retain_bytes;
+        rc = partition_bytes(&partition, from, to, &out->bytes, err);
+        partition_close(&partition);
+    }
+    return rc;
+}
+
 /* ---- Retention ---- */
 
 static int expire_partition(struct log_segment *self, const char *topic, uint32_t number,
@@ -197,6 +211,7 @@ static const struct log_ops embedded_ops = {
     .topic_identity = embedded_topic_identity,
     .offsets = embedded_offsets,
     .offset_at_time = embedded_offset_at_time,
+    .extent = embedded_extent,
     .expire = embedded_expire,
     .reader_open = log_segment_reader_open,
     .writer_open = log_segment_writer_open,

@@ -216,6 +216,40 @@ int partition_expire(struct partition *partition, struct head_state *state, int6
     return rc;
 }
 
+/* ---- Size ---- */
+
+/* The part of a segment's bytes that lies in [from, to), as if its records were of one size. */
+static int64_t share_of(int64_t base, int64_t end, int64_t used, int64_t from, int64_t to)
+{
+    int64_t inside = i64_min(end, to) - i64_max(base, from);
+    return inside <= 0 || end <= base ? 0 : (int64_t)((int128)used * inside / (end - base));
+}
+
+int partition_bytes(const struct partition *partition, int64_t from, int64_t to, int64_t *bytes,
+                    struct err *err)
+{
+    struct head_state state;
+    int64_t *bases = NULL;
+    size_t count = 0;
+    head_read(&partition->head, &state);
+    int rc = segment_list(partition->dir, &bases, &count, err);
+    *bytes = share_of(state.segment_base, state.end_offset, state.position - SEGMENT_HEADER_BYTES,
+                      from, to);
+    for (size_t i = 0; rc == 0 && i < count && bases[i] < state.segment_base; i++) {
+        struct segment_seal seal;
+        if (bases[i] < state.start_offset || bases[i] >= to) {
+            continue;
+        }
+        rc = read_seal(partition, bases[i], &seal, err);
+        if (rc == 0) {
+            *bytes +=
+                share_of(bases[i], seal.end_offset, seal.used - SEGMENT_HEADER_BYTES, from, to);
+        }
+    }
+    free(bases);
+    return rc;
+}
+
 /* ---- Time look-up ---- */
 
 static int search_segment(const struct partition *partition, const struct head_state *state,

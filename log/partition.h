@@ -42,6 +42,10 @@ void partition_lock_close(struct partition *partition);
 int partition_expire(struct partition *partition, struct head_state *state, int64_t now_ms,
                      struct err *err) must_check;
 
+/* Bytes of the records in [from, to), no lock: whole segments as they are, of others a share. */
+int partition_bytes(const struct partition *partition, int64_t from, int64_t to, int64_t *bytes,
+                    struct err *err) must_check;
+
 /* partition_recover.c. For the holder of the lock, head closed or of another boot: makes a new head
  * from the files. */
 int partition_recover(struct partition *partition, enum head_found found,

@@ -30,6 +30,53 @@ double catchup_rate_get(const struct catchup_rate *rate)
     return rate->weight > 0.0 ? rate->per_second / rate->weight : 0.0;
 }
 
+void catchup_trend_add(struct catchup_trend *trend, int64_t now_us, int64_t count, double present)
+{
+    if (!trend->started || count < trend->last_count || now_us < trend->last_us) {
+        *trend = (struct catchup_trend){.begin_us = now_us,
+                                        .last_us = now_us,
+                                        .begin_count = count,
+                                        .last_count = count,
+                                        .started = true};
+        return;
+    }
+    int64_t passed = now_us - trend->last_us;
+    if (passed < SAMPLE_US_MIN) {
+        return;
+    }
+    int64_t memory = i64_max(CATCHUP_SMOOTH_US, (now_us - trend->begin_us) / 4);
+    double keep = exp(-(double)passed / (double)i64_min(memory, CATCHUP_TREND_US_MAX));
+    double pace = (double)(count - trend->last_count) * 1e6 / (double)passed;
+    trend->per_second = keep * trend->per_second + (1.0 - keep) * pace;
+    trend->weight = keep * trend->weight + (1.0 - keep);
+    double mean = catchup_trend_get(trend);
+    if (mean > 0.0) {
+        double off = (present - mean) / mean;
+        trend->error = keep * trend->error + (1.0 - keep) * off * off;
+        trend->error_weight = keep * trend->error_weight + (1.0 - keep);
+    }
+    trend->last_us = now_us;
+    trend->last_count = count;
+}
+
+double catchup_trend_get(const struct catchup_trend *trend)
+{
+    return trend->weight > 0.0 ? trend->per_second / trend->weight : 0.0;
+}
+
+double catchup_trend_spread(const struct catchup_trend *trend)
+{
+    double spread =
+        trend->error_weight > 0.0 ? sqrt(trend->error / trend->error_weight) : CATCHUP_SPREAD_MAX;
+    return fmin(fmax(spread, CATCHUP_SPREAD_MIN), CATCHUP_SPREAD_MAX);
+}
+
+struct catchup_eta catchup_eta_range(int64_t lag, double rate, double spread, double arrival)
+{
+    return (struct catchup_eta){catchup_eta_seconds(lag, rate * (1.0 + spread), arrival),
+                                catchup_eta_seconds(lag, rate * (1.0 - spread), arrival)};
+}
+
 int64_t catchup_lag(int64_t next, int64_t end)
 {
     if (next < 0 || end < 0) {

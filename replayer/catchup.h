@@ -37,6 +37,38 @@ void catchup_rate_add(struct catchup_rate *rate, int64_t now_us, int64_t count);
 /* Per second; 0 before the second sample. */
 double catchup_rate_get(const struct catchup_rate *rate);
 
+/* How a replay goes on the whole, for the forecast of its end: the mean over about the last quarter of
+ * its time so far (60 s at most), and how far the smoothed rate strays from it. All zero: fresh. */
+struct catchup_trend {
+    int64_t begin_us, last_us;
+    int64_t begin_count, last_count;
+    double per_second; /* the mean so far, and its weight as in catchup_rate */
+    double weight;
+    double error; /* mean square of (rate - mean) / mean, and its weight */
+    double error_weight;
+    bool started;
+};
+
+#define CATCHUP_TREND_US_MAX 60000000
+/* A forecast is never taken to be surer than this: the load of a machine changes. */
+#define CATCHUP_SPREAD_MIN   0.2
+#define CATCHUP_SPREAD_MAX   0.9
+
+/* Feeds a sample; present: the smoothed rate now. As catchup_rate_add otherwise. */
+void catchup_trend_add(struct catchup_trend *trend, int64_t now_us, int64_t count, double present);
+/* Per second; 0 before the second sample. */
+double catchup_trend_get(const struct catchup_trend *trend);
+/* Part of the rate by which it may be more or less. */
+double catchup_trend_spread(const struct catchup_trend *trend);
+
+/* Seconds left as a range; high is CATCHUP_NEVER when the slower pace does not catch up, both are
+ * when the lag is unknown or neither does. */
+struct catchup_eta {
+    double low, high;
+};
+
+struct catchup_eta catchup_eta_range(int64_t lag, double rate, double spread, double arrival);
+
 /* Of one source: end - next, 0 when the end is known to be older than next, CATCHUP_UNKNOWN when
  * either is unknown. */
 int64_t catchup_lag(int64_t next, int64_t end);

@@ -4,12 +4,10 @@
 #include "replayer/catchup.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 
-#include <cmocka.h>
-
+#include "base/prng.h"
 #include "include/kappa/record.h"
+#include "tests/unit/unit.h"
 
 static void expect_near(double got, double want, double tolerance)
 {
@@ -128,12 +126,94 @@ static void test_rate(void **state)
     expect_near(catchup_rate_get(&rate), 100.0, 1e-6);
 }
 
+/* ---- The forecast ---- */
+
+struct pace_case {
+    const char *name;
+    double noise;      /* each sample's speed is off by up to this part */
+    double wave;       /* and by this part over a minute */
+    double stall;      /* part of each two seconds in which nothing moves (a commit) */
+    double slow_start; /* speed of the first twentieth */
+    double arrival;    /* part of the pace at which the log grows */
+};
+
+/* Progress as it would be told, every 100 ms of a made-up clock: what is forecast after the first
+ * tenth must be within a fifth of what then comes. */
+static void forecast_holds(const struct pace_case *c, struct prng *prng)
+{
+    enum { STEPS_MAX = 4000 };
+
+    const double pace = 1e5;
+    static double etas[STEPS_MAX], lows[STEPS_MAX], highs[STEPS_MAX], shares[STEPS_MAX];
+    struct catchup_rate rate = {0};
+    struct catchup_rate arrival = {0};
+    struct catchup_trend trend = {0};
+    double next = 0;
+    double end = 6e6;
+    int step = 0;
+    for (; next < end; step++) {
+        assert_true(step < STEPS_MAX);
+        int64_t now_us = 1000000 + step * INT64_C(100000);
+        catchup_rate_add(&rate, now_us, (int64_t)next);
+        catchup_rate_add(&arrival, now_us, (int64_t)end);
+        catchup_trend_add(&trend, now_us, (int64_t)next, catchup_rate_get(&rate));
+        struct catchup_eta eta =
+            catchup_eta_range((int64_t)(end - next), catchup_trend_get(&trend),
+                              catchup_trend_spread(&trend), catchup_rate_get(&arrival));
+        etas[step] = catchup_eta_seconds((int64_t)(end - next), catchup_trend_get(&trend),
+                                         catchup_rate_get(&arrival));
+        lows[step] = eta.low;
+        highs[step] = eta.high;
+        shares[step] = next / end;
+        double speed = pace * (1 + c->noise * (2 * prng_unit(prng) - 1));
+        speed *= 1 + c->wave * sin(step * 0.1 / 60 * 6.2831853);
+        speed *= next < 3e5 ? c->slow_start : 1;
+        speed *= step % 20 < 20 * c->stall ? 0 : 1;
+        next += speed * 0.1;
+        end += c->arrival * pace * 0.1;
+    }
+    int outside = 0;
+    int looked = 0;
+    for (int i = 0; i < step; i++) {
+        double left = (step - i) * 0.1;
+        if (shares[i] < 0.1 || left < 4) {
+            continue;
+        }
+        if (fabs(etas[i] - left) > 0.2 * left + 0.2) {
+            fail_msg("%s: at %.0f %% it says %.1f s, and it takes %.1f s", c->name, 100 * shares[i],
+                     etas[i], left);
+        }
+        looked++;
+        outside += lows[i] > left + 0.2 || (highs[i] >= 0 && highs[i] < left - 0.2);
+    }
+    if (outside * 10 > looked) {
+        fail_msg("%s: %d of %d ranges do not hold what comes", c->name, outside, looked);
+    }
+}
+
+static void test_forecast(void **state)
+{
+    (void)state;
+    static const struct pace_case cases[] = {
+        {"even", 0, 0, 0, 1, 0},        {"noisy", 0.5, 0, 0, 1, 0},
+        {"commits", 0.2, 0, 0.2, 1, 0}, {"slow start", 0.1, 0, 0, 0.5, 0},
+        {"waves", 0.1, 0.15, 0, 1, 0},  {"arrivals", 0.1, 0, 0, 1, 0.3},
+        {"all", 0.2, 0, 0.1, 1, 0.2},
+    };
+    uint64_t seed = unit_seed("forecast");
+    struct prng prng;
+    prng_init(&prng, seed);
+    for (size_t i = 0; i < array_len(cases); i++) {
+        forecast_holds(&cases[i], &prng);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lag),      cmocka_unit_test(test_eta),
         cmocka_unit_test(test_progress), cmocka_unit_test(test_lag_seconds),
-        cmocka_unit_test(test_rate),
+        cmocka_unit_test(test_rate),     cmocka_unit_test(test_forecast),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

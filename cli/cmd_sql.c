@@ -37,7 +37,9 @@ const struct cmd_entry cmd_sql = {
         "what\n"
         "SQLite lacks, spellings of PostgreSQL are understood: x::type, t + interval '1 hour', "
         "ILIKE,\n"
-        "extract(), date_trunc(), percentile_cont() WITHIN GROUP. Only SELECT is allowed.",
+        "extract(), date_trunc(), percentile_cont() WITHIN GROUP. A numeric is a double here, of "
+        "about 15 digits\n"
+        "and without the zeros at its end: get and scan give it exactly. Only SELECT is allowed.",
     .examples =
         "kappa sql -c \"SELECT * FROM user_features WHERE user_id = 'alice'\"\n"
         "kappa sql 'SELECT user_id, rank() OVER (ORDER BY clicks DESC) FROM totals LIMIT 10'\n"

@@ -192,6 +192,10 @@ static void explain_window(const struct plan_view *view, struct buf *out)
         put_duration(out, view->pane_us);
         buf_printf(out, ", %lld a window", (long long)(view->window_us / view->pane_us));
     }
+    if (view->kind == PLAN_GROUP && !view->shape.windowed) {
+        buf_append_text(out, "; GROUP BY holds no window_start or window_end: groups are over all "
+                             "windows");
+    }
     buf_append_text(out, "\n");
 }
 
@@ -305,13 +309,21 @@ static void explain_reading(const struct plan_input *input, const struct plan_vi
                              : "\n");
 }
 
+static bool is_filtered(const struct plan_view *view)
+{
+    bool filtered = view->where != PLAN_NONE;
+    for (uint32_t i = 0; i < view->phase_count; i++) {
+        filtered = filtered || view->phases[i].where != PLAN_NONE;
+    }
+    return filtered;
+}
+
 static void explain_view(const struct plan *plan, const struct plan_view *view, struct buf *out)
 {
     const struct plan_input *input = &plan->inputs[view->input];
     bool topic = view->kind == PLAN_TOPIC;
     buf_printf(out, "\n%s %s\n" LABEL "%s%s\n", topic ? "messages to" : "table", view->shape.name,
-               "from", input->name,
-               view->where == PLAN_NONE && view->phase_count == 0 ? "" : ", filtered");
+               "from", input->name, is_filtered(view) ? ", filtered" : "");
     for (uint32_t i = 0; i < plan->plugin_count; i++) {
         if (plan->plugins[i].rows == view->rows) {
             buf_printf(out, LABEL "%s makes the rows, with state of its own\n", "plugin",

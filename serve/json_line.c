@@ -180,7 +180,9 @@ int json_line_key(const char *text, size_t len, const char *name, struct buf *ou
         return 0;
     }
     if (*value == '{' || *value == '[') {
-        return err_set(err, KE_INVALID, "\"%s\" is not a text or number, so it cannot be the key",
+        return err_set(err, KE_INVALID,
+                       "\"%s\" is not a text or number, so it cannot be the key; JSON as a key is "
+                       "written as a text, with its quotes escaped",
                        name);
     }
     if (*value == '"') {

@@ -67,6 +67,8 @@ int reader_table_not_served(struct reader *reader, const char *table, struct err
         rc = err_set(err, KE_NOT_FOUND, "there is no table %s", table);
         if (search.nearest.best != NULL) {
             err_hint(err, "did you mean %s?", search.nearest.best);
+        } else {
+            err_hint(err, "kappa sql '\\d' lists all tables");
         }
     }
     json_decref(versions);

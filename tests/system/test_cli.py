@@ -265,6 +265,13 @@ def test_explain():
     assert "rows go 1 hour behind the end" in text
     text = kappa("explain", str(examples / "user-history" / "user_history.sql")).stdout
     assert "hop, 90 days every 1 day; stored once in panes of 1 day, 90 a window" in text
+    table = "CREATE TABLE t (k text, ts timestamptz) WITH (topic='t', event_time='ts', key='k');"
+    text = kappa("explain", "-", input=table + "CREATE MATERIALIZED VIEW v AS SELECT k, count(*) AS n FROM "
+                 "tumble(t, ts, interval '1 hour') GROUP BY k;").stdout
+    assert "groups are over all windows" in text
+    text = kappa("explain", "-", input=table + "CREATE MATERIALIZED VIEW v AS SELECT k, lag(ts) OVER "
+                 "(PARTITION BY k ORDER BY ts) AS b FROM t;").stdout
+    assert "filtered" not in text
     broken = kappa("explain", "-", input="CREATE TABLE t (a int); SELECT 1;")
     assert broken.returncode != 0 and "SELECT by itself" in broken.stderr
 

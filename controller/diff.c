@@ -371,6 +371,7 @@ void diff_event(struct core *core, struct core_version *version, const json_t *e
     if (diff == NULL || core->dead) {
         return;
     }
+    ASSERT(version != NULL);
     struct err err = {0};
     int rc = 0;
     for (int i = 0; i < SWAP_SIDES && rc == 0; i++) {

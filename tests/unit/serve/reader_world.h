@@ -122,17 +122,20 @@ static inline void apply_partition(const struct world *world, struct processor *
 static inline void make_shard(const struct world *world, const struct plan *plan, const char *dir,
                               uint32_t shard, uint32_t limit)
 {
-    struct kappa_table_shape shapes[8];
-    for (uint32_t i = 0; i < plan->view_count; i++) {
-        shapes[i] = plan->views[i].shape;
+    struct kappa_table_shape shapes[16];
+    for (uint32_t i = 0; i < plan->table_count; i++) {
+        shapes[i] = plan->tables[i].shape;
     }
     char *path = xasprintf("%s/%u", dir, shard);
     struct store_options options = {
-        .dir = path, .tables = shapes, .table_count = plan->view_count, .building = true};
+        .dir = path, .tables = shapes, .table_count = plan->table_count, .building = true};
     struct store *store = NULL;
     assert_ok(store_open(&options, &store, &fault));
-    struct processor_options how = {
-        .plan = plan, .load = store_load, .load_ctx = store, .cache_bytes = 1 << 20};
+    struct processor_options how = {.window_below = store_window_below,
+                                    .plan = plan,
+                                    .load = store_load,
+                                    .load_ctx = store,
+                                    .cache_bytes = 1 << 20};
     struct processor *processor = NULL;
     assert_ok(processor_open(&how, &processor, &fault));
     for (uint32_t source = shard; source < PARTITIONS; source += SHARDS) {
@@ -155,24 +158,28 @@ static inline void make_shard(const struct world *world, const struct plan *plan
     free(path);
 }
 
-/* Version `number` of processor p over the first `limit` events. */
-static inline void make_version(const struct world *world, uint32_t number, uint32_t limit)
+/* Version `number` of processor p over the first `limit` events, of another definition. */
+static inline void make_version_of(const struct world *world, uint32_t number, uint32_t limit,
+                                   const char *text)
 {
     struct plan *plan = NULL;
-    assert_ok(plan_compile("p.sql", definition, strlen(definition), &plan, &fault));
+    assert_ok(plan_compile("p.sql", text, strlen(text), &plan, &fault));
     char *dir = xasprintf("%s/versions/p/%u", world->dir, number);
     make_dir(dir);
     for (uint32_t shard = 0; shard < SHARDS; shard++) {
         make_shard(world, plan, dir, shard, limit);
     }
     free(dir);
+    json_t *tables = json_array();
+    for (uint32_t i = 0; i < plan->view_count; i++) {
+        assert_int_equal(json_array_append_new(tables, json_string(plan->views[i].shape.name)), 0);
+    }
     plan_free(plan);
     json_t *object =
-        json_pack("{s:s, s:i, s:s, s:s, s:s, s:i, s:[{s:s, s:i, s:i}], s:[i,i,i], s:[s,s,s,s,s]}",
-                  "processor", "p", "version", number, "state", "ready", "definition", definition,
-                  "file", "p.sql", "shards", SHARDS, "inputs", "topic", "events", "identity", 0,
-                  "partitions", PARTITIONS, "start", 0, 0, 0, "tables", table_names[0],
-                  table_names[1], table_names[2], table_names[3], table_names[4]);
+        json_pack("{s:s, s:i, s:s, s:s, s:s, s:i, s:[{s:s, s:i, s:i}], s:[i,i,i], s:o}",
+                  "processor", "p", "version", number, "state", "ready", "definition", text, "file",
+                  "p.sql", "shards", SHARDS, "inputs", "topic", "events", "identity", 0,
+                  "partitions", PARTITIONS, "start", 0, 0, 0, "tables", tables);
     assert_non_null(object);
     char key[CATALOG_KEY_LEN];
     catalog_key_version(key, "p", number);
@@ -180,6 +187,12 @@ static inline void make_version(const struct world *world, uint32_t number, uint
     assert_ok(catalog_put(world->catalog, key, object, &fault));
     assert_ok(catalog_commit(world->catalog, &fault));
     json_decref(object);
+}
+
+/* The same of the usual one. */
+static inline void make_version(const struct world *world, uint32_t number, uint32_t limit)
+{
+    make_version_of(world, number, limit, definition);
 }
 
 static inline void serve(const struct world *world, uint32_t version, uint64_t epoch)

@@ -1,0 +1,342 @@
+/* Goal: a diff says of every row of two versions what a comparison of all pairs says, for each kind of
+ * table; and never compares two cuts. Method: versions of two definitions made by hand over random
+ * events (reader_world.h); both are scanned, and each row of one is looked for in the other by its
+ * key columns as JSON, quadratically. Distances are counted again from the same rows. KAPPA_SEED
+ * repeats a run. */
+#include "serve/diff.h"
+#include "tests/unit/serve/reader_world.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define INPUT                                                                                      \
+    "CREATE TABLE ev (u text, n bigint, x double precision, t timestamptz) WITH (topic='events', " \
+    "format='json', event_time='t', watermark='5 s', timestamp_unit='ms');\n"
+
+static const char before[] =
+    INPUT "CREATE MATERIALIZED VIEW totals AS SELECT u, count(*) AS c, sum(n) AS s, avg(x) AS a, "
+          "max(t) AS newest FROM ev GROUP BY u;\n"
+          "CREATE MATERIALIZED VIEW per_minute AS SELECT u, window_end, count(*) AS c "
+          "FROM tumble(ev, t, interval '1 minute') GROUP BY u, window_start, window_end;\n"
+          "CREATE MATERIALIZED VIEW hops AS SELECT u, window_end, sum(n) AS s "
+          "FROM hop(ev, t, interval '1 minute', interval '2 minutes') "
+          "GROUP BY u, window_start, window_end;\n"
+          "CREATE MATERIALIZED VIEW visits AS SELECT u, window_end, count(*) AS c "
+          "FROM session(ev, t, interval '20 seconds') GROUP BY u, window_start, window_end;\n"
+          "CREATE MATERIALIZED VIEW raw AS SELECT t, n, x "
+          "FROM ev WHERE n > 3;\n"
+          "CREATE MATERIALIZED VIEW best AS SELECT u, n, r FROM (SELECT u, n, row_number() OVER "
+          "(PARTITION BY u ORDER BY n DESC) AS r FROM ev) AS ranked WHERE r <= 3;\n"
+          "CREATE MATERIALIZED VIEW everything AS SELECT count(*) AS c FROM ev;\n"
+          "CREATE MATERIALIZED VIEW gone AS SELECT u, count(*) AS c FROM ev GROUP BY u;\n"
+          "CREATE MATERIALIZED VIEW other_key AS SELECT u, count(*) AS c FROM ev GROUP BY u;\n";
+
+static const char after[] = INPUT
+    "CREATE MATERIALIZED VIEW totals AS SELECT u, count(*) AS c, sum(n + 0.25) AS s, "
+    "min(x) AS a, min(t) AS newest, max(n) AS most FROM ev WHERE u <> 'u3' GROUP BY u;\n"
+    "CREATE MATERIALIZED VIEW per_minute AS SELECT u, window_end, count(*) AS c "
+    "FROM tumble(ev, t, interval '1 minute') WHERE n <> 2 GROUP BY u, window_start, window_end;\n"
+    "CREATE MATERIALIZED VIEW hops AS SELECT u, window_end, sum(n) AS s "
+    "FROM hop(ev, t, interval '1 minute', interval '2 minutes') WHERE n > 2 "
+    "GROUP BY u, window_start, window_end;\n"
+    "CREATE MATERIALIZED VIEW visits AS SELECT u, window_end, count(*) AS c "
+    "FROM session(ev, t, interval '20 seconds') WHERE n <> 5 "
+    "GROUP BY u, window_start, window_end;\n"
+    "CREATE MATERIALIZED VIEW raw AS SELECT t, n, "
+    "CASE WHEN n = 7 THEN null WHEN n = 8 THEN x + 1 ELSE x END AS x FROM ev WHERE n > 5 OR n = "
+    "3;\n"
+    "CREATE MATERIALIZED VIEW best AS SELECT u, n, r FROM (SELECT u, n, row_number() OVER "
+    "(PARTITION BY u ORDER BY n DESC) AS r FROM ev WHERE n <> 16) AS ranked WHERE r <= 4;\n"
+    "CREATE MATERIALIZED VIEW everything AS SELECT count(*) AS c FROM ev;\n"
+    "CREATE MATERIALIZED VIEW other_key AS SELECT u, n, count(*) AS c FROM ev GROUP BY u, n;\n"
+    "CREATE MATERIALIZED VIEW new AS SELECT u, count(*) AS c FROM ev GROUP BY u;\n";
+
+static const struct {
+    const char *name;
+    const char *keys[3];
+} tables[] = {
+    {"totals", {"u"}},
+    {"per_minute", {"u", "window_end"}},
+    {"hops", {"u", "window_end"}},
+    {"visits", {"u", "window_end"}},
+    {"raw", {"t"}},
+    {"best", {"u", "r"}},
+    {"everything", {NULL}},
+};
+
+/* ---- the oracle */
+
+static bool collect(void *ctx, const struct plan_view *view, const struct kappa_value *values)
+{
+    assert_int_equal(json_array_append_new(ctx, reader_row_json(view, values)), 0);
+    return true;
+}
+
+static json_t *scan(struct reader *reader, const char *table, uint32_t version)
+{
+    json_t *rows = json_array();
+    assert_ok(reader_scan(reader, table, version, -1, collect, rows, NULL, &fault));
+    return rows;
+}
+
+static bool same_figure(const json_t *a, const json_t *b)
+{
+    char *text_a = json_print(a);
+    char *text_b = json_print(b);
+    bool same = strcmp(text_a, text_b) == 0 ||
+                ((json_is_figure(a) && json_is_figure(b)) && atof(text_a) == atof(text_b));
+    free(text_a);
+    free(text_b);
+    return same;
+}
+
+static json_t *find_row(const json_t *rows, const json_t *like, const char *const *keys)
+{
+    size_t i;
+    json_t *row;
+    json_array_foreach (rows, i, row) {
+        bool same = true;
+        for (size_t k = 0; k < 3 && keys[k] != NULL; k++) {
+            same =
+                same && same_figure(json_object_get(row, keys[k]), json_object_get(like, keys[k]));
+        }
+        if (same) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+static bool same_row(const json_t *a, const json_t *b)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach ((json_t *)(uintptr_t)a, name, value) {
+        const json_t *other = json_object_get(b, name);
+        if (other != NULL && !same_figure(value, other)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static const json_t *named(const json_t *list, const char *member, const char *name)
+{
+    size_t i;
+    const json_t *item;
+    json_array_foreach (list, i, item) {
+        if (strcmp(json_text(item, member, ""), name) == 0) {
+            return item;
+        }
+    }
+    return NULL;
+}
+
+static double figure(const json_t *value)
+{
+    char *text = json_print(value);
+    double d = atof(text);
+    free(text);
+    return d;
+}
+
+/* How many differ in a column of numbers, and how far. */
+static void check_column(const json_t *column, const json_t *rows_a, const json_t *rows_b,
+                         const char *const *keys)
+{
+    const char *name = json_text(column, "name", "");
+    int64_t differ = 0;
+    int64_t nulls = 0;
+    double sum = 0;
+    double most = 0;
+    size_t i;
+    json_t *a;
+    json_array_foreach (rows_a, i, a) {
+        const json_t *b = find_row(rows_b, a, keys);
+        const json_t *x = json_object_get(a, name);
+        const json_t *y = json_object_get(b, name);
+        if (b == NULL || same_figure(x, y)) {
+            continue;
+        }
+        differ++;
+        if (json_is_null(x) || json_is_null(y)) {
+            nulls++;
+        } else if (json_is_figure(x)) {
+            double far = fabs(figure(y) - figure(x));
+            sum += far;
+            most = far > most ? far : most;
+        }
+    }
+    assert_int_equal(json_int(column, "differ", -1), differ);
+    assert_int_equal(json_int(column, "nulls", -1), nulls);
+    if (json_object_get(column, "mean") != NULL && json_text(column, "unit", NULL) == NULL) {
+        double mean = sum / (double)(differ - nulls);
+        assert_true(fabs(json_number(column, "mean", -1) - mean) <= 1e-9 * (1 + mean));
+        assert_true(fabs(json_number(column, "max", -1) - most) <= 1e-9 * (1 + most));
+        assert_true(json_number(column, "p50", -1) <= json_number(column, "p99", -1));
+        assert_true(json_number(column, "p99", -1) <= json_number(column, "max", -1));
+    }
+}
+
+static void check_table(struct reader *reader, const json_t *found, const char *const *keys)
+{
+    const char *table = json_text(found, "table", "");
+    json_t *rows_a = scan(reader, table, 1);
+    json_t *rows_b = scan(reader, table, 2);
+    int64_t counts[4] = {0}; /* only a, only b, changed, equal */
+    size_t i;
+    json_t *row;
+    json_array_foreach (rows_a, i, row) {
+        const json_t *other = find_row(rows_b, row, keys);
+        counts[other == NULL ? 0 : same_row(row, other) ? 3 : 2]++;
+    }
+    json_array_foreach (rows_b, i, row) {
+        counts[1] += find_row(rows_a, row, keys) == NULL ? 1 : 0;
+    }
+    print_message("%s: %lld %lld %lld %lld\n", table, (long long)counts[0], (long long)counts[1],
+                  (long long)counts[2], (long long)counts[3]);
+    assert_int_equal(json_int(found, "only_in_a", -1), counts[0]);
+    assert_int_equal(json_int(found, "only_in_b", -1), counts[1]);
+    assert_int_equal(json_int(found, "changed", -1), counts[2]);
+    assert_int_equal(json_int(found, "equal", -1), counts[3]);
+    const json_t *samples = json_object_get(found, "samples");
+    assert_int_equal(json_array_size(json_object_get(samples, "changed")),
+                     counts[2] < 5 ? counts[2] : 5);
+    json_array_foreach (json_object_get(samples, "changed"), i, row) {
+        const json_t *a = find_row(rows_a, json_object_get(row, "a"), keys);
+        assert_true(a != NULL && json_equal(a, json_object_get(row, "a")) != 0);
+        assert_ptr_not_equal(find_row(rows_b, a, keys), NULL);
+        assert_false(same_row(a, find_row(rows_b, a, keys)));
+        assert_true(json_array_size(json_object_get(row, "columns")) > 0);
+    }
+    json_array_foreach (json_object_get(samples, "only_in_b"), i, row) {
+        assert_ptr_equal(find_row(rows_a, row, keys), NULL);
+    }
+    const json_t *column;
+    json_array_foreach (json_object_get(found, "columns"), i, column) {
+        if (strcmp(json_text(column, "in", ""), "both") == 0) {
+            check_column(column, rows_a, rows_b, keys);
+        }
+    }
+    json_decref(rows_a);
+    json_decref(rows_b);
+}
+
+/* ---- tests */
+
+static struct reader *two_versions(struct world *world, uint64_t seed, uint32_t limit_a,
+                                   uint32_t limit_b, const char *text_b)
+{
+    world_open(world, seed);
+    make_version_of(world, 1, limit_a, before);
+    make_version_of(world, 2, limit_b, text_b);
+    struct reader *reader = NULL;
+    serve(world, 1, 1);
+    assert_ok(reader_open(world->dir, &reader, &fault));
+    return reader;
+}
+
+static json_t *compare(struct reader *reader, uint32_t a, uint32_t b, const char *table)
+{
+    const struct diff_options options = {.table = table, .limit = 5};
+    struct diff *diff = NULL;
+    json_t *answer = NULL;
+    assert_ok(diff_open(reader, "p", a, b, &options, &diff, &fault));
+    assert_ok(diff_snapshot(diff, &fault));
+    assert_ok(diff_run(diff, &answer, &fault));
+    diff_close(diff);
+    return answer;
+}
+
+static void test_every_row(void **state)
+{
+    (void)state;
+    struct world world;
+    struct reader *reader = two_versions(&world, unit_seed("every_row"), EVENTS, EVENTS, after);
+    json_t *answer = compare(reader, 1, 2, NULL);
+    const json_t *list = json_object_get(answer, "tables");
+    assert_false(json_bool(answer, "same", true));
+    for (size_t i = 0; i < array_len(tables); i++) {
+        const json_t *found = named(list, "table", tables[i].name);
+        assert_ptr_not_equal(found, NULL);
+        check_table(reader, found, tables[i].keys);
+    }
+    assert_string_equal(json_text(named(list, "table", "gone"), "in", ""), "a");
+    assert_string_equal(json_text(named(list, "table", "new"), "in", ""), "b");
+    assert_ptr_not_equal(
+        strstr(json_text(named(list, "table", "other_key"), "why_not", ""), "(u text, n bigint)"),
+        NULL);
+    const json_t *columns = json_object_get(named(list, "table", "totals"), "columns");
+    assert_string_equal(json_text(named(columns, "name", "most"), "in", ""), "b");
+    assert_string_equal(json_text(named(columns, "name", "s"), "type_b", ""), "numeric");
+    assert_string_equal(json_text(named(columns, "name", "newest"), "unit", ""), "seconds");
+    int64_t raw_only_in_b = json_int(named(list, "table", "raw"), "only_in_b", 0);
+    assert_true(raw_only_in_b > 0);
+    json_decref(answer);
+    /* One table alone; the other way round. */
+    answer = compare(reader, 2, 1, "raw");
+    assert_int_equal(json_array_size(json_object_get(answer, "tables")), 1);
+    const json_t *back = json_array_get(json_object_get(answer, "tables"), 0);
+    assert_int_equal(json_int(back, "only_in_a", -1), raw_only_in_b);
+    json_decref(answer);
+    reader_close(reader);
+    world_close(&world);
+}
+
+/* The same definition on another number of events each: no scan where the bytes are the same. */
+static void test_identical(void **state)
+{
+    (void)state;
+    struct world world;
+    struct reader *reader = two_versions(&world, unit_seed("identical"), EVENTS, EVENTS, before);
+    json_t *answer = compare(reader, 1, 2, NULL);
+    size_t i;
+    const json_t *table;
+    assert_true(json_bool(answer, "same", false));
+    json_array_foreach (json_object_get(answer, "tables"), i, table) {
+        assert_true(json_bool(table, "identical", false));
+    }
+    assert_int_equal(i, 9);
+    json_decref(answer);
+    reader_close(reader);
+    world_close(&world);
+}
+
+static void test_refused(void **state)
+{
+    (void)state;
+    struct world world;
+    struct reader *reader = two_versions(&world, unit_seed("refused"), EVENTS, EVENTS / 2, after);
+    struct diff_options options = {.limit = 5};
+    struct diff *diff = NULL;
+    assert_ok(diff_open(reader, "p", 1, 2, &options, &diff, &fault));
+    assert_int_equal(diff_snapshot(diff, &fault), -KE_REFUSED);
+    assert_ptr_not_equal(strstr(fault.text, "not at one cut: v1 stands at offset"), NULL);
+    diff_close(diff);
+    assert_int_equal(diff_open(reader, "p", 1, 7, &options, &diff, &fault), -KE_NOT_FOUND);
+    options.table = "nothing";
+    assert_int_equal(diff_open(reader, "p", 1, 2, &options, &diff, &fault), -KE_NOT_FOUND);
+    options.table = NULL;
+    /* Stopped: it ends with CLOSED. */
+    make_version_of(&world, 3, EVENTS, after);
+    json_t *answer = NULL;
+    assert_ok(diff_open(reader, "p", 1, 3, &options, &diff, &fault));
+    assert_ok(diff_snapshot(diff, &fault));
+    diff_stop(diff);
+    int rc = diff_run(diff, &answer, &fault);
+    assert_true(rc == 0 || rc == -KE_CLOSED); /* small tables end before they look */
+    json_decref(answer);
+    diff_close(diff);
+    reader_close(reader);
+    world_close(&world);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_row),
+        cmocka_unit_test(test_identical),
+        cmocka_unit_test(test_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -103,13 +103,13 @@ void buf_append_base64(struct buf *buf, const void *data, size_t len)
 static uint32_t base64_digit(uint8_t byte)
 {
     if (byte >= 'A' && byte <= 'Z') {
-        return byte - 'A';
+        return (uint32_t)(byte - 'A');
     }
     if (byte >= 'a' && byte <= 'z') {
-        return byte - 'a' + 26;
+        return (uint32_t)(byte - 'a' + 26);
     }
     if (byte >= '0' && byte <= '9') {
-        return byte - '0' + 52;
+        return (uint32_t)(byte - '0' + 52);
     }
     return byte == '+' ? 62 : byte == '/' ? 63 : 64;
 }

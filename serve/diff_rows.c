@@ -1,8 +1,9 @@
 /* Rows of one table in two versions: two cursors in key order, merged. Own header: diff_inner.h.
  *
- * A row is known by its key: window end and key columns, as bytes. In views without groups by (offset,
- * partition), in views of first rows by (key, its place among them). All of these ascend in both
- * cursors, so that each row is read once. */
+ * A row is known by its key: window end and key columns, as bytes; in views without groups by (offset,
+ * partition). All of these ascend in both cursors, so that each row is read once. In views of first
+ * rows, which have several of a key, the two go through them side by side: the first one of a key is
+ * compared with the first one, and so on. */
 #include "processor/functions.h"
 #include "serve/diff_inner.h"
 
@@ -19,10 +20,7 @@ struct side {
     const uint8_t *key; /* of the row */
     size_t key_len;
     uint32_t partition; /* views without groups */
-    uint32_t place;     /* views of first rows */
     bool at_hand;
-    uint8_t before[KAPPA_KEY_WINDOW_BYTES + LIMIT_TABLE_KEY_LEN]; /* views of first rows */
-    size_t before_len;
 };
 
 /* ---- can they be compared? */
@@ -124,33 +122,14 @@ bool diff_rows_match(const struct plan *plan_a, const struct plan_view *a,
 
 static int side_next(struct side *side, const struct reader_version *version, struct err *err)
 {
-    bool first_rows = side->view->top != NULL;
-    if (first_rows && side->at_hand) {
-        memcpy(side->before, side->key, side->key_len);
-        side->before_len = side->key_len;
-    }
     int rc = reader_cursor_next(side->cursor, &side->values, err);
-    bool went_on = side->at_hand;
     side->at_hand = rc == 1;
-    if (rc != 1) {
-        return rc;
+    if (rc == 1) {
+        uint32_t source = 0;
+        reader_cursor_key(side->cursor, &source, &side->key, &side->key_len);
+        side->partition = side->view->kind == PLAN_APPEND ? version->sources[source].partition : 0;
     }
-    uint32_t source = 0;
-    reader_cursor_key(side->cursor, &source, &side->key, &side->key_len);
-    if (side->view->kind == PLAN_APPEND) {
-        side->partition = version->sources[source].partition;
-    }
-    if (first_rows) {
-        bool same = went_on && side->before_len == side->key_len &&
-                    memcmp(side->before, side->key, side->key_len) == 0;
-        side->place = same ? side->place + 1 : 0;
-    }
-    return 1;
-}
-
-static int compare_u32(uint32_t a, uint32_t b)
-{
-    return a < b ? -1 : a > b ? 1 : 0;
+    return rc;
 }
 
 /* Below zero: a's row comes first. */
@@ -161,10 +140,10 @@ static int side_order(const struct side *a, const struct side *b)
     if (order == 0 && a->key_len != b->key_len) {
         order = a->key_len < b->key_len ? -1 : 1;
     }
-    if (order == 0) {
-        order = compare_u32(a->partition, b->partition);
+    if (order == 0 && a->partition != b->partition) {
+        order = a->partition < b->partition ? -1 : 1;
     }
-    return order != 0 ? order : compare_u32(a->place, b->place);
+    return order;
 }
 
 /* ---- what was found */

@@ -87,6 +87,7 @@ struct world {
     int64_t pace;   /* of every worker, offsets a step and partition */
     uint64_t identity;
     int64_t standby_ms;
+    const struct core_diff_ops *diff_ops; /* or NULL */
     struct world_worker workers[WORLD_WORKERS];
     struct world_files files[WORLD_FILES];
     struct core_job *jobs[16];
@@ -541,6 +542,7 @@ static inline void world_core_open(struct world *world)
                                                  .reply = world_reply,
                                                  .run_job = world_run_job,
                                                  .version_digest = world_version_digest,
+                                                 .diff = world->diff_ops,
                                                  .in_doubt = world_in_doubt,
                                                  .fail_point = world_fail_point},
                                          .catalog = world->catalog,

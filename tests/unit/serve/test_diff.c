@@ -83,8 +83,8 @@ static bool same_figure(const json_t *a, const json_t *b)
 {
     char *text_a = json_print(a);
     char *text_b = json_print(b);
-    bool same = strcmp(text_a, text_b) == 0 ||
-                ((json_is_figure(a) && json_is_figure(b)) && atof(text_a) == atof(text_b));
+    bool same = strcmp(text_a, text_b) == 0 || ((json_is_figure(a) && json_is_figure(b)) &&
+                                                strtod(text_a, NULL) == strtod(text_b, NULL));
     free(text_a);
     free(text_b);
     return same;
@@ -135,7 +135,7 @@ static const json_t *named(const json_t *list, const char *member, const char *n
 static double figure(const json_t *value)
 {
     char *text = json_print(value);
-    double d = atof(text);
+    double d = strtod(text, NULL);
     free(text);
     return d;
 }

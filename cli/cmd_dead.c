@@ -52,6 +52,7 @@ const struct cmd_entry cmd_late = {
 /* What the two commands differ in. */
 struct kept {
     const char *word;
+    const char *none; /* what else is said when there are none */
     int (*read)(struct reader *reader, const char *processor, uint32_t version, int64_t limit,
                 json_t **out, struct err *err);
 };
@@ -140,7 +141,7 @@ static int kept_run(struct cli *cli, const struct kept *kept, struct err *err)
         rc = out_write(&text, err);
         buf_free(&text);
         if (json_array_size(records) == 0) {
-            (void)fprintf(stderr, "no %s records\n", kept->word);
+            (void)fprintf(stderr, "no %s records%s\n", kept->word, kept->none);
         } else if ((int64_t)json_array_size(records) == limit) {
             (void)fprintf(stderr, "the first %" PRId64 "; --limit shows more\n", limit);
         }
@@ -151,10 +152,15 @@ static int kept_run(struct cli *cli, const struct kept *kept, struct err *err)
 
 static int dead_run(struct cli *cli, struct err *err)
 {
-    return kept_run(cli, &(struct kept){"dead", reader_dead}, err);
+    return kept_run(cli, &(struct kept){"dead", "", reader_dead}, err);
 }
 
 static int late_run(struct cli *cli, struct err *err)
 {
-    return kept_run(cli, &(struct kept){"late", reader_late}, err);
+    return kept_run(
+        cli,
+        &(struct kept){"late",
+                       " are kept: tables keep them WITH (late='late'); kappa status counts all",
+                       reader_late},
+        err);
 }

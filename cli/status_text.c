@@ -68,15 +68,25 @@ static void percent_cell(struct out_table *table, double ratio)
     out_table_cellf(table, "%.0f %%", percent);
 }
 
+static bool consumes(const json_t *version)
+{
+    const char *state = json_text(version, "state", "");
+    return strcmp(state, "retired") != 0 && strcmp(state, "aborted") != 0;
+}
+
 static void version_row(struct out_table *table, const json_t *version)
 {
     char text[OUT_NUMBER_LEN];
     bool barred = json_bool(version, "barred", false);
     out_table_cellf(table, "v%" PRId64, json_int(version, "version", 0));
     out_table_cellf(table, "%s%s", json_text(version, "state", "?"), barred ? " *" : "");
-    out_table_cell(table, short_or_dash(json_object_get(version, "records"), text));
-    out_table_cell(table, short_or_dash(json_object_get(version, "dead"), text));
-    out_table_cell(table, short_or_dash(json_object_get(version, "late"), text));
+    static const char *const counts[] = {"records", "dead", "late"};
+    /* A version that ended before this controller began has said nothing to it. */
+    bool silent = !consumes(version) && json_int(version, "records", 0) == 0;
+    for (size_t i = 0; i < array_len(counts); i++) {
+        const json_t *count = silent ? NULL : json_object_get(version, counts[i]);
+        out_table_cell(table, short_or_dash(count, text));
+    }
     out_table_cell(table, short_or_dash(json_object_get(version, "lag"), text));
     out_table_cell(table, out_brief(json_object_get(version, "lag_seconds"), text));
     out_table_cell(table, short_or_dash(json_object_get(version, "rate"), text));
@@ -151,12 +161,6 @@ static void offset_cell(struct out_table *table, const json_t *source, const cha
     } else {
         out_table_cell(table, NULL);
     }
-}
-
-static bool consumes(const json_t *version)
-{
-    const char *state = json_text(version, "state", "");
-    return strcmp(state, "retired") != 0 && strcmp(state, "aborted") != 0;
 }
 
 static void sources_table(struct buf *out, const json_t *versions, bool colour, bool whole)

@@ -267,9 +267,13 @@ static void swap_release(struct core *core, struct core_processor *processor)
     }
     send_both(core, swap, "release");
     int64_t hold_us = core_now_us(core) - swap->swap.started_us;
-    trace(TRACE_INFO, "%s: v%u serves instead of v%u, epoch %llu, held %.1f ms (%s)",
-          processor->name, swap->new->number, swap->old != NULL ? swap->old->number : 0,
-          (unsigned long long)swap->epoch, (double)hold_us / 1000.0, swap->why);
+    char instead[40] = "";
+    if (swap->old != NULL) {
+        (void)snprintf(instead, sizeof instead, " instead of v%u", swap->old->number);
+    }
+    trace(TRACE_INFO, "%s: v%u serves%s, epoch %llu, held %.1f ms (%s)", processor->name,
+          swap->new->number, instead, (unsigned long long)swap->epoch, (double)hold_us / 1000.0,
+          swap->why);
     object_set(swap->receipt, "hold_ms", json_real((double)hold_us / 1000.0));
     conduct_correct_hold(core, processor);
     json_t *receipt = json_incref(swap->receipt);

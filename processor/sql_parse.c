@@ -51,7 +51,9 @@ static void parse_failed(struct sql *sql, const PgQueryError *error)
     }
     int shown = (int)strcspn(error->message, "\n"); /* it may quote the rest of the text */
     (void)sql_error(sql, (int)place, "%.*s", shown, error->message);
-    if (!sql_slip_hint(sql, place)) {
+    if (strstr(error->message, "must have an alias") != NULL) {
+        err_hint(sql->err, "write a name behind it: FROM (SELECT ...) AS x");
+    } else if (!sql_slip_hint(sql, place)) {
         sql_dialect_hint(sql, place);
     }
 }

@@ -277,6 +277,8 @@ def test_late_records_and_groups_that_expire(platform, topic):
     assert sorted(item["table"] for item in kept) == ["minutes"] * behind + ["recent"] * gone
     record = next(r for r in records if (r["partition"], r["offset"]) == (kept[0]["partition"], kept[0]["offset"]))
     assert json.loads(kept[0]["value"]) == record["value"]
+    assert " LATE " in platform.run("status", "late").stdout.splitlines()[1]
+    assert "WITH (late='late')" in platform.run("late", "late", "1", "--limit", "0").stderr
     assert kept[0]["reason"].startswith("the window that ended at "), "the table stands beside, not in the reason"
     assert len(platform.http("GET", "/v1/processors/late/versions/1/late?limit=3")[1]["late"]) == 3
     platform.run("replay", "late")

@@ -182,8 +182,9 @@ void sim_check_all(struct sim *sim);
 /* An object with a member per topic, as one offset per source. */
 void sim_cut(const struct sim *sim, const json_t *cut, int64_t *out);
 
-/* sim_operators.c: the second input, and tables that are recounted at the end only. */
+/* sim_operators.c: the second input, and the serving tables that operators with state make, which stand
+ * at this cut. */
 void sim_profile_produce(struct sim *sim);
-void sim_operators_check(struct sim *sim);
+void sim_operators_check(struct sim *sim, const int64_t *cut);
 
 #endif

@@ -346,8 +346,8 @@ static void see_cut(struct sim *sim, uint64_t epoch, const int64_t *cut)
     sim->reads++;
 }
 
-/* A scan of the serving table against the model at its own cut. */
-static void check_scan(struct sim *sim)
+/* A scan of the serving table against the model at its own cut. operators: other tables too. */
+static void check_scan(struct sim *sim, bool operators)
 {
     struct comparison comparison = {.sim = sim};
     struct reader_stamp stamp = {0};
@@ -381,6 +381,9 @@ static void check_scan(struct sim *sim)
     see_cut(sim, stamp.epoch, scanned);
     json_decref(stamp.cut);
     free(comparison.model);
+    if (operators) {
+        sim_operators_check(sim, cut);
+    }
 }
 
 void sim_read(struct sim *sim)
@@ -390,7 +393,7 @@ void sim_read(struct sim *sim)
         return;
     }
     if (sim_chance(sim, 8)) {
-        check_scan(sim);
+        check_scan(sim, sim_chance(sim, 6));
         return;
     }
     char user[16];
@@ -508,6 +511,6 @@ static void check_digests(struct sim *sim)
 
 void sim_check_all(struct sim *sim)
 {
-    check_scan(sim);
+    check_scan(sim, true);
     check_digests(sim);
 }

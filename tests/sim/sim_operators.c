@@ -1,5 +1,5 @@
 /* The second input of the simulator, and recounts of what operators with state make: loops over all
- * records, once everything is applied. Own headers: sim.h, sim_operators.h. */
+ * records below a cut. Own headers: sim.h, sim_operators.h. */
 #include "tests/sim/sim_operators.h"
 
 #include <stdio.h>
@@ -131,6 +131,7 @@ static json_t *product_json(uint32_t product)
 struct own {
     const struct sim_record *at[SIM_RECORDS_MAX];
     uint32_t count;
+    const int64_t *cut;
 };
 
 /* timely: without those that come behind the watermark. */
@@ -138,10 +139,15 @@ static void own_records(const struct sim *sim, uint32_t partition, uint32_t user
                         struct own *own)
 {
     int64_t newest = INT64_MIN;
+    int64_t offset = 0;
     own->count = 0;
-    for (uint32_t i = 0; i < sim->record_count; i++) {
+    for (uint32_t i = 0; i < sim->record_count && offset < own->cut[partition]; i++) {
         const struct sim_record *record = &sim->records[i];
-        if (record->partition != partition || record->bad) {
+        if (record->partition != partition) {
+            continue;
+        }
+        offset++;
+        if (record->bad) {
             continue;
         }
         newest = i64_max(newest, record->time_ms);
@@ -306,11 +312,16 @@ static void check_counted(struct sim *sim, struct texts *want, struct own *own)
 
 /* ---- The table of the second input */
 
-static void check_people(struct sim *sim, struct texts *want)
+static void check_people(struct sim *sim, struct texts *want, const int64_t *cut)
 {
     const struct sim_profile *now[SIM_IDS] = {NULL};
+    int64_t offsets[SIM_SOURCES_MAX] = {0};
     for (uint32_t i = 0; i < sim->profile_count; i++) {
         const struct sim_profile *profile = &sim->profiles[i];
+        uint32_t source = sim->partitions + profile->id % sim->profile_partitions;
+        if (offsets[source]++ >= cut[source]) {
+            continue;
+        }
         bool dead = !profile->gone && (profile->bad || profile->level == 0);
         now[profile->id] = dead ? now[profile->id] : profile;
     }
@@ -325,17 +336,18 @@ static void check_people(struct sim *sim, struct texts *want)
     compare(sim, "people", want);
 }
 
-void sim_operators_check(struct sim *sim)
+void sim_operators_check(struct sim *sim, const int64_t *cut)
 {
     struct texts *want = xcalloc(1, sizeof *want);
     struct own *own = xcalloc(1, sizeof *own);
+    own->cut = cut;
     check_steps(sim, want, own);
     check_led(sim, want, own);
     check_dearest(sim, want, own);
     if (sim->plugin) {
         check_counted(sim, want, own);
     }
-    check_people(sim, want);
+    check_people(sim, want, cut);
     free(want);
     free(own);
 }

@@ -8,6 +8,7 @@
     streams    the same by a Kafka Streams program, when --streams DIR names one (mvn compiled, see --help)
     live       produce to readable, at --rate events/s
     swap       swaps and rollbacks under four readers: hold, failed reads, reads that went back
+    reader     rows by key of 2 M keys through libkappa, against plain LMDB on the same bytes
     nexmark    every Nexmark query over the same events in the embedded log, or those of --queries; per second of
                the worker's CPU time, which other programs on the machine disturb less
     flink      the main scenario and Nexmark queries (bench/peers/flink/*.sql, or those of --queries) by Flink SQL and by
@@ -211,6 +212,12 @@ def bench_swap(options, _):
         out(bench="swap_hold_ms", rate=options.rate, reads=reads, failed_reads=0, backward_reads=0, **quantiles(holds))
 
 
+def bench_reader(*_):
+    """kappa_get in one scope, a scope for each get, 16 at once; medians in ns and their ratios to mdb_get."""
+    done = subprocess.run([os.path.join(BENCH, "reader_get")], capture_output=True, text=True, check=True)
+    out(bench="reader", **json.loads(done.stdout))
+
+
 def bench_nexmark(options, _):
     import nexmark_oracle
     import test_nexmark
@@ -279,6 +286,7 @@ def bench_flink(options, _):
 
 
 PARTS = {"embedded": bench_embedded, "kafka": bench_kafka, "live": bench_live, "swap": bench_swap,
+         "reader": bench_reader,
          "nexmark": bench_nexmark, "flink": bench_flink}
 
 

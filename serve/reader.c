@@ -153,8 +153,8 @@ static int serving_round(struct reader *reader, const char *table, struct reader
         reader->between(reader->between_ctx);
     }
     struct err reason = {0};
-    int taken =
-        reader_version_take(reader, before.processor, before.version, &reading->version, &reason);
+    int taken = reader_version_take_serving(reader, before.processor, before.version, before.epoch,
+                                            &reading->version, &reason);
     if (taken == 0) {
         taken = snapshot_of(reader, table, reading, &reason);
     }

@@ -39,6 +39,7 @@ struct reader_version {
     uint32_t refs;               /* reads in it; reader->lock */
     bool doomed;                 /* out of the list, closed by its last read; reader->lock */
     int64_t used_us;             /* when it was last taken; reader->lock */
+    uint64_t seen_epoch; /* its files were looked at while it served in that epoch; reader->lock */
     char processor[LIMIT_NAME_LEN + 1];
     uint32_t number;
     dev_t device; /* of its first shard's data: a version made anew at this place is another one */
@@ -178,6 +179,10 @@ int reader_processor_of(struct reader *reader, const char *table, uint32_t versi
 /* Opens or finds a version; NOT_FOUND when there is none, or none with files. Give it back. */
 int reader_version_take(struct reader *reader, const char *processor, uint32_t number,
                         struct reader_version **out, struct err *err) must_check;
+/* The same, because the serving pointer named it in that epoch; the caller will look at it again. */
+int reader_version_take_serving(struct reader *reader, const char *processor, uint32_t number,
+                                uint64_t epoch, struct reader_version **out,
+                                struct err *err) must_check;
 void reader_version_give(struct reader *reader, struct reader_version *version);
 /* Index of a table, or PLAN_NONE. */
 uint32_t reader_version_table(const struct reader_version *version, const char *table);

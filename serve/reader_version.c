@@ -2,7 +2,9 @@
  * are used and their files exist. Own header: reader_inner.h.
  *
  * A version's files may go at any time (`kappa drop`) while its numbers stay in memory: each take
- * looks with one stat whether the data file is still the one that was opened. What is open stays
+ * looks with one stat whether the data file is still the one that was opened. A serving version is not
+ * dropped, so its files are looked at once an epoch (a stat costs more than all else of a read; the
+ * caller looks at the pointer again after it has taken the snapshot). What is open stays
  * readable until the last read gives it back. */
 #include "serve/reader_inner.h"
 
@@ -250,8 +252,11 @@ static int version_open(struct reader *reader, const char *processor, uint32_t n
 
 /* ---- taking */
 
-static struct reader_version *find(struct reader *reader, const char *processor, uint32_t number)
+/* epoch: in which it serves, or 0. */
+static struct reader_version *find(struct reader *reader, const char *processor, uint32_t number,
+                                   uint64_t epoch)
 {
+    bool trusted = false;
     (void)pthread_mutex_lock(&reader->lock);
     struct reader_version *version = reader->versions;
     while (version != NULL &&
@@ -261,14 +266,23 @@ static struct reader_version *find(struct reader *reader, const char *processor,
     if (version != NULL) {
         version->refs++;
         version->used_us = clock_mono_us(clock_real());
+        trusted = epoch != 0 && version->seen_epoch == epoch;
     }
     (void)pthread_mutex_unlock(&reader->lock);
-    if (version == NULL || files_are_same(reader, version)) {
+    if (version == NULL || trusted) {
         return version;
     }
+    bool same = files_are_same(reader, version);
     (void)pthread_mutex_lock(&reader->lock);
-    (void)doom(reader, version); /* this read still holds it */
+    if (same) {
+        version->seen_epoch = epoch != 0 ? epoch : version->seen_epoch;
+    } else {
+        (void)doom(reader, version); /* this read still holds it */
+    }
     (void)pthread_mutex_unlock(&reader->lock);
+    if (same) {
+        return version;
+    }
     reader_version_give(reader, version);
     return NULL;
 }
@@ -283,14 +297,14 @@ static void sweep_when_due(struct reader *reader)
     }
 }
 
-int reader_version_take(struct reader *reader, const char *processor, uint32_t number,
-                        struct reader_version **out, struct err *err)
+int reader_version_take_serving(struct reader *reader, const char *processor, uint32_t number,
+                                uint64_t epoch, struct reader_version **out, struct err *err)
 {
     sweep_when_due(reader);
-    struct reader_version *version = find(reader, processor, number);
+    struct reader_version *version = find(reader, processor, number, epoch);
     if (version == NULL) {
         (void)pthread_mutex_lock(&reader->opening);
-        version = find(reader, processor, number); /* another thread may have opened it */
+        version = find(reader, processor, number, epoch); /* another thread may have opened it */
         int rc = version == NULL ? version_open(reader, processor, number, &version, err) : 1;
         if (rc == 0) {
             ASSERT(version != NULL);
@@ -308,6 +322,12 @@ int reader_version_take(struct reader *reader, const char *processor, uint32_t n
     }
     *out = version;
     return 0;
+}
+
+int reader_version_take(struct reader *reader, const char *processor, uint32_t number,
+                        struct reader_version **out, struct err *err)
+{
+    return reader_version_take_serving(reader, processor, number, 0, out, err);
 }
 
 uint32_t reader_version_table(const struct reader_version *version, const char *table)

@@ -7,15 +7,6 @@
 
 #include <string.h>
 
-uint8_t *agg_put_varint(uint8_t *at, uint64_t value)
-{
-    for (; value >= 0x80; value >>= 7) {
-        *at++ = (uint8_t)(value | 0x80);
-    }
-    *at++ = (uint8_t)value;
-    return at;
-}
-
 void agg_put_wide(struct buf *out, int128 value)
 {
     uint128 rest = (uint128)value << 1 ^ (uint128)(value >> 127);
@@ -43,6 +34,10 @@ bool agg_take_u8(struct agg_cursor *in, uint8_t *value)
 
 bool agg_take_varint(struct agg_cursor *in, uint64_t *value)
 {
+    if (in->pos < in->len && in->bytes[in->pos] < 0x80) {
+        *value = in->bytes[in->pos++];
+        return true;
+    }
     return varint_read(in->bytes, in->len, &in->pos, value);
 }
 

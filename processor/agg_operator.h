@@ -110,7 +110,15 @@ static inline int64_t agg_unzigzag(uint64_t value)
 #define AGG_VARINT_BYTES ((size_t)10)
 
 /* Puts a varint at `at`, where there is room, and returns the place behind. */
-uint8_t *agg_put_varint(uint8_t *at, uint64_t value);
+static inline uint8_t *agg_put_varint(uint8_t *at, uint64_t value)
+{
+    for (; value >= 0x80; value >>= 7) {
+        *at++ = (uint8_t)(value | 0x80);
+    }
+    *at++ = (uint8_t)value;
+    return at;
+}
+
 /* A zigzag varint of up to 128 bits. */
 void agg_put_wide(struct buf *out, int128 value);
 void agg_put_double(struct buf *out, double d);

@@ -5,22 +5,9 @@
 #include "base/limits.h"
 #include "processor/key_codec.h"
 #include "processor/node.h"
-#include "processor/value_codec.h"
+#include "processor/row_state.h"
 
 #include <stdlib.h>
-
-static void encode_row(struct buf *out, const struct node_view *view, uint32_t row)
-{
-    for (uint32_t c = 0; c < view->plan->append_count; c++) {
-        enum expr_state state = EXPR_OK;
-        struct kappa_value value =
-            expr_value(&view->machine.registers[view->plan->append_regs[c]], row, &state);
-        buf_append_u8(out, value.is_null);
-        if (!value.is_null) {
-            value_encode(out, &value);
-        }
-    }
-}
 
 static void pending_grow(struct node_pending *pending)
 {
@@ -48,7 +35,8 @@ void node_append_apply(struct processor *p, const struct node_view *view)
     for (uint32_t s = 0; s < chunk->count; s++) {
         uint32_t row = chunk->selected[s];
         size_t start = pending->bytes.len;
-        encode_row(&pending->bytes, view, row);
+        row_encode(&pending->bytes, view->machine.registers, view->plan->append_regs,
+                   view->plan->append_count, row);
         if (pending->bytes.len - start > LIMIT_ROW_BYTES) {
             pending->bytes.len = start;
             node_refuse(p, view, row, "the row is longer than 16 MiB");

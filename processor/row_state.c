@@ -1,8 +1,6 @@
 /* A state that is one encoded row. Own header: row_state.h. */
 #include "processor/row_state.h"
 
-#include "processor/value_codec.h"
-
 #include <string.h>
 
 void row_layout_init(struct agg_layout *layout, struct arena *arena)
@@ -13,20 +11,62 @@ void row_layout_init(struct agg_layout *layout, struct arena *arena)
     layout->bytes = (sizeof(struct agg_text) + 15) / 16 * 16;
 }
 
+/* Most bytes of a value other than a text, with what says whether it is null. */
+#define VALUE_BYTES 48
+
+static size_t row_room(const struct expr_vec *registers, const uint32_t *regs, uint32_t count,
+                       uint32_t row)
+{
+    size_t room = 0;
+    for (uint32_t c = 0; c < count; c++) {
+        const struct expr_vec *vec = regs[c] == PLAN_NONE ? NULL : &registers[regs[c]];
+        room += VALUE_BYTES;
+        if (vec != NULL && kappa_type_payload(vec->type) == KAPPA_PAYLOAD_BYTES &&
+            vec->state[row] == EXPR_OK) {
+            room += vec->s[row].len;
+        }
+    }
+    return room;
+}
+
+/* Rows are most of what append views do: the room is made once, and values are put by pointer. */
 void row_encode(struct buf *out, const struct expr_vec *registers, const uint32_t *regs,
                 uint32_t count, uint32_t row)
 {
+    buf_reserve(out, row_room(registers, regs, count, row));
+    uint8_t *at = out->data + out->len;
     for (uint32_t c = 0; c < count; c++) {
-        enum expr_state state = EXPR_NULL;
-        struct kappa_value value = {.is_null = true};
-        if (regs[c] != PLAN_NONE) {
-            value = expr_value(&registers[regs[c]], row, &state);
+        const struct expr_vec *vec = regs[c] == PLAN_NONE ? NULL : &registers[regs[c]];
+        bool is_null = vec == NULL || vec->state[row] != EXPR_OK;
+        *at++ = is_null;
+        if (is_null) {
+            continue;
         }
-        buf_append_u8(out, value.is_null);
-        if (!value.is_null) {
-            value_encode(out, &value);
+        switch (kappa_type_payload(vec->type)) {
+        case KAPPA_PAYLOAD_BYTES:
+            at = agg_put_varint(at, vec->s[row].len);
+            if (vec->s[row].len > 0) {
+                memcpy(at, vec->s[row].bytes, vec->s[row].len);
+            }
+            at += vec->s[row].len;
+            break;
+        case KAPPA_PAYLOAD_DOUBLE:
+            memcpy(at, &vec->d[row], sizeof(double));
+            at += sizeof(double);
+            break;
+        case KAPPA_PAYLOAD_NUMERIC:
+            out->len = (size_t)(at - out->data);
+            agg_put_numeric(out, vec->n[row]);
+            at = out->data + out->len;
+            break;
+        case KAPPA_PAYLOAD_INT:
+        case KAPPA_PAYLOAD_COUNT:
+            at = agg_put_varint(at, agg_zigzag(vec->i[row]));
+            break;
         }
     }
+    *at = 0;
+    out->len = (size_t)(at - out->data);
 }
 
 bool row_state_there(const uint8_t *state)
@@ -50,27 +90,22 @@ bool row_state_get(const uint8_t *state, struct arena *arena, struct expr_vec *r
     const struct agg_text *text = (const struct agg_text *)(const void *)state;
     uint8_t *bytes = arena_alloc(arena, (size_t)text->len + 1);
     memcpy(bytes, text->bytes, text->len);
-    size_t pos = 0;
+    struct agg_cursor in = {.bytes = bytes, .len = text->len};
     for (uint32_t c = 0; c < count; c++) {
-        struct kappa_value value = {.type = types[c]};
-        if (pos >= text->len || bytes[pos] > 1) {
-            return false;
-        }
-        value.is_null = bytes[pos++] == 1;
-        if (!value.is_null && !value_decode(bytes, text->len, &pos, &value)) {
+        struct kappa_value value;
+        uint8_t is_null = 0;
+        value.type = types[c];
+        if (!agg_take_u8(&in, &is_null) || is_null > 1 ||
+            (is_null == 0 && !agg_take_value(&in, &value))) {
             return false;
         }
         if (outs[c] == PLAN_NONE) {
             continue;
         }
-        struct expr_vec *out = &registers[outs[c]];
-        out->state[row] = value.is_null ? EXPR_NULL : EXPR_OK;
-        size_t width = expr_payload_size(out->type);
-        if (!value.is_null) {
-            memcpy((uint8_t *)out->i + width * row, &value.i, width);
-        }
+        value.is_null = is_null != 0;
+        expr_set(&registers[outs[c]], row, &value);
     }
-    return pos == text->len;
+    return in.pos == in.len;
 }
 
 /* ---- As the slot of a row. */

@@ -375,4 +375,7 @@ int plan_compile(const char *file, const char *text, size_t len, struct plan **o
                  struct err *err) must_check;
 void plan_free(struct plan *plan);
 
+/* Are equal stored bytes of two views equal rows? False when that is not certain (plan_alike.c). */
+bool plan_view_alike(const struct plan_view *a, const struct plan_view *b);
+
 #endif

@@ -32,6 +32,7 @@ const struct cmd_entry cmd_deploy = {
             "cut. The same definition again makes nothing new, and says so. \"-\" reads standard "
             "input.",
     .examples = "kappa deploy features.sql --wait\n"
+                "kappa deploy features.sql --dry-run\n"
                 "kappa deploy features.sql --from @2026-01-01T00:00:00Z --swap manual\n"
                 "kappa deploy v2.sql --name features --wait --timeout 1h\n",
     .options = options,

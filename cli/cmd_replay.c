@@ -18,8 +18,8 @@ const struct cmd_entry cmd_replay = {
     .args_max = 1,
     .summary = "make a new version from the same definition",
     .help = "As a deploy of the definition that serves, from another start if one is given.",
-    .examples =
-        "kappa replay features --wait\nkappa replay features --from beginning --swap manual\n",
+    .examples = "kappa replay features --wait\nkappa replay features --dry-run --from -2h\nkappa "
+                "replay features --from beginning --swap manual\n",
     .options = options,
     .run = replay_run,
 };

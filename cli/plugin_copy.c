@@ -71,13 +71,14 @@ static int copy_one(const struct cli *cli, const char *beside, const char *name,
     char *path = xasprintf("%.*s%s", folder, beside, name);
     char *dir = xasprintf("%s/plugins", place_data(cli));
     int rc = read_all(path, &bytes, err);
-    if (rc == 0 && mkdir(dir, 0755) != 0 && errno != EEXIST) {
+    bool dry = cli_option(cli, "dry-run") != NULL;
+    if (rc == 0 && !dry && mkdir(dir, 0755) != 0 && errno != EEXIST) {
         rc = err_errno(err, errno, "cannot make %s", dir);
     }
     if (rc == 0) {
         char hash[DIGEST_TEXT_LEN + 1];
         digest_format(hash_content(bytes.data, bytes.len), hash);
-        rc = write_all(dir, hash, &bytes, err);
+        rc = dry ? 0 : write_all(dir, hash, &bytes, err);
         (void)json_object_set_new(out, name, json_string(hash));
     }
     free(dir);

@@ -2,6 +2,7 @@
 #include "cli/release.h"
 
 #include "base/limits.h"
+#include "cli/dry_run_text.h"
 #include "cli/output.h"
 #include "cli/waiting.h"
 
@@ -33,6 +34,9 @@ int release_body(const struct cli *cli, json_t *body, struct err *err)
     }
     if (outputs != NULL) {
         (void)json_object_set_new(body, "outputs", json_string(outputs));
+    }
+    if (cli_option(cli, "dry-run") != NULL) {
+        (void)json_object_set_new(body, "dry_run", json_true());
     }
     if (from != NULL) {
         (void)json_object_set_new(body, "from", json_string(from));
@@ -110,7 +114,10 @@ int release_follow(const struct cli *cli, const char *processor, const json_t *a
     if (rc < 0) {
         return rc;
     }
-    if (cli_option(cli, "wait") == NULL) {
+    if (json_bool(answer, "dry_run", false) && !json_bool(answer, "unchanged", false)) {
+        return dry_run_print(cli, answer, err);
+    }
+    if (cli_option(cli, "wait") == NULL || cli_option(cli, "dry-run") != NULL) {
         return cli->json ? out_json(answer, err) : say_made(processor, answer, err);
     }
     if (!cli->json) {

@@ -5,11 +5,14 @@
  *     job       topics asked: partitions, identity, where to start, where the end is now
  *     done      names checked again, one catalog transaction, the worker starts
  *
+ * A dry run ends at `done`: it answers what it would do (dry_run.h).
+ *
  * Nothing is written before all of it is known to be right. The checks of names are made twice,
  * since another deploy may have come between. */
 #include "controller/core_inside.h"
 
 #include "base/trace.h"
+#include "controller/dry_run.h"
 #include "log/log.h"
 #include "log/position.h"
 #include "processor/plan.h"
@@ -42,6 +45,8 @@ struct deploy {
     struct position_range *ranges; /* per source */
     uint32_t source_count;
     bool complete;
+    bool dry; /* only say what would be done: */
+    struct dry_run dry_run;
     int rc;
     struct err err;
 };
@@ -59,6 +64,7 @@ static void deploy_free(struct deploy *deploy)
     if (deploy->plan != NULL) {
         plan_free(deploy->plan);
     }
+    dry_run_free(&deploy->dry_run);
     position_free(&deploy->position);
     free(deploy->topics);
     free(deploy->identities);
@@ -249,6 +255,9 @@ static int check_model(struct core *core, const struct deploy *deploy, struct er
     if (same != NULL) {
         json_t *body = json_deep_copy(same->object);
         object_set(body, "unchanged", json_true());
+        if (deploy->dry) {
+            object_set(body, "dry_run", json_true());
+        }
         core_reply(core, deploy->request, body, NULL);
         return 1;
     }
@@ -331,6 +340,17 @@ static int make_topics(struct deploy *deploy)
     return rc;
 }
 
+static void look_ahead(struct deploy *deploy)
+{
+    deploy->dry_run.log = deploy->log;
+    deploy->dry_run.topics = deploy->topics;
+    deploy->dry_run.ranges = deploy->ranges;
+    deploy->dry_run.source_count = deploy->source_count;
+    deploy->dry_run.shards = deploy->shards;
+    deploy->dry_run.cache_bytes = deploy->cache_bytes;
+    dry_run_look(&deploy->dry_run);
+}
+
 static void deploy_run(struct core_job *job)
 {
     struct deploy *deploy = container_of(job, struct deploy, job);
@@ -341,7 +361,9 @@ static void deploy_run(struct core_job *job)
                                       deploy->plan->input_count, deploy->ranges, &deploy->complete,
                                       &deploy->err);
     }
-    if (deploy->rc == 0) {
+    if (deploy->rc == 0 && deploy->dry) {
+        look_ahead(deploy);
+    } else if (deploy->rc == 0) {
         deploy->rc = make_topics(deploy);
     }
 }
@@ -490,6 +512,29 @@ static int deploy_write(struct core *core, struct deploy *deploy, struct core_ve
     return 0;
 }
 
+/* Everything but the writing. */
+static int deploy_answer_dry(struct core *core, struct deploy *deploy)
+{
+    struct core_processor *known = core_processor_find(core, deploy->name);
+    int64_t number = known != NULL ? json_int(known->object, "next_version", 1) : 1;
+    json_t *object = version_object(core, deploy, number);
+    struct core_processor shell = {.name = deploy->name};
+    struct core_version trial = {.processor = &shell, .number = (uint32_t)number, .object = object};
+    int rc = check_message(core, &trial, &deploy->err);
+    if (rc == 0) {
+        static const char *const kept[] = {"processor", "version", "file",   "hash",    "from",
+                                           "complete",  "swap",    "tables", "outputs", "shards"};
+        json_t *body = dry_run_json(&deploy->dry_run);
+        object_set(body, "dry_run", json_true());
+        for (size_t i = 0; i < array_len(kept); i++) {
+            object_set(body, kept[i], json_incref(json_object_get(object, kept[i])));
+        }
+        core_reply(core, deploy->request, body, NULL);
+    }
+    json_decref(object);
+    return rc;
+}
+
 static void deploy_done(struct core *core, struct core_job *job)
 {
     struct deploy *deploy = container_of(job, struct deploy, job);
@@ -505,10 +550,12 @@ static void deploy_done(struct core *core, struct core_job *job)
     if (rc == 0) {
         rc = check_model(core, deploy, &deploy->err);
     }
-    if (rc == 0) {
+    if (rc == 0 && deploy->dry) {
+        rc = deploy_answer_dry(core, deploy);
+    } else if (rc == 0) {
         rc = deploy_write(core, deploy, &version);
     }
-    if (rc == 0) {
+    if (rc == 0 && version != NULL) {
         trace(TRACE_INFO, "%s v%u: planned, %u partitions from %s", deploy->name, version->number,
               deploy->source_count, deploy->from);
         core_reply(core, deploy->request, json_deep_copy(version->object), NULL);
@@ -547,6 +594,12 @@ static void deploy_start(struct core *core, struct deploy *deploy)
         deploy_free(deploy);
         return;
     }
+    if (deploy->dry) {
+        char hash[DIGEST_TEXT_LEN + 1];
+        version_hash(deploy, hash);
+        deploy->dry_run.plan = deploy->plan;
+        dry_run_know(&deploy->dry_run, core, deploy->name, hash);
+    }
     deploy->topics = xcalloc(deploy->plan->input_count, sizeof *deploy->topics);
     deploy->identities = xcalloc(deploy->plan->input_count, sizeof *deploy->identities);
     waiters_add(&core->jobs, deploy->request);
@@ -567,6 +620,7 @@ static struct deploy *deploy_new(const struct core *core, void *request, const c
     deploy->who = xstrdup(json_text(body, "who", "api"));
     deploy->outputs = xstrdup(json_text(body, "outputs", ""));
     deploy->plugins = json_deep_copy(json_object_get(body, "plugins"));
+    deploy->dry = json_bool(body, "dry_run", false);
     int64_t shards = json_int(body, "shards", core->shards);
     deploy->shards = shards > 0 && shards <= LIMIT_SHARDS ? (uint32_t)shards : 0;
     deploy->cache_bytes = json_int(body, "cache_bytes", core->cache_bytes);

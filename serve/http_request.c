@@ -126,6 +126,9 @@ static enum MHD_Result answer_slept(struct http_request *request, struct MHD_Con
         request->route->render(request->reply, &request->server->counters, &answer);
     } else {
         route_answer_json(&answer, request->reply);
+        if (json_bool(request->reply, "dry_run", false)) {
+            answer.status = MHD_HTTP_OK; /* nothing was made */
+        }
     }
     return send_answer(request, connection, &answer);
 }

@@ -10,7 +10,7 @@
     {"from", '\0', "POSITION", "beginning (default), end, @TIME, -N, -DURATION, or PARTITION:OFFSET,..."}, \
     {"swap", '\0', "WHEN", "auto: swapped in when caught up (default); manual: waits for kappa swap"}, \
     {"outputs", '\0', "WHAT", "messages are sent from its start (all: a first version), or its swap (new)"}, \
-    {"dry-run", '\0', NULL, "only say what would be read, how long it would take, and what stands against it"}, \
+    {"dry-run", '\0', NULL, "only say what would be read, how long it takes, what is in the way"}, \
     {"wait", '\0', NULL, "wait until it serves, or with --swap manual until it is ready"},         \
     {"timeout", '\0', "TIME", "with --wait: give up after this long (default 10m)"},               \
     {"shards", '\0', "N", "threads and environments of the version (default: the cores)"},         \

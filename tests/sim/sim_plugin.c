@@ -1,15 +1,16 @@
 /* The plugin of the simulator's definition. Own header: sim_operators.h. */
 #include "tests/sim/sim_operators.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static int plugin_open(const struct kappa_plugin_schema *schema, void **instance, char *error,
                        size_t error_size)
 {
-    (void)error;
-    (void)error_size;
+    bool known = schema->input_count == 5 && schema->output_count == 2;
     *instance = NULL;
-    return schema->input_count == 5 && schema->output_count == 2 ? 0 : 1;
+    (void)snprintf(error, error_size, "%s", known ? "" : "other columns than it knows");
+    return known ? 0 : 1;
 }
 
 static bool is(const struct kappa_value *value, const char *text)

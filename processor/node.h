@@ -63,6 +63,7 @@ struct node_check {
     uint32_t reg;
     uint32_t filter;     /* PLAN_NONE: always */
     uint32_t text_limit; /* bytes of a text that the view keeps; UINT32_MAX: any */
+    const char *name; /* of the key or output column, for the reason; NULL: an aggregate's part */
 };
 
 struct node_view {

@@ -11,11 +11,29 @@ void node_refuse(struct processor *p, const struct node_view *view, uint32_t row
     chunk->source->state.dead++;
 }
 
-static void add_check(struct node_view *view, uint32_t reg, uint32_t filter)
+/* name: of the column, or the clause; NULL: it is not known. */
+static void refuse_value(struct processor *p, const struct node_view *view, uint32_t row,
+                         const char *name, enum expr_state error)
+{
+    if (name == NULL) {
+        node_refuse(p, view, row, expr_error_text(error));
+        return;
+    }
+    buf_reset(&p->row);
+    buf_printf(&p->row, "%s: %s", name, expr_error_text(error));
+    node_refuse(p, view, row, buf_text(&p->row));
+}
+
+static void add_named_check(struct node_view *view, uint32_t reg, uint32_t filter, const char *name)
 {
     if (reg != PLAN_NONE) {
-        view->checks[view->check_count++] = (struct node_check){reg, filter, UINT32_MAX};
+        view->checks[view->check_count++] = (struct node_check){reg, filter, UINT32_MAX, name};
     }
+}
+
+static void add_check(struct node_view *view, uint32_t reg, uint32_t filter)
+{
+    add_named_check(view, reg, filter, NULL);
 }
 
 /* Arguments of an aggregate that keeps texts may not be longer than the row has room for. */
@@ -30,6 +48,17 @@ static void add_argument(struct node_view *view, const struct plan_aggregate *ag
     }
 }
 
+/* Stored column c is output c where the final program only passes it on. */
+static const char *append_name(const struct plan_view *plan, uint32_t c)
+{
+    for (uint32_t o = 0; plan->kind == PLAN_APPEND && o < plan->output_count; o++) {
+        if (plan->outputs[o].reg == c) {
+            return plan->outputs[o].name;
+        }
+    }
+    return NULL;
+}
+
 void node_filter_open(struct processor *p, struct node_view *view)
 {
     const struct plan_view *plan = view->plan;
@@ -37,7 +66,7 @@ void node_filter_open(struct processor *p, struct node_view *view)
     uint32_t most = plan->key_count + 3 * plan->aggregate_count + plan->append_count + top + 1;
     view->checks = arena_calloc(&p->memory, most * sizeof *view->checks);
     for (uint32_t k = 0; k < plan->key_count; k++) {
-        add_check(view, plan->keys[k].reg, PLAN_NONE);
+        add_named_check(view, plan->keys[k].reg, PLAN_NONE, plan->keys[k].name);
     }
     uint32_t text_limit = agg_text_limit(plan->aggregates, plan->aggregate_count);
     for (uint32_t a = 0; a < plan->aggregate_count; a++) {
@@ -49,7 +78,7 @@ void node_filter_open(struct processor *p, struct node_view *view)
         }
     }
     for (uint32_t c = 0; c < plan->append_count; c++) {
-        add_check(view, plan->append_regs[c], PLAN_NONE);
+        add_named_check(view, plan->append_regs[c], PLAN_NONE, append_name(plan, c));
     }
     for (uint32_t k = 0; plan->top != NULL && k < plan->top->order_count; k++) {
         add_check(view, plan->top->order[k].reg, PLAN_NONE);
@@ -71,7 +100,7 @@ void node_filter_apply(struct processor *p, const struct node_view *view, uint32
         uint32_t row = chunk->selected[s];
         uint8_t state = where->state[row];
         if (state >= EXPR_ERROR_FIRST) {
-            node_refuse(p, view, row, expr_error_text((enum expr_state)state));
+            refuse_value(p, view, row, "WHERE", (enum expr_state)state);
         }
         chunk->selected[kept] = row;
         kept += state == EXPR_OK && where->i[row] != 0 ? 1 : 0;
@@ -108,9 +137,10 @@ static bool any_long(const struct node_chunk *chunk, const struct expr_vec *vec,
     return any;
 }
 
-/* The first error of the row that matters, or EXPR_OK. */
-static enum expr_state row_error(const struct node_view *view, uint32_t row)
+/* The first error of the row that matters, or EXPR_OK. *name: where it is, or NULL. */
+static enum expr_state row_error(const struct node_view *view, uint32_t row, const char **name)
 {
+    *name = NULL;
     const struct expr_vec *registers = view->machine.registers;
     for (uint32_t c = 0; c < view->check_count; c++) {
         const struct node_check *check = &view->checks[c];
@@ -124,6 +154,7 @@ static enum expr_state row_error(const struct node_view *view, uint32_t row)
         const struct expr_vec *filter =
             check->filter == PLAN_NONE ? NULL : &registers[check->filter];
         if (filter == NULL || (filter->state[row] == EXPR_OK && filter->i[row] != 0)) {
+            *name = check->name;
             return (enum expr_state)state;
         }
     }
@@ -142,12 +173,14 @@ void node_filter_upsert(struct processor *p, const struct node_view *view)
         uint8_t state = where == NULL ? EXPR_OK : where->state[row];
         bool passes = where == NULL || (state == EXPR_OK && where->i[row] != 0);
         chunk->gone[row] = chunk->deleted[row] || (!passes && state < EXPR_ERROR_FIRST);
-        enum expr_state error = chunk->gone[row] ? EXPR_OK : row_error(view, row);
+        const char *name = NULL;
+        enum expr_state error = chunk->gone[row] ? EXPR_OK : row_error(view, row, &name);
         if (state >= EXPR_ERROR_FIRST && !chunk->gone[row]) {
             error = (enum expr_state)state;
+            name = "WHERE";
         }
         if (error != EXPR_OK) {
-            node_refuse(p, view, row, expr_error_text(error));
+            refuse_value(p, view, row, name, error);
         } else {
             chunk->selected[kept++] = row;
         }
@@ -170,9 +203,10 @@ void node_filter_errors(struct processor *p, const struct node_view *view)
     uint32_t kept = 0;
     for (uint32_t s = 0; s < chunk->count; s++) {
         uint32_t row = chunk->selected[s];
-        enum expr_state error = row_error(view, row);
+        const char *name;
+        enum expr_state error = row_error(view, row, &name);
         if (error != EXPR_OK) {
-            node_refuse(p, view, row, expr_error_text(error));
+            refuse_value(p, view, row, name, error);
         } else {
             chunk->selected[kept++] = row;
         }

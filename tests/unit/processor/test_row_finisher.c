@@ -316,9 +316,9 @@ static void test_dead(void **state)
     assert_int_equal(w.store.dead_count, 5);
     assert_int_equal(w.store.states[0].dead, 5);
     assert_int_equal(w.store.states[0].records, 5);
-    assert_dead(&w, 0, 0, "division by zero");
-    assert_dead(&w, 1, 1, "division by zero");
-    assert_dead(&w, 2, 2, "division by zero");
+    assert_dead(&w, 0, 0, "WHERE: division by zero");
+    assert_dead(&w, 1, 1, "t: division by zero");
+    assert_dead(&w, 2, 2, "t: division by zero");
     assert_dead(&w, 3, UINT32_MAX, "no event time: column \"at\" is missing or null");
     assert_dead(&w, 4, UINT32_MAX, "column \"n\": expected bigint, got text");
     assert_int_equal(w.store.dead[0].number, 1);

@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-_Static_assert(KAPPA_NEWEST == KAPPA_NO_TIME, "one word for no time");
+/* One word for no time, in two headers. */
+_Static_assert(KAPPA_NEWEST == KAPPA_NO_TIME, ""); // NOLINT(misc-redundant-expression)
 
 /* 1 a row, 0 none, negative. */
 static int get(struct kappa_table *table, const struct kappa_value *keys, uint32_t key_count,
@@ -97,6 +98,7 @@ int kappa_get_many(struct kappa_table *table, const struct kappa_value *keys, ui
             memset(rows, 0, count * sizeof rows[0]); // NOLINT: pointers
             return library_result(rc, &reason, error);
         }
+        ASSERT(rc == 0 || row != NULL);
         rows[i] = rc == 1 ? keep(table, row) : NULL;
     }
     return 0;

@@ -2,7 +2,7 @@
  * cut, and no argument, swap, drop, fork or damaged file ends the process. Method: worlds made by hand as
  * in the reader's tests; keys as text and typed, ranges compared with a filter over all rows; threads
  * read while versions are made, swapped in and deleted. KAPPA_SEED repeats a run. */
-#include "include/kappa/reader.h"
+#include "library/inner.h"
 #include "tests/unit/serve/reader_world.h"
 
 #include <fcntl.h>
@@ -577,6 +577,39 @@ static void test_swaps_under_load(void **state)
     world_close(&world);
 }
 
+/* A swap between the look at the pointer and the snapshot, after which both versions go on: the scope is
+ * the new version's, at its cut. */
+static void test_second_look(void **state)
+{
+    (void)state;
+    struct world world;
+    struct kappa_reader *reader = NULL;
+    world_open(&world, 3);
+    make_version(&world, 1, 100);
+    serve(&world, 1, 1);
+    assert_kappa(kappa_reader_open(world.dir, &reader, &error));
+    struct moment moment = {.world = &world, .version = 1};
+    reader->reader->between = swap_and_go_on;
+    reader->reader->between_ctx = &moment;
+    for (int swaps = 0; swaps <= 4; swaps++) {
+        struct kappa_scope *scope = NULL;
+        struct kappa_table *all = NULL;
+        struct kappa_stamp stamp;
+        const struct kappa_value *row = NULL;
+        moment.left = swaps;
+        assert_kappa(kappa_scope_begin(reader, "everything", &scope, &error));
+        assert_kappa(kappa_scope_stamp(scope, &stamp, &error));
+        assert_kappa(kappa_scope_table(scope, NULL, &all, &error));
+        assert_int_equal(kappa_get(all, NULL, 0, KAPPA_NEWEST, &row, &error), 1);
+        assert_int_equal(row[0].i, 100);
+        assert_int_equal(stamp.version, moment.version);
+        assert_int_equal(stamp.epoch, moment.version);
+        kappa_scope_end(scope);
+    }
+    assert_kappa(kappa_reader_close(reader, &error));
+    world_close(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -589,6 +622,7 @@ int main(void)
         cmocka_unit_test(test_fork),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_swaps_under_load),
+        cmocka_unit_test(test_second_look),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,21 +23,26 @@ static void update(const struct agg_slot *slot, const struct agg_rows *rows,
 
     const struct expr_vec *argument = agg_argument(slot, registers);
     const struct expr_vec *filter = agg_filter(slot, registers);
-    bool texts = kappa_type_payload(argument->type) == KAPPA_PAYLOAD_BYTES;
+    enum kappa_payload payload = kappa_type_payload(argument->type);
     for (uint32_t i = 0; i < rows->count; i++) {
-        if (i + AHEAD < rows->count) {
+        if (i + AHEAD < rows->count && agg_takes(argument, filter, rows->rows[i + AHEAD])) {
             agg_set_prefetch(set_at(agg_at(slot, rows, i + AHEAD)));
         }
         uint32_t row = rows->rows[i];
         if (!agg_takes(argument, filter, row)) {
             continue;
         }
-        enum expr_state state = EXPR_OK;
-        struct kappa_value value = {0};
-        if (!texts) {
+        struct kappa_value value;
+        struct kappa_text bytes;
+        if (payload == KAPPA_PAYLOAD_BYTES) {
+            bytes = argument->s[row];
+        } else if (payload == KAPPA_PAYLOAD_INT) {
+            bytes = (struct kappa_text){(const char *)&argument->i[row], sizeof argument->i[row]};
+        } else {
+            enum expr_state state = EXPR_OK;
             value = agg_value_canonical(expr_value(argument, row, &state));
+            bytes = agg_value_bytes(&value);
         }
-        struct kappa_text bytes = texts ? argument->s[row] : agg_value_bytes(&value);
         struct agg_set **set = agg_at(slot, rows, i);
         *set = agg_set_add(*set, rows->pool, bytes.bytes, bytes.len, slot->limit);
     }

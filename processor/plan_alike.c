@@ -1,7 +1,7 @@
 /* Do two views keep and read rows in the same way? Own header: plan.h.
  *
- * Then equal stored bytes are equal rows, whatever chose and computed what was stored. Whoever is not
- * sure here says no: that only costs a comparison. */
+ * Then equal stored bytes are equal rows, whatever chose and computed what was stored. In doubt the
+ * answer is no: that only costs a comparison. */
 #include "processor/expr_step.h"
 #include "processor/plan.h"
 

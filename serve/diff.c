@@ -24,7 +24,8 @@ static const json_t *input_of(const struct reader_version *version, uint32_t sou
                           version->sources[source].input);
 }
 
-/* The first source of the other version, from `from` on, that reads the same partition; or its count. */
+/* The first source of the other version, from `from` on, that reads the same partition; or their
+ * number. */
 static uint32_t same_source(const struct reader_version *version, uint32_t source,
                             const struct reader_version *other, uint32_t from)
 {
@@ -177,8 +178,8 @@ static bool same_sources(const struct reader_version *a, const struct reader_ver
     return same;
 }
 
-/* Rows that are kept and read in the same way, and the same stored bytes in every source: the same rows,
- * as far as a digest can tell. */
+/* Rows that are kept and read in the same way, and the same stored bytes in every source: the same
+ * rows, as far as a digest can tell. */
 static bool is_identical(const struct diff *diff, const uint32_t *index)
 {
     const struct reader_version *a = diff->versions[DIFF_A];

@@ -1,7 +1,7 @@
 /* What differs in one column. Own header: diff_inner.h.
  *
- * Distances are counted in buckets by their exponent and 5 bits of their fraction: quantiles to 2 %,
- * in memory that does not grow. */
+ * Distances are counted in buckets by their exponent and 5 bits of their fraction: quantiles to
+ * 2 %, in memory that does not grow. */
 #include "processor/functions.h"
 #include "processor/numeric.h"
 #include "processor/value_text.h"

@@ -1,9 +1,9 @@
 /* Rows of one table in two versions: two cursors in key order, merged. Own header: diff_inner.h.
  *
- * A row is known by its key: window end and key columns, as bytes; in views without groups by (offset,
- * partition). All of these ascend in both cursors, so that each row is read once. In views of first
- * rows, which have several of a key, the two go through them side by side: the first one of a key is
- * compared with the first one, and so on. */
+ * A row is known by its key: window end and key columns, as bytes; in views without groups by
+ * (offset, partition). All of these ascend in both cursors, so that each row is read once. In views
+ * of first rows, which have several of a key, the two go through them side by side: the first one
+ * of a key is compared with the first one, and so on. */
 #include "processor/functions.h"
 #include "serve/diff_inner.h"
 

@@ -17,7 +17,7 @@
  * sentence for a person goes into the struct kappa_error passed last, which may be NULL and is written
  * only when something failed. Arguments are checked; no argument and no version that is dropped ends
  * the process. What does: memory that runs out; and, since files are mapped, pages of data.mdb that
- * something damaged or cut off under a running reader (SIGBUS), or damaged so that LMDB's own checks
+ * something damaged or cut off under a running reader (SIGBUS, SIGSEGV), or damaged so that LMDB's own checks
  * abort. Files that are damaged where a row or a head is decoded give KAPPA_CORRUPT.
  *
  * Threads: a reader is shared by any number of threads. A scope with its tables and cursors is used by

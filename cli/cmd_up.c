@@ -9,6 +9,8 @@ static const struct cmd_option options[] = {
     {"kafka", '\0', "HOST:PORT,...", "use this Kafka as the log instead of DIR/log"},
     {"property", 'X', "NAME=VALUE", "a property of librdkafka, with --kafka; may be repeated"},
     {"http", '\0', "ADDR:PORT", "listen here (default " CONTROLLER_HTTP "; port 0: any free one)"},
+    {"redis", '\0', "ADDR:PORT",
+     "also answer Redis clients here: tables as hashes, read only (port 0: any free one)"},
     {NULL, '\0', NULL, NULL},
 };
 
@@ -22,10 +24,14 @@ const struct cmd_entry cmd_up = {
             "standard error\n"
             "(KAPPA_LOG=debug says more). SIGTERM and SIGINT let the workers commit and end it. "
             "HTTP has no\n"
-            "authentication: it listens on this machine only, unless --http says otherwise.",
+            "authentication: it listens on this machine only, unless --http says otherwise; the "
+            "same holds "
+            "for Redis,\n"
+            "which is off unless --redis is given.",
     .examples = "kappa up --data ./kappa-data\n"
                 "kappa up --data /var/lib/kappa --kafka broker1:9092,broker2:9092\n"
-                "kappa up --kafka broker:9093 -X security.protocol=SSL --http 127.0.0.1:0\n",
+                "kappa up --kafka broker:9093 -X security.protocol=SSL --http 127.0.0.1:0\n"
+                "kappa up --redis 127.0.0.1:6379    # redis-cli hgetall user_features:u42\n",
     .options = options,
     .run = up_run,
 };
@@ -45,6 +51,7 @@ static int up_run(struct cli *cli, struct err *err)
         .kafka = json_text(kafka, "brokers", NULL),
         .kafka_settings = json_object_get(kafka, "properties"),
         .http = cli_option(cli, "http"),
+        .redis = cli_option(cli, "redis"),
     };
     rc = controller_main(&wanted, err);
     json_decref(kafka);

@@ -14,6 +14,7 @@
 #include "serve/diff.h"
 #include "serve/http.h"
 #include "serve/reader.h"
+#include "serve/redis.h"
 #include "table/catalog.h"
 
 #include <signal.h>
@@ -50,6 +51,7 @@ struct server {
     struct supervise *supervise;
     struct core *core;
     struct http_server *http;
+    struct redis_server *redis; /* or NULL */
     uint32_t ticks;
     bool swept;        /* the leftovers of earlier servers */
     bool houseworking; /* housework is under way */
@@ -281,6 +283,18 @@ static void housework_maybe(struct server *server)
 
 /* ---- The end ---- */
 
+static void stop_serving(struct server *server)
+{
+    if (server->http != NULL) {
+        http_server_stop(server->http); /* first: it shows the counters of the other */
+    }
+    if (server->redis != NULL) {
+        redis_server_stop(server->redis);
+    }
+    server->http = NULL;
+    server->redis = NULL;
+}
+
 static void stop_begin(struct server *server)
 {
     if (server->stopping) {
@@ -290,8 +304,7 @@ static void stop_begin(struct server *server)
     trace(TRACE_INFO, "stopping: the workers drain");
     server->stopping = true;
     server->stop_us = now_us() + SHUTDOWN_US;
-    http_server_stop(server->http);
-    server->http = NULL;
+    stop_serving(server);
     on_wake(&server->wake);
     core_shutdown(server->core);
 }
@@ -450,19 +463,28 @@ static int open_core(struct server *server, struct err *err)
     return core_open(&options, &server->core, err);
 }
 
+static int open_redis(struct server *server, const struct controller_options *options,
+                      struct err *err)
+{
+    const struct redis_options redis = {.address = options->redis, .reader = server->reader};
+    return options->redis == NULL ? 0 : redis_server_start(&redis, &server->redis, err);
+}
+
 static int open_http(struct server *server, const struct controller_options *options,
                      struct err *err)
 {
-    const struct http_options http = {.address =
-                                          options->http != NULL ? options->http : CONTROLLER_HTTP,
-                                      .reader = server->reader,
-                                      .log = server->log,
-                                      .ctx = server,
-                                      .call = on_http_call};
+    const char *redis = server->redis == NULL ? NULL : redis_server_address(server->redis);
+    const struct http_options http = {
+        .address = options->http != NULL ? options->http : CONTROLLER_HTTP,
+        .reader = server->reader,
+        .log = server->log,
+        .redis = server->redis == NULL ? NULL : redis_server_counters(server->redis),
+        .ctx = server,
+        .call = on_http_call};
     int rc = http_server_start(&http, &server->http, err);
     if (rc == 0) {
-        rc = datadir_publish(server->datadir, http_server_address(server->http), server->log_config,
-                             err);
+        rc = datadir_publish(server->datadir, http_server_address(server->http), redis,
+                             server->log_config, err);
     }
     return rc;
 }
@@ -509,9 +531,7 @@ static void close_handle(uv_handle_t *handle, void *unused)
 /* All quiet: everything is given back. */
 static void close_all(struct server *server)
 {
-    if (server->http != NULL) {
-        http_server_stop(server->http);
-    }
+    stop_serving(server);
     if (server->core != NULL) {
         core_shutdown(server->core);
         on_wake(&server->wake); /* calls that came too late: CLOSED */
@@ -556,11 +576,17 @@ int controller_main(const struct controller_options *options, struct err *err)
         rc = open_core(server, err);
     }
     if (rc == 0) {
+        rc = open_redis(server, options, err);
+    }
+    if (rc == 0) {
         rc = open_http(server, options, err);
     }
     if (rc == 0) {
         trace(TRACE_INFO, "serving %s on http://%s, %s log", datadir_path(server->datadir),
               http_server_address(server->http), server->log->kind);
+        if (server->redis != NULL) {
+            trace(TRACE_INFO, "answering Redis clients on %s", redis_server_address(server->redis));
+        }
         (void)uv_run(&server->loop, UV_RUN_DEFAULT);
         leave(server);
         trace(TRACE_INFO, "stopped");

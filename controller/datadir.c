@@ -151,11 +151,13 @@ static int write_all(int fd, const struct buf *text)
     return 0;
 }
 
-int datadir_publish(struct datadir *datadir, const char *http, const json_t *log, struct err *err)
+int datadir_publish(struct datadir *datadir, const char *http, const char *redis, const json_t *log,
+                    struct err *err)
 {
     char *path = xasprintf("%s/server.json", datadir->path);
     char *temporary = xasprintf("%s/server.json.new", datadir->path);
-    json_t *body = json_pack("{s:i, s:s, s:O}", "pid", (int)getpid(), "http", http, "log", log);
+    json_t *body = json_pack("{s:i, s:s, s:s*, s:O}", "pid", (int)getpid(), "http", http, "redis",
+                             redis, "log", log);
     ASSERT(body != NULL);
     struct buf text = {0};
     json_write(&text, body);

@@ -17,8 +17,8 @@ void datadir_close(struct datadir *datadir);
 /* Absolute. */
 const char *datadir_path(const struct datadir *datadir);
 /* Writes DATA/server.json, whole or not at all; readable by the owner only, for it may hold the
- * log's passwords. */
-int datadir_publish(struct datadir *datadir, const char *http, const json_t *log,
+ * log's passwords. redis: NULL when that is off. */
+int datadir_publish(struct datadir *datadir, const char *http, const char *redis, const json_t *log,
                     struct err *err) must_check;
 /* DATA/versions/<dir> becomes DATA/versions/.trash-...: gone at once, its disk space with the next
  * sweep. Nothing happens when it is not there. */

@@ -38,7 +38,7 @@ int http_server_start(const struct http_options *options, struct http_server **o
 {
     ASSERT(options->call != NULL);
     struct http_listen listening;
-    int rc = http_listen(options->address, &listening, err);
+    int rc = http_listen(options->address, "--http", &listening, err);
     if (rc < 0) {
         return rc;
     }
@@ -46,6 +46,7 @@ int http_server_start(const struct http_options *options, struct http_server **o
     server->magic = HTTP_SERVER_MAGIC;
     server->listening = listening;
     server->options = *options;
+    server->counters.redis = options->redis;
     server->context = (struct route_context){
         .reader = options->reader,
         .queries = options->reader == NULL ? NULL : query_pool_new(options->reader),

@@ -24,6 +24,7 @@
 struct http_server;
 struct log;
 struct reader;
+struct redis_counters;
 
 enum http_verb {
 
@@ -48,7 +49,8 @@ struct http_options {
     const char *address;   /* "host:port", "[v6]:port" or "port"; port 0: any free one */
     struct reader *reader; /* NULL: table routes answer CLOSED; borrowed until stop */
     struct log *log;       /* NULL: topic routes answer CLOSED; borrowed until stop */
-    void *ctx;             /* for call */
+    const struct redis_counters *redis; /* shown by /metrics; NULL: off; borrowed until stop */
+    void *ctx;                          /* for call */
     void (*call)(void *ctx, struct http_call *call);
 };
 

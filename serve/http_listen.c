@@ -29,7 +29,7 @@ static int address_split(const char *address, char *host, size_t host_cap, const
                        address);
     }
     if (len >= host_cap) {
-        return err_set(err, KE_INVALID, "the host of the HTTP address is too long");
+        return err_set(err, KE_INVALID, "the host of the address is too long");
     }
     char *end = NULL;
     unsigned long number = strtoul(*port, &end, 10);
@@ -91,18 +91,20 @@ static void listen_describe(struct http_listen *listening)
     }
 }
 
-static int bind_failed(const char *address, int errnum, struct err *err)
+static int bind_failed(const char *address, const char *option, int errnum, struct err *err)
 {
     if (errnum != EADDRINUSE) {
         return err_errno(err, errnum, "cannot listen on %s", address);
     }
     int rc = err_set(err, KE_BUSY, "cannot listen on %s: another program uses that port", address);
-    err_hint(err, "choose another with --http HOST:PORT (port 0 takes any free one); `ss -ltnp` "
-                  "shows who has it");
+    err_hint(err,
+             "choose another with %s HOST:PORT (port 0 takes any free one); `ss -ltnp` shows who "
+             "has it",
+             option);
     return rc;
 }
 
-int http_listen(const char *address, struct http_listen *out, struct err *err)
+int http_listen(const char *address, const char *option, struct http_listen *out, struct err *err)
 {
     char host[256];
     const char *port = NULL;
@@ -122,7 +124,7 @@ int http_listen(const char *address, struct http_listen *out, struct err *err)
     int on = 1;
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
         bind(fd, found->ai_addr, found->ai_addrlen) != 0 || listen(fd, BACKLOG) != 0) {
-        rc = bind_failed(address, errno, err);
+        rc = bind_failed(address, option, errno, err);
         if (fd >= 0) {
             (void)close(fd);
         }

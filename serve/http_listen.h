@@ -13,8 +13,10 @@ struct http_listen {
     char address[HTTP_ADDRESS_LEN]; /* how a program of this machine reaches it: "127.0.0.1:8317" */
 };
 
-/* address: "host:port", "[v6]:port", "port"; port 0: any free one. INVALID, BUSY (the port is
- * taken; the hint says what to do), NOT_FOUND (no such host), IO. */
-int http_listen(const char *address, struct http_listen *out, struct err *err) must_check;
+/* address: "host:port", "[v6]:port", "port"; port 0: any free one. option: of kappa up that chooses
+ * it, "--http". INVALID, BUSY (the port is taken; the hint says what to do), NOT_FOUND (no such
+ * host), IO. */
+int http_listen(const char *address, const char *option, struct http_listen *out,
+                struct err *err) must_check;
 
 #endif

@@ -3,11 +3,12 @@
 #include "serve/metrics.h"
 
 #include "include/kappa/version.h"
+#include "serve/redis.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-enum level { PROCESS, HTTP, PROCESSOR, STATE, VERSION, SOURCE };
+enum level { PROCESS, HTTP, REDIS, PROCESSOR, STATE, VERSION, SOURCE };
 
 struct metric {
     enum level level;
@@ -26,6 +27,7 @@ static const struct metric metrics[] = {
 static const char *const level_labels[] = {
     [PROCESS] = "version",
     [HTTP] = "class",
+    [REDIS] = "",
     [PROCESSOR] = "processor",
     [STATE] = "processor, version, state",
     [VERSION] = "processor, version",
@@ -146,16 +148,41 @@ static void samples_of_http(struct buf *out, const struct metric *metric,
     }
 }
 
+static void sample_of_redis(struct buf *out, const struct metric *metric,
+                            const struct redis_counters *counters)
+{
+    const struct {
+        const char *member;
+        const uint64_t *value;
+    } members[] = {{"connected", &counters->connected},
+                   {"connections", &counters->connections},
+                   {"commands", &counters->commands},
+                   {"errors", &counters->errors},
+                   {"cut_off", &counters->cut_off}};
+
+    for (size_t i = 0; i < array_len(members); i++) {
+        if (strcmp(metric->member, members[i].member) == 0) {
+            buf_printf(out, "kappa_%s %" PRIu64 "\n", metric->name,
+                       __atomic_load_n(members[i].value, __ATOMIC_RELAXED));
+        }
+    }
+}
+
 void metrics_render(const json_t *status, const struct route_counters *counters, struct buf *out)
 {
     for (size_t m = 0; m < array_len(metrics); m++) {
         const struct metric *metric = &metrics[m];
+        if (metric->level == REDIS && counters->redis == NULL) {
+            continue;
+        }
         buf_printf(out, "# HELP kappa_%s %s\n# TYPE kappa_%s %s\n", metric->name, metric->help,
                    metric->name, metric->type);
         if (metric->level == PROCESS) {
             buf_printf(out, "kappa_%s{", metric->name);
             label(out, "version", KAPPA_VERSION);
             buf_append_text(out, "} 1\n");
+        } else if (metric->level == REDIS) {
+            sample_of_redis(out, metric, counters->redis);
         } else if (metric->level == HTTP) {
             samples_of_http(out, metric, counters);
         } else {

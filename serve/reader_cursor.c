@@ -181,6 +181,10 @@ static int range_begin(struct reader_cursor *cursor, const struct reader_range *
     if (windowed && range->window_least > range->window_most) {
         return 0;
     }
+    if (range->from != NULL) {
+        int rc = view_cursor_seek(cursor->partials, range->from, range->from_len, err);
+        return rc < 0 ? rc : 1;
+    }
     bool from_start = !windowed || range->window_least == INT64_MIN;
     int rc = from_start && cursor->low_len == 0 ? 0 : jump(cursor, range->window_least, err);
     return rc < 0 ? rc : 1;
@@ -196,6 +200,9 @@ static int hop_begin(struct reader_cursor *cursor, const struct reader_range *ra
         }
         windows = (struct reader_windows){range->window_least, range->window_most, cursor->prefix,
                                           cursor->prefix_len};
+        if (range->from != NULL) {
+            windows.least = load_i64_sortable(range->from);
+        }
     }
     return reader_hop_open(&cursor->reading, cursor->finisher, &windows, &cursor->hop, err);
 }

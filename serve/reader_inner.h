@@ -88,6 +88,9 @@ struct reader_range {
     const uint8_t *high; /* the open only. Below these; both begin with `keys` */
     size_t low_len;
     size_t high_len;
+    const uint8_t
+        *from;       /* or NULL: a key as of reader_cursor_key; rows below it are left out. Of */
+    size_t from_len; /* hop windows, only those of windows below it. No keys beside it */
 };
 
 /* One row as it is asked for. */
@@ -104,6 +107,10 @@ struct reader_key {
 int reader_row_find(const struct reader_read *reading, struct row_finisher *finisher,
                     const struct reader_key *key, const struct kappa_value **values,
                     struct err *err) must_check;
+/* The same by texts, as reader_get takes them. */
+int reader_row_find_text(const struct reader_read *reading, struct row_finisher *finisher,
+                         const char *const *keys, uint32_t key_count, int64_t at_us,
+                         const struct kappa_value **values, struct err *err) must_check;
 
 /* What the watermarks of the sources say about the windows of a table, as of a read. */
 struct reader_limits {

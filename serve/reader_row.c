@@ -207,25 +207,29 @@ static int row_number_take(const struct plan_view *view, const char *const *keys
     return 0;
 }
 
+int reader_row_find_text(const struct reader_read *reading, struct row_finisher *finisher,
+                         const char *const *keys, uint32_t key_count, int64_t at_us,
+                         const struct kappa_value **values, struct err *err)
+{
+    const struct plan_view *view = &reading->version->plan->views[reading->table];
+    uint8_t columns[LIMIT_TABLE_KEY_LEN];
+    struct reader_key key = {.columns = columns, .at_us = at_us};
+    int rc = row_number_take(view, keys, &key_count, &key.number, err);
+    if (rc == 0) {
+        rc = plan_key_from_text(view, keys, key_count, columns, &key.len, &key.partition, err);
+    }
+    return rc < 0 ? rc : reader_row_find(reading, finisher, &key, values, err);
+}
+
 static int row_get(const struct reader_read *reading, struct row_finisher *finisher,
                    const char *const *keys, uint32_t key_count, int64_t at_us, json_t **out,
                    struct err *err)
 {
     const struct plan_view *view = &reading->version->plan->views[reading->table];
     const struct kappa_value *values = NULL;
-    uint8_t columns[LIMIT_TABLE_KEY_LEN];
-    struct reader_key key = {.columns = columns, .at_us = at_us};
-    uint32_t given = key_count;
-    int rc = row_number_take(view, keys, &key_count, &key.number, err);
-    if (rc == 0) {
-        rc = plan_key_from_text(view, keys, key_count, columns, &key.len, &key.partition, err);
-    }
-    if (rc < 0) {
-        return rc;
-    }
-    rc = reader_row_find(reading, finisher, &key, &values, err);
+    int rc = reader_row_find_text(reading, finisher, keys, key_count, at_us, &values, err);
     if (rc <= 0) {
-        return rc < 0 ? rc : no_row(view, keys, given, err);
+        return rc < 0 ? rc : no_row(view, keys, key_count, err);
     }
     ASSERT(values != NULL);
     *out = reader_row_json(view, values);

@@ -50,7 +50,8 @@ struct route_answer {
 
 /* What the server has done so far; counted by http.c. */
 struct route_counters {
-    uint64_t answers[6]; /* by first digit of the status; [0] unused */
+    uint64_t answers[6];                /* by first digit of the status; [0] unused */
+    const struct redis_counters *redis; /* of the other door, or NULL */
 };
 
 struct route_context {

@@ -249,7 +249,7 @@ static void test_one_holder(void **unused)
     assert_int_equal(datadir_open(path, &datadir, &err), 0);
 
     json_t *log = json_pack("{s:s}", "kind", "embedded");
-    assert_int_equal(datadir_publish(datadir, "127.0.0.1:1", log, &err), 0);
+    assert_int_equal(datadir_publish(datadir, "127.0.0.1:1", NULL, log, &err), 0);
     json_decref(log);
     assert_true(exists(path, "server.json"));
 

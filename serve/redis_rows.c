@@ -1,0 +1,387 @@
+/* Commands on rows. Own header: redis_private.h.
+ *
+ * Values are the text that JSON prints for them, without the quotes of texts: numbers exact, times as
+ * RFC 3339, arrays and documents as JSON. A column that is null is not in the hash: HGETALL, HKEYS,
+ * HVALS, HLEN and HEXISTS do not know it, HGET and HMGET give nil. GET gives JSON, where it is null.
+ *
+ * A table that is not there is an error, not an absent row: but for EXISTS and TYPE. */
+#include "serve/redis_private.h"
+
+#include "processor/value_text.h"
+
+#include <string.h>
+
+/* A row that is looked up. */
+struct row {
+    const struct plan_view *view;
+    const struct kappa_value *values; /* NULL: there is none */
+};
+
+/* 0 also when there is no row; negative with its error. */
+static int row_look(struct redis_session *session, const struct redis_arg *name, struct row *row,
+                    struct err *err)
+{
+    struct redis_context *context = session->context;
+    const char *parts[REDIS_KEY_PARTS];
+    struct redis_key key;
+    struct reader_read reading;
+    uint32_t count = 0;
+    *row = (struct row){0};
+    int rc = redis_key_parse(name->text, name->len, &key, err);
+    if (rc == 0) {
+        rc = redis_reads_get(&context->reads, key.table, key.version, &reading, err);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    row->view = &reading.version->plan->views[reading.table];
+    rc = redis_key_split(&key, row->view, &context->key, parts, &count, err);
+    if (rc == 0) {
+        rc = reader_row_find_text(&reading, redis_reads_finisher(&context->reads, &reading), parts,
+                                  count, key.at_us, &row->values, err);
+    }
+    if (rc != 1) {
+        row->values = NULL;
+    }
+    return rc < 0 ? rc : 0;
+}
+
+/* As row_look; false: the error is answered. */
+static bool row_find(struct redis_session *session, const struct redis_arg *name, struct row *row)
+{
+    struct err err = {0};
+    if (row_look(session, name, row, &err) < 0) {
+        redis_reply_err(&session->reply, &err);
+        return false;
+    }
+    return true;
+}
+
+/* The text of a value that is not null, in scratch or borrowed from the value. */
+static struct kappa_text text_of(struct redis_session *session, const struct kappa_value *value)
+{
+    struct buf *text = &session->context->value;
+    if (value->type == KAPPA_TYPE_TEXT) {
+        return value->s;
+    }
+    buf_reset(text);
+    if (kappa_type_is_array(value->type)) {
+        value_json(text, value);
+    } else if (value->type == KAPPA_TYPE_DOUBLE) {
+        json_t *json = reader_value_json(value); /* its digits are those of HTTP */
+        if (json_is_string(json)) {
+            buf_append_text(text, json_string_value(json));
+        } else {
+            json_write(text, json);
+        }
+        json_decref(json);
+    } else {
+        value_text(text, value);
+    }
+    return (struct kappa_text){buf_text(text), (uint32_t)text->len};
+}
+
+static void reply_value(struct redis_session *session, const struct kappa_value *value)
+{
+    struct kappa_text text = text_of(session, value);
+    redis_reply_bulk(&session->reply, text.bytes, text.len);
+}
+
+static uint32_t fields_there(const struct row *row)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; row->values != NULL && i < row->view->output_count; i++) {
+        count += row->values[i].is_null ? 0 : 1;
+    }
+    return count;
+}
+
+/* The value of a column, or NULL when it is null, or not there. */
+static const struct kappa_value *field(const struct row *row, const struct redis_arg *name)
+{
+    for (uint32_t i = 0; row->values != NULL && i < row->view->output_count; i++) {
+        const char *column = row->view->outputs[i].name;
+        if (strlen(column) == name->len && memcmp(column, name->text, name->len) == 0) {
+            return row->values[i].is_null ? NULL : &row->values[i];
+        }
+    }
+    return NULL;
+}
+
+/* ---- hashes */
+
+static void reply_fields(struct redis_session *session, const struct row *row, bool names,
+                         bool values)
+{
+    for (uint32_t i = 0; row->values != NULL && i < row->view->output_count; i++) {
+        if (row->values[i].is_null) {
+            continue;
+        }
+        if (names) {
+            redis_reply_text(&session->reply, row->view->outputs[i].name);
+        }
+        if (values) {
+            reply_value(session, &row->values[i]);
+        }
+    }
+}
+
+void redis_hgetall(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+{
+    struct row row;
+    (void)count;
+    if (row_find(session, &args[1], &row)) {
+        redis_reply_map(&session->reply, fields_there(&row));
+        reply_fields(session, &row, true, true);
+    }
+}
+
+void redis_hkeys(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+{
+    struct row row;
+    (void)count;
+    if (row_find(session, &args[1], &row)) {
+        redis_reply_array(&session->reply, fields_there(&row));
+        reply_fields(session, &row, true, false);
+    }
+}
+
+void redis_hvals(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+{
+    struct row row;
+    (void)count;
+    if (row_find(session, &args[1], &row)) {
+        redis_reply_array(&session->reply, fields_there(&row));
+        reply_fields(session, &row, false, true);
+    }
+}
+
+void redis_hlen(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+{
+    struct row row;
+    (void)count;
+    if (row_find(session, &args[1], &row)) {
+        redis_reply_int(&session->reply, fields_there(&row));
+    }
+}
+
+static void reply_field(struct redis_session *session, const struct row *row,
+                        const struct redis_arg *name)
+{
+    const struct kappa_value *value = field(row, name);
+    if (value == NULL) {
+        redis_reply_null(&session->reply);
+    } else {
+        reply_value(session, value);
+    }
+}
+
+void redis_hget(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+{
+    struct row row;
+    (void)count;
+    if (row_find(session, &args[1], &row)) {
+        reply_field(session, &row, &args[2]);
+    }
+}
+
+void redis_hmget(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+{
+    struct row row;
+    if (!row_find(session, &args[1], &row)) {
+        return;
+    }
+    redis_reply_array(&session->reply, count - 2);
+    for (uint32_t i = 2; i < count && session->out.len <= REDIS_OUT_MAX; i++) {
+        reply_field(session, &row, &args[i]);
+    }
+}
+
+void redis_hexists(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+{
+    struct row row;
+    (void)count;
+    if (row_find(session, &args[1], &row)) {
+        redis_reply_int(&session->reply, field(&row, &args[2]) != NULL);
+    }
+}
+
+void redis_hstrlen(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+{
+    struct row row;
+    (void)count;
+    if (row_find(session, &args[1], &row)) {
+        const struct kappa_value *value = field(&row, &args[2]);
+        redis_reply_int(&session->reply, value == NULL ? 0 : text_of(session, value).len);
+    }
+}
+
+void redis_hscan(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+{
+    struct row row;
+    const struct redis_arg *pattern = NULL;
+    uint32_t found = 0;
+    bool good = count % 2 == 1 && redis_arg_is(&args[2], "0");
+    for (uint32_t i = 3; good && i < count; i += 2) {
+        good = redis_arg_is(&args[i], "MATCH") || redis_arg_is(&args[i], "COUNT");
+        pattern = redis_arg_is(&args[i], "MATCH") ? &args[i + 1] : pattern;
+    }
+    if (!good) {
+        redis_reply_error(&session->reply,
+                          "ERR write HSCAN name 0 [MATCH pattern] [COUNT n]: all columns come in "
+                          "one answer");
+        return;
+    }
+    if (!row_find(session, &args[1], &row)) {
+        return;
+    }
+    bool wanted[LIMIT_COLUMNS] = {false};
+    for (uint32_t i = 0; row.values != NULL && i < row.view->output_count; i++) {
+        const char *column = row.view->outputs[i].name;
+        wanted[i] =
+            !row.values[i].is_null &&
+            (pattern == NULL || redis_glob(pattern->text, pattern->len, column, strlen(column)));
+        found += wanted[i] ? 1 : 0;
+    }
+    redis_reply_array(&session->reply, 2);
+    redis_reply_text(&session->reply, "0");
+    redis_reply_array(&session->reply, 2 * (uint64_t)found);
+    for (uint32_t i = 0; row.values != NULL && i < row.view->output_count; i++) {
+        if (wanted[i]) {
+            redis_reply_text(&session->reply, row.view->outputs[i].name);
+            reply_value(session, &row.values[i]);
+        }
+    }
+}
+
+/* ---- rows as JSON */
+
+/* The row in scratch; its length. */
+static size_t row_text(struct redis_session *session, const struct row *row)
+{
+    struct buf *text = &session->context->value;
+    json_t *json = reader_row_json(row->view, row->values);
+    buf_reset(text);
+    json_write(text, json);
+    json_decref(json);
+    return text->len;
+}
+
+static void reply_row(struct redis_session *session, const struct row *row)
+{
+    if (row->values == NULL) {
+        redis_reply_null(&session->reply);
+        return;
+    }
+    size_t len = row_text(session, row);
+    redis_reply_bulk(&session->reply, session->context->value.data, len);
+}
+
+void redis_get(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+{
+    struct row row;
+    (void)count;
+    if (row_find(session, &args[1], &row)) {
+        reply_row(session, &row);
+    }
+}
+
+void redis_mget(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+{
+    size_t begin = session->out.len;
+    redis_reply_array(&session->reply, count - 1);
+    for (uint32_t i = 1; i < count && session->out.len <= REDIS_OUT_MAX; i++) {
+        struct row row;
+        struct err err = {0};
+        if (row_look(session, &args[i], &row, &err) < 0) {
+            session->out.len = begin;
+            redis_reply_err(&session->reply, &err);
+            return;
+        }
+        reply_row(session, &row);
+    }
+}
+
+void redis_strlen(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+{
+    struct row row;
+    (void)count;
+    if (row_find(session, &args[1], &row)) {
+        redis_reply_int(&session->reply, row.values == NULL ? 0 : (int64_t)row_text(session, &row));
+    }
+}
+
+/* ---- is it there */
+
+/* As row_look, but what is not there at all is no row. */
+static bool row_there(struct redis_session *session, const struct redis_arg *name, bool *there)
+{
+    struct row row;
+    struct err err = {0};
+    int rc = row_look(session, name, &row, &err);
+    *there = rc == 0 && row.values != NULL;
+    if (rc < 0 && rc != -KE_NOT_FOUND && rc != -KE_INVALID) {
+        redis_reply_err(&session->reply, &err);
+        return false;
+    }
+    return true;
+}
+
+void redis_exists(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+{
+    int64_t found = 0;
+    for (uint32_t i = 1; i < count; i++) {
+        bool there = false;
+        if (!row_there(session, &args[i], &there)) {
+            return;
+        }
+        found += there ? 1 : 0;
+    }
+    redis_reply_int(&session->reply, found);
+}
+
+void redis_type(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+{
+    bool there = false;
+    (void)count;
+    if (row_there(session, &args[1], &there)) {
+        redis_reply_status(&session->reply, there ? "hash" : "none");
+    }
+}
+
+void redis_ttl(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+{
+    bool there = false;
+    (void)count;
+    if (row_there(session, &args[1], &there)) {
+        redis_reply_int(&session->reply, there ? -1 : -2);
+    }
+}
+
+void redis_object(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+{
+    struct row row;
+    if (count != 3 || !redis_arg_is(&args[1], "ENCODING")) {
+        redis_reply_error(&session->reply, "ERR write OBJECT ENCODING name");
+    } else if (row_find(session, &args[2], &row)) {
+        if (row.values == NULL) {
+            redis_reply_null(&session->reply);
+        } else {
+            redis_reply_text(&session->reply, "hashtable");
+        }
+    }
+}
+
+void redis_memory(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+{
+    struct row row;
+    if (count < 3 || !redis_arg_is(&args[1], "USAGE")) {
+        redis_reply_error(&session->reply, "ERR write MEMORY USAGE name");
+    } else if (row_find(session, &args[2], &row)) {
+        if (row.values == NULL) {
+            redis_reply_null(&session->reply);
+        } else {
+            redis_reply_int(&session->reply, (int64_t)row_text(session, &row));
+        }
+    }
+}

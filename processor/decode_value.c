@@ -30,6 +30,7 @@ static bool scan_number(struct kappa_text text, bool ended, struct scanned *out)
         out->copy[text.len] = ',';
         start = out->copy;
     }
+    out->number.end = NULL;
     return json_number_scan(start, &out->number) && out->number.end == start + text.len;
 }
 

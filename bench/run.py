@@ -9,6 +9,7 @@
     live       produce to readable, at --rate events/s
     swap       swaps and rollbacks under four readers: hold, failed reads, reads that went back
     reader     rows by key of 2 M keys through libkappa, against plain LMDB on the same bytes
+    redis      HGETALL/s by redis-benchmark with pipelines of 1 and 16, next to redis-server if redis-tools is there
     nexmark    every Nexmark query over the same events in the embedded log, or those of --queries; per second of
                the worker's CPU time, which other programs on the machine disturb less
     flink      the main scenario and Nexmark queries (bench/peers/flink/*.sql, or those of --queries) by Flink SQL and by
@@ -218,6 +219,38 @@ def bench_reader(*_):
     out(bench="reader", **json.loads(done.stdout))
 
 
+def bench_redis(options, _):
+    def rate(port, pipeline):
+        text = subprocess.run(["redis-benchmark", "-p", str(port), "-n", "100000" if pipeline > 1 else "40000", "-c", "50",
+                               "-P", str(pipeline), "--csv", "hgetall", "user_features:u1"],
+                              capture_output=True, text=True, timeout=120).stdout
+        return float(text.splitlines()[-1].split(",")[1].strip('"'))
+    with support.Platform(options.dir, args=["--redis", "127.0.0.1:0"]) as platform:
+        platform.up()
+        platform.topic("events", 4)
+        platform.produce("events", [json.loads(line) for line in support.events_lines(5000, users=100)])
+        platform.deploy("features", support.features_sql("events"), "--wait")
+        with open(os.path.join(platform.data, "server.json")) as file:
+            port = int(json.load(file)["redis"].rsplit(":", 1)[1])
+        # Debian's redis-check-rdb is the server under another name.
+        peer = subprocess.Popen(["redis-server", "--port", str(port + 1 if port < 65535 else port - 1), "--save", ""],
+                                executable="/usr/bin/redis-check-rdb", stdout=subprocess.DEVNULL)
+        try:
+            other = port + 1 if port < 65535 else port - 1
+            support.eventually(lambda: subprocess.run(["redis-cli", "-p", str(other), "ping"], capture_output=True)
+                               .stdout.strip() == b"PONG", 10, "redis-server answers")
+            fields = subprocess.run(["redis-cli", "-p", str(port), "hgetall", "user_features:u1"], capture_output=True,
+                                    text=True).stdout.split()
+            subprocess.run(["redis-cli", "-p", str(other), "hset", "user_features:u1", *fields], capture_output=True)
+            for pipeline in (1, 16):
+                ours, theirs = rate(port, pipeline), rate(other, pipeline)
+                out(bench="redis_hgetall", pipeline=pipeline, fields=len(fields) // 2, per_s=round(ours),
+                    redis_server_per_s=round(theirs), ratio=round(ours / theirs, 2))
+        finally:
+            peer.terminate()
+            peer.wait()
+
+
 def bench_nexmark(options, _):
     import nexmark_oracle
     import test_nexmark
@@ -287,7 +320,7 @@ def bench_flink(options, _):
 
 PARTS = {"embedded": bench_embedded, "kafka": bench_kafka, "live": bench_live, "swap": bench_swap,
          "reader": bench_reader,
-         "nexmark": bench_nexmark, "flink": bench_flink}
+         "redis": bench_redis, "nexmark": bench_nexmark, "flink": bench_flink}
 
 
 def main():

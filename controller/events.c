@@ -7,6 +7,7 @@
 
 #include "base/trace.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -193,9 +194,12 @@ static void child_gone(struct child *child)
 
 /* A worker that dies again and again is started again and again, for what kills it may pass; but what
  * runs a plugin has died of it, and its records will come again. */
-static void check_plugins(struct core *core, struct core_version *version, const struct err *cause)
+static void check_plugins(struct core *core, struct core_version *version, int signal,
+                          const struct err *cause)
 {
-    if (version->child.backoff_us < PLUGIN_DEATHS_US ||
+    bool killed =
+        signal == SIGKILL || signal == SIGTERM; /* from outside: no fault of the plugin's */
+    if (killed || version->child.backoff_us < PLUGIN_DEATHS_US ||
         json_object_size(json_object_get(version->object, "plugins")) == 0) {
         return;
     }
@@ -222,7 +226,7 @@ static void version_exited(struct core *core, struct core_version *version, int 
         child_back_off(core, child);
         trace(TRACE_WARN, "%s v%u: %s; started again in %lld ms", version->processor->name,
               version->number, cause.text, (long long)(child->backoff_us / 1000));
-        check_plugins(core, version, &cause);
+        check_plugins(core, version, signal, &cause);
     }
     conduct_give_up_version(core, version, &cause);
     version_advance(core, version);

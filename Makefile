@@ -164,7 +164,7 @@ fmt:
 fmt-check:
 	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(TRACKED_C)
 lint:
-	$(Q)for f in $$(git ls-files '*.c' | grep -v '^tests/\|^bench/'); do echo $$f; done | \
+	$(Q)for f in $$(git ls-files '*.c' | grep -v '^tests/\|^bench/\|^examples/'); do echo $$f; done | \
 	  xargs -P 2 -n 1 sh -c '$(CLANG_TIDY) --quiet "$$@" -- -std=c11 -D_GNU_SOURCE -I. 2>/dev/null || exit 255' sh
 docs: $(B)/kappa
 	$(Q)$< help --markdown > docs/COMMANDS.md

@@ -87,12 +87,12 @@ def test_dead_and_retention_are_told(platform, topic, tmp_path):
 
 def test_arrival_is_told(platform, topic, tmp_path):
     """Records that came just now count as arrival, old ones that were loaded do not."""
-    embedded.topic(topic, 1)
+    platform.topic(topic, 1)
     now = int(time.time() * 1000)
-    embedded.produce(topic, [{"id": i, "at": now - 86_400_000} for i in range(5000)], "--time", "at")
+    platform.produce(topic, [{"id": i, "at": now - 86_400_000} for i in range(5000)], "--time", "at")
     path = tmp_path / "a.sql"
     path.write_text(sql(topic, "arrived"))
-    assert embedded.json("deploy", path, "--dry-run")["arrival"] == 0
-    embedded.produce(topic, [{"id": i} for i in range(600)])
-    plan = json.loads(embedded.run("deploy", path, "--dry-run", "-o", "json").stdout)
+    assert platform.json("deploy", path, "--dry-run")["arrival"] == 0
+    platform.produce(topic, [{"id": i} for i in range(600)])
+    plan = json.loads(platform.run("deploy", path, "--dry-run", "-o", "json").stdout)
     assert 0 < plan["arrival"] <= 10 and plan["utilisation"] > 0

@@ -339,8 +339,8 @@ def test_high_value(scenario):
 
 def test_engagement(scenario):
     scenario.topic("clicks", scenario.lines("clicks", 2000), "--key", "user_id")
-    envelopes = [json.dumps({"key": key, "value": row and json.loads(row)}) for key, row in scenario.lines("users", 150)]
-    scenario.topic("users", envelopes, "--envelope")
+    users = [(key, row and json.loads(row)) for key, row in scenario.lines("users", 150)] + [("u0", None)]
+    scenario.topic("users", [json.dumps({"key": key, "value": row}) for key, row in users], "--envelope")
 
     def check():
         db = scenario.database("clicks", ["user_id", "url", "dwell_ms"])

@@ -213,6 +213,16 @@ class Platform:
                     found.append(int(pid))
         return found
 
+    def kill_any(self, rng, share):
+        """kill -9 of a worker in that share of the calls, else of the controller, which comes up again."""
+        workers = self.worker_pids()
+        if workers and rng.random() < share:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(rng.choice(workers), signal.SIGKILL)
+        else:
+            self.kill()
+            self.up()
+
 
 def eventually(condition, seconds, what, on_poll=None, every=0.03):
     """Polls until the condition holds; its value."""
@@ -226,6 +236,20 @@ def eventually(condition, seconds, what, on_poll=None, every=0.03):
         if time.monotonic() > end:
             raise AssertionError(f"after {seconds} s still not so: {what}")
         time.sleep(every)
+
+
+def settled(platform, problems, seconds, what):
+    """Polls until the recount finds no problems; the first ones, and the status, when time is over."""
+    found = []
+
+    def right():
+        found[:] = problems()
+        return not found
+
+    try:
+        eventually(right, seconds, what, every=0.3)
+    except AssertionError:
+        raise AssertionError(f"{len(found)} problems: {found[:5]}\n{platform.run('status').stdout}") from None
 
 
 class Producer:

@@ -113,17 +113,7 @@ def problems(platform, topic, out, message_of):
 
 
 def all_sent(platform, topic, out, message_of, seconds=60):
-    state = {}
-
-    def right():
-        state["wrong"] = problems(platform, topic, out, message_of)
-        return not state["wrong"]
-
-    try:
-        eventually(right, seconds, "every message once", every=0.3)
-    except AssertionError:
-        raise AssertionError(f"{len(state['wrong'])} problems: {state['wrong'][:5]}\n"
-                             f"{platform.run('status', 'alerts').stdout}") from None
+    support.settled(platform, lambda: problems(platform, topic, out, message_of), seconds, "every message once")
 
 
 def test_filter_to_a_topic(platform, topic):
@@ -195,15 +185,7 @@ def test_kills_at_random_moments(platform, topic):
         if round_number % 4 == 3:
             platform.run("rollback", "alerts", code=None)
         time.sleep(rng.random() * 0.4)
-        workers = platform.worker_pids()
-        if workers and rng.random() < 0.7:
-            try:
-                os.kill(rng.choice(workers), signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        else:
-            platform.kill()
-            platform.up()
+        platform.kill_any(rng, 0.7)
     stream.stop()
     all_sent(platform, topic, out, lambda number: f"v{number}")
 

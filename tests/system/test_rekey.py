@@ -60,17 +60,7 @@ def problems(platform, topics, out):
 
 
 def all_there(platform, topics, out, seconds=60):
-    state = {}
-
-    def right():
-        state["wrong"] = problems(platform, topics, out)
-        return not state["wrong"]
-
-    try:
-        eventually(right, seconds, "every record once", every=0.3)
-    except AssertionError:
-        raise AssertionError(f"{len(state['wrong'])} problems: {state['wrong'][:5]}\n"
-                             f"{platform.run('status').stdout}") from None
+    support.settled(platform, lambda: problems(platform, topics, out), seconds, "every record once")
 
 
 def send(platform, topic, kind, numbers):
@@ -167,15 +157,7 @@ def test_kills(platform, topic):
         send(platform, a, "a", range(4000 + number * 100, 4100 + number * 100))
         send(platform, b, "b", range(4000 + number * 100, 4100 + number * 100))
         time.sleep(rng.random() * 0.4)
-        workers = platform.worker_pids()
-        if workers and rng.random() < 0.6:
-            try:
-                os.kill(rng.choice(workers), signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        else:
-            platform.kill()
-            platform.up()
+        platform.kill_any(rng, 0.6)
     all_there(platform, [a, b], out)
 
 

@@ -492,14 +492,6 @@ struct load {
     uint64_t reads;
 };
 
-#define LOAD_CHECK(condition)                                                                      \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            (void)fprintf(stderr, "line %d: %s: %s\n", __LINE__, #condition, err.text);            \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
 /* Version v holds 100 + v events and serves in epoch 3v: all tables of a scope must say so, by get and by
  * scan, and no scope goes back behind the one before. */
 static void *read_under_load(void *ctx)

@@ -120,14 +120,19 @@ static inline int mem_put(void *ctx, uint32_t table, const uint8_t *key, size_t 
     return 0;
 }
 
+static inline void mem_assert_no_puts(const struct mem_store *store, uint32_t table)
+{
+    for (size_t i = 0; i < store->open_count; i++) {
+        assert_false(store->open[i].kind == MEM_PUT && store->open[i].row.table == table);
+    }
+}
+
 static inline int mem_expire(void *ctx, uint32_t table, uint32_t source, int64_t window_end,
                              struct err *err)
 {
     (void)err;
     struct mem_store *store = ctx;
-    for (size_t i = 0; i < store->open_count; i++) {
-        assert_false(store->open[i].kind == MEM_PUT && store->open[i].row.table == table);
-    }
+    mem_assert_no_puts(store, table);
     struct mem_change *change = mem_change(store);
     change->kind = MEM_EXPIRE;
     change->row.table = table;
@@ -141,12 +146,19 @@ static inline int mem_del(void *ctx, uint32_t table, const uint8_t *key, size_t 
 {
     (void)err;
     struct mem_store *store = ctx;
-    for (size_t i = 0; i < store->open_count; i++) {
-        assert_false(store->open[i].kind == MEM_PUT && store->open[i].row.table == table);
-    }
+    mem_assert_no_puts(store, table);
     struct mem_change *change = mem_change(store);
     change->kind = MEM_DEL;
     change->row = (struct mem_row){table, key_len, 0, mem_copy(key, key_len), NULL};
+    return 0;
+}
+
+static inline int mem_keep(struct mem_store *store, struct mem_change kept, uint32_t view,
+                           const char *reason, const uint8_t *value, uint32_t value_len)
+{
+    kept.row = (struct mem_row){view, strlen(reason), value_len, mem_copy(reason, strlen(reason)),
+                                mem_copy(value, value_len)};
+    *mem_change(store) = kept;
     return 0;
 }
 
@@ -155,13 +167,8 @@ static inline int mem_dead(void *ctx, uint32_t source, int64_t offset, uint32_t 
                            struct err *err)
 {
     (void)err;
-    struct mem_change *change = mem_change(ctx);
-    change->kind = MEM_DEAD;
-    change->row = (struct mem_row){view, strlen(reason), value_len,
-                                   mem_copy(reason, strlen(reason)), mem_copy(value, value_len)};
-    change->source = source;
-    change->number = offset;
-    return 0;
+    struct mem_change kept = {.kind = MEM_DEAD, .source = source, .number = offset};
+    return mem_keep(ctx, kept, view, reason, value, value_len);
 }
 
 static inline int mem_late(void *ctx, uint32_t source, int64_t offset, uint32_t view,
@@ -169,13 +176,8 @@ static inline int mem_late(void *ctx, uint32_t source, int64_t offset, uint32_t 
                            struct err *err)
 {
     (void)err;
-    struct mem_change *change = mem_change(ctx);
-    change->kind = MEM_LATE;
-    change->row = (struct mem_row){view, strlen(reason), value_len,
-                                   mem_copy(reason, strlen(reason)), mem_copy(value, value_len)};
-    change->source = source;
-    change->number = offset;
-    return 0;
+    struct mem_change kept = {.kind = MEM_LATE, .source = source, .number = offset};
+    return mem_keep(ctx, kept, view, reason, value, value_len);
 }
 
 static inline struct kappa_change_sink mem_sink(struct mem_store *store)
@@ -331,6 +333,18 @@ static inline void mem_close(struct mem_store *store)
     free(store->dead);
     free(store->late);
     free(store->open);
+}
+
+/* Every row of the one is in the other, with the same bytes. */
+static inline void mem_assert_same_rows(const struct mem_store *a, const struct mem_store *b)
+{
+    assert_int_equal(a->count, b->count);
+    for (size_t i = 0; i < a->count; i++) {
+        assert_int_equal(
+            mem_compare(&a->rows[i], b->rows[i].table, b->rows[i].key, b->rows[i].key_len), 0);
+        assert_int_equal(a->rows[i].value_len, b->rows[i].value_len);
+        assert_memory_equal(a->rows[i].value, b->rows[i].value, a->rows[i].value_len);
+    }
 }
 
 #endif

@@ -1,9 +1,7 @@
 /* Definitions in SQL over a naive store, for tests that compare with sqlite3.
  *
  *     world_open -> world_apply, world_commit, world_start (after processor_close) ... -> world_close
- *     world_run_both, world_assert_tables    what most of these tests do
- *     world_all_rows       the rows of a table as text, sorted: as `sqlite3 | sort` prints them
- *     world_sqlite         what sqlite3 says */
+ *     world_test           random events through two such worlds, and against sqlite3 */
 #ifndef KAPPA_TESTS_SQL_WORLD_H
 #define KAPPA_TESTS_SQL_WORLD_H
 
@@ -13,6 +11,7 @@
 #include "base/prng.h"
 #include "processor/processor.h"
 #include "tests/unit/processor/mem_store.h"
+#include "tests/unit/processor/sqlite_oracle.h"
 
 #include <string.h>
 
@@ -42,8 +41,8 @@ static inline void world_start(struct world *w)
     }
 }
 
-static inline void world_open_with(struct world *w, const char *definition, size_t cache_bytes,
-                                   const struct kappa_plugin *const *plugins)
+static inline void world_open(struct world *w, const char *definition, size_t cache_bytes,
+                              const struct kappa_plugin *const *plugins)
 {
     w->plugins = plugins;
     struct err err = {0};
@@ -53,11 +52,6 @@ static inline void world_open_with(struct world *w, const char *definition, size
     mem_open(&w->store);
     w->cache_bytes = cache_bytes;
     world_start(w);
-}
-
-static inline void world_open(struct world *w, const char *definition, size_t cache_bytes)
-{
-    world_open_with(w, definition, cache_bytes, NULL);
 }
 
 static inline void world_close(struct world *w)
@@ -99,6 +93,16 @@ static inline void world_apply(struct world *w, const struct event *event)
         processor_apply(w->processor, event->source, &record, 1, record.offset + 1, NULL), 0);
 }
 
+/* An event without a key; the text is copied. */
+static inline struct event world_event(uint32_t source, const char *json)
+{
+    size_t len = strlen(json);
+    struct event event = {
+        .source = source, .json = xcalloc(1, len + KAPPA_RECORD_TAIL), .len = len};
+    memcpy(event.json, json, len);
+    return event;
+}
+
 /* ---- Rows as text. */
 
 static inline void world_put_value(struct buf *out, const struct kappa_value *value)
@@ -112,11 +116,6 @@ static inline void world_put_value(struct buf *out, const struct kappa_value *va
     } else {
         buf_printf(out, "%lld", (long long)value->i);
     }
-}
-
-static inline int world_compare_lines(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
 /* All rows of a table, a line each, sorted. */
@@ -159,41 +158,8 @@ static inline char *world_all_rows(struct world *w, uint32_t table)
             buf_free(&line);
         }
     }
-    qsort(lines, count, sizeof *lines, world_compare_lines);
-    struct buf all = {0};
-    for (size_t i = 0; i < count; i++) {
-        buf_printf(&all, "%s\n", lines[i]);
-        free(lines[i]);
-    }
-    free(lines);
     row_finisher_free(finisher);
-    char *text = xstrdup(buf_text(&all));
-    buf_free(&all);
-    return text;
-}
-
-static inline char *world_sqlite(const char *script, const char *query)
-{
-    char path[] = "/tmp/kappa-world-XXXXXX";
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, script, strlen(script)), (ssize_t)strlen(script));
-    assert_int_equal(write(fd, query, strlen(query)), (ssize_t)strlen(query));
-    (void)close(fd);
-    char *command = xasprintf("sqlite3 -batch < %s | LC_ALL=C sort", path);
-    FILE *pipe = popen(command, "r");
-    assert_non_null(pipe);
-    struct buf out = {0};
-    char chunk[4096];
-    for (size_t n = 0; (n = fread(chunk, 1, sizeof chunk, pipe)) > 0;) {
-        buf_append(&out, chunk, n);
-    }
-    assert_int_equal(pclose(pipe), 0);
-    (void)unlink(path);
-    free(command);
-    char *text = xstrdup(buf_text(&out));
-    buf_free(&out);
-    return text;
+    return oracle_sorted(lines, count);
 }
 
 static inline void world_assert_same(const char *actual, const char *expected)
@@ -205,18 +171,6 @@ static inline void world_assert_same(const char *actual, const char *expected)
     }
     if (actual[at] != expected[at]) {
         fail_msg("ours:   %.120s\nsqlite: %.120s", actual + line, expected + line);
-    }
-}
-
-static inline void world_assert_same_stores(const struct mem_store *a, const struct mem_store *b)
-{
-    assert_int_equal(a->count, b->count);
-    for (size_t i = 0; i < a->count; i++) {
-        assert_int_equal(a->rows[i].table, b->rows[i].table);
-        assert_int_equal(a->rows[i].key_len, b->rows[i].key_len);
-        assert_memory_equal(a->rows[i].key, b->rows[i].key, a->rows[i].key_len);
-        assert_int_equal(a->rows[i].value_len, b->rows[i].value_len);
-        assert_memory_equal(a->rows[i].value, b->rows[i].value, a->rows[i].value_len);
     }
 }
 
@@ -240,21 +194,55 @@ static inline void world_run_both(struct world *once, struct world *often,
     }
     world_commit(once);
     world_commit(often);
-    world_assert_same_stores(&once->store, &often->store);
+    mem_assert_same_rows(&once->store, &often->store);
 }
 
-/* Tables `first` and following against the queries, each over what the script makes. */
-static inline void world_assert_tables(struct world *w, uint32_t first, const struct buf *script,
+/* The first tables against the queries, each over what the script makes. */
+static inline void world_assert_tables(struct world *w, const struct buf *script,
                                        const char *const *queries, size_t count)
 {
     for (uint32_t t = 0; t < count; t++) {
-        char *expected = world_sqlite(buf_text(script), queries[t]);
-        char *actual = world_all_rows(w, first + t);
+        char *expected = oracle_sqlite(buf_text(script), queries[t]);
+        char *actual = world_all_rows(w, t);
         assert_true(strlen(expected) > 20);
         world_assert_same(actual, expected);
         free(expected);
         free(actual);
     }
+}
+
+struct world_test {
+    const char *name; /* of the seed */
+    const char *definition;
+    const struct kappa_plugin *const *plugins; /* NULL: none */
+    size_t rows;
+    const char *columns; /* of e, sqlite3's table of the events */
+    void (*make_events)(struct prng *prng, struct event *events, struct buf *script);
+    void (*check)(const struct world *once); /* what else holds in the end */
+    const char *const *oracles;              /* queries over e, one for each of the first tables */
+    size_t oracle_count;
+};
+
+static inline void world_test(const struct world_test *test)
+{
+    struct prng prng;
+    prng_init(&prng, unit_seed(test->name));
+    struct event *events = xcalloc(test->rows, sizeof *events);
+    struct buf script = {0};
+    buf_printf(&script, "CREATE TABLE e (%s);\nBEGIN;\n", test->columns);
+    test->make_events(&prng, events, &script);
+    buf_append_text(&script, "COMMIT;\n");
+    struct world once;
+    struct world often;
+    world_open(&once, test->definition, 1 << 20, test->plugins);
+    world_open(&often, test->definition, 1, test->plugins);
+    world_run_both(&once, &often, events, test->rows, &prng);
+    test->check(&once);
+    world_assert_tables(&once, &script, test->oracles, test->oracle_count);
+    buf_free(&script);
+    free(events);
+    world_close(&once);
+    world_close(&often);
 }
 
 #endif

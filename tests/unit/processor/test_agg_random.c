@@ -532,17 +532,6 @@ static void check_group(const struct rig *rig, const struct row *rows, uint32_t 
     }
 }
 
-static void assert_same_rows(struct mem_store *a, struct mem_store *b)
-{
-    assert_int_equal(a->count, b->count);
-    for (size_t i = 0; i < a->count; i++) {
-        assert_int_equal(
-            mem_compare(&a->rows[i], b->rows[i].table, b->rows[i].key, b->rows[i].key_len), 0);
-        assert_int_equal(a->rows[i].value_len, b->rows[i].value_len);
-        assert_memory_equal(a->rows[i].value, b->rows[i].value, a->rows[i].value_len);
-    }
-}
-
 /* One spread of the rows, straight and cut up. Returns the evictions. */
 static uint64_t run_spread(const char *sql, struct row *rows, uint32_t count, struct prng *prng,
                            char *first_spread[KEYS][CASES])
@@ -559,7 +548,7 @@ static uint64_t run_spread(const char *sql, struct row *rows, uint32_t count, st
     }
     rig_run(&straight, NULL);
     rig_run(&cut, prng);
-    assert_same_rows(&straight.store, &cut.store);
+    mem_assert_same_rows(&straight.store, &cut.store);
     for (uint32_t key = 0; key < KEYS; key++) {
         check_group(&straight, rows, count, key, first_spread[key]);
     }

@@ -41,8 +41,6 @@ static const char *const oracles[] = {
 
 static void make_events(struct prng *prng, struct event *events, struct buf *script)
 {
-    buf_append_text(script, "CREATE TABLE e (src, seq integer, kind text, id integer, ref integer,"
-                            " name text, price integer, at integer);\nBEGIN;\n");
     int64_t at = 1700000000000;
     for (int i = 0; i < ROWS; i++) {
         bool item = prng_below(prng, 4) == 0;
@@ -57,40 +55,34 @@ static void make_events(struct prng *prng, struct event *events, struct buf *scr
         }
         at += (int64_t)prng_below(prng, 1500);
         char json[300];
-        int len = snprintf(json, sizeof json,
-                           "{\"seq\":%d,\"kind\":\"%s\",\"%s\":%s,\"name\":\"n%d\",\"price\":%s,"
-                           "\"at\":%lld}",
-                           i, kind, item ? "id" : "ref", ref, i % 37, price, (long long)at);
-        events[i].key[0] = '\0';
-        events[i].source = (uint32_t)prng_below(prng, WORLD_SOURCES);
-        events[i].len = (size_t)len;
-        events[i].json = xcalloc(1, (size_t)len + KAPPA_RECORD_TAIL);
-        memcpy(events[i].json, json, (size_t)len);
+        (void)snprintf(json, sizeof json,
+                       "{\"seq\":%d,\"kind\":\"%s\",\"%s\":%s,\"name\":\"n%d\",\"price\":%s,"
+                       "\"at\":%lld}",
+                       i, kind, item ? "id" : "ref", ref, i % 37, price, (long long)at);
+        events[i] = world_event((uint32_t)prng_below(prng, WORLD_SOURCES), json);
         buf_printf(script, "INSERT INTO e VALUES (%u,%d,'%s',%s,%s,'n%d',%s,%lld);\n",
                    events[i].source, i, kind, item ? ref : "null", item ? "null" : ref, i % 37,
                    price, (long long)at);
     }
-    buf_append_text(script, "COMMIT;\n");
+}
+
+static void check(const struct world *once)
+{
+    assert_true(once->plan->inputs[0].one_partition);
 }
 
 static void test_against_sqlite(void **state)
 {
     (void)state;
-    struct prng prng;
-    prng_init(&prng, unit_seed("lookup"));
-    struct event events[ROWS];
-    struct buf script = {0};
-    make_events(&prng, events, &script);
-    struct world once;
-    struct world often;
-    world_open(&once, definition, 1 << 20);
-    world_open(&often, definition, 1);
-    assert_true(once.plan->inputs[0].one_partition);
-    world_run_both(&once, &often, events, ROWS, &prng);
-    world_assert_tables(&once, 0, &script, oracles, array_len(oracles));
-    buf_free(&script);
-    world_close(&once);
-    world_close(&often);
+    world_test(&(struct world_test){.name = "lookup",
+                                    .definition = definition,
+                                    .rows = ROWS,
+                                    .columns = "src, seq integer, kind text, id integer, ref "
+                                               "integer, name text, price integer, at integer",
+                                    .make_events = make_events,
+                                    .check = check,
+                                    .oracles = oracles,
+                                    .oracle_count = array_len(oracles)});
 }
 
 int main(void)

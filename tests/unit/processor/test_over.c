@@ -88,9 +88,6 @@ static const char *const oracles[] = {
 
 static void make_events(struct prng *prng, struct event *events, struct buf *script)
 {
-    buf_append_text(script,
-                    "CREATE TABLE e (src, seq integer, usr text, n integer, amount real, at "
-                    "integer);\nBEGIN;\n");
     int64_t now = 1700000000000;
     for (int i = 0; i < ROWS; i++) {
         char usr[16] = "null";
@@ -110,38 +107,32 @@ static void make_events(struct prng *prng, struct event *events, struct buf *scr
         long long at = now - (prng_below(prng, 3) == 0 ? (long long)prng_below(prng, 9000) : 0);
         const char *quote = strcmp(usr, "null") == 0 ? "" : "\"";
         char json[200];
-        int len = snprintf(json, sizeof json,
-                           "{\"seq\":%d,\"usr\":%s%s%s,\"n\":%s,\"amount\":%s,\"at\":%lld}", i,
-                           quote, usr, quote, n, amount, at);
-        events[i].key[0] = '\0';
-        events[i].source = (uint32_t)prng_below(prng, WORLD_SOURCES);
-        events[i].len = (size_t)len;
-        events[i].json = xcalloc(1, (size_t)len + KAPPA_RECORD_TAIL);
-        memcpy(events[i].json, json, (size_t)len);
+        (void)snprintf(json, sizeof json,
+                       "{\"seq\":%d,\"usr\":%s%s%s,\"n\":%s,\"amount\":%s,\"at\":%lld}", i, quote,
+                       usr, quote, n, amount, at);
+        events[i] = world_event((uint32_t)prng_below(prng, WORLD_SOURCES), json);
         buf_printf(script, "INSERT INTO e VALUES (%u,%d,%s%s%s,%s,%s,%lld);\n", events[i].source, i,
                    quote[0] == '"' ? "'" : "", usr, quote[0] == '"' ? "'" : "", n, amount, at);
     }
-    buf_append_text(script, "COMMIT;\n");
+}
+
+static void check(const struct world *once)
+{
+    assert_true(once->store.states[0].late > 0);
 }
 
 static void test_against_sqlite(void **state)
 {
     (void)state;
-    struct prng prng;
-    prng_init(&prng, unit_seed("over"));
-    struct event events[ROWS];
-    struct buf script = {0};
-    make_events(&prng, events, &script);
-    struct world once;
-    struct world often;
-    world_open(&once, definition, 1 << 20);
-    world_open(&often, definition, 1);
-    world_run_both(&once, &often, events, ROWS, &prng);
-    assert_true(once.store.states[0].late > 0);
-    world_assert_tables(&once, 0, &script, oracles, array_len(oracles));
-    buf_free(&script);
-    world_close(&once);
-    world_close(&often);
+    world_test(&(struct world_test){
+        .name = "over",
+        .definition = definition,
+        .rows = ROWS,
+        .columns = "src, seq integer, usr text, n integer, amount real, at integer",
+        .make_events = make_events,
+        .check = check,
+        .oracles = oracles,
+        .oracle_count = array_len(oracles)});
 }
 
 int main(void)

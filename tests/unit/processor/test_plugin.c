@@ -109,7 +109,6 @@ static const char *const oracles[] = {
 
 static void make_events(struct prng *prng, struct event *events, struct buf *script)
 {
-    buf_append_text(script, "CREATE TABLE e (src, seq integer, usr text, n integer);\nBEGIN;\n");
     for (int i = 0; i < ROWS; i++) {
         char usr[16] = "null";
         char n[16] = "null";
@@ -121,40 +120,34 @@ static void make_events(struct prng *prng, struct event *events, struct buf *scr
         }
         const char *quote = strcmp(usr, "null") == 0 ? "" : "\"";
         char json[200];
-        int len = snprintf(json, sizeof json, "{\"seq\":%d,\"usr\":%s%s%s,\"n\":%s}", i, quote, usr,
-                           quote, n);
-        events[i].key[0] = '\0';
-        events[i].source = (uint32_t)prng_below(prng, WORLD_SOURCES);
-        events[i].len = (size_t)len;
-        events[i].json = xcalloc(1, (size_t)len + KAPPA_RECORD_TAIL);
-        memcpy(events[i].json, json, (size_t)len);
+        (void)snprintf(json, sizeof json, "{\"seq\":%d,\"usr\":%s%s%s,\"n\":%s}", i, quote, usr,
+                       quote, n);
+        events[i] = world_event((uint32_t)prng_below(prng, WORLD_SOURCES), json);
         buf_printf(script, "INSERT INTO e VALUES (%u,%d,%s%s%s,%s);\n", events[i].source, i,
                    quote[0] == '"' ? "'" : "", usr, quote[0] == '"' ? "'" : "", n);
     }
-    buf_append_text(script, "COMMIT;\n");
+}
+
+static void check(const struct world *once)
+{
+    assert_int_equal(once->plan->plugin_count, 1);
+    assert_true(once->store.states[0].dead > 0);
+    assert_string_equal((char *)once->store.dead[0].row.key, "counter.so: nobody");
 }
 
 static void test_against_sqlite(void **state)
 {
     (void)state;
-    struct prng prng;
-    prng_init(&prng, unit_seed("plugin"));
-    struct event events[ROWS];
-    struct buf script = {0};
     const struct kappa_plugin *const plugins[] = {&counter};
-    make_events(&prng, events, &script);
-    struct world once;
-    struct world often;
-    world_open_with(&once, definition, 1 << 20, plugins);
-    world_open_with(&often, definition, 1, plugins);
-    assert_int_equal(once.plan->plugin_count, 1);
-    world_run_both(&once, &often, events, ROWS, &prng);
-    assert_true(once.store.states[0].dead > 0);
-    assert_string_equal((char *)once.store.dead[0].row.key, "counter.so: nobody");
-    world_assert_tables(&once, 0, &script, oracles, array_len(oracles));
-    buf_free(&script);
-    world_close(&once);
-    world_close(&often);
+    world_test(&(struct world_test){.name = "plugin",
+                                    .definition = definition,
+                                    .plugins = plugins,
+                                    .rows = ROWS,
+                                    .columns = "src, seq integer, usr text, n integer",
+                                    .make_events = make_events,
+                                    .check = check,
+                                    .oracles = oracles,
+                                    .oracle_count = array_len(oracles)});
 }
 
 /* ---- What goes wrong. */
@@ -206,7 +199,7 @@ static void test_wrong(void **state)
         struct err err = {0};
         char json[128] = {0};
         int len = snprintf(json, sizeof json, "{\"seq\":1,\"usr\":\"a\",\"n\":%zu}", i);
-        world_open_with(&w, definition, 1 << 20, plugins);
+        world_open(&w, definition, 1 << 20, plugins);
         struct kappa_record record = {
             .value = (const uint8_t *)json, .value_len = (uint32_t)len, .key_len = KAPPA_NULL_LEN};
         assert_true(processor_apply(w.processor, 0, &record, 1, 1, &err) < 0);

@@ -175,13 +175,7 @@ static void assert_same_kept(struct mem_change *a, size_t a_count, struct mem_ch
 
 static void assert_same_store(struct mem_store *a, struct mem_store *b)
 {
-    assert_int_equal(a->count, b->count);
-    for (size_t i = 0; i < a->count; i++) {
-        assert_int_equal(
-            mem_compare(&a->rows[i], b->rows[i].table, b->rows[i].key, b->rows[i].key_len), 0);
-        assert_int_equal(a->rows[i].value_len, b->rows[i].value_len);
-        assert_memory_equal(a->rows[i].value, b->rows[i].value, a->rows[i].value_len);
-    }
+    mem_assert_same_rows(a, b);
     assert_memory_equal(a->states, b->states, sizeof a->states);
     assert_same_kept(a->dead, a->dead_count, b->dead, b->dead_count);
     assert_same_kept(a->late, a->late_count, b->late, b->late_count);

@@ -10,6 +10,7 @@
 #include "processor/numeric.h"
 #include "processor/processor.h"
 #include "tests/unit/processor/mem_store.h"
+#include "tests/unit/processor/sqlite_oracle.h"
 
 #include <string.h>
 
@@ -134,11 +135,6 @@ static int finish(struct world *w, struct row_finisher *finisher, const struct m
     return rc;
 }
 
-static int compare_lines(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
 /* All rows of the first table, sorted, a line each. */
 static char *all_rows(struct world *w)
 {
@@ -160,44 +156,8 @@ static char *all_rows(struct world *w)
         }
         buf_free(&line);
     }
-    if (count > 0) {
-        qsort(lines, count, sizeof *lines, compare_lines);
-    }
-    struct buf all = {0};
-    for (size_t i = 0; i < count; i++) {
-        buf_printf(&all, "%s\n", lines[i]);
-        free(lines[i]);
-    }
-    free(lines);
     row_finisher_free(finisher);
-    char *text = xstrdup(buf_text(&all));
-    buf_free(&all);
-    return text;
-}
-
-/* ---- sqlite3 as the oracle. */
-
-static char *sqlite(const char *script)
-{
-    char path[] = "/tmp/kappa-sql-XXXXXX";
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    assert_int_equal(write(fd, script, strlen(script)), (ssize_t)strlen(script));
-    (void)close(fd);
-    char *command = xasprintf("sqlite3 -batch < %s | LC_ALL=C sort", path);
-    FILE *pipe = popen(command, "r");
-    assert_non_null(pipe);
-    struct buf out = {0};
-    char chunk[4096];
-    for (size_t n = 0; (n = fread(chunk, 1, sizeof chunk, pipe)) > 0;) {
-        buf_append(&out, chunk, n);
-    }
-    assert_int_equal(pclose(pipe), 0);
-    (void)unlink(path);
-    free(command);
-    char *text = xstrdup(buf_text(&out));
-    buf_free(&out);
-    return text;
+    return oracle_sorted(lines, count);
 }
 
 /* Random rows into both; amounts are multiples of 1/4, so that sums are exact in any order. */
@@ -278,7 +238,7 @@ static void test_against_sqlite(void **state)
         world_open(&w, queries[q].view);
         random_rows(&w, &prng, &script, 400);
         buf_append_text(&script, queries[q].oracle);
-        char *expected = sqlite(buf_text(&script));
+        char *expected = oracle_sqlite(buf_text(&script), "");
         char *actual = all_rows(&w);
         assert_string_equal(actual, expected);
         assert_true(strlen(actual) > 2);

@@ -24,11 +24,7 @@ static const char *const oracles[] = {
 
 static void make_events(struct prng *prng, struct event *events, struct buf *script)
 {
-    buf_append_text(
-        script,
-        "CREATE TABLE e (seq integer, id integer, name text, level integer, gone);\nBEGIN;\n");
     for (int i = 0; i < ROWS; i++) {
-        struct event *event = &events[i];
         int id = (int)prng_below(prng, 40);
         bool gone = prng_below(prng, 5) == 0;
         char level[16] = "null";
@@ -36,40 +32,34 @@ static void make_events(struct prng *prng, struct event *events, struct buf *scr
             (void)snprintf(level, sizeof level, "%d", (int)prng_below(prng, 9));
         }
         char json[200];
-        int len =
-            snprintf(json, sizeof json, "{\"id\":%d,\"name\":\"n%d\",\"level\":%s}", id, i, level);
+        (void)snprintf(json, sizeof json, "{\"id\":%d,\"name\":\"n%d\",\"level\":%s}", id, i,
+                       level);
+        struct event *event = &events[i];
+        *event = gone ? (struct event){0} : world_event(0, json);
         event->source = (uint32_t)id % WORLD_SOURCES;
-        event->json = NULL;
-        event->len = (size_t)len;
         (void)snprintf(event->key, sizeof event->key, "%d", id);
-        if (!gone) {
-            event->json = xcalloc(1, (size_t)len + KAPPA_RECORD_TAIL);
-            memcpy(event->json, json, (size_t)len);
-        }
         buf_printf(script, "INSERT INTO e VALUES (%d,%d,'n%d',%s,%d);\n", i, id, i,
                    gone ? "null" : level, gone);
     }
-    buf_append_text(script, "COMMIT;\n");
+}
+
+static void check(const struct world *once)
+{
+    assert_true(once->store.states[0].dead > 0);
 }
 
 static void test_against_sqlite(void **state)
 {
     (void)state;
-    struct prng prng;
-    prng_init(&prng, unit_seed("upsert"));
-    struct event events[ROWS];
-    struct buf script = {0};
-    make_events(&prng, events, &script);
-    struct world once;
-    struct world often;
-    world_open(&once, definition, 1 << 20);
-    world_open(&often, definition, 1);
-    world_run_both(&once, &often, events, ROWS, &prng);
-    assert_true(once.store.states[0].dead > 0);
-    world_assert_tables(&once, 0, &script, oracles, array_len(oracles));
-    buf_free(&script);
-    world_close(&once);
-    world_close(&often);
+    world_test(
+        &(struct world_test){.name = "upsert",
+                             .definition = definition,
+                             .rows = ROWS,
+                             .columns = "seq integer, id integer, name text, level integer, gone",
+                             .make_events = make_events,
+                             .check = check,
+                             .oracles = oracles,
+                             .oracle_count = array_len(oracles)});
 }
 
 int main(void)

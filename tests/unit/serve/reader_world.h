@@ -30,6 +30,15 @@ static struct err fault;
         }                                                                                          \
     } while (0)
 
+/* For threads beside the test: cmocka hears of its own only. */
+#define LOAD_CHECK(condition)                                                                      \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            (void)fprintf(stderr, "line %d: %s: %s\n", __LINE__, #condition, err.text);            \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
+
 static const char definition[] =
     "CREATE TABLE ev (u text, n bigint, x double precision, t timestamptz) WITH (topic='events', "
     "format='json', event_time='t', watermark='5 s', timestamp_unit='ms');\n"

@@ -440,14 +440,6 @@ struct load {
     uint64_t reads;
 };
 
-#define LOAD_CHECK(condition)                                                                      \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            (void)fprintf(stderr, "line %d: %s: %s\n", __LINE__, #condition, err.text);            \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
 /* Every version holds more events than the one before: a count must never go back. */
 static void *read_under_load(void *ctx)
 {

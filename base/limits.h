@@ -8,7 +8,8 @@
 #define LIMIT_PATH_LEN      4000 /* of a data directory given to the library */
 #define LIMIT_TABLE_KEY_LEN 511  /* LMDB's own bound on a key (compiled into Debian's library) */
 #define LIMIT_GROUP_KEY_LEN 480  /* encoded group key: leaves room for source and window end */
-#define LIMIT_SQL_LEN       (64 * 1024) /* a definition; a person wrote it */
+#define LIMIT_SQL_LEN       (64 * 1024)  /* a definition; a person wrote it */
+#define LIMIT_FILE_LEN      (256 * 1024) /* a file that a definition names, such as a schema */
 #define LIMIT_SQL_DEPTH     200  /* nesting of expressions: recursion over the tree is bounded */
 #define LIMIT_COLUMNS       256  /* of a table */
 #define LIMIT_VIEWS         32   /* tables of one processor */

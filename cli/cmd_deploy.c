@@ -48,6 +48,31 @@ static char *stem(const char *path)
     return xstrndup(base, dot == NULL || dot == base ? strlen(base) : (size_t)(dot - base));
 }
 
+/* What the definition names, beside it: plugins go to the server's data directory, texts into the
+ * body. One that does not compile has nothing: the server says what is wrong, unless it is a file. */
+static int body_beside(const struct cli *cli, const struct buf *sql, json_t *body, struct err *err)
+{
+    struct definition definition;
+    json_t *plugins = NULL;
+    struct err unsaid = {0};
+    int rc = definition_compile(cli->args[0], sql, &definition, &unsaid);
+    if (rc == 0) {
+        rc = plugins_copy(cli, cli->args[0], definition.plan, &plugins, err);
+    } else if (definition.file_is_wrong) {
+        *err = unsaid;
+    } else {
+        rc = 0;
+    }
+    if (rc == 0 && plugins != NULL) {
+        (void)json_object_set_new(body, "plugins", plugins);
+    }
+    if (rc == 0 && json_object_size(definition.files) > 0) {
+        (void)json_object_set(body, "files", definition.files);
+    }
+    definition_free(&definition);
+    return rc;
+}
+
 static int body_make(const struct cli *cli, const char *name, const struct buf *sql, json_t **out,
                      struct err *err)
 {
@@ -55,20 +80,14 @@ static int body_make(const struct cli *cli, const char *name, const struct buf *
     if (text == NULL) {
         return err_set(err, KE_SQL, "%s is not UTF-8 text", cli->args[0]);
     }
-    json_t *plugins = NULL;
-    int rc = plugins_copy(cli, cli->args[0], buf_text(sql), sql->len, &plugins, err);
-    if (rc < 0) {
-        json_decref(text);
-        return rc;
-    }
     json_t *body = call_body();
-    if (plugins != NULL) {
-        (void)json_object_set_new(body, "plugins", plugins);
-    }
     (void)json_object_set_new(body, "name", json_string(name));
     (void)json_object_set_new(body, "file", json_string(cli->args[0]));
     (void)json_object_set_new(body, "sql", text);
-    rc = release_body(cli, body, err);
+    int rc = body_beside(cli, sql, body, err);
+    if (rc == 0) {
+        rc = release_body(cli, body, err);
+    }
     if (rc < 0) {
         json_decref(body);
         return rc;

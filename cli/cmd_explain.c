@@ -32,13 +32,13 @@ static int explain_run(struct cli *cli, struct err *err)
 {
     struct buf sql = {0};
     struct buf text = {0};
-    struct plan *plan = NULL;
+    struct definition definition = {.plan = NULL};
     int rc = definition_read(cli->args[0], &sql, err);
     if (rc == 0) {
-        rc = plan_compile(cli->args[0], buf_text(&sql), sql.len, &plan, err);
+        rc = definition_compile(cli->args[0], &sql, &definition, err);
     }
     if (rc == 0) {
-        plan_explain(plan, &text);
+        plan_explain(definition.plan, &text);
         if (cli->json) {
             json_t *answer = json_pack("{s:s}", "explain", buf_text(&text));
             rc = out_json(answer, err);
@@ -46,8 +46,8 @@ static int explain_run(struct cli *cli, struct err *err)
         } else {
             (void)fputs(buf_text(&text), stdout);
         }
-        plan_free(plan);
     }
+    definition_free(&definition);
     buf_free(&sql);
     buf_free(&text);
     return rc;

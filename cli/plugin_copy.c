@@ -7,7 +7,6 @@
 #include "base/buf.h"
 #include "base/digest.h"
 #include "cli/place.h"
-#include "processor/plan.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -87,16 +86,12 @@ static int copy_one(const struct cli *cli, const char *beside, const char *name,
     return rc;
 }
 
-int plugins_copy(const struct cli *cli, const char *file, const char *sql, size_t len, json_t **out,
+int plugins_copy(const struct cli *cli, const char *file, const struct plan *plan, json_t **out,
                  struct err *err)
 {
-    struct plan *plan = NULL;
-    *out = NULL;
-    if (plan_compile(file, sql, len, &plan, NULL) != 0) {
-        return 0;
-    }
     int rc = 0;
     json_t *hashes = json_object();
+    *out = NULL;
     if (plan->plugin_count > 0 && place_server(cli) != NULL) {
         rc = err_set(err, KE_REFUSED,
                      "plugins are deployed on the machine of the server, with --data");
@@ -109,6 +104,5 @@ int plugins_copy(const struct cli *cli, const char *file, const char *sql, size_
         *out = json_incref(hashes);
     }
     json_decref(hashes);
-    plan_free(plan);
     return rc;
 }

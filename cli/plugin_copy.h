@@ -4,11 +4,11 @@
 
 #include "base/json.h"
 #include "cli/cmd.h"
+#include "processor/plan.h"
 
-/* The plugins that the definition in `sql` names lie beside `file`. Copies each to
- * DATA/plugins/HASH.so; *out is {"name.so": hash}, or NULL when there are none (or the definition does
- * not compile: the server will say so). REFUSED when the server is another machine's. */
-int plugins_copy(const struct cli *cli, const char *file, const char *sql, size_t len, json_t **out,
+/* The plugins that the plan names lie beside `file`. Copies each to DATA/plugins/HASH.so; *out is
+ * {"name.so": hash}, or NULL when there are none. REFUSED when the server is another machine's. */
+int plugins_copy(const struct cli *cli, const char *file, const struct plan *plan, json_t **out,
                  struct err *err) must_check;
 
 #endif

@@ -165,6 +165,10 @@ json_t *child_open_message(const struct core *core, const struct core_version *v
     if (plugins != NULL) {
         object_set(message, "plugins", plugins);
     }
+    json_t *files = json_object_get(object, "files");
+    if (files != NULL) {
+        object_set(message, "files", json_incref(files));
+    }
     json_t *outbox =
         version->state == VERSION_SERVING ? outputs_message(core, version->processor) : NULL;
     if (outbox != NULL) {

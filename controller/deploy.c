@@ -15,7 +15,7 @@
 #include "controller/dry_run.h"
 #include "log/log.h"
 #include "log/position.h"
-#include "processor/plan.h"
+#include "processor/plan_object.h"
 #include "serve/query.h"
 #include "table/catalog.h"
 
@@ -34,6 +34,7 @@ struct deploy {
     char *who;
     char *outputs;   /* "all", "new", or "": as is usual */
     json_t *plugins; /* owned: {"file.so": hash of its bytes}, or NULL */
+    json_t *files;   /* owned: {"order.avsc": text} beside the definition, or NULL */
     bool again;      /* replay: the same definition is what is wanted */
     uint32_t shards;
     int64_t cache_bytes;
@@ -61,6 +62,7 @@ static void deploy_free(struct deploy *deploy)
     free(deploy->who);
     free(deploy->outputs);
     json_decref(deploy->plugins);
+    json_decref(deploy->files);
     if (deploy->plan != NULL) {
         plan_free(deploy->plan);
     }
@@ -408,6 +410,17 @@ static void outputs_set(const struct deploy *deploy, json_t *object)
     object_set(object, "outputs", topics);
 }
 
+/* Those that the definition names. */
+static json_t *files_json(const struct deploy *deploy)
+{
+    json_t *files = json_object();
+    for (uint32_t i = 0; i < deploy->plan->file_count; i++) {
+        const char *name = deploy->plan->files[i].name;
+        object_set(files, name, json_incref(json_object_get(deploy->files, name)));
+    }
+    return files;
+}
+
 static json_t *version_object(const struct core *core, const struct deploy *deploy, int64_t number)
 {
     char hash[DIGEST_TEXT_LEN + 1];
@@ -435,6 +448,9 @@ static json_t *version_object(const struct core *core, const struct deploy *depl
     if (deploy->plan->plugin_count > 0) {
         object_set(object, "plugins", json_deep_copy(deploy->plugins));
     }
+    if (deploy->plan->file_count > 0) {
+        object_set(object, "files", files_json(deploy));
+    }
     outputs_set(deploy, object);
     return object;
 }
@@ -452,7 +468,7 @@ static int check_message(const struct core *core, const struct core_version *ver
     return len < LIMIT_MESSAGE_BYTES
                ? 0
                : err_set(err, KE_LIMIT,
-                         "definition and sources need %zu bytes, more than the %d "
+                         "definition, its files and sources need %zu bytes, more than the %d "
                          "of a message to a worker",
                          len, LIMIT_MESSAGE_BYTES);
 }
@@ -568,6 +584,14 @@ static void deploy_done(struct core *core, struct core_job *job)
 
 /* ---- Requests ---- */
 
+static int deploy_compile(struct deploy *deploy)
+{
+    struct plan_files files = plan_files_of(deploy->files);
+    int rc = plan_compile_files(deploy->file, deploy->sql, strlen(deploy->sql), &files,
+                                &deploy->plan, &deploy->err);
+    return rc == 0 ? query_check_views(deploy->plan, deploy->file, &deploy->err) : rc;
+}
+
 /* Takes the deploy. */
 static void deploy_start(struct core *core, struct deploy *deploy)
 {
@@ -578,11 +602,7 @@ static void deploy_start(struct core *core, struct deploy *deploy)
         rc = position_parse(deploy->from, core_now_ms(core), &deploy->position, &deploy->err);
     }
     if (rc == 0) {
-        rc = plan_compile(deploy->file, deploy->sql, strlen(deploy->sql), &deploy->plan,
-                          &deploy->err);
-    }
-    if (rc == 0) {
-        rc = query_check_views(deploy->plan, deploy->file, &deploy->err);
+        rc = deploy_compile(deploy);
     }
     if (rc == 0) {
         rc = check_model(core, deploy, &deploy->err);
@@ -620,6 +640,7 @@ static struct deploy *deploy_new(const struct core *core, void *request, const c
     deploy->who = xstrdup(json_text(body, "who", "api"));
     deploy->outputs = xstrdup(json_text(body, "outputs", ""));
     deploy->plugins = json_deep_copy(json_object_get(body, "plugins"));
+    deploy->files = json_deep_copy(json_object_get(body, "files"));
     deploy->dry = json_bool(body, "dry_run", false);
     int64_t shards = json_int(body, "shards", core->shards);
     deploy->shards = shards > 0 && shards <= LIMIT_SHARDS ? (uint32_t)shards : 0;
@@ -665,6 +686,8 @@ void replay_request(struct core *core, void *request, struct core_processor *pro
         json_text(object, "definition", ""), json_text(object, "from", "beginning"), body);
     deploy->again = true;
     json_decref(deploy->plugins);
+    json_decref(deploy->files);
     deploy->plugins = json_incref(json_object_get(object, "plugins"));
+    deploy->files = json_incref(json_object_get(object, "files"));
     deploy_start(core, deploy);
 }

@@ -145,6 +145,10 @@ static void explain_input(const struct plan_input *input, struct buf *out)
 {
     buf_printf(out, "input %s\n" LABEL "%s, format %s\n", input->name, "topic", input->topic,
                plan_format_name(input->format));
+    if (input->avro_file != NULL) {
+        buf_printf(out, LABEL "of %s, which is deployed with the definition\n", "schema",
+                   input->avro_file);
+    }
     explain_columns(input, out);
     explain_time(input, out);
     if (input->primary_count > 0) {

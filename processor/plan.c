@@ -1,6 +1,6 @@
 /* A definition to a plan: parse, then statement by statement. Own header: plan.h. */
 #include "base/limits.h"
-#include "processor/sql.h"
+#include "processor/sql_format.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -136,14 +136,21 @@ static int definition_compile(struct sql *sql, json_t *tree)
     }
     plan_finish(sql);
     sql->plan->hash = sql_hash(json_object_get(tree, "stmts")); /* takes the places out: last */
+    sql_file_hash(sql->plan);
     return 0;
 }
 
 int plan_compile(const char *file, const char *text, size_t len, struct plan **out, struct err *err)
 {
+    return plan_compile_files(file, text, len, NULL, out, err);
+}
+
+int plan_compile_files(const char *file, const char *text, size_t len,
+                       const struct plan_files *files, struct plan **out, struct err *err)
+{
     struct plan *plan = xcalloc(1, sizeof *plan);
     arena_init(&plan->memory);
-    struct sql sql = {.file = file, .len = len, .err = err, .plan = plan};
+    struct sql sql = {.file = file, .len = len, .err = err, .plan = plan, .files = files};
     arena_init(&sql.temp);
     plan->text = arena_strndup(&plan->memory, text, len);
     sql.text = plan->text;
@@ -157,6 +164,8 @@ int plan_compile(const char *file, const char *text, size_t len, struct plan **o
     plan->inputs = sql.inputs;
     sql.plugins = arena_calloc(&plan->memory, sizeof *sql.plugins * LIMIT_INPUTS);
     plan->plugins = sql.plugins;
+    sql.file_list = arena_calloc(&plan->memory, sizeof *sql.file_list * LIMIT_INPUTS);
+    plan->files = sql.file_list;
     plan->topics = sql.topics;
     plan->read_views = sql.read_views;
     json_t *tree = sql_parse(&sql);

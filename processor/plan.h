@@ -80,6 +80,7 @@ struct plan_input {
     uint32_t meta_count;
     struct plan_csv csv;         /* csv, tsv */
     const char *avro_schema;     /* avro: of every record, or NULL: then */
+    const char *avro_file;       /* whose text it is, or NULL: it stands in the definition */
     const char *schema_registry; /* the URL where schemas are asked for by number */
     bool keyed;                  /* the record's key is the text of key_column */
     uint32_t key_column;
@@ -338,6 +339,12 @@ struct plan_plugin {
     uint32_t table;   /* its state */
 };
 
+/* A text that lies beside the definition and is deployed with it: avro_schema_file. */
+struct plan_file {
+    const char *name;   /* as written: a path inside of the definition's folder */
+    struct digest hash; /* of the content without blanks; part of plan.hash */
+};
+
 /* What the store keeps: the tables of the views, in their order, then the state of operators. */
 struct plan_table {
     struct kappa_table_shape shape;
@@ -347,7 +354,8 @@ struct plan_table {
 struct plan {
     struct arena memory; /* everything below */
     const char *text;    /* the definition as given */
-    struct digest hash; /* of the parse tree without places: blanks and comments do not change it */
+    struct digest hash;  /* of the parse tree without places: blanks and comments do not change it;
+                            and of the files it names */
     const struct plan_input *inputs; /* topics; behind LIMIT_INPUTS: rows made by plugins */
     uint32_t input_count;
     const struct plan_view *views; /* those that make tables first */
@@ -357,6 +365,8 @@ struct plan {
     uint32_t topic_count;
     const struct plan_plugin *plugins;
     uint32_t plugin_count;
+    const struct plan_file *files; /* each name once */
+    uint32_t file_count;
     const struct plan_table *tables;
     uint32_t table_count;
     const struct plan_read_view *read_views;
@@ -373,6 +383,18 @@ const char *plan_format_name(enum plan_format format);
  * with did-you-mean as the hint. */
 int plan_compile(const char *file, const char *text, size_t len, struct plan **out,
                  struct err *err) must_check;
+
+/* Where the compiler asks for the files that a definition names. */
+struct plan_files {
+    /* Text that stays until the compilation is over; NULL: *cause says why there is none. */
+    const char *(*text)(void *ctx, const char *name, struct err *cause);
+    void *ctx;
+};
+
+/* The same for a definition that may name files. Who has it as it was deployed: plan_object.h. */
+int plan_compile_files(const char *file, const char *text, size_t len,
+                       const struct plan_files *files, struct plan **out,
+                       struct err *err) must_check;
 void plan_free(struct plan *plan);
 
 /* Are equal stored bytes of two views equal rows? False when that is not certain (plan_alike.c). */

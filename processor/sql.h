@@ -12,6 +12,7 @@
  *     sql_join.c       JOIN within a topic                sql_top.c      first rows of each key
  *     plan.c           the whole definition               sql_plan.c     trees -> plan_view
  *     sql_format.c     how records are read               sql_meta.c     record_key() and its like
+ *     sql_file.c       files that lie beside it
  *
  * Functions that return a pointer return NULL, those that return int a negative code, after having
  * written the error; nothing else is written then. A place is a byte position in the definition.
@@ -45,10 +46,12 @@ struct sql {
     struct plan_read_view *read_views; /* of the plan; LIMIT_VIEWS */
     struct sql_named *named;           /* CREATE VIEW; LIMIT_VIEWS */
     uint32_t named_count;
-    const json_t *statements; /* all of the definition */
-    struct arena temp;        /* trees; freed with the compilation */
-    struct expr_pool pool;    /* nodes of the statement being compiled, in temp */
-    int statement;            /* place of the statement being compiled */
+    const struct plan_files *files; /* where texts of files come from; NULL: there are none */
+    struct plan_file *file_list;    /* of the plan; LIMIT_INPUTS */
+    const json_t *statements;       /* all of the definition */
+    struct arena temp;              /* trees; freed with the compilation */
+    struct expr_pool pool;          /* nodes of the statement being compiled, in temp */
+    int statement;                  /* place of the statement being compiled */
     int statement_end;
     uint32_t depth; /* nesting of the expression being bound */
 };

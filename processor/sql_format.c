@@ -18,6 +18,7 @@ static const char *const option_names[SQL_FORMAT_OPTIONS] = {
     [SQL_FORMAT_NULL] = "null",
     [SQL_FORMAT_FIELDS] = "fields",
     [SQL_FORMAT_AVRO_SCHEMA] = "avro_schema",
+    [SQL_FORMAT_AVRO_SCHEMA_FILE] = "avro_schema_file",
     [SQL_FORMAT_REGISTRY] = "schema_registry",
 };
 
@@ -78,6 +79,7 @@ static int options_fit(struct sql *sql, const struct plan_input *input,
          1U << PLAN_FORMAT_JSON | 1U << PLAN_FORMAT_DEBEZIUM | 1U << PLAN_FORMAT_AVRO,
          "json, debezium and avro"},
         {SQL_FORMAT_AVRO_SCHEMA, 1U << PLAN_FORMAT_AVRO, "avro"},
+        {SQL_FORMAT_AVRO_SCHEMA_FILE, 1U << PLAN_FORMAT_AVRO, "avro"},
         {SQL_FORMAT_REGISTRY, 1U << PLAN_FORMAT_AVRO, "avro"},
     };
 
@@ -193,35 +195,64 @@ static int avro_columns(struct sql *sql, const struct plan_input *input,
     return 0;
 }
 
+static int avro_registry_set(struct sql *sql, struct plan_input *input,
+                             const struct sql_option *registry)
+{
+    if (strncmp(registry->value, "http://", 7) != 0 &&
+        strncmp(registry->value, "https://", 8) != 0) {
+        return sql_error(sql, registry->place, "option \"schema_registry\" is no http URL");
+    }
+    input->schema_registry = arena_strdup(&sql->plan->memory, registry->value);
+    return 0;
+}
+
+/* text: of the schema, that the option holds or names. */
+static int avro_schema_set(struct sql *sql, struct plan_input *input,
+                           const struct sql_option *option, const char *text)
+{
+    struct err cause = {.code = 0};
+    struct avro_schema *schema = NULL;
+    if (avro_schema_parse(text, strlen(text), &schema, &cause) != 0) {
+        return sql_error(sql, option->place, "option \"%s\": %s", option->name, cause.text);
+    }
+    int rc = avro_columns(sql, input, option, avro_schema_root(schema));
+    avro_schema_free(schema);
+    input->avro_schema = arena_strdup(&sql->plan->memory, text);
+    if (text != option->value) {
+        input->avro_file = arena_strdup(&sql->plan->memory, option->value);
+    }
+    return rc;
+}
+
 static int avro_set(struct sql *sql, struct plan_input *input, const struct sql_option *options)
 {
-    const struct sql_option *text = &options[SQL_FORMAT_AVRO_SCHEMA];
-    const struct sql_option *registry = &options[SQL_FORMAT_REGISTRY];
-    struct err cause = {.code = 0};
-    if ((text->value == NULL) == (registry->value == NULL)) {
+    static const uint32_t ways[] = {SQL_FORMAT_AVRO_SCHEMA, SQL_FORMAT_AVRO_SCHEMA_FILE,
+                                    SQL_FORMAT_REGISTRY};
+    const struct sql_option *given = NULL;
+    uint32_t count = 0;
+    for (size_t i = 0; i < array_len(ways); i++) {
+        if (options[ways[i]].value != NULL) {
+            given = &options[ways[i]];
+            count++;
+        }
+    }
+    if (count != 1) {
         int rc = sql_error(sql, options[SQL_FORMAT_FORMAT].place,
-                           "format \"avro\" needs avro_schema or schema_registry%s",
-                           text->value == NULL ? "" : ", not both");
-        err_hint(sql->err, "avro_schema='{\"type\":\"record\"...}' is for bare records, "
-                           "schema_registry='http://host:8081' for those framed with a number");
+                           "format \"avro\" needs %s avro_schema, avro_schema_file or "
+                           "schema_registry",
+                           count == 0 ? "one of" : "only one of");
+        err_hint(sql->err,
+                 "avro_schema='{\"type\":\"record\"...}' and avro_schema_file='name.avsc' "
+                 "are for bare records, schema_registry='http://host:8081' for those "
+                 "framed with a number");
         return rc;
     }
-    if (registry->value != NULL) {
-        if (strncmp(registry->value, "http://", 7) != 0 &&
-            strncmp(registry->value, "https://", 8) != 0) {
-            return sql_error(sql, registry->place, "option \"schema_registry\" is no http URL");
-        }
-        input->schema_registry = arena_strdup(&sql->plan->memory, registry->value);
-        return 0;
+    if (given == &options[SQL_FORMAT_REGISTRY]) {
+        return avro_registry_set(sql, input, given);
     }
-    struct avro_schema *schema = NULL;
-    if (avro_schema_parse(text->value, strlen(text->value), &schema, &cause) != 0) {
-        return sql_error(sql, text->place, "option \"avro_schema\": %s", cause.text);
-    }
-    int rc = avro_columns(sql, input, text, avro_schema_root(schema));
-    avro_schema_free(schema);
-    input->avro_schema = arena_strdup(&sql->plan->memory, text->value);
-    return rc;
+    const char *text =
+        given == &options[SQL_FORMAT_AVRO_SCHEMA] ? given->value : sql_file_json(sql, given);
+    return text == NULL ? -KE_SQL : avro_schema_set(sql, input, given, text);
 }
 
 /* ---- Columns by name */

@@ -15,6 +15,7 @@ enum {
     SQL_FORMAT_NULL,
     SQL_FORMAT_FIELDS,
     SQL_FORMAT_AVRO_SCHEMA,
+    SQL_FORMAT_AVRO_SCHEMA_FILE,
     SQL_FORMAT_REGISTRY,
     SQL_FORMAT_OPTIONS
 };
@@ -23,6 +24,13 @@ enum {
 void sql_format_options(struct sql_option *options);
 /* The declared columns are known. */
 int sql_format(struct sql *sql, struct plan_input *input, const struct sql_option *options);
+
+/* ---- sql_file.c */
+
+/* The text of the JSON document that the option names as a file, in sql->temp; notes it in the plan. */
+const char *sql_file_json(struct sql *sql, const struct sql_option *option);
+/* Makes the hash of the plan cover the files that it names. */
+void sql_file_hash(struct plan *plan);
 
 /* ---- sql_primary.c */
 

@@ -188,7 +188,6 @@ static int take_settings(struct worker_open *open, struct err *err)
 
 static int take_texts(struct worker_open *open, struct err *err)
 {
-    open->file = json_text(open->message, "file", "definition");
     open->group = json_text(open->message, "group", "kappa");
     open->schemas = json_text(open->message, "schemas", NULL);
     int rc = take_text(open->message, "processor", &open->processor, err);

@@ -37,8 +37,7 @@ struct worker_open {
     json_t *message; /* owned */
     const char *processor;
     uint32_t version;
-    const char *definition;
-    const char *file;
+    const char *definition; /* compiled by plan_compile_object(message) */
     const char *dir;
     const char *schemas; /* where schemas of registries are kept, or NULL */
     const json_t *log;

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/trace.h"
+#include "processor/plan_object.h"
 #include "replayer/worker_inside.h"
 
 /* ---- KAPPA_FAIL=STEP:COUNT */
@@ -141,7 +142,7 @@ int worker_setup(struct worker *w, json_t *message, struct err *err)
     trace_set_area(area);
     free(area);
     fail_setup();
-    rc = plan_compile(w->open.file, w->open.definition, strlen(w->open.definition), &w->plan, err);
+    rc = plan_compile_object(w->open.message, &w->plan, err);
     if (rc == 0) {
         rc = check_sources(w, err);
     }

@@ -9,6 +9,7 @@
 #include "serve/reader_inner.h"
 
 #include "base/clock.h"
+#include "processor/plan_object.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -171,9 +172,7 @@ static int sources_read(struct reader_version *version, struct err *err)
 
 static int plan_read(struct reader_version *version, struct err *err)
 {
-    const char *file = json_text(version->object, "file", "definition");
-    const char *text = json_text(version->object, "definition", "");
-    int rc = plan_compile(file, text, strlen(text), &version->plan, err);
+    int rc = plan_compile_object(version->object, &version->plan, err);
     if (rc != 0) {
         version->plan = NULL;
         err_prefix(err, "version %u of %s", version->number, version->processor);

@@ -4,6 +4,7 @@
 #include "tests/sim/sim_operators.h"
 
 #include "base/limits.h"
+#include "processor/plan_object.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -323,8 +324,7 @@ static int do_open(struct sim_worker *worker, json_t *message, struct err *err)
 {
     int rc = worker_open_parse(json_incref(message), &worker->open, err);
     if (rc == 0) {
-        rc = plan_compile(worker->open.file, worker->open.definition,
-                          strlen(worker->open.definition), &worker->plan, err);
+        rc = plan_compile_object(worker->open.message, &worker->plan, err);
     }
     if (rc == 0) {
         rc = version_dir_open(worker->open.dir, worker->sim->boot_id, &worker->dir, err);

@@ -7,6 +7,7 @@ import csv
 import http.server
 import io
 import json
+import os
 import random
 import struct
 import threading
@@ -235,6 +236,56 @@ def test_avro_with_a_registry(platform, topic):
     receipt = platform.json("history", "avro")["receipts"][0]
     assert receipt["old_digest"] == receipt["new_digest"]
     assert platform.version("avro", 2)["dead"] == len(bad)
+
+
+def test_avro_with_a_schema_file(platform, topic):
+    """The version is what the file said when it was deployed, whatever happens to the file."""
+    sql = f"""CREATE TABLE orders (id bigint, customer text) WITH (topic = '{topic}', format = 'avro',
+        avro_schema_file = 'schemas/{topic}.avsc'); CREATE MATERIALIZED VIEW filed AS SELECT * FROM orders;"""
+    schema = {"type": "record", "name": "o", "fields": [{"name": "id", "type": "long"},
+                                                        {"name": "customer", "type": "string"}]}
+    rows = [{"id": n, "customer": f"c{n}"} for n in range(200)]
+    platform.topic(topic, 2)
+    platform.produce(topic, [json.dumps({"key": str(r["id"]), "base64": ["value"],
+                                         "value": base64.b64encode(avro(schema, r)).decode()}) for r in rows], "-J")
+    path = os.path.join(platform.directory, "schemas", topic + ".avsc")
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+
+    def file(text):
+        with open(path, "w") as out:
+            out.write(text)
+
+    def same():
+        assert sorted(((r["id"], r["customer"]) for r in platform.scan("filed"))) == [(r["id"], r["customer"]) for r in rows]
+
+    missing = platform.deploy("filed", sql, code=None)
+    assert missing.returncode != 0 and "No such file" in missing.stderr and "beside the definition" in missing.stderr
+    file(json.dumps(schema) + " " * 300_000)
+    large = platform.deploy("filed", sql, code=None)
+    assert large.returncode != 0 and "is larger than 256 KiB" in large.stderr and "^" in large.stderr
+    file(json.dumps(schema))
+    assert f"schemas/{topic}.avsc" in platform.run("explain", os.path.join(platform.directory, "filed.sql")).stdout
+    platform.deploy("filed", sql, "--wait")
+    same()
+    file(json.dumps(schema, indent=4))
+    assert "unchanged" in platform.deploy("filed", sql).stdout
+    # Replays, verify and readers keep to what was deployed.
+    file("{}")
+    platform.run("replay", "filed")
+    platform.wait("filed", 2)
+    same()
+    assert platform.run("verify", "filed", 2).returncode == 0
+    receipt = platform.json("history", "filed")["receipts"][0]
+    assert receipt["old_digest"] == receipt["new_digest"]
+    # Fields in another order: another version, to which these records mean something else.
+    status, answer, _ = platform.http("POST", "/v1/processors", {
+        "name": "filed", "sql": sql, "swap": "manual", "files": {f"schemas/{topic}.avsc": json.dumps(
+            {"type": "record", "name": "o", "fields": schema["fields"][::-1]})}})
+    assert status == 201 and answer["version"] == 3, answer
+    platform.wait("filed", 3, "caught-up")
+    assert platform.version("filed", 3)["dead"] > 0
+    status, answer, _ = platform.http("POST", "/v1/processors", {"name": "filed", "sql": sql})
+    assert status == 400 and "did not come with the definition" in answer["error"]["message"], answer
 
 
 def test_bytes_go_out_and_in_again(embedded, topic):

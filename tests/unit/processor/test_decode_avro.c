@@ -8,6 +8,7 @@
 #include "base/prng.h"
 #include "processor/avro_schema.h"
 #include "processor/decode.h"
+#include "processor/plan_object.h"
 #include "processor/value_cast.h"
 
 #include <string.h>
@@ -326,6 +327,72 @@ static void test_cases(void **state)
     buf_free(&option);
 }
 
+/* ---- A schema in a file. */
+
+static struct plan *plan_with(const char *files_text, const char *name, struct err *err)
+{
+    struct buf sql = {0};
+    struct plan *plan = NULL;
+    buf_printf(&sql,
+               "CREATE TABLE t (a bigint) WITH (format='avro', avro_schema_file='%s');"
+               "CREATE MATERIALIZED VIEW v AS SELECT * FROM t",
+               name);
+    struct err unsaid = {.code = 0};
+    json_t *files = json_parse(files_text, strlen(files_text), &unsaid);
+    json_t *object = json_pack("{s:s, s:s, s:o*}", "definition", buf_text(&sql), "file", "test.sql",
+                               "files", files);
+    assert_non_null(object);
+    *err = (struct err){.code = 0};
+    int rc = plan_compile_object(object, &plan, err);
+    assert_int_equal(rc, plan == NULL ? -KE_SQL : 0);
+    json_decref(object);
+    buf_free(&sql);
+    return plan;
+}
+
+#define SCHEMA_A "{\\\"type\\\":\\\"record\\\",\\\"name\\\":\\\"r\\\",\\\"fields\\\":["
+#define FIELD_A  "{\\\"name\\\":\\\"a\\\",\\\"type\\\":\\\"long\\\"}"
+#define FIELD_B  "{\\\"name\\\":\\\"b\\\",\\\"type\\\":\\\"long\\\"}"
+
+/* The version is what the text was when it was deployed: read by it, and told apart by it. */
+static void test_schema_files(void **state)
+{
+    (void)state;
+    static const char *const files[] = {
+        "{\"d/o.avsc\": \"" SCHEMA_A FIELD_A "]}\"}",
+        "{\"d/o.avsc\": \"\\n " SCHEMA_A "  " FIELD_A " ] }\\n\", \"other\": \"\"}",
+        "{\"d/o.avsc\": \"" SCHEMA_A FIELD_B "," FIELD_A "]}\"}",
+    };
+    struct err err;
+    struct plan *plans[3];
+    for (size_t i = 0; i < array_len(files); i++) {
+        plans[i] = plan_with(files[i], "d/o.avsc", &err);
+        assert_non_null(plans[i]);
+        assert_int_equal(plans[i]->file_count, 1);
+        assert_string_equal(plans[i]->files[0].name, "d/o.avsc");
+        struct reader reader = {plans[i], decoder_new(&plans[i]->inputs[0], 1)};
+        struct buf got = {0};
+        decoder_reset(reader.decoder);
+        take(&reader, (const uint8_t *)"\x06\x08", i == 2 ? 2 : 1, &got);
+        assert_string_equal(buf_text(&got), i == 2 ? "4" : "3");
+        buf_free(&got);
+        decoder_free(reader.decoder);
+    }
+    assert_true(digest_equal(plans[0]->hash, plans[1]->hash));
+    assert_false(digest_equal(plans[0]->hash, plans[2]->hash));
+    for (size_t i = 0; i < array_len(files); i++) {
+        plan_free(plans[i]);
+    }
+    assert_null(plan_with("{\"d/o.avsc\": \"{]\"}", "d/o.avsc", &err));
+    assert_non_null(
+        strstr(err.text, "test.sql:1:48: option \"avro_schema_file\": no JSON document"));
+    assert_null(plan_with("{\"d/o.avsc\": \"{}\"}", "d/o.avsc", &err));
+    assert_non_null(strstr(err.text, "no Avro schema: a type without"));
+    assert_null(plan_with("{\"o.avsc\": \"{}\"}", "d/o.avsc", &err));
+    assert_non_null(strstr(err.text, "\"d/o.avsc\" did not come with the definition"));
+    assert_non_null(strstr(err.hint, "kappa deploy"));
+}
+
 /* ---- Schemas. */
 
 static const struct {
@@ -562,8 +629,11 @@ static void test_noise(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),  cmocka_unit_test(test_schemas),
-        cmocka_unit_test(test_random), cmocka_unit_test(test_unreadable_schemas),
+        cmocka_unit_test(test_cases),
+        cmocka_unit_test(test_schema_files),
+        cmocka_unit_test(test_schemas),
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_unreadable_schemas),
         cmocka_unit_test(test_noise),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -113,17 +113,14 @@ static void add_hash(struct sketch *sketch, struct pool *pool, uint64_t hash)
 static void update(const struct agg_slot *slot, const struct agg_rows *rows,
                    const struct expr_vec *registers)
 {
-    const struct expr_vec *argument = agg_argument(slot, registers);
-    const struct expr_vec *filter = agg_filter(slot, registers);
-    for (uint32_t i = 0; i < rows->count; i++) {
-        uint32_t row = rows->rows[i];
-        if (agg_takes(argument, filter, row)) {
-            enum expr_state state = EXPR_OK;
-            struct kappa_value value = agg_value_canonical(expr_value(argument, row, &state));
-            struct kappa_text bytes = agg_value_bytes(&value);
-            uint64_t hash = hash_bytes(bytes.len == 0 ? "" : bytes.bytes, bytes.len);
-            add_hash(agg_at(slot, rows, i), rows->pool, hash >> (64 - HASH_BITS));
-        }
+    struct agg_taken taken = agg_taken(slot, rows, registers);
+    for (struct sketch *sketch; (sketch = agg_next(&taken)) != NULL;) {
+        enum expr_state state = EXPR_OK;
+        struct kappa_value value =
+            agg_value_canonical(expr_value(taken.argument, taken.row, &state));
+        struct kappa_text bytes = agg_value_bytes(&value);
+        uint64_t hash = hash_bytes(bytes.len == 0 ? "" : bytes.bytes, bytes.len);
+        add_hash(sketch, rows->pool, hash >> (64 - HASH_BITS));
     }
 }
 

@@ -23,18 +23,13 @@ static inline bool is_greatest(const struct agg_slot *slot)
 static void update_int(const struct agg_slot *slot, const struct agg_rows *rows,
                        const struct expr_vec *registers)
 {
-    const struct expr_vec *argument = agg_argument(slot, registers);
-    const struct expr_vec *filter = agg_filter(slot, registers);
     bool greatest = is_greatest(slot);
-    for (uint32_t i = 0; i < rows->count; i++) {
-        uint32_t row = rows->rows[i];
-        struct extreme *kept = agg_at(slot, rows, i);
-        if (agg_takes(argument, filter, row)) {
-            int64_t value = argument->i[row];
-            if (kept->seen == 0 || (greatest ? value > kept->i : value < kept->i)) {
-                kept->i = value;
-                kept->seen = 1;
-            }
+    struct agg_taken taken = agg_taken(slot, rows, registers);
+    for (struct extreme *kept; (kept = agg_next(&taken)) != NULL;) {
+        int64_t value = taken.argument->i[taken.row];
+        if (kept->seen == 0 || (greatest ? value > kept->i : value < kept->i)) {
+            kept->i = value;
+            kept->seen = 1;
         }
     }
 }
@@ -42,19 +37,14 @@ static void update_int(const struct agg_slot *slot, const struct agg_rows *rows,
 static void update_double(const struct agg_slot *slot, const struct agg_rows *rows,
                           const struct expr_vec *registers)
 {
-    const struct expr_vec *argument = agg_argument(slot, registers);
-    const struct expr_vec *filter = agg_filter(slot, registers);
     bool greatest = is_greatest(slot);
-    for (uint32_t i = 0; i < rows->count; i++) {
-        uint32_t row = rows->rows[i];
-        struct extreme *kept = agg_at(slot, rows, i);
-        if (agg_takes(argument, filter, row)) {
-            double value = key_double(argument->d[row]);
-            if (kept->seen == 0 ||
-                (greatest ? agg_double_below(kept->d, value) : agg_double_below(value, kept->d))) {
-                kept->d = value;
-                kept->seen = 1;
-            }
+    struct agg_taken taken = agg_taken(slot, rows, registers);
+    for (struct extreme *kept; (kept = agg_next(&taken)) != NULL;) {
+        double value = key_double(taken.argument->d[taken.row]);
+        if (kept->seen == 0 ||
+            (greatest ? agg_double_below(kept->d, value) : agg_double_below(value, kept->d))) {
+            kept->d = value;
+            kept->seen = 1;
         }
     }
 }
@@ -153,14 +143,10 @@ static void offer_numeric(struct extreme_numeric *kept, bool greatest, struct ka
 static void update_numeric(const struct agg_slot *slot, const struct agg_rows *rows,
                            const struct expr_vec *registers)
 {
-    const struct expr_vec *argument = agg_argument(slot, registers);
-    const struct expr_vec *filter = agg_filter(slot, registers);
     bool greatest = is_greatest(slot);
-    for (uint32_t i = 0; i < rows->count; i++) {
-        uint32_t row = rows->rows[i];
-        if (agg_takes(argument, filter, row)) {
-            offer_numeric(agg_at(slot, rows, i), greatest, argument->n[row]);
-        }
+    struct agg_taken taken = agg_taken(slot, rows, registers);
+    for (struct extreme_numeric *kept; (kept = agg_next(&taken)) != NULL;) {
+        offer_numeric(kept, greatest, taken.argument->n[taken.row]);
     }
 }
 
@@ -255,15 +241,11 @@ static void offer_text(struct agg_text *kept, bool greatest, const void *bytes, 
 static void update_text(const struct agg_slot *slot, const struct agg_rows *rows,
                         const struct expr_vec *registers)
 {
-    const struct expr_vec *argument = agg_argument(slot, registers);
-    const struct expr_vec *filter = agg_filter(slot, registers);
     bool greatest = is_greatest(slot);
-    for (uint32_t i = 0; i < rows->count; i++) {
-        uint32_t row = rows->rows[i];
-        if (agg_takes(argument, filter, row)) {
-            struct kappa_text value = argument->s[row];
-            offer_text(agg_at(slot, rows, i), greatest, value.bytes, value.len, rows->pool);
-        }
+    struct agg_taken taken = agg_taken(slot, rows, registers);
+    for (struct agg_text *kept; (kept = agg_next(&taken)) != NULL;) {
+        struct kappa_text value = taken.argument->s[taken.row];
+        offer_text(kept, greatest, value.bytes, value.len, rows->pool);
     }
 }
 

@@ -103,16 +103,10 @@ static bool is_average(const struct agg_slot *slot)
 static void update(const struct agg_slot *slot, const struct agg_rows *rows,
                    const struct expr_vec *registers)
 {
-    const struct expr_vec *argument = agg_argument(slot, registers);
-    const struct expr_vec *filter = agg_filter(slot, registers);
     bool average = is_average(slot);
-    for (uint32_t i = 0; i < rows->count; i++) {
-        uint32_t row = rows->rows[i];
-        if (!agg_takes(argument, filter, row)) {
-            continue;
-        }
-        struct sum_numeric *sum = agg_at(slot, rows, i);
-        struct kappa_numeric value = argument->n[row];
+    struct agg_taken taken = agg_taken(slot, rows, registers);
+    for (struct sum_numeric *sum; (sum = agg_next(&taken)) != NULL;) {
+        struct kappa_numeric value = taken.argument->n[taken.row];
         uint64_t sign = value.high < 0 ? UINT64_MAX : 0;
         uint64_t limb[LIMBS] = {value.low, (uint64_t)value.high, sign, sign};
         take(sum, limb, value.scale);

@@ -76,6 +76,43 @@ static inline void *agg_at(const struct agg_slot *slot, const struct agg_rows *r
     return rows->states[i] + slot->offset;
 }
 
+/* The rows an aggregate takes, and the slots that take them:
+ *
+ *     struct agg_taken taken = agg_taken(slot, rows, registers);
+ *     for (struct sum *sum; (sum = agg_next(&taken)) != NULL;) {
+ *         sum->value += taken.argument->i[taken.row];
+ *     } */
+struct agg_taken {
+    const struct agg_slot *slot;
+    const struct agg_rows *rows;
+    const struct expr_vec *argument;
+    const struct expr_vec *filter; /* NULL: none */
+    uint32_t next;                 /* of `rows` */
+    uint32_t row;                  /* of the registers: the one at hand */
+};
+
+static inline struct agg_taken agg_taken(const struct agg_slot *slot, const struct agg_rows *rows,
+                                         const struct expr_vec *registers)
+{
+    return (struct agg_taken){.slot = slot,
+                              .rows = rows,
+                              .argument = agg_argument(slot, registers),
+                              .filter = agg_filter(slot, registers)};
+}
+
+/* The slot of the next row; NULL behind the last. */
+static inline void *agg_next(struct agg_taken *taken)
+{
+    while (taken->next < taken->rows->count) {
+        uint32_t i = taken->next++;
+        taken->row = taken->rows->rows[i];
+        if (agg_takes(taken->argument, taken->filter, taken->row)) {
+            return agg_at(taken->slot, taken->rows, i);
+        }
+    }
+    return NULL;
+}
+
 /* ---- Values kept in a state. */
 
 /* Is a below b? NaN is above all numbers, and equal to itself. */

@@ -54,17 +54,14 @@ static bool is_double(const struct agg_slot *slot)
 static void update(const struct agg_slot *slot, const struct agg_rows *rows,
                    const struct expr_vec *registers)
 {
-    const struct expr_vec *argument = agg_argument(slot, registers);
-    const struct expr_vec *filter = agg_filter(slot, registers);
     uint32_t limit = limit_of(slot);
     uint32_t shift = slot->plan->kind == PLAN_APPROX_PERCENTILE ? SKETCH_SHIFT : 0;
     bool real = is_double(slot);
-    for (uint32_t i = 0; i < rows->count; i++) {
-        uint32_t row = rows->rows[i];
-        if (agg_takes(argument, filter, row)) {
-            uint64_t key = real ? key_of_double(argument->d[row]) : key_of_int(argument->i[row]);
-            agg_bag_add(agg_at(slot, rows, i), rows->pool, key >> shift, limit);
-        }
+    struct agg_taken taken = agg_taken(slot, rows, registers);
+    for (struct agg_bag *bag; (bag = agg_next(&taken)) != NULL;) {
+        uint64_t key = real ? key_of_double(taken.argument->d[taken.row])
+                            : key_of_int(taken.argument->i[taken.row]);
+        agg_bag_add(bag, rows->pool, key >> shift, limit);
     }
 }
 

@@ -44,16 +44,11 @@ static bool is_average(const struct agg_slot *slot)
 static void update_int(const struct agg_slot *slot, const struct agg_rows *rows,
                        const struct expr_vec *registers)
 {
-    const struct expr_vec *argument = agg_argument(slot, registers);
-    const struct expr_vec *filter = agg_filter(slot, registers);
     bool average = is_average(slot);
-    for (uint32_t i = 0; i < rows->count; i++) {
-        uint32_t row = rows->rows[i];
-        if (agg_takes(argument, filter, row)) {
-            struct sum_int *sum = agg_at(slot, rows, i);
-            sum_set(sum, sum_get(sum) + argument->i[row]);
-            sum->n = average ? sum->n + 1 : 1;
-        }
+    struct agg_taken taken = agg_taken(slot, rows, registers);
+    for (struct sum_int *sum; (sum = agg_next(&taken)) != NULL;) {
+        sum_set(sum, sum_get(sum) + taken.argument->i[taken.row]);
+        sum->n = average ? sum->n + 1 : 1;
     }
 }
 
@@ -160,30 +155,20 @@ const struct agg_operator agg_avg_int = {.bytes = sizeof(struct sum_int),
 static void update_sum_double(const struct agg_slot *slot, const struct agg_rows *rows,
                               const struct expr_vec *registers)
 {
-    const struct expr_vec *argument = agg_argument(slot, registers);
-    const struct expr_vec *filter = agg_filter(slot, registers);
-    for (uint32_t i = 0; i < rows->count; i++) {
-        uint32_t row = rows->rows[i];
-        if (agg_takes(argument, filter, row)) {
-            struct agg_exact *sum = agg_at(slot, rows, i);
-            agg_exact_add_double(sum, rows->pool, argument->d[row]);
-            sum->seen = 1;
-        }
+    struct agg_taken taken = agg_taken(slot, rows, registers);
+    for (struct agg_exact *sum; (sum = agg_next(&taken)) != NULL;) {
+        agg_exact_add_double(sum, rows->pool, taken.argument->d[taken.row]);
+        sum->seen = 1;
     }
 }
 
 static void update_avg_double(const struct agg_slot *slot, const struct agg_rows *rows,
                               const struct expr_vec *registers)
 {
-    const struct expr_vec *argument = agg_argument(slot, registers);
-    const struct expr_vec *filter = agg_filter(slot, registers);
-    for (uint32_t i = 0; i < rows->count; i++) {
-        uint32_t row = rows->rows[i];
-        if (agg_takes(argument, filter, row)) {
-            struct avg_double *avg = agg_at(slot, rows, i);
-            agg_exact_add_double(&avg->sum, rows->pool, argument->d[row]);
-            avg->n++;
-        }
+    struct agg_taken taken = agg_taken(slot, rows, registers);
+    for (struct avg_double *avg; (avg = agg_next(&taken)) != NULL;) {
+        agg_exact_add_double(&avg->sum, rows->pool, taken.argument->d[taken.row]);
+        avg->n++;
     }
 }
 

@@ -67,15 +67,12 @@ static size_t limit_of(const struct agg_slot *slot)
 static void update(const struct agg_slot *slot, const struct agg_rows *rows,
                    const struct expr_vec *registers)
 {
-    const struct expr_vec *argument = agg_argument(slot, registers);
-    const struct expr_vec *filter = agg_filter(slot, registers);
-    for (uint32_t i = 0; i < rows->count; i++) {
-        uint32_t row = rows->rows[i];
-        if (agg_takes(argument, filter, row)) {
-            enum expr_state state = EXPR_OK;
-            struct kappa_value value = agg_value_canonical(expr_value(argument, row, &state));
-            add(agg_at(slot, rows, i), rows->pool, &value, 1, limit_of(slot));
-        }
+    struct agg_taken taken = agg_taken(slot, rows, registers);
+    for (struct topk *top; (top = agg_next(&taken)) != NULL;) {
+        enum expr_state state = EXPR_OK;
+        struct kappa_value value =
+            agg_value_canonical(expr_value(taken.argument, taken.row, &state));
+        add(top, rows->pool, &value, 1, limit_of(slot));
     }
 }
 

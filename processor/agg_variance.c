@@ -18,34 +18,25 @@ struct variance {
 static void update_int(const struct agg_slot *slot, const struct agg_rows *rows,
                        const struct expr_vec *registers)
 {
-    const struct expr_vec *argument = agg_argument(slot, registers);
-    const struct expr_vec *filter = agg_filter(slot, registers);
-    for (uint32_t i = 0; i < rows->count; i++) {
-        uint32_t row = rows->rows[i];
-        if (agg_takes(argument, filter, row)) {
-            struct variance *v = agg_at(slot, rows, i);
-            int64_t x = argument->i[row];
-            uint64_t size = x < 0 ? 0 - (uint64_t)x : (uint64_t)x;
-            agg_exact_add_int(&v->sum, rows->pool, x);
-            agg_exact_add(&v->squares, rows->pool, (uint128)size * size, false, 0);
-            v->n++;
-        }
+    struct agg_taken taken = agg_taken(slot, rows, registers);
+    for (struct variance *v; (v = agg_next(&taken)) != NULL;) {
+        int64_t x = taken.argument->i[taken.row];
+        uint64_t size = x < 0 ? 0 - (uint64_t)x : (uint64_t)x;
+        agg_exact_add_int(&v->sum, rows->pool, x);
+        agg_exact_add(&v->squares, rows->pool, (uint128)size * size, false, 0);
+        v->n++;
     }
 }
 
 static void update_double(const struct agg_slot *slot, const struct agg_rows *rows,
                           const struct expr_vec *registers)
 {
-    const struct expr_vec *argument = agg_argument(slot, registers);
-    const struct expr_vec *filter = agg_filter(slot, registers);
-    for (uint32_t i = 0; i < rows->count; i++) {
-        uint32_t row = rows->rows[i];
-        if (agg_takes(argument, filter, row)) {
-            struct variance *v = agg_at(slot, rows, i);
-            agg_exact_add_double(&v->sum, rows->pool, argument->d[row]);
-            agg_exact_add_square(&v->squares, rows->pool, argument->d[row]);
-            v->n++;
-        }
+    struct agg_taken taken = agg_taken(slot, rows, registers);
+    for (struct variance *v; (v = agg_next(&taken)) != NULL;) {
+        double x = taken.argument->d[taken.row];
+        agg_exact_add_double(&v->sum, rows->pool, x);
+        agg_exact_add_square(&v->squares, rows->pool, x);
+        v->n++;
     }
 }
 

@@ -215,14 +215,21 @@ struct regex_run {
     const struct regex *memo; /* of the pattern and flags below */
     struct kappa_text memo_pattern;
     struct kappa_text memo_flags;
+    struct expr_vec *out;
+    uint32_t count;   /* of rows */
+    uint32_t next;    /* row to look at */
+    uint32_t row;     /* the one at hand */
     uint32_t options; /* of the row at hand */
 };
 
 static struct regex_run regex_begin(const struct expr_step *step, const struct expr_frame *frame)
 {
     (void)expr_strict(step, frame);
-    struct regex_run run = {
-        .use = use_find(step->run), .prepared = step->prepared, .memory = frame->texts};
+    struct regex_run run = {.use = use_find(step->run),
+                            .prepared = step->prepared,
+                            .memory = frame->texts,
+                            .out = expr_out(step, frame),
+                            .count = frame->n};
     ASSERT(run.use != NULL);
     run.text = expr_arg(step, frame, 0)->s;
     run.pattern = expr_arg(step, frame, 1)->s;
@@ -259,12 +266,32 @@ static const struct regex *regex_of(struct regex_run *run, uint32_t i)
     return run->memo;
 }
 
+/* The expression for the next row whose arguments are values, NULL behind the last row. Rows whose
+ * pattern is none are errors, and passed over. */
+static const struct regex *regex_row(struct regex_run *run)
+{
+    while (run->next < run->count) {
+        uint32_t i = run->next++;
+        if (run->out->state[i] != EXPR_OK) {
+            continue;
+        }
+        const struct regex *regex = regex_of(run, i);
+        if (regex != NULL) {
+            run->row = i;
+            return regex;
+        }
+        run->out->state[i] = EXPR_ERROR_ARGUMENT;
+    }
+    return NULL;
+}
+
 enum found { FOUND_NOTHING, FOUND, FOUND_ERROR };
 
-/* The first match at or behind a byte; its groups are in run->match. On FOUND_ERROR *state is set. */
-static enum found regex_find(struct regex_run *run, const struct regex *regex,
-                             struct kappa_text text, size_t from, uint8_t *state)
+/* The first match in the row's text at or behind a byte; its groups are in run->match. On
+ * FOUND_ERROR the row's state is set. */
+static enum found regex_find(struct regex_run *run, const struct regex *regex, size_t from)
 {
+    struct kappa_text text = run->text[run->row];
     int rc = pcre2_match(regex->code, (PCRE2_SPTR)text.bytes, text.len, from, run->options,
                          run->match, run->context);
     if (rc >= 0) {
@@ -276,7 +303,7 @@ static enum found regex_find(struct regex_run *run, const struct regex *regex,
     }
     bool effort =
         rc == PCRE2_ERROR_MATCHLIMIT || rc == PCRE2_ERROR_DEPTHLIMIT || rc == PCRE2_ERROR_HEAPLIMIT;
-    *state = effort ? EXPR_ERROR_EFFORT : EXPR_ERROR_ARGUMENT;
+    run->out->state[run->row] = effort ? EXPR_ERROR_EFFORT : EXPR_ERROR_ARGUMENT;
     return FOUND_ERROR;
 }
 
@@ -314,18 +341,8 @@ static size_t regex_next(const struct regex_run *run, struct kappa_text text, si
 static void match_run(const struct expr_step *step, const struct expr_frame *frame, bool negated)
 {
     struct regex_run run = regex_begin(step, frame);
-    struct expr_vec *out = expr_out(step, frame);
-    for (uint32_t i = 0; i < frame->n; i++) {
-        if (out->state[i] != EXPR_OK) {
-            continue;
-        }
-        const struct regex *regex = regex_of(&run, i);
-        if (regex == NULL) {
-            out->state[i] = EXPR_ERROR_ARGUMENT;
-            continue;
-        }
-        enum found found = regex_find(&run, regex, run.text[i], 0, &out->state[i]);
-        out->i[i] = (found == FOUND) != negated;
+    for (const struct regex *regex; (regex = regex_row(&run)) != NULL;) {
+        run.out->i[run.row] = (regex_find(&run, regex, 0) == FOUND) != negated;
     }
 }
 
@@ -355,16 +372,16 @@ void expr_regexp_like(const struct expr_step *step, const struct expr_frame *fra
     match_run(step, frame, false);
 }
 
-/* The n-th match at or behind a byte. */
-static enum found find_nth(struct regex_run *run, const struct regex *regex, struct kappa_text text,
-                           size_t from, int64_t n, uint8_t *state)
+/* The n-th match in the row's text at or behind a byte. */
+static enum found find_nth(struct regex_run *run, const struct regex *regex, size_t from, int64_t n)
 {
+    struct kappa_text text = run->text[run->row];
     enum found found = FOUND_NOTHING;
     for (int64_t k = 0; k < n; k++) {
         if (from > text.len) {
             return FOUND_NOTHING;
         }
-        found = regex_find(run, regex, text, from, state);
+        found = regex_find(run, regex, from);
         if (found != FOUND) {
             break;
         }
@@ -373,12 +390,17 @@ static enum found find_nth(struct regex_run *run, const struct regex *regex, str
     return found;
 }
 
-/* Group k of what was found, else null. */
-static void store_group(const struct regex_run *run, const struct regex *regex,
-                        struct expr_vec *out, uint32_t i, int64_t k)
+/* The row's value is group k of what was found, else null. */
+static void store_group(const struct regex_run *run, const struct regex *regex, enum found found,
+                        int64_t k)
 {
-    if (k >= GROUPS || !regex_group(run, regex, run->text[i], (uint32_t)k, &out->s[i])) {
-        out->state[i] = EXPR_NULL;
+    uint32_t i = run->row;
+    if (found == FOUND_ERROR) {
+        return;
+    }
+    if (found != FOUND || k >= GROUPS ||
+        !regex_group(run, regex, run->text[i], (uint32_t)k, &run->out->s[i])) {
+        run->out->state[i] = EXPR_NULL;
     }
 }
 
@@ -386,22 +408,8 @@ static void store_group(const struct regex_run *run, const struct regex *regex,
 void expr_regexp_match(const struct expr_step *step, const struct expr_frame *frame)
 {
     struct regex_run run = regex_begin(step, frame);
-    struct expr_vec *out = expr_out(step, frame);
-    for (uint32_t i = 0; i < frame->n; i++) {
-        if (out->state[i] != EXPR_OK) {
-            continue;
-        }
-        const struct regex *regex = regex_of(&run, i);
-        if (regex == NULL) {
-            out->state[i] = EXPR_ERROR_ARGUMENT;
-            continue;
-        }
-        enum found found = regex_find(&run, regex, run.text[i], 0, &out->state[i]);
-        if (found == FOUND) {
-            store_group(&run, regex, out, i, regex->groups > 0 ? 1 : 0);
-        } else if (found == FOUND_NOTHING) {
-            out->state[i] = EXPR_NULL;
-        }
+    for (const struct regex *regex; (regex = regex_row(&run)) != NULL;) {
+        store_group(&run, regex, regex_find(&run, regex, 0), regex->groups > 0 ? 1 : 0);
     }
 }
 
@@ -426,27 +434,17 @@ static int64_t arg_or(const struct expr_step *step, const struct expr_frame *fra
 void expr_regexp_substr(const struct expr_step *step, const struct expr_frame *frame)
 {
     struct regex_run run = regex_begin(step, frame);
-    struct expr_vec *out = expr_out(step, frame);
-    for (uint32_t i = 0; i < frame->n; i++) {
-        if (out->state[i] != EXPR_OK) {
-            continue;
-        }
-        const struct regex *regex = regex_of(&run, i);
+    for (const struct regex *regex; (regex = regex_row(&run)) != NULL;) {
+        uint32_t i = run.row;
         int64_t n = arg_or(step, frame, 3, i, 1);
         int64_t group = arg_or(step, frame, 5, i, 0);
-        group = group == 1 && regex != NULL && regex->groups == 0 ? 0 : group; /* as PostgreSQL */
+        group = group == 1 && regex->groups == 0 ? 0 : group; /* as PostgreSQL */
         size_t from = 0;
-        if (regex == NULL || n < 1 || group < 0 ||
-            !start_byte(run.text[i], arg_or(step, frame, 2, i, 1), &from)) {
-            out->state[i] = EXPR_ERROR_ARGUMENT;
+        if (n < 1 || group < 0 || !start_byte(run.text[i], arg_or(step, frame, 2, i, 1), &from)) {
+            run.out->state[i] = EXPR_ERROR_ARGUMENT;
             continue;
         }
-        enum found found = find_nth(&run, regex, run.text[i], from, n, &out->state[i]);
-        if (found == FOUND) {
-            store_group(&run, regex, out, i, group);
-        } else if (found != FOUND_ERROR) {
-            out->state[i] = EXPR_NULL;
-        }
+        store_group(&run, regex, find_nth(&run, regex, from, n), group);
     }
 }
 
@@ -454,24 +452,19 @@ void expr_regexp_substr(const struct expr_step *step, const struct expr_frame *f
 void expr_regexp_count(const struct expr_step *step, const struct expr_frame *frame)
 {
     struct regex_run run = regex_begin(step, frame);
-    struct expr_vec *out = expr_out(step, frame);
-    for (uint32_t i = 0; i < frame->n; i++) {
-        if (out->state[i] != EXPR_OK) {
-            continue;
-        }
-        const struct regex *regex = regex_of(&run, i);
+    for (const struct regex *regex; (regex = regex_row(&run)) != NULL;) {
+        uint32_t i = run.row;
         size_t from = 0;
-        if (regex == NULL || !start_byte(run.text[i], arg_or(step, frame, 2, i, 1), &from)) {
-            out->state[i] = EXPR_ERROR_ARGUMENT;
+        if (!start_byte(run.text[i], arg_or(step, frame, 2, i, 1), &from)) {
+            run.out->state[i] = EXPR_ERROR_ARGUMENT;
             continue;
         }
         int64_t count = 0;
-        while (from <= run.text[i].len &&
-               regex_find(&run, regex, run.text[i], from, &out->state[i]) == FOUND) {
+        while (from <= run.text[i].len && regex_find(&run, regex, from) == FOUND) {
             count++;
             from = regex_next(&run, run.text[i], from);
         }
-        out->i[i] = count;
+        run.out->i[i] = count;
     }
 }
 
@@ -525,15 +518,16 @@ static void grow_replacement(struct growing *text, const struct regex_run *run,
     }
 }
 
-static void replace_row(struct regex_run *run, const struct regex *regex, struct kappa_text with,
-                        struct expr_vec *out, uint32_t i)
+static void replace_row(struct regex_run *run, const struct regex *regex, struct kappa_text with)
 {
+    struct expr_vec *out = run->out;
+    uint32_t i = run->row;
     struct kappa_text subject = run->text[i];
     struct growing text = {.memory = run->memory};
     size_t done = 0;
     size_t from = 0;
     while (from <= subject.len) {
-        enum found found = regex_find(run, regex, subject, from, &out->state[i]);
+        enum found found = regex_find(run, regex, from);
         if (found == FOUND_ERROR) {
             return;
         }
@@ -569,16 +563,7 @@ void expr_regexp_replace(const struct expr_step *step, const struct expr_frame *
 {
     struct regex_run run = regex_begin(step, frame);
     const struct kappa_text *with = expr_arg(step, frame, 2)->s;
-    struct expr_vec *out = expr_out(step, frame);
-    for (uint32_t i = 0; i < frame->n; i++) {
-        if (out->state[i] != EXPR_OK) {
-            continue;
-        }
-        const struct regex *regex = regex_of(&run, i);
-        if (regex == NULL) {
-            out->state[i] = EXPR_ERROR_ARGUMENT;
-            continue;
-        }
-        replace_row(&run, regex, with[i], out, i);
+    for (const struct regex *regex; (regex = regex_row(&run)) != NULL;) {
+        replace_row(&run, regex, with[run.row]);
     }
 }

@@ -125,32 +125,30 @@ void expr_jsonb_array_length(const struct expr_step *step, const struct expr_fra
 
 /* ---- Casts of a number or a boolean; of anything else there is none. */
 
-void expr_numeric_from_jsonb(const struct expr_step *step, const struct expr_frame *frame)
+static void from_number(const struct expr_step *step, const struct expr_frame *frame, bool real)
 {
     (void)expr_strict(step, frame);
     const struct kappa_text *doc = expr_arg(step, frame, 0)->s;
     struct expr_vec *out = expr_out(step, frame);
     for (uint32_t i = 0; i < frame->n; i++) {
-        if (out->state[i] == EXPR_OK) {
-            out->state[i] =
-                (uint8_t)(jsonb_kind(doc[i]) == JSONB_NUMBER ? numeric_parse(doc[i], &out->n[i])
-                                                             : EXPR_ERROR_ARGUMENT);
+        if (out->state[i] != EXPR_OK) {
+            continue;
         }
+        enum expr_state state = jsonb_kind(doc[i]) != JSONB_NUMBER ? EXPR_ERROR_ARGUMENT
+                                : real ? expr_parse_double(doc[i], &out->d[i])
+                                       : numeric_parse(doc[i], &out->n[i]);
+        out->state[i] = (uint8_t)state;
     }
+}
+
+void expr_numeric_from_jsonb(const struct expr_step *step, const struct expr_frame *frame)
+{
+    from_number(step, frame, false);
 }
 
 void expr_double_from_jsonb(const struct expr_step *step, const struct expr_frame *frame)
 {
-    (void)expr_strict(step, frame);
-    const struct kappa_text *doc = expr_arg(step, frame, 0)->s;
-    struct expr_vec *out = expr_out(step, frame);
-    for (uint32_t i = 0; i < frame->n; i++) {
-        if (out->state[i] == EXPR_OK) {
-            out->state[i] =
-                (uint8_t)(jsonb_kind(doc[i]) == JSONB_NUMBER ? expr_parse_double(doc[i], &out->d[i])
-                                                             : EXPR_ERROR_ARGUMENT);
-        }
-    }
+    from_number(step, frame, true);
 }
 
 void expr_boolean_from_jsonb(const struct expr_step *step, const struct expr_frame *frame)

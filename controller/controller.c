@@ -56,7 +56,6 @@ struct server {
     bool swept;        /* the leftovers of earlier servers */
     bool houseworking; /* housework is under way */
     bool trash_waits;  /* something was trashed since the last sweep began */
-    bool expire_waits;
     bool stopping;
     int64_t stop_us; /* not waited for longer */
 };

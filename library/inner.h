@@ -56,7 +56,6 @@ int library_fail(struct kappa_error *error, enum err_code code, const char *form
 int library_result(int rc, const struct err *reason, struct kappa_error *error);
 /* CLOSED in a child forked since that generation. */
 int library_check_fork(unsigned generation, struct kappa_error *error) must_check;
-unsigned library_generation(void);
 
 int library_check_scope(const struct kappa_scope *scope, struct kappa_error *error) must_check;
 int library_check_table(const struct kappa_table *table, struct kappa_error *error) must_check;

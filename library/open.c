@@ -74,11 +74,6 @@ static void fork_watch(void)
     fork_error = pthread_atfork(NULL, NULL, fork_child);
 }
 
-unsigned library_generation(void)
-{
-    return generation;
-}
-
 int library_check_fork(unsigned of, struct kappa_error *error)
 {
     if (of == generation) {

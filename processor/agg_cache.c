@@ -131,16 +131,6 @@ static void remove_at(struct agg_cache *cache, size_t i)
     cache->count--;
 }
 
-void agg_cache_remove(struct agg_cache *cache, struct agg_entry *entry)
-{
-    size_t i = entry->hash & cache->mask;
-    while (cache->slots[i].entry != entry) {
-        ASSERT(cache->slots[i].entry != NULL);
-        i = (i + 1) & cache->mask;
-    }
-    remove_at(cache, i);
-}
-
 void agg_cache_make_dirty(struct agg_cache *cache, struct agg_entry *entry)
 {
     if (cache->dirty_count == cache->dirty_capacity) {

@@ -80,8 +80,6 @@ struct agg_entry *agg_cache_find(const struct agg_cache *cache, uint64_t hash, c
 /* A new clean entry with a zeroed state; the key is not there yet. */
 struct agg_entry *agg_cache_create(struct agg_cache *cache, uint64_t hash, const uint8_t *key,
                                    size_t key_len, uint32_t source, int64_t window_end);
-/* Removes an entry that is clean and gives its memory back. */
-void agg_cache_remove(struct agg_cache *cache, struct agg_entry *entry);
 void agg_cache_make_dirty(struct agg_cache *cache, struct agg_entry *entry);
 
 /* The entry is about to change. */

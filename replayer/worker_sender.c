@@ -57,12 +57,6 @@ void worker_bell_ring(struct worker_bell *bell)
     pthread_mutex_unlock(&bell->lock);
 }
 
-void worker_bell_close(struct worker_bell *bell)
-{
-    pthread_cond_destroy(&bell->wake);
-    pthread_mutex_destroy(&bell->lock);
-}
-
 /* Sleeps until it was rung after `heard`. */
 static void bell_wait(struct worker_bell *bell, uint64_t heard)
 {

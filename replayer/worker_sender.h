@@ -21,7 +21,6 @@ struct worker_bell {
 
 void worker_bell_init(struct worker_bell *bell);
 void worker_bell_ring(struct worker_bell *bell);
-void worker_bell_close(struct worker_bell *bell);
 
 struct worker_sender;
 

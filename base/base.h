@@ -67,12 +67,6 @@ static inline int int_from(size_t value)
     return (int)value;
 }
 
-static inline size_t size_from_i64(int64_t value)
-{
-    ASSERT(value >= 0);
-    return (size_t)value;
-}
-
 static inline uint64_t u64_from_i64(int64_t value)
 {
     ASSERT(value >= 0);
@@ -118,6 +112,16 @@ static inline void store_u32_le(uint8_t *p, uint32_t v)
 static inline void store_u64_le(uint8_t *p, uint64_t v)
 {
     __builtin_memcpy(p, &v, sizeof v);
+}
+
+static inline uint32_t load_u32_be(const uint8_t *p)
+{
+    return __builtin_bswap32(load_u32_le(p));
+}
+
+static inline void store_u32_be(uint8_t *p, uint32_t v)
+{
+    store_u32_le(p, __builtin_bswap32(v));
 }
 
 static inline uint64_t load_u64_be(const uint8_t *p)

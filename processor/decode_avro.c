@@ -155,7 +155,7 @@ static void add_known(struct avro_decoder *d, uint32_t id, const char *text, siz
 
 static uint32_t frame_id(const struct kappa_record *record)
 {
-    return __builtin_bswap32(load_u32_le(record->value + 1));
+    return load_u32_be(record->value + 1);
 }
 
 bool decoder_schema_wanted(struct decoder *base, const struct kappa_record *record, uint32_t *id)

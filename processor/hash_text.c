@@ -9,7 +9,7 @@
 
 typedef void (*block_fn)(uint32_t *state, const uint8_t *block);
 
-/* All blocks. length_at_end: SHA-256 writes the length most significant byte first. */
+/* All blocks. big: the length has its most significant byte first. */
 static void all_blocks(const uint8_t *bytes, size_t len, uint32_t *state, block_fn run, bool big)
 {
     size_t whole = len / BLOCK * BLOCK;
@@ -24,9 +24,7 @@ static void all_blocks(const uint8_t *bytes, size_t len, uint32_t *state, block_
     end[rest] = 0x80;
     size_t size = rest < BLOCK - 8 ? BLOCK : (size_t)2 * BLOCK;
     uint64_t bits = (uint64_t)len * 8;
-    for (unsigned i = 0; i < 8; i++) {
-        end[size - 8 + (big ? 7 - i : i)] = (uint8_t)(bits >> (8 * i));
-    }
+    store_u64_le(end + size - 8, big ? __builtin_bswap64(bits) : bits);
     for (size_t at = 0; at < size; at += BLOCK) {
         run(state, end + at);
     }
@@ -54,9 +52,7 @@ static void md5_block(uint32_t *state, const uint8_t *block)
         0xeb86d391};
     uint32_t words[16];
     for (unsigned i = 0; i < 16; i++) {
-        words[i] = (uint32_t)block[(size_t)4 * i] | (uint32_t)block[(size_t)4 * i + 1] << 8 |
-                   (uint32_t)block[(size_t)4 * i + 2] << 16 |
-                   (uint32_t)block[(size_t)4 * i + 3] << 24;
+        words[i] = load_u32_le(block + (size_t)4 * i);
     }
     uint32_t a = state[0];
     uint32_t b = state[1];
@@ -87,8 +83,8 @@ void hash_md5(const void *bytes, size_t len, uint8_t *out)
 {
     uint32_t state[4] = {0x67452301, 0xefcdab89, 0x98badcfe, 0x10325476};
     all_blocks(bytes, len, state, md5_block, false);
-    for (unsigned i = 0; i < HASH_MD5_BYTES; i++) {
-        out[i] = (uint8_t)(state[i / 4] >> (8 * (i % 4)));
+    for (unsigned i = 0; i < array_len(state); i++) {
+        store_u32_le(out + (size_t)4 * i, state[i]);
     }
 }
 
@@ -112,8 +108,7 @@ static void sha256_block(uint32_t *state, const uint8_t *block)
         0xc67178f2};
     uint32_t words[64];
     for (unsigned i = 0; i < 16; i++) {
-        words[i] = (uint32_t)block[(size_t)4 * i] << 24 | (uint32_t)block[(size_t)4 * i + 1] << 16 |
-                   (uint32_t)block[(size_t)4 * i + 2] << 8 | (uint32_t)block[(size_t)4 * i + 3];
+        words[i] = load_u32_be(block + (size_t)4 * i);
     }
     for (unsigned i = 16; i < 64; i++) {
         uint32_t x = words[i - 15];
@@ -144,7 +139,7 @@ void hash_sha256(const void *bytes, size_t len, uint8_t *out)
     uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                          0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
     all_blocks(bytes, len, state, sha256_block, true);
-    for (unsigned i = 0; i < HASH_SHA256_BYTES; i++) {
-        out[i] = (uint8_t)(state[i / 4] >> (8 * (3 - i % 4)));
+    for (unsigned i = 0; i < array_len(state); i++) {
+        store_u32_be(out + (size_t)4 * i, state[i]);
     }
 }

@@ -196,11 +196,6 @@ static bool bytes_json(struct buf *out, const uint8_t *bytes, uint32_t len, bool
     return false;
 }
 
-static uint32_t u32_at(const uint8_t *at)
-{
-    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
-}
-
 static void text_json(struct buf *out, const uint8_t *bytes, size_t len)
 {
     json_t *text = json_text_lossy(bytes, len);
@@ -217,9 +212,9 @@ static void headers_json(struct buf *out, const struct kappa_record *record)
     }
     buf_append_text(out, ",\"headers\":[");
     for (const char *comma = ""; at < end; comma = ",") {
-        uint32_t name_len = u32_at(at);
+        uint32_t name_len = load_u32_le(at);
         const uint8_t *value = at + 4 + name_len;
-        uint32_t value_len = u32_at(value);
+        uint32_t value_len = load_u32_le(value);
         bool null = value_len == KAPPA_NULL_LEN;
         buf_printf(out, "%s[", comma);
         text_json(out, at + 4, name_len);

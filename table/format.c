@@ -190,7 +190,7 @@ void format_outbox_key(uint8_t *key, uint32_t source, int64_t offset, uint32_t o
     store_u16_be(key, u16_from(source));
     store_i64_sortable(key + 2, offset);
     store_u16_be(key + 10, u16_from(output));
-    store_u32_le(key + 12, __builtin_bswap32(seq));
+    store_u32_be(key + 12, seq);
 }
 
 void format_dead_key(uint8_t *key, uint32_t source, int64_t offset, uint32_t view)
@@ -198,7 +198,7 @@ void format_dead_key(uint8_t *key, uint32_t source, int64_t offset, uint32_t vie
     ASSERT_CMP(source, <=, UINT16_MAX);
     store_u16_be(key, (uint16_t)source);
     store_i64_sortable(key + 2, offset);
-    store_u32_le(key + 10, __builtin_bswap32(view));
+    store_u32_be(key + 10, view);
 }
 
 bool format_dead_decode(const MDB_val *key, const MDB_val *value, struct view_dead *out)
@@ -217,7 +217,7 @@ bool format_dead_decode(const MDB_val *key, const MDB_val *value, struct view_de
     *out = (struct view_dead){
         .source = load_u16_be(at),
         .offset = load_i64_sortable(at + 2),
-        .view = __builtin_bswap32(load_u32_le(at + 10)),
+        .view = load_u32_be(at + 10),
         .reason = (const char *)(bytes + FORMAT_DEAD_HEAD),
         .reason_len = reason_len,
         .bytes = value_len == KAPPA_NULL_LEN ? NULL : bytes + FORMAT_DEAD_HEAD + reason_len,

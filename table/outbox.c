@@ -157,7 +157,7 @@ static bool row_decode(const MDB_val *key, const MDB_val *value, struct outbox_r
         .source = load_u16_be(at),
         .offset = load_i64_sortable(at + 2),
         .output = load_u16_be(at + 10),
-        .seq = __builtin_bswap32(load_u32_le(at + 12)),
+        .seq = load_u32_be(at + 12),
         .message = value->mv_data,
         .len = value->mv_size,
     };

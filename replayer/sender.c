@@ -97,6 +97,7 @@ void sender_open(const struct sender_options *options, struct sender **out)
     }
     sender->piece_count = options->span_count;
     sender->reach = xcalloc(most + 1, sizeof *sender->reach);
+    sender->heads = xcalloc(most + 1, sizeof *sender->heads);
     *out = sender;
 }
 
@@ -316,6 +317,7 @@ void sender_close(struct sender *sender)
     free(sender->pieces);
     free(sender->messages);
     free(sender->reach);
+    free(sender->heads);
     buf_free(&sender->bytes);
     buf_free(&sender->header);
     free(sender->dir);

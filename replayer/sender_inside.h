@@ -1,5 +1,5 @@
-/* The inside of a sender: sender.c (life, steps), sender_round.c (reading the outbox and sending),
- * sender_sent.c (the file SENT) and sender_recover.c (reading the topics). */
+/* The inside of a sender: sender.c (life, steps), sender_read.c (reading the outbox), sender_round.c
+ * (sending), sender_sent.c (the file SENT) and sender_recover.c (reading the topics). */
 #ifndef KAPPA_REPLAYER_SENDER_INSIDE_H
 #define KAPPA_REPLAYER_SENDER_INSIDE_H
 
@@ -50,6 +50,14 @@ struct sender_message {
     size_t len;
 };
 
+/* The next message of a source, while a round is read. */
+struct sender_head {
+    struct outbox_cursor *cursor; /* owned */
+    struct outbox_row row;
+    int64_t time_ms; /* of the message, or KAPPA_NO_TIME */
+    uint32_t source;
+};
+
 enum sender_phase { SENDER_LOCK, SENDER_FENCE, SENDER_RECOVER, SENDER_SEND };
 
 struct sender {
@@ -87,7 +95,7 @@ struct sender {
     uint64_t recognised;
 
     /* A round. */
-    uint32_t first_source; /* the next round begins with it */
+    struct sender_head *heads; /* room for one per source */
     struct sender_message *messages;
     uint32_t message_count, message_cap;
     struct buf bytes;
@@ -121,6 +129,12 @@ void sender_topic_free(struct sender_topic *topic);
 /* Where a message goes. */
 uint32_t sender_partition(const struct sender_topic *topic, uint32_t input_partition,
                           const struct kappa_record *record);
+
+/* ---- sender_read.c */
+
+/* The next messages of the piece, in the order in which they leave; and `reach`. */
+int sender_read(struct sender *sender, const struct sender_piece *piece,
+                struct err *err) must_check;
 
 /* ---- sender_round.c */
 

@@ -1,4 +1,4 @@
-/* A round of a sender: some messages out of the outbox, into the topics. Own header:
+/* A round of a sender: some messages out of the outbox (sender_read.c), into the topics. Own header:
  * sender_inside.h. */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -8,100 +8,9 @@
 #include "include/kappa/message.h"
 #include "replayer/sender_inside.h"
 
-#define ROUND_MESSAGES 8192
-#define ROUND_BYTES    (1 << 20)
-#define SAVE_US        200000  /* between writes of SENT while busy */
-#define CHECK_US       5000000 /* between moves of the checkpoints while busy */
-#define REST_US        1000000 /* idle for so long: SENT is made clean */
-
-/* ---- Reading the outbox */
-
-struct reading {
-    struct sender *sender;
-    uint32_t source;
-    int64_t to;
-    int64_t last; /* offset of the newest message taken, or -1 */
-    bool full;    /* the round has enough: what is left of this source waits */
-};
-
-static bool take(void *ctx, const struct outbox_row *row)
-{
-    struct reading *reading = ctx;
-    struct sender *sender = reading->sender;
-    if (row->offset >= reading->to) {
-        return false;
-    }
-    bool enough = sender->message_count >= ROUND_MESSAGES || sender->bytes.len >= ROUND_BYTES;
-    if (enough && row->offset != reading->last) { /* the messages of a record stay together */
-        reading->full = true;
-        return false;
-    }
-    if (sender->message_count == sender->message_cap) {
-        sender->message_cap = sender->message_cap == 0 ? 256 : 2 * sender->message_cap;
-        sender->messages =
-            xrealloc(sender->messages, sender->message_cap * sizeof *sender->messages);
-    }
-    sender->messages[sender->message_count++] =
-        (struct sender_message){.source = reading->source,
-                                .place = {row->offset, row->output, row->seq},
-                                .at = sender->bytes.len,
-                                .len = row->len};
-    buf_append(&sender->bytes, row->message, row->len);
-    reading->last = row->offset;
-    return true;
-}
-
-/* The messages of one source, and how far `sent` goes when they are out. */
-static int read_source(struct sender *sender, const struct sender_piece *piece, uint32_t source,
-                       struct err *err)
-{
-    const struct sender_input *input = &sender->inputs[piece->inputs[source]];
-    int64_t from = i64_max(piece->from[source], input->sent);
-    struct reading reading = {
-        .sender = sender, .source = source, .to = piece->to[source], .last = -1};
-    if (from >= piece->to[source]) { /* also when a swap followed at once: nothing was real */
-        sender->reach[source] = i64_max(piece->to[source], input->sent);
-        return 0;
-    }
-    int rc = outbox_each(sender->outbox, source, from, take, &reading, err);
-    if (rc != 0) {
-        return rc;
-    }
-    int64_t position = -1;
-    if (reading.full) {
-        position = reading.last < 0 ? from : reading.last + 1;
-    } else {
-        rc = outbox_position(sender->outbox, source, &position, err);
-        if (rc < 0) {
-            return rc;
-        }
-        position = i64_min(position, piece->to[source]);
-    }
-    sender->reach[source] = i64_max(position, input->sent);
-    return 0;
-}
-
-/* Messages of transactions committed before sender_stop was called, if it was. */
-static int read_some(struct sender *sender, const struct sender_piece *piece, struct err *err)
-{
-    sender->message_count = 0;
-    buf_reset(&sender->bytes);
-    int rc = outbox_begin(sender->outbox, err);
-    if (rc != 0) {
-        return rc;
-    }
-    if (atomic_load(&sender->stopped)) { /* the snapshot may show what came after */
-        outbox_end(sender->outbox);
-        return err_set(err, KE_CLOSED, "told to stop");
-    }
-    ASSERT_CMP(piece->source_count, >, 0);
-    for (uint32_t i = 0; i < piece->source_count && rc == 0; i++) {
-        rc = read_source(sender, piece, (sender->first_source + i) % piece->source_count, err);
-    }
-    outbox_end(sender->outbox);
-    sender->first_source = (sender->first_source + 1) % piece->source_count;
-    return rc;
-}
+#define SAVE_US  200000  /* between writes of SENT while busy */
+#define CHECK_US 5000000 /* between moves of the checkpoints while busy */
+#define REST_US  1000000 /* idle for so long: SENT is made clean */
 
 /* ---- Sending */
 
@@ -238,7 +147,6 @@ static bool piece_next(struct sender *sender)
     if (sender->piece != before) {
         outbox_close(sender->outbox);
         sender->outbox = NULL;
-        sender->first_source = 0;
     }
     return sender->piece != before;
 }
@@ -253,7 +161,7 @@ int sender_round(struct sender *sender, bool *more, struct err *err)
         rc = outbox_open(piece->dir, piece->shards, &sender->outbox, err);
     }
     if (rc == 0) {
-        rc = read_some(sender, piece, err);
+        rc = sender_read(sender, piece, err);
     }
     if (rc == 0 && sender->message_count > 0) {
         *more = true;

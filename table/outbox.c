@@ -164,45 +164,81 @@ static bool row_decode(const MDB_val *key, const MDB_val *value, struct outbox_r
     return true;
 }
 
-/* A code of LMDB. */
-static int each(MDB_cursor *cursor, uint32_t source, int64_t from,
-                bool (*fn)(void *ctx, const struct outbox_row *row), void *ctx)
+struct outbox_cursor {
+    struct outbox_shard *shard;
+    MDB_cursor *cursor;
+    uint32_t source;
+};
+
+/* 1 with a row of this source, 0 when it has no more. */
+static int cursor_get(const struct outbox_cursor *cursor, MDB_val *key, MDB_cursor_op op,
+                      struct outbox_row *row, struct err *err)
 {
-    uint8_t first[FORMAT_OUTBOX_KEY];
-    format_outbox_key(first, source, from, 0, 0);
-    MDB_val key = val_of(first, sizeof first);
     MDB_val value;
-    int rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
-    while (rc == 0) {
-        struct outbox_row row;
-        if (!row_decode(&key, &value, &row)) {
-            return MDB_CORRUPTED;
-        }
-        if (row.source != source || !fn(ctx, &row)) {
-            return 0;
-        }
-        rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
+    int rc = mdb_cursor_get(cursor->cursor, key, &value, op);
+    if (rc == 0 && !row_decode(key, &value, row)) {
+        rc = MDB_CORRUPTED;
     }
-    return rc == MDB_NOTFOUND ? 0 : rc;
+    if (rc == 0) {
+        return row->source == cursor->source ? 1 : 0;
+    }
+    return rc == MDB_NOTFOUND ? 0
+                              : env_error(cursor->shard->env, rc, "cannot read its outbox", err);
+}
+
+int outbox_cursor_open(struct outbox *outbox, uint32_t source, int64_t from_offset,
+                       struct outbox_cursor **out, struct outbox_row *row, struct err *err)
+{
+    struct outbox_cursor cursor = {.shard = shard_of(outbox, source), .source = source};
+    uint8_t first[FORMAT_OUTBOX_KEY];
+    MDB_stat st;
+    *out = NULL;
+    if (cursor.shard->rows == ENV_NO_HANDLE) {
+        return 0;
+    }
+    int rc = mdb_stat(cursor.shard->txn, cursor.shard->rows, &st);
+    if (rc == 0 && st.ms_entries == 0) {
+        return 0; /* as most of the time: nothing is waiting */
+    }
+    rc = rc == 0 ? mdb_cursor_open(cursor.shard->txn, cursor.shard->rows, &cursor.cursor) : rc;
+    if (rc != 0) {
+        return env_error(cursor.shard->env, rc, "cannot read its outbox", err);
+    }
+    format_outbox_key(first, source, from_offset, 0, 0);
+    MDB_val key = val_of(first, sizeof first);
+    rc = cursor_get(&cursor, &key, MDB_SET_RANGE, row, err);
+    if (rc != 1) {
+        mdb_cursor_close(cursor.cursor);
+        return rc;
+    }
+    *out = xmalloc(sizeof cursor);
+    **out = cursor;
+    return 1;
+}
+
+int outbox_cursor_next(struct outbox_cursor *cursor, struct outbox_row *row, struct err *err)
+{
+    MDB_val key;
+    return cursor_get(cursor, &key, MDB_NEXT, row, err);
+}
+
+void outbox_cursor_close(struct outbox_cursor *cursor)
+{
+    if (cursor != NULL) {
+        mdb_cursor_close(cursor->cursor);
+        free(cursor);
+    }
 }
 
 int outbox_each(struct outbox *outbox, uint32_t source, int64_t from_offset,
                 bool (*fn)(void *ctx, const struct outbox_row *row), void *ctx, struct err *err)
 {
-    struct outbox_shard *shard = shard_of(outbox, source);
-    MDB_cursor *cursor = NULL;
-    MDB_stat st;
-    if (shard->rows == ENV_NO_HANDLE) {
-        return 0;
+    struct outbox_cursor *cursor;
+    struct outbox_row row;
+    int rc = outbox_cursor_open(outbox, source, from_offset, &cursor, &row, err);
+    while (rc == 1 && fn(ctx, &row)) {
+        rc = outbox_cursor_next(cursor, &row, err);
     }
-    int rc = mdb_stat(shard->txn, shard->rows, &st);
-    if (rc == 0 && st.ms_entries == 0) {
-        return 0; /* as most of the time: nothing is waiting */
-    }
-    rc = rc == 0 ? mdb_cursor_open(shard->txn, shard->rows, &cursor) : rc;
-    if (rc == 0) {
-        rc = each(cursor, source, from_offset, fn, ctx);
-        mdb_cursor_close(cursor);
-    }
-    return rc == 0 ? 0 : env_error(shard->env, rc, "cannot read its outbox", err);
+    outbox_cursor_close(cursor);
+    return rc < 0 ? rc : 0;
 }

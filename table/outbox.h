@@ -1,6 +1,8 @@
 /* The outbox of a version, as those see it who send and list it: read-only, from any process.
  *
- *     outbox_open -> (outbox_begin -> outbox_position, outbox_each -> outbox_end) ... -> outbox_close
+ *     outbox_open -> (outbox_begin -> outbox_position, outbox_each, cursors -> outbox_end) ...
+ *     -> outbox_close
+ *     outbox_cursor_open -> outbox_cursor_next ... -> outbox_cursor_close, within a snapshot
  *
  * A message is named by (source, offset, output, seq): the record that caused it, the topic of the
  * definition, and a number among its messages there. It is written in the commit that moves the
@@ -37,5 +39,16 @@ int outbox_position(struct outbox *outbox, uint32_t source, int64_t *next_offset
 int outbox_each(struct outbox *outbox, uint32_t source, int64_t from_offset,
                 bool (*fn)(void *ctx, const struct outbox_row *row), void *ctx,
                 struct err *err) must_check;
+
+/* The messages of one source, one by one, beside those of others. Both return 1 with a row, valid until
+ * the next call with this cursor, or 0: there is none, or no more. *out is NULL when there is none at
+ * all. All cursors are closed before the snapshot ends. */
+struct outbox_cursor;
+int outbox_cursor_open(struct outbox *outbox, uint32_t source, int64_t from_offset,
+                       struct outbox_cursor **out, struct outbox_row *row,
+                       struct err *err) must_check;
+int outbox_cursor_next(struct outbox_cursor *cursor, struct outbox_row *row,
+                       struct err *err) must_check;
+void outbox_cursor_close(struct outbox_cursor *cursor);
 
 #endif

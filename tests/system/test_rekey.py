@@ -1,5 +1,6 @@
 """kappa rekey: topics brought into one by another key, each record once, as it is; and a join of two topics that way."""
 
+import datetime
 import json
 import os
 import re
@@ -159,6 +160,41 @@ def test_kills(platform, topic):
         time.sleep(rng.random() * 0.4)
         platform.kill_any(rng, 0.6)
     all_there(platform, [a, b], out)
+
+
+def ms(text):
+    return round(datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1000)
+
+
+def times_by_partition(platform, out):
+    """Per partition of the topic: its records' times in ms, in their order."""
+    times = {}
+    for record in platform.cat(out):
+        times.setdefault(record["partition"], []).append(ms(record["time"]))
+    return times
+
+
+def test_history_is_merged_by_time(platform, topic):
+    """Topics of unequal size and time range leave as one history, from the first record to the last one that was there
+    at the deploy; also when the server dies meanwhile."""
+    a, b, out = topic + "-a", topic + "-b", topic + "-out"
+    platform.topic(a, 3)
+    platform.topic(b, 1)
+
+    def timed(name, count, first, step):
+        platform.produce(name, [{"value": {"u": i % 50, "i": i, "of": name[-1]},
+                                 "time": rfc3339(1_700_000_000_000 + first + i * step)} for i in range(count)], "-J")
+
+    timed(a, 30000, 0, 10)
+    timed(b, 2000, 100_000, 50)
+    platform.run("rekey", a, b, "--key", "u", "--into", out, "--partitions", 2)
+    eventually(lambda: platform.cat(out), 30, "the first messages")
+    platform.kill()
+    platform.up()
+    eventually(lambda: len(platform.cat(out)) == 32000, 60, "all of them")
+    for partition, times in times_by_partition(platform, out).items():
+        back = [i for i in range(1, len(times)) if times[i] < times[i - 1]]
+        assert not back, (partition, len(times), len(back), times[back[0] - 1:back[0] + 1])
 
 
 JOINED = """

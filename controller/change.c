@@ -111,6 +111,7 @@ static void version_free(struct core_version *version)
     lag_close(&version->lag);
     child_free(&version->child);
     json_decref(version->told_sent);
+    plot_free(version->plot);
     free(version);
 }
 

@@ -25,10 +25,11 @@
 
 #include <uv.h>
 
-#define TICK_MS      100
-#define EXPIRE_EVERY 100               /* ticks: retention of the embedded log, 10 s */
-#define SHUTDOWN_US  INT64_C(10000000) /* for the workers to drain, and for jobs to end */
-#define CALLS_MAX    1024 /* that wait for the loop; HTTP's connections are bounded below that */
+#define TICK_MS       100
+#define PUBLISH_EVERY 3                 /* ticks: the status, to those who watch it */
+#define EXPIRE_EVERY  100               /* ticks: retention of the embedded log, 10 s */
+#define SHUTDOWN_US   INT64_C(10000000) /* for the workers to drain, and for jobs to end */
+#define CALLS_MAX     1024 /* that wait for the loop; HTTP's connections are bounded below that */
 
 struct call_queue {
     uv_mutex_t mutex;
@@ -328,11 +329,23 @@ static void on_signal(uv_signal_t *handle, int signal)
     }
 }
 
+static void publish_maybe(struct server *server)
+{
+    if (server->http == NULL || server->ticks % PUBLISH_EVERY != 0 ||
+        !http_server_watched(server->http)) {
+        return;
+    }
+    json_t *status = core_status(server->core);
+    http_server_publish(server->http, status);
+    json_decref(status);
+}
+
 static void on_tick(uv_timer_t *handle)
 {
     struct server *server = handle->data;
     server->ticks++;
     core_tick(server->core);
+    publish_maybe(server);
     housework_maybe(server);
     if (server->stopping) {
         stop_maybe(server);

@@ -301,6 +301,7 @@ void core_tick(struct core *core)
         processor_advance(core, core->processors[i]);
     }
     if (!core->dead) {
+        plots_tick(core);
         verify_tick(core);
         diff_tick(core);
     }

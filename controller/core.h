@@ -111,6 +111,8 @@ void core_job_finish(struct core *core, struct core_job *job);
  * returns. */
 void core_request(struct core *core, void *request, const char *verb, const char *processor,
                   uint32_t version, const json_t *body);
+/* What the call "status" answers for all processors: a new reference. */
+json_t *core_status(const struct core *core);
 /* Stops all workers (they drain) and starts none. */
 void core_shutdown(struct core *core);
 /* Worker processes that have not exited yet, and jobs that are out. */

@@ -6,7 +6,7 @@
  *     events.c    what workers say                    conduct.c   conducts a swap: still.c, commit.c
  *     outputs.c   who sends which messages
  *     requests.c  control calls      deploy.c  deploy, replay         verify.c   status.c
- *     diff.c      compares versions
+ *     diff.c      compares versions               plots.c     lag and rate of the last hour
  */
 #ifndef KAPPA_CONTROLLER_CORE_INSIDE_H
 #define KAPPA_CONTROLLER_CORE_INSIDE_H
@@ -41,6 +41,8 @@ enum child_phase {
     CHILD_STOPPING  /* its exit is expected */
 };
 
+struct plot; /* plots.c */
+
 /* A worker process and what is known of it. */
 struct child {
     uint64_t id; /* of this incarnation; 0 when off */
@@ -70,6 +72,7 @@ struct core_version {
     void *drop;        /* the request that waits for its end, or NULL */
     bool dropping;     /* no way back: it disappears when its worker is gone */
     int64_t remove_us; /* not tried before (removing failed) */
+    struct plot *plot; /* of its last hour, or NULL; owned */
     json_t *told_sent; /* what this worker was last told of the messages that are sent; owned */
 };
 
@@ -139,6 +142,7 @@ struct core {
     struct core_waiter *jobs;     /* requests that wait for a job: answered at close */
     uint32_t jobs_out;
     uint64_t last_id;   /* of workers and swaps: ids are never used twice */
+    int64_t plot_us;    /* the next points of plots are due */
     int64_t catalog_us; /* moves that nobody asked for wait until then (it failed to write) */
     bool stopping;
     bool dead; /* a fail point was taken, or the catalog is in doubt */
@@ -318,6 +322,10 @@ void verify_shutdown(struct core *core);
 void verify_close(struct core *core);
 /* Tries again what waits for workers; give_up: answers it with this instead. */
 void requests_later(struct core *core, struct core_processor *processor, const struct err *give_up);
+/* plots.c: notes where all versions stand, every 5 s. */
+void plots_tick(struct core *core);
+json_t *plots_json(const struct core_processor *processor);
+void plot_free(struct plot *plot);
 json_t *status_processor(const struct core *core, const struct core_processor *processor);
 json_t *status_all(const struct core *core);
 /* Requests that wait for a job are kept here. take: false when it was answered already. */

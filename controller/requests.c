@@ -65,6 +65,11 @@ static void ask_history(const struct ask *ask)
     core_reply(ask->core, ask->request, body, NULL);
 }
 
+static void ask_plots(const struct ask *ask)
+{
+    core_reply(ask->core, ask->request, plots_json(ask->processor), NULL);
+}
+
 /* ---- New versions ---- */
 
 static void ask_deploy(const struct ask *ask)
@@ -354,6 +359,7 @@ static const struct ask_row {
     {"pause", NEEDS_VERSION, ask_pause},         {"resume", NEEDS_VERSION, ask_resume},
     {"drop", NEEDS_VERSION, ask_drop},           {"verify", NEEDS_VERSION, ask_verify},
     {"history", NEEDS_PROCESSOR, ask_history},   {"diff", NEEDS_PROCESSOR, ask_diff},
+    {"plots", NEEDS_PROCESSOR, ask_plots},
 };
 
 static const struct ask_row *find_row(const char *verb)

@@ -174,6 +174,11 @@ json_t *status_processor(const struct core *core, const struct core_processor *p
     return body;
 }
 
+json_t *core_status(const struct core *core)
+{
+    return status_all(core);
+}
+
 json_t *status_all(const struct core *core)
 {
     json_t *processors = json_array();

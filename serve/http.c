@@ -2,6 +2,7 @@
  * what they mean in routes.c. Own header: http.h. */
 #include "serve/http.h"
 
+#include "base/clock.h"
 #include "base/trace.h"
 #include "serve/http_private.h"
 #include "serve/query.h"
@@ -54,10 +55,12 @@ int http_server_start(const struct http_options *options, struct http_server **o
         .stop = &server->stopping};
     rc = pthread_cond_init(&server->finished, NULL);
     ASSERT_CMP(rc, ==, 0);
+    server->streams = http_streams_new();
     server->daemon = daemon_start(server);
     if (server->daemon == NULL) {
         rc = err_errno(err, errno, "cannot start the HTTP server on %s", options->address);
         (void)close(listening.fd);
+        http_streams_free(server->streams);
         query_pool_free(server->context.queries);
         (void)pthread_cond_destroy(&server->finished);
         free(server);
@@ -85,12 +88,26 @@ const char *http_server_address(const struct http_server *server)
     return server->listening.address;
 }
 
+bool http_server_watched(const struct http_server *server)
+{
+    MAGIC_ASSERT(server, HTTP_SERVER_MAGIC);
+    return http_streams_watched(server->streams);
+}
+
+void http_server_publish(struct http_server *server, const json_t *status)
+{
+    MAGIC_ASSERT(server, HTTP_SERVER_MAGIC);
+    http_streams_publish(server->streams, status, clock_mono_us(clock_real()));
+}
+
 void http_server_stop(struct http_server *server)
 {
     MAGIC_ASSERT(server, HTTP_SERVER_MAGIC);
     int fd = MHD_quiesce_daemon(server->daemon);
+    http_streams_close(server->streams);
     http_sleep_close(server);
     MHD_stop_daemon(server->daemon);
+    http_streams_free(server->streams);
     if (fd >= 0) {
         (void)close(fd);
     }

@@ -63,6 +63,12 @@ uint16_t http_server_port(const struct http_server *server);
 const char *http_server_address(const struct http_server *server);
 void http_server_stop(struct http_server *server);
 
+/* Does anybody watch the status (GET /v1/status/stream)? Then it is published a few times a second:
+ * clients get it when it differs from the last one, and a sign of life when it does not for long.
+ * status is borrowed. Any thread, neither blocks. */
+bool http_server_watched(const struct http_server *server);
+void http_server_publish(struct http_server *server, const json_t *status);
+
 /* Answers a call: body (taken; NULL only with an error) when err is NULL or unset, else the error,
  * with the status of base/errors.def. The call is gone afterwards. Any thread, never blocks. */
 void http_call_reply(struct http_call *call, json_t *body, const struct err *err);

@@ -35,6 +35,33 @@ static int check_host(const struct http_server *server, struct MHD_Connection *c
     return -KE_REFUSED;
 }
 
+/* A page of another site may not change anything here, not even if it got past the content type:
+ * browsers say where a request comes from. */
+static int check_site(struct MHD_Connection *connection, struct http_request *request)
+{
+    const char *site = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Sec-Fetch-Site");
+    const char *origin = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Origin");
+    const char *host = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Host");
+    const char *of = origin == NULL ? NULL : strstr(origin, "://");
+    bool own;
+    if (site != NULL) {
+        own = strcmp(site, "same-origin") == 0 || strcmp(site, "none") == 0;
+    } else {
+        own = origin == NULL || (of != NULL && host != NULL && strcasecmp(of + 3, host) == 0);
+    }
+    if (own) {
+        return 0;
+    }
+    request->status = MHD_HTTP_FORBIDDEN;
+    (void)err_set(&request->err, KE_REFUSED,
+                  "the request comes from a page of another site (%.100s), which may not change "
+                  "anything here",
+                  origin == NULL ? "unnamed" : origin);
+    err_hint(&request->err, "use the page that this server gives at /; a proxy before it must pass "
+                            "the Host header on");
+    return -KE_REFUSED;
+}
+
 static bool type_is(const char *type, const char *wanted)
 {
     size_t len = strcspn(type, "; \t");
@@ -119,7 +146,10 @@ int http_request_admit(struct http_server *server, struct MHD_Connection *connec
         return rc;
     }
     if (strcmp(method, "POST") == 0) {
-        rc = check_type(connection, request);
+        rc = check_site(connection, request);
+        if (rc == 0) {
+            rc = check_type(connection, request);
+        }
         if (rc == 0) {
             rc = check_length(connection, request);
         }

@@ -9,6 +9,7 @@
 
 #include "serve/http.h"
 #include "serve/http_listen.h"
+#include "serve/http_stream.h"
 #include "serve/routes.h"
 
 #include <microhttpd.h>
@@ -26,6 +27,7 @@ struct http_server {
     struct http_options options; /* borrowed pointers inside */
     struct route_context context;
     struct route_counters counters; /* atomic increments */
+    struct http_streams *streams;   /* of the status */
     struct http_request *sleeping;  /* calls_lock: requests whose connection is suspended */
     uint32_t unfinished;            /* calls_lock: requests that slept and are not yet answered */
     uint32_t running;               /* calls_lock: threads of slow routes */

@@ -49,6 +49,22 @@ static struct MHD_Response *response_make(struct route_answer *answer)
     return response;
 }
 
+/* Counts the answer and hands the response over. */
+static enum MHD_Result send_response(struct http_request *request,
+                                     struct MHD_Connection *connection, int code,
+                                     struct MHD_Response *response)
+{
+    unsigned status = (unsigned)code;
+    unsigned class = status / 100;
+    (void)MHD_add_response_header(response, "Cache-Control", "no-store");
+    (void)MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    ASSERT_CMP(class, <, array_len(request->server->counters.answers));
+    __atomic_add_fetch(&request->server->counters.answers[class], 1, __ATOMIC_RELAXED);
+    enum MHD_Result sent = MHD_queue_response(connection, status, response);
+    MHD_destroy_response(response);
+    return sent;
+}
+
 /* Sends the answer and frees it. */
 static enum MHD_Result send_answer(struct http_request *request, struct MHD_Connection *connection,
                                    struct route_answer *answer)
@@ -59,20 +75,13 @@ static enum MHD_Result send_answer(struct http_request *request, struct MHD_Conn
         return MHD_NO;
     }
     (void)MHD_add_response_header(response, "Content-Type", answer->type);
-    (void)MHD_add_response_header(response, "Cache-Control", "no-store");
-    (void)MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     if (request->allow != NULL) {
         (void)MHD_add_response_header(response, "Allow", request->allow);
     }
     for (uint32_t i = 0; i < answer->header_count; i++) {
         (void)MHD_add_response_header(response, answer->headers[i].name, answer->headers[i].value);
     }
-    unsigned status = (unsigned)answer->status;
-    unsigned class = status / 100;
-    ASSERT_CMP(class, <, array_len(request->server->counters.answers));
-    __atomic_add_fetch(&request->server->counters.answers[class], 1, __ATOMIC_RELAXED);
-    enum MHD_Result sent = MHD_queue_response(connection, status, response);
-    MHD_destroy_response(response);
+    enum MHD_Result sent = send_response(request, connection, answer->status, response);
     route_answer_free(answer);
     return sent;
 }
@@ -105,6 +114,15 @@ static enum MHD_Result answer_now(struct http_request *request, struct MHD_Conne
         return send_err(request, connection);
     }
     return send_answer(request, connection, &answer);
+}
+
+static enum MHD_Result answer_stream(struct http_request *request,
+                                     struct MHD_Connection *connection)
+{
+    struct MHD_Response *response = NULL;
+    int rc = http_stream_begin(request->server->streams, connection, &response, &request->err);
+    return rc < 0 ? send_err(request, connection)
+                  : send_response(request, connection, request->route->status, response);
 }
 
 /* What a sleep has brought. */
@@ -192,6 +210,9 @@ enum MHD_Result http_request_handle(void *server, struct MHD_Connection *connect
     const struct route *route = request->route;
     if (route->answer != NULL && !route->slow) {
         return answer_now(request, connection);
+    }
+    if (route->answer == NULL && route->verb == ROUTE_STREAM) {
+        return answer_stream(request, connection);
     }
     int rc =
         route->slow ? http_sleep_slow(request, connection) : http_sleep_call(request, connection);

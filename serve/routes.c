@@ -48,6 +48,7 @@ static const struct route routes[] = {
     {"GET",  "/readyz",                 "", NULL, render_ready, HTTP_VERB_STATUS, 200, false, false, NULL},
     {"GET",  "/metrics",                "", NULL, render_metrics, HTTP_VERB_STATUS, 200, false, false, NULL},
     {"GET",  "/v1/status",              "", NULL, NULL, HTTP_VERB_STATUS, 200, false, false, NULL},
+    {"GET",  "/v1/status/stream",       "", NULL, NULL, ROUTE_STREAM, 200, false, false, NULL},
     {"GET",  P,                         "", NULL, NULL, HTTP_VERB_STATUS, 200, false, false, NULL},
     {"GET",  P "/*",                    "", NULL, NULL, HTTP_VERB_STATUS, 200, false, false, NULL},
     {"POST", P,                         "", NULL, NULL, HTTP_VERB_DEPLOY, 201, false, false, NULL},
@@ -61,6 +62,7 @@ static const struct route routes[] = {
     {"POST", P "/*/versions/*/verify",  "", NULL, NULL, HTTP_VERB_VERIFY, 200, false, false, NULL},
     {"POST", P "/*/diff",               "", NULL, NULL, HTTP_VERB_DIFF, 200, false, false, NULL},
     {"GET",  P "/*/history",            "", NULL, NULL, HTTP_VERB_HISTORY, 200, false, false, NULL},
+    {"GET",  P "/*/plots",              "", NULL, NULL, HTTP_VERB_PLOTS, 200, false, false, NULL},
     {"GET",  P "/*/versions/*/dead",    "limit", route_dead, NULL, 0, 200, true, false, NULL},
     {"GET",  P "/*/versions/*/late",    "limit", route_late, NULL, 0, 200, true, false, NULL},
     {"GET",  P "/*/outbox",             "limit,version", route_outbox, NULL, 0, 200, true, false, NULL},
@@ -304,6 +306,7 @@ int route_call(const struct route *route, const struct route_request *request,
                const char **processor, uint32_t *version, json_t **body, struct err *err)
 {
     ASSERT(route->answer == NULL);
+    ASSERT_CMP(route->verb, !=, ROUTE_STREAM);
     json_t *object = NULL;
     if (route->method[0] == 'P') {
         int rc = route_body_object(request, &object, err);

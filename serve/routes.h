@@ -16,6 +16,9 @@
 #define ROUTE_QUERY_MAX    8  /* parameters */
 #define ROUTE_HEADERS_MAX  6  /* extra headers of an answer */
 
+/* As the verb of a route without an answer: a stream of the status, see http_stream.h. */
+#define ROUTE_STREAM HTTP_VERB_COUNT
+
 /* A request, decoded. Everything is borrowed. */
 struct route_request {
     const char *method; /* "GET" also for HEAD */

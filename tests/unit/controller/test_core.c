@@ -689,6 +689,41 @@ static void test_shutdown_drains(void **state)
 
 #define WORLD_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* ---- Plots ---- */
+
+/* [time, lag, lag_seconds, rate] every 5 s, of the last hour. */
+static void test_plots(void **state)
+{
+    struct world *world = *state;
+    serve_first(world);
+    world->inflow = 1;
+    for (int i = 0; i < 30 * 50; i++) { /* 30 s in steps of 20 ms */
+        world_step(world);
+    }
+    json_t *body = world_call(world, "plots", "p", 0, NULL);
+    assert_int_equal(json_int(body, "every_seconds", 0), 5);
+    const json_t *version = json_array_get(json_object_get(body, "versions"), 0);
+    assert_int_equal(json_int(version, "version", 0), 1);
+    const json_t *points = json_object_get(version, "points");
+    assert_in_range(json_array_size(points), 6, 8);
+    int64_t last = 0;
+    size_t i;
+    const json_t *point;
+    json_array_foreach (points, i, point) {
+        int64_t at = json_integer_value(json_array_get(point, 0));
+        assert_true(i == 0 || (at - last >= 5000 && at - last <= 5100));
+        assert_true(i == 0 || json_integer_value(json_array_get(point, 1)) >= 0);
+        last = at;
+    }
+    json_decref(body);
+    world->now_us += INT64_C(3600000000); /* an hour later all but the newest are too old */
+    world_step(world);
+    body = world_call(world, "plots", "p", 0, NULL);
+    version = json_array_get(json_object_get(body, "versions"), 0);
+    assert_in_range(json_array_size(json_object_get(version, "points")), 0, 2);
+    json_decref(body);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -721,6 +756,7 @@ int main(void)
         WORLD_TEST(test_lost_files),
         WORLD_TEST(test_verify),
         WORLD_TEST(test_shutdown_drains),
+        WORLD_TEST(test_plots),
     };
     (void)setenv("KAPPA_LOG", "error", 0);
     return cmocka_run_group_tests(tests, NULL, NULL);

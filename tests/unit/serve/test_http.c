@@ -92,6 +92,7 @@ static void test_what_each_route_asks(void **state)
         {"POST", "/v1/processors/p/versions/2/drop", "{}", "drop", "p", 2, 200},
         {"POST", "/v1/processors/p/versions/2/verify", "{}", "verify", "p", 2, 200},
         {"GET", "/v1/processors/p/history", NULL, "history", "p", 0, 200},
+        {"GET", "/v1/processors/p/plots", NULL, "plots", "p", 0, 200},
         {"GET", "/readyz", NULL, "status", NULL, 0, 200},
     };
 
@@ -186,6 +187,35 @@ static void test_refusals(void **state)
     assert_non_null(strstr(buf_text(&answer.head), "Allow: GET, HEAD, POST"));
     answer_free(&answer);
     assert_int_equal(rig->call_count, 0);
+}
+
+/* What browsers say of a request that another site's page makes. */
+static void test_other_sites(void **state)
+{
+    struct rig *rig = *state;
+    rig->echo = true;
+
+    static const struct {
+        const char *headers;
+        int status;
+    } cases[] = {
+        {"Origin: http://evil.example\r\n", 403},
+        {"Origin: null\r\n", 403},
+        {"Origin: http://localhost:9\r\nHost: localhost:8\r\n", 403},
+        {"Origin: http://localhost:8\r\nHost: localhost:8\r\n", 200},
+        {"Origin: http://localhost\r\n", 200},
+        {"Sec-Fetch-Site: cross-site\r\n", 403},
+        {"Sec-Fetch-Site: same-site\r\nOrigin: http://localhost\r\n", 403},
+        {"Sec-Fetch-Site: none\r\n", 200},
+        {"Sec-Fetch-Site: same-origin\r\nOrigin: https://proxy.example\r\n", 200},
+    };
+
+    for (size_t i = 0; i < array_len(cases); i++) {
+        char headers[300];
+        (void)snprintf(headers, sizeof headers, "%s%s", RIG_JSON, cases[i].headers);
+        rig_expect(rig, "POST", "/v1/processors/p/rollback", headers, "{}", cases[i].status,
+                   cases[i].status == 200 ? "" : "refused");
+    }
 }
 
 static void test_good_hosts(void **state)
@@ -440,6 +470,7 @@ int main(void)
         TEST(test_errors_of_calls),
         TEST(test_refusals),
         TEST(test_good_hosts),
+        TEST(test_other_sites),
         TEST(test_large_bodies),
         TEST(test_many_asleep),
         TEST(test_client_gone),

@@ -191,6 +191,11 @@ demo: $(B)/kappa $(B)/bench/events
 	$(Q)KAPPA_BIN=$(abspath $(B)/kappa) KAPPA_EVENTS=$(abspath $(B)/bench/events) \
 	  $(PYTHON) examples/replay-fix/demo.py $(if $(KAFKA),--kafka $(KAFKA)) $(DEMO_ARGS)
 
+# The README's commands and docker/Dockerfile in empty Debian 12 roots: as root, needs mmdebstrap, minutes.
+.PHONY: fresh
+fresh:
+	$(Q)$(PYTHON) tests/fresh.py $(FRESH_ARGS)
+
 # ---- libkappa: rows of tables for other programs (include/kappa/reader.h). Shared: libkappa.so.0 exports kappa_* alone.
 # Static: one object, in which all other names are local. Both stand on LIBS_EXT_library.
 LIBS_EXT_library := -lpg_query -lsimdjson -lstdc++ -lutf8proc -lpcre2-8 -llmdb $(LIBS_EXT_base)
@@ -231,7 +236,7 @@ install: $(B)/kappa lib
 	  | sed 's|^libdir=.*|libdir=$(LIBDIR)|' > $(DESTDIR)$(LIBDIR)/pkgconfig/kappa.pc
 help:
 	@sed -n '3,6s/^# \{0,1\}//p' Makefile
-	@echo 'all unit-FOLDER unit sim system check test bench demo fmt lint tidy docs lib wheel install clean'
+	@echo 'all unit-FOLDER unit sim system check test fresh bench demo fmt lint tidy docs lib wheel install clean'
 
 .PRECIOUS: $(B)/%.c.o $(B)/%.cc.o $(B)/tests/unit/%
 .PHONY: clean

@@ -1,0 +1,206 @@
+#!/usr/bin/env python3
+"""The README's first commands and the Dockerfile, tried in Debian 12 roots with nothing in them.
+
+    make fresh                      as root; needs mmdebstrap, about 5 minutes; FRESH_ARGS="--test" for all tests, too
+
+There is no container daemon in it: the Dockerfile is read, and each of its steps done in a chroot as docker build
+would. A root has its own mounts, processes and (where nothing is to be installed) network; all of it goes at the end.
+It uses the package sources of this machine. Steps of a kind that is not known here are an error, not passed over.
+"""
+
+import argparse
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def say(text):
+    print(f"fresh: {text}", flush=True)
+
+
+def command(root, argv, *, env=(), user=None, directory="/", network=True):
+    """The command line that runs argv inside the root. Its mounts and processes end with it."""
+    inside = ["chroot", *([f"--userspec={user}"] if user else []), root, "/usr/bin/env", "-i", f"PATH={PATH}", *env,
+              "sh", "-c", 'cd "$0" && exec "$@"', directory, *argv]
+    mounts = f"mount -t proc proc {shlex.quote(root)}/proc && mount --rbind /dev {shlex.quote(root)}/dev"
+    if not network:
+        mounts += " && ip link set lo up"
+    return ["unshare", "--mount", "--pid", "--fork", "--kill-child", *([] if network else ["--net"]),
+            "sh", "-c", f"{mounts} && exec {shlex.join(inside)}"]
+
+
+def base_root(directory):
+    """What debian:bookworm-slim has, and the way to the packages that this machine uses."""
+    root = os.path.join(directory, "base")
+    subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", "bookworm", root], check=True)
+    if os.path.exists("/etc/apt/sources.list.d/debian.sources"):
+        shutil.copy("/etc/apt/sources.list.d/debian.sources", f"{root}/etc/apt/sources.list.d/")
+        os.remove(f"{root}/etc/apt/sources.list")
+    ways = subprocess.run(["apt-config", "dump"], check=True, stdout=subprocess.PIPE, text=True).stdout
+    with open(f"{root}/etc/apt/apt.conf.d/99fresh", "w") as file:
+        file.writelines(line + "\n" for line in ways.splitlines() if line.startswith(("Acquire::http", "Acquire::https")))
+    shutil.copy("/etc/resolv.conf", f"{root}/etc/resolv.conf")
+    return root
+
+
+def copy_root(base, name):
+    root = os.path.join(os.path.dirname(base), name)
+    subprocess.run(["cp", "-a", "--reflink=auto", base, root], check=True)
+    return root
+
+
+def put_sources(directory):
+    """What is committed, without its history: as a container's build would be given it."""
+    os.makedirs(directory, exist_ok=True)
+    archive = subprocess.Popen(["git", "-C", ROOT, "archive", "HEAD"], stdout=subprocess.PIPE)
+    subprocess.run(["tar", "-x", "-C", directory], stdin=archive.stdout, check=True)
+    assert archive.wait() == 0
+
+
+def readme(base, test):
+    """The two commands of the README in a clone."""
+    root = copy_root(base, "readme")
+    subprocess.run(["git", "clone", "-q", ROOT, f"{root}/kappa"], check=True)
+    for target in ["demo", "test"] if test else ["demo"]:
+        say(f"./bootstrap {target}")
+        subprocess.run(command(root, ["./bootstrap", target], env=["HOME=/root"], directory="/kappa"), check=True)
+
+
+class Image:
+    """A stage of a Dockerfile as a root; and what it says about running it."""
+
+    def __init__(self, base, number):
+        self.root = copy_root(base, f"stage{number}")
+        self.directory = "/"
+        self.user = None
+        self.env = []
+        self.cmd = None
+        self.health = None
+        self.stop = "SIGTERM"
+
+    def command(self, argv, **how):
+        return command(self.root, argv, env=self.env, user=self.user, directory=self.directory, **how)
+
+
+def steps(path):
+    """(instruction, the rest) of each step; lines that go on are joined."""
+    with open(path) as file:
+        text = re.sub(r"\\\n", " ", "".join(line for line in file if not line.lstrip().startswith("#")))
+    for line in filter(None, map(str.strip, text.splitlines())):
+        word, _, rest = line.partition(" ")
+        yield word, rest.strip()
+
+
+def copy(rest, image, stages, context):
+    words = rest.split()
+    source = context
+    if words[0].startswith("--from="):
+        source = stages[words.pop(0).partition("=")[2]].root
+    *names, target = words
+    target = image.root + os.path.normpath(os.path.join(image.directory, target))
+    for name in names:
+        path = os.path.normpath(f"{source}/{name}")
+        if os.path.isdir(path):
+            shutil.copytree(path, target, dirs_exist_ok=True, symlinks=True)
+        else:
+            inside = os.path.isdir(target) or rest.endswith("/")
+            shutil.copy(path, os.path.join(target, os.path.basename(path)) if inside else target)
+
+
+def build(base, path, context):
+    """All stages; the last one is the image."""
+    stages = {}
+    image = None
+    for word, rest in steps(path):
+        if word != "FROM":
+            say(f"{word} {rest[:100]}")
+        if word == "FROM":
+            name, _, stage = rest.partition(" AS ")
+            assert name == "debian:bookworm-slim", name
+            image = Image(base, len(stages))
+            stages[stage or len(stages)] = image
+        elif word == "WORKDIR":
+            image.directory = rest
+            os.makedirs(image.root + rest, exist_ok=True)
+        elif word == "COPY":
+            copy(rest, image, stages, context)
+        elif word == "RUN":
+            subprocess.run(image.command(["sh", "-c", rest]), check=True)
+        elif word == "USER":
+            image.user = rest
+        elif word == "ENV":
+            image.env += shlex.split(rest)
+        elif word == "CMD":
+            image.cmd = json.loads(rest)
+        elif word == "HEALTHCHECK":
+            image.health = json.loads(rest.partition("CMD ")[2])
+        elif word == "STOPSIGNAL":
+            image.stop = rest
+        elif word not in ("VOLUME", "EXPOSE"):
+            sys.exit(f"fresh: {path} has a step of a kind that is not known here: {word}")
+    return image
+
+
+# Runs inside the image's network: starts its command, waits for health, uses it, stops it as docker stop does; prints
+# what a user would see.
+SESSION = r"""
+"$@" & pid=$!
+for i in $(seq 100); do eval "$HEALTH" >/dev/null 2>&1 && break; sleep 0.1; done
+eval "$HEALTH" >/dev/null || exit 9
+kappa topic create t --partitions 2 2>/dev/null
+printf '{"k":"a","n":1}\n{"k":"b","n":2}\n{"k":"a","n":3}\n' | kappa produce t --key k
+kappa deploy /tmp/sums.sql --wait 2>/dev/null
+kappa scan sums -o json
+id -un
+kill -"$STOP" $pid; wait $pid; echo "exit $?"
+"""
+SUMS = """CREATE TABLE e (k text, n bigint) WITH (topic='t', format='json');
+CREATE MATERIALIZED VIEW sums AS SELECT k, sum(n) AS n FROM e GROUP BY k;
+"""
+
+
+def run(image):
+    """The image's command is healthy, does its work as its user, ends well, and finds its data again."""
+    with open(f"{image.root}/tmp/sums.sql", "w") as file:
+        file.write(SUMS)
+    for total in (4, 8):
+        image.env = [e for e in image.env if not e.startswith(("HEALTH=", "STOP="))]
+        image.env += [f"HEALTH={shlex.join(image.health)}", f"STOP={image.stop.removeprefix('SIG')}"]
+        result = subprocess.run(image.command(["sh", "-c", SESSION, "sh", *image.cmd], network=False),
+                                stdout=subprocess.PIPE, text=True, timeout=120, check=False)
+        say(result.stdout.strip().replace("\n", " | "))
+        assert result.returncode == 0, f"the image's command did not become healthy: {result.returncode}"
+        assert re.search(rf'"n": ?{total}\b', result.stdout), result.stdout
+        assert "kappa\n" in result.stdout and result.stdout.endswith("exit 0\n"), result.stdout
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--test", action="store_true", help="run ./bootstrap test, too")
+    parser.add_argument("--dir", default=tempfile.gettempdir(), help="where the roots are made (5 GB)")
+    options = parser.parse_args()
+    if os.geteuid() != 0 or not shutil.which("mmdebstrap"):
+        sys.exit("fresh: needs root, for chroot and mounts, and the package mmdebstrap")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    with tempfile.TemporaryDirectory(prefix="kappa-fresh-", dir=options.dir) as directory:
+        begin = time.monotonic()
+        say("making a Debian 12 root")
+        base = base_root(directory)
+        context = os.path.join(directory, "context")
+        put_sources(context)
+        run(build(base, os.path.join(ROOT, "docker", "Dockerfile"), context))
+        readme(base, options.test)
+        say(f"all of it held ({time.monotonic() - begin:.0f} s)")
+
+
+main()

@@ -222,10 +222,15 @@ wheel:
 
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
+SHAREDIR ?= $(PREFIX)/share
+COMPLETIONS := bash-completion/completions/kappa zsh/vendor-completions/_kappa fish/vendor_completions.d/kappa.fish
 # Inside the repository headers are written "include/kappa/X.h"; installed they are <kappa/X.h>, so that line is changed.
 PUBLIC_HEADERS = $(wildcard $(addprefix include/kappa/,reader.h row.h plugin.h record.h))
 install: $(B)/kappa lib
 	install -D -m 755 $(B)/kappa $(DESTDIR)$(PREFIX)/bin/kappa
+	install -d $(DESTDIR)$(SHAREDIR)/man/man1 $(addprefix $(DESTDIR)$(SHAREDIR)/,$(dir $(COMPLETIONS)))
+	$(B)/kappa help --man > $(DESTDIR)$(SHAREDIR)/man/man1/kappa.1
+	$(foreach f,$(COMPLETIONS),$(B)/kappa completion $(firstword $(subst /, ,$(subst -, ,$(f)))) > $(DESTDIR)$(SHAREDIR)/$(f) &&) true
 	install -D -m 755 $(B)/libkappa.so.0 $(DESTDIR)$(LIBDIR)/libkappa.so.0
 	ln -sf libkappa.so.0 $(DESTDIR)$(LIBDIR)/libkappa.so
 	install -D -m 644 $(B)/libkappa.a $(DESTDIR)$(LIBDIR)/libkappa.a

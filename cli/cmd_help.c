@@ -1,4 +1,4 @@
-/* kappa help: from the entries, for terminals and as docs/COMMANDS.md. */
+/* kappa help: from the entries, for terminals, as docs/COMMANDS.md and as a page of the manual. */
 #include "cli/cmd.h"
 #include "cli/functions_help.h"
 #include "cli/options.h"
@@ -13,6 +13,7 @@ static int help_run(struct cli *cli, struct err *err);
 
 static const struct cmd_option options[] = {
     {"markdown", '\0', NULL, "all commands as Markdown: docs/COMMANDS.md"},
+    {"man", '\0', NULL, "all commands as a page of the manual, kappa(1)"},
     {"metrics", '\0', NULL, "all metrics as Markdown: docs/METRICS.md"},
     {"functions", '\0', NULL, "all SQL functions as Markdown: docs/FUNCTIONS.md"},
     {NULL, '\0', NULL, NULL},
@@ -162,6 +163,75 @@ static void markdown(struct buf *out)
     }
 }
 
+/* Text that roff prints as it is. */
+static void roff_text(struct buf *out, const char *text)
+{
+    bool begins = true;
+    for (; *text != '\0'; text++) {
+        if (begins && (*text == '.' || *text == '\'')) {
+            buf_append_text(out, "\\&");
+        }
+        buf_append_text(out, *text == '\\' || *text == '-' ? "\\" : "");
+        buf_append_u8(out, *text == '\\' ? 'e' : (uint8_t)*text);
+        begins = *text == '\n';
+    }
+}
+
+static void roff_lines(struct buf *out, const char *text)
+{
+    buf_append_text(out, ".PP\n.nf\n");
+    roff_text(out, text);
+    buf_append_text(out, ".fi\n");
+}
+
+static void options_roff(struct buf *out, const struct cmd_option *list)
+{
+    for (; list->name != NULL; list++) {
+        buf_append_text(out, ".TP\n\\fB");
+        if (list->letter != '\0') {
+            buf_printf(out, "\\-%c\\fR, \\fB", list->letter);
+        }
+        buf_append_text(out, "\\-\\-");
+        roff_text(out, list->name);
+        buf_append_text(out, "\\fR \\fI");
+        roff_text(out, list->value == NULL ? "" : list->value);
+        buf_append_text(out, "\\fR\n");
+        roff_text(out, list->help);
+        buf_append_text(out, "\n");
+    }
+}
+
+static void manual(struct buf *out)
+{
+    buf_append_text(
+        out, ".TH KAPPA 1 \"\" \"kappa " KAPPA_VERSION "\" \"Kappa\"\n"
+             ".SH NAME\nkappa \\- replay a log through new stream logic and swap it in\n"
+             ".SH SYNOPSIS\n\\fBkappa\\fR \\fICOMMAND\\fR [\\fIARGUMENTS\\fR] "
+             "[\\fIOPTIONS\\fR]\n"
+             ".SH DESCRIPTION\nTables are made from a log by SQL. A new version is replayed "
+             "beside the old one, and\nreaders are moved to it at one exact cut. Data goes to "
+             "standard output, messages to\nstandard error. Options may stand anywhere;\n"
+             ".B \\-\\-\nends them.\n.SH OPTIONS OF ALL COMMANDS\n");
+    options_roff(out, options_common);
+    buf_append_text(out, ".SH COMMANDS\n");
+    for (size_t i = 0; cmd_entries[i] != NULL; i++) {
+        const struct cmd_entry *entry = cmd_entries[i];
+        if (entry->hidden) {
+            continue;
+        }
+        buf_printf(out, ".SS kappa %s %s\n", entry->name, entry->args);
+        roff_text(out, entry->help);
+        buf_append_text(out, "\n");
+        options_roff(out, entry->options);
+        if (entry->examples[0] != '\0') {
+            roff_lines(out, entry->examples);
+        }
+    }
+    buf_append_text(out, ".SH EXIT STATUS\n");
+    roff_text(out, exit_codes);
+    buf_append_text(out, "\n");
+}
+
 /* The entry that is asked for; or the first of a group such as `topic`, and *group is set. */
 static int entry_find(const struct cli *cli, const struct cmd_entry **out, struct err *err)
 {
@@ -199,6 +269,8 @@ static int help_run(struct cli *cli, struct err *err)
     int rc = 0;
     if (cli_option(cli, "markdown") != NULL) {
         markdown(&out);
+    } else if (cli_option(cli, "man") != NULL) {
+        manual(&out);
     } else if (cli_option(cli, "metrics") != NULL) {
         metrics_markdown(&out);
     } else if (cli_option(cli, "functions") != NULL) {

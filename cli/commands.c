@@ -30,6 +30,7 @@
     X(outbox)                                                                                      \
     X(verify)                                                                                      \
     X(worker)                                                                                      \
+    X(completion)                                                                                  \
     X(version)                                                                                     \
     X(help)
 

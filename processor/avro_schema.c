@@ -303,6 +303,22 @@ static const struct avro_type *read_type(struct reading *r, const json_t *node, 
     return type;
 }
 
+/* The types that stand in other schemas first, so that their names are known. */
+static const struct avro_type *read_document(struct reading *r, const json_t *tree)
+{
+    const json_t *schema = json_object_get(tree, "schema");
+    const json_t *references = json_object_get(tree, "references");
+    if (!json_is_array(references) || schema == NULL || json_object_get(tree, "type") != NULL) {
+        return read_type(r, tree, "");
+    }
+    for (size_t i = 0; i < json_array_size(references); i++) {
+        if (read_type(r, json_array_get(references, i), "") == NULL) {
+            return NULL;
+        }
+    }
+    return read_type(r, schema, "");
+}
+
 int avro_schema_parse(const char *text, size_t len, struct avro_schema **out, struct err *err)
 {
     struct err cause = {.code = 0};
@@ -313,7 +329,7 @@ int avro_schema_parse(const char *text, size_t len, struct avro_schema **out, st
     struct avro_schema *schema = xcalloc(1, sizeof *schema);
     arena_init(&schema->memory);
     struct reading reading = {.schema = schema, .err = err};
-    schema->root = read_type(&reading, tree, "");
+    schema->root = read_document(&reading, tree);
     json_decref(tree);
     if (schema->root == NULL) {
         avro_schema_free(schema);

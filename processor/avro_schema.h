@@ -57,7 +57,8 @@ struct avro_type {
 
 struct avro_schema;
 
-/* INVALID and a sentence when it is no schema. */
+/* text: a schema; or {"schema": one, "references": [schemas whose named types it uses, each behind those
+ * that it uses itself]}. INVALID and a sentence when it is none. */
 int avro_schema_parse(const char *text, size_t len, struct avro_schema **out,
                       struct err *err) must_check;
 const struct avro_type *avro_schema_root(const struct avro_schema *schema);

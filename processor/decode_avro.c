@@ -144,7 +144,7 @@ static void add_known(struct avro_decoder *d, uint32_t id, const char *text, siz
     struct known *known = &d->known[d->known_count++];
     *known = (struct known){.id = id};
     if (text == NULL) {
-        known->reason = xstrdup("the registry does not have it");
+        known->reason = xstrdup("the registry does not have it, or not all that it refers to");
     } else if (avro_schema_parse(text, len, &known->schema, &err) != 0) {
         known->schema = NULL;
         known->reason = xstrdup(err.text);

@@ -4,6 +4,7 @@
 #include <curl/curl.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/trace.h"
@@ -18,7 +20,10 @@
 #define CONNECT_WAIT_MS  1000L
 #define ANSWER_WAIT_MS   2000L
 #define ANSWER_BYTES_MAX ((size_t)1 << 20)
-#define NOT_FOUND_CODE   40403 /* "Schema not found": not what a proxy says of a wrong path */
+#define QUESTION_WAIT_US INT64_C(4000000) /* a schema with all that it refers to */
+#define REFERENCES_MAX   64
+#define NOT_FOUND_FIRST  40401 /* subject, version, schema not found */
+#define NOT_FOUND_LAST   40403
 
 struct schemas {
     char *dir;            /* or NULL */
@@ -165,37 +170,49 @@ static size_t take_bytes(char *bytes, size_t size, size_t count, void *ctx)
     return size * count;
 }
 
-static int unreachable(const char *registry, uint32_t id, const char *why, struct err *err)
+/* One question: a schema, and those it refers to. */
+struct question {
+    struct schemas *schemas;
+    const char *registry;
+    uint32_t id;
+    int64_t deadline_us;
+    json_t *texts;       /* [schemas referred to, each behind those it refers to itself] */
+    json_t *names;       /* {"name by which it was referred to": true} */
+    struct buf *refusal; /* the answer that there is none */
+    bool missing;
+};
+
+static int unreachable(const struct question *question, const char *why, struct err *err)
 {
-    const char *at = strchr(registry, '@');
-    int rc = err_set(err, KE_UNREACHABLE, "schema %u cannot be had from the registry %s: %s", id,
-                     at == NULL ? registry : at + 1, why);
+    const char *at = strchr(question->registry, '@');
+    int rc = err_set(err, KE_UNREACHABLE, "schema %u cannot be had from the registry %s: %s",
+                     question->id, at == NULL ? question->registry : at + 1, why);
     err_hint(err,
              "the version waits; look at the registry, or at schema_registry in the definition");
     return rc;
 }
 
-/* *status: of the answer. */
-static int ask(struct schemas *schemas, const char *registry, uint32_t id, struct buf *answer,
-               long *status, struct err *err)
+/* path: behind the registry's URL. *status: of the answer. */
+static int ask(const struct question *question, const char *path, struct buf *answer, long *status,
+               struct err *err)
 {
-    if (schemas->curl == NULL) {
-        schemas->curl = curl_easy_init();
-    }
-    CURL *curl = schemas->curl;
-    if (curl == NULL) {
-        return err_set(err, KE_INTERNAL, "libcurl cannot be set up");
+    CURL *curl = question->schemas->curl;
+    const char *registry = question->registry;
+    int64_t left_ms = (question->deadline_us - clock_mono_us(clock_real())) / 1000;
+    if (left_ms <= 0) {
+        return unreachable(question, "its answers take too long", err);
     }
     size_t len = strlen(registry);
     while (len > 0 && registry[len - 1] == '/') {
         len--;
     }
     char text[CURL_ERROR_SIZE] = "";
-    char *url = xasprintf("%.*s/schemas/ids/%u", (int)len, registry, id);
+    char *url = xasprintf("%.*s/%s", (int)len, registry, path);
+    long wait_ms = left_ms < ANSWER_WAIT_MS ? (long)left_ms : ANSWER_WAIT_MS;
     (void)curl_easy_setopt(curl, CURLOPT_URL, url);
     (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_WAIT_MS);
-    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, ANSWER_WAIT_MS);
+    (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, wait_ms);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_bytes);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
     (void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, text);
@@ -204,36 +221,161 @@ static int ask(struct schemas *schemas, const char *registry, uint32_t id, struc
     (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, status);
     free(url);
     if (code != CURLE_OK) {
-        return unreachable(registry, id, text[0] != '\0' ? text : curl_easy_strerror(code), err);
+        return unreachable(question, text[0] != '\0' ? text : curl_easy_strerror(code), err);
     }
     return 0;
 }
 
+/* "Subject", "version", "schema not found": not what a proxy says of a wrong path. */
 static bool says_not_found(const struct buf *answer)
 {
     json_t *tree = json_parse(buf_text(answer), answer->len, NULL);
-    bool says = json_int(tree, "error_code", 0) == NOT_FOUND_CODE;
+    int64_t code = json_int(tree, "error_code", 0);
     json_decref(tree);
-    return says;
+    return code >= NOT_FOUND_FIRST && code <= NOT_FOUND_LAST;
 }
 
-static int fetch(struct schemas *schemas, const char *registry, uint32_t id, struct buf *text,
-                 bool *missing, struct err *err)
+/* The tree of an answer that holds a schema; NULL and 0: the registry says that there is none. */
+static int ask_schema(struct question *question, const char *path, json_t **out, struct err *err)
 {
     struct buf answer = {0};
     long status = 0;
-    int rc = ask(schemas, registry, id, &answer, &status, err);
-    if (rc == 0 && status == 200 && take_schema(&answer, text)) {
-        keep(schemas, registry, id, "json", &answer);
-    } else if (rc == 0 && status == 404 && says_not_found(&answer)) {
-        *missing = true;
-        keep(schemas, registry, id, "missing", &answer);
+    *out = NULL;
+    int rc = ask(question, path, &answer, &status, err);
+    if (rc == 0 && status == 404 && says_not_found(&answer)) {
+        question->missing = true;
+        buf_reset(question->refusal);
+        buf_append(question->refusal, answer.data, answer.len);
     } else if (rc == 0) {
-        char why[80];
-        (void)snprintf(why, sizeof why, "it answered %ld without a schema", status);
-        rc = unreachable(registry, id, why, err);
+        *out = status == 200 ? json_parse(buf_text(&answer), answer.len, NULL) : NULL;
+        if (json_text(*out, "schema", NULL) == NULL) {
+            char why[80];
+            (void)snprintf(why, sizeof why, "it answered %ld without a schema", status);
+            json_decref(*out);
+            *out = NULL;
+            rc = unreachable(question, why, err);
+        }
     }
     buf_free(&answer);
+    return rc;
+}
+
+/* A text of the registry as JSON: in doubt it is a text, which is no schema. */
+static json_t *schema_tree(const json_t *answer)
+{
+    const char *text = json_text(answer, "schema", "");
+    json_t *tree = json_parse(text, strlen(text), NULL);
+    return tree != NULL ? tree : json_string(text);
+}
+
+static int refer(struct question *question, const json_t *answer, struct err *err);
+
+/* Fetches one that is referred to, with all that it refers to itself. As in Confluent's own reader, the
+ * first of a name counts. */
+// NOLINTNEXTLINE(misc-no-recursion): REFERENCES_MAX names are followed at most
+static int refer_one(struct question *question, const json_t *reference, struct err *err)
+{
+    const char *name = json_text(reference, "name", "");
+    const char *subject = json_text(reference, "subject", "");
+    if (json_object_get(question->names, name) != NULL) {
+        return 0;
+    }
+    if (json_object_size(question->names) == REFERENCES_MAX) {
+        question->missing = true;
+        buf_reset(question->refusal);
+        buf_append_text(question->refusal, "{\"message\":\"it refers to more than 64 schemas\"}");
+        return 0;
+    }
+    (void)json_object_set_new(question->names, name, json_true());
+    char *escaped = curl_easy_escape(question->schemas->curl, subject, 0);
+    char *path = xasprintf("subjects/%s/versions/%" PRId64 "?deleted=true",
+                           escaped == NULL ? "" : escaped, json_int(reference, "version", 0));
+    json_t *answer = NULL;
+    int rc = ask_schema(question, path, &answer, err);
+    if (rc == 0 && answer != NULL) {
+        rc = refer(question, answer, err);
+        (void)json_array_append_new(question->texts, schema_tree(answer));
+    }
+    json_decref(answer);
+    curl_free(escaped);
+    free(path);
+    return rc;
+}
+
+// NOLINTNEXTLINE(misc-no-recursion): see refer_one
+static int refer(struct question *question, const json_t *answer, struct err *err)
+{
+    const json_t *references = json_object_get(answer, "references");
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && !question->missing && i < json_array_size(references); i++) {
+        rc = refer_one(question, json_array_get(references, i), err);
+    }
+    return rc;
+}
+
+/* What is kept of a schema: the answer itself, or all texts as one. */
+static json_t *whole(const struct question *question, const json_t *answer)
+{
+    if (json_array_size(question->texts) == 0) {
+        return json_pack("{s:O}", "schema", json_object_get(answer, "schema"));
+    }
+    json_t *all =
+        json_pack("{s:o, s:O}", "schema", schema_tree(answer), "references", question->texts);
+    char *text = json_print(all);
+    json_t *kept = json_pack("{s:s}", "schema", text);
+    free(text);
+    json_decref(all);
+    return kept;
+}
+
+static int fetch(struct question *question, struct buf *text, bool *missing, struct err *err)
+{
+    struct schemas *schemas = question->schemas;
+    char path[40];
+    json_t *answer = NULL;
+    struct buf bytes = {0};
+    (void)snprintf(path, sizeof path, "schemas/ids/%u", question->id);
+    int rc = ask_schema(question, path, &answer, err);
+    if (rc == 0) {
+        rc = refer(question, answer, err);
+    }
+    *missing = rc == 0 && question->missing;
+    if (*missing) {
+        keep(schemas, question->registry, question->id, "missing", question->refusal);
+    } else if (rc == 0) {
+        json_t *kept = whole(question, answer);
+        json_write(&bytes, kept);
+        buf_reset(text);
+        buf_append_text(text, json_text(kept, "schema", ""));
+        keep(schemas, question->registry, question->id, "json", &bytes);
+        json_decref(kept);
+    }
+    json_decref(answer);
+    buf_free(&bytes);
+    return rc;
+}
+
+static int fetch_whole(struct schemas *schemas, const char *registry, uint32_t id, struct buf *text,
+                       bool *missing, struct err *err)
+{
+    if (schemas->curl == NULL) {
+        schemas->curl = curl_easy_init();
+    }
+    if (schemas->curl == NULL) {
+        return err_set(err, KE_INTERNAL, "libcurl cannot be set up");
+    }
+    struct buf refusal = {0};
+    struct question question = {.schemas = schemas,
+                                .registry = registry,
+                                .id = id,
+                                .deadline_us = clock_mono_us(clock_real()) + QUESTION_WAIT_US,
+                                .texts = json_array(),
+                                .names = json_object(),
+                                .refusal = &refusal};
+    int rc = fetch(&question, text, missing, err);
+    json_decref(question.texts);
+    json_decref(question.names);
+    buf_free(&refusal);
     return rc;
 }
 
@@ -244,7 +386,7 @@ int schemas_get(struct schemas *schemas, const char *registry, uint32_t id, stru
     pthread_mutex_lock(&schemas->lock);
     int rc = kept(schemas, registry, id, text, missing)
                  ? 0
-                 : fetch(schemas, registry, id, text, missing, err);
+                 : fetch_whole(schemas, registry, id, text, missing, err);
     pthread_mutex_unlock(&schemas->lock);
     return rc;
 }

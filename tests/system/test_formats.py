@@ -11,6 +11,7 @@ import os
 import random
 import struct
 import threading
+import urllib.parse
 
 import support
 
@@ -146,16 +147,24 @@ SECOND = {"type": "record", "name": "order", "namespace": "shop", "fields": [
 class Registry:
     """Confluent's interface, as far as it is asked."""
 
-    def __init__(self, schemas, port=0):
+    def __init__(self, schemas, port=0, subjects=None, references=None):
+        """subjects: {(subject, version): schema}; references: {number or (subject, version): [...]}"""
         self.asked = asked = []
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 asked.append(self.path)
                 number = self.path.removeprefix("/schemas/ids/")
-                known = number.isdigit() and int(number) in schemas
-                body = {"schema": json.dumps(schemas[int(number)])} if known else \
+                wanted = int(number) if number.isdigit() else None
+                if "/subjects/" in self.path:
+                    _, _, subject, _, version = self.path.split("?")[0].split("/")
+                    wanted = (urllib.parse.unquote(subject), int(version))
+                found = {**schemas, **(subjects or {})}
+                known = wanted in found
+                body = {"schema": json.dumps(found[wanted])} if known else \
                     {"error_code": 40403, "message": f"Schema {number} not found"}
+                if known and wanted in (references or {}):
+                    body["references"] = [{"name": n, "subject": s, "version": v} for n, s, v in references[wanted]]
                 self.send_response(200 if known else 404)
                 self.end_headers()
                 self.wfile.write(json.dumps(body).encode())
@@ -236,6 +245,49 @@ def test_avro_with_a_registry(platform, topic):
     receipt = platform.json("history", "avro")["receipts"][0]
     assert receipt["old_digest"] == receipt["new_digest"]
     assert platform.version("avro", 2)["dead"] == len(bad)
+
+
+def test_avro_schemas_that_refer_to_others(platform, topic):
+    """Types that lie in other schemas of the registry, and those that lie in others again."""
+    money = {"type": "record", "name": "Money", "namespace": "shop", "fields": [
+        {"name": "cents", "type": "long"}, {"name": "currency", "type": "string"}]}
+    item = {"type": "record", "name": "Item", "namespace": "shop", "fields": [
+        {"name": "price", "type": "shop.Money"}, {"name": "n", "type": "int"}]}
+    sale = {"type": "record", "name": "Sale", "namespace": "shop", "fields": [
+        {"name": "id", "type": "int"}, {"name": "first", "type": "Item"}, {"name": "fee", "type": "Money"}]}
+    lost = {"type": "record", "name": "Lost", "fields": [{"name": "id", "type": "int"}, {"name": "x", "type": "gone"}]}
+    subjects = {("shop/Item", 3): item, ("money ä", 1): money}
+    needs_money = ("shop.Money", "money ä", 1)
+    references = {5: [("shop.Item", "shop/Item", 3), needs_money], ("shop/Item", 3): [needs_money],
+                  6: [("gone", "gone", 1)]}
+    rows = [(n, n * 7 - 50, n % 3, n * 100) for n in range(300)]
+    values = [b"\0\0\0\0\5" + avro_long(n) + avro_long(price) + avro("string", "EUR") + avro_long(count)
+              + avro_long(fee) + avro("string", "ä") for n, price, count, fee in rows]
+    lines = [json.dumps({"key": str(n), "value": base64.b64encode(value).decode(), "base64": ["value"]})
+             for n, value in enumerate(values + [b"\0\0\0\0\6\2"])]
+    platform.topic(topic, 2)
+    platform.produce(topic, lines, "-J")
+    with Registry({5: sale, 6: lost}, 0, subjects, references) as registry:
+        platform.deploy("refers", f"""CREATE TABLE sales (id int, price bigint, n int, fee bigint) WITH (topic = '{topic}',
+            format = 'avro', schema_registry = 'http://127.0.0.1:{registry.port}',
+            rename = 'first.price.cents=price, first.n=n, fee.cents=fee');
+            CREATE MATERIALIZED VIEW sold AS SELECT * FROM sales;""", "--wait")
+        # Each schema is asked for once, also the one that two refer to.
+        assert sorted(p for p in registry.asked if "gone" not in p and "/6" not in p) == [
+            "/schemas/ids/5", "/subjects/money%20%C3%A4/versions/1?deleted=true",
+            "/subjects/shop%2FItem/versions/3?deleted=true"]
+
+    def same():
+        assert sorted((r["id"], r["price"], r["n"], r["fee"]) for r in platform.scan("sold")) == rows
+        assert [d["reason"] for d in platform.json("dead", "refers", 1)["dead"]] == \
+            ["schema 6: the registry does not have it, or not all that it refers to"]
+
+    same()
+    platform.run("replay", "refers")  # the registry is away
+    platform.wait("refers", 2)
+    same()
+    receipt = platform.json("history", "refers")["receipts"][0]
+    assert receipt["old_digest"] == receipt["new_digest"]
 
 
 def test_avro_with_a_schema_file(platform, topic):

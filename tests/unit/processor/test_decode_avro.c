@@ -125,6 +125,20 @@ static const struct {
     const char *hex;
     const char *expected;
 } cases[] = {
+    /* Types that stand in other schemas, which stand in others. */
+    {"a bigint, b text",
+     "{\"schema\":" REC(F("a", "\"n.k\"") "," F(
+         "b", "\"s\"")) ",\"references\":["
+                        "{\"type\":\"enum\",\"name\":\"s\",\"symbols\":[\"x\",\"y\"]},"
+                        "{\"type\":\"record\",\"name\":\"k\",\"namespace\":\"n\",\"fields\":["
+                        "{\"name\":\"z\",\"type\":\"s\"}]}]}",
+     "02 02", "!column \"a\": expected bigint, got an Avro record"},
+    {"b text",
+     "{\"schema\":\"n.k\",\"references\":["
+     "{\"type\":\"enum\",\"name\":\"s\",\"symbols\":[\"x\",\"y\"]},"
+     "{\"type\":\"record\",\"name\":\"k\",\"namespace\":\"n\",\"fields\":["
+     "{\"name\":\"a\",\"type\":\"int\"},{\"name\":\"b\",\"type\":\"s\"}]}]}",
+     "08 02", "'y'"},
     /* The example of the specification. */
     {"a bigint, b text", REC(F("a", "\"long\"") "," F("b", "\"string\"")), "36 06 66 6f 6f",
      "27 'foo'"},
@@ -577,7 +591,8 @@ static void test_unreadable_schemas(void **state)
     uint8_t bytes[] = {0, 0, 0, 0, 5, 0};
     decoder_schema(reader.decoder, 5, NULL, 0);
     take(&reader, bytes, sizeof bytes, &got);
-    assert_string_equal(buf_text(&got), "!schema 5: the registry does not have it");
+    assert_string_equal(buf_text(&got),
+                        "!schema 5: the registry does not have it, or not all that it refers to");
     bytes[4] = 6;
     decoder_schema(reader.decoder, 6, "\"string\"", 8);
     take(&reader, bytes, sizeof bytes, &got);

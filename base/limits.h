@@ -22,6 +22,8 @@
 #define LIMIT_ROW_BYTES     (16 << 20) /* encoded row */
 #define LIMIT_JOIN_KEYS     16         /* conditions of one join */
 #define LIMIT_OVER_VALUES   64         /* values that OVER keeps of a row */
+#define LIMIT_HISTORY_ROWS  4096       /* versions of a key that a join by time keeps ... */
+#define LIMIT_HISTORY_BYTES (1 << 20)  /* ... and their bytes: all are written when one changes */
 #define LIMIT_DISTINCT_BYTES                                                                       \
     (4 << 20) /* the values of one exact aggregate in one group and source; less beside others */
 #define LIMIT_KEPT_TEXT_BYTES  (1 << 20) /* a text that min, max, first... keep */

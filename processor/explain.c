@@ -1,6 +1,7 @@
 /* EXPLAIN: a plan in words. Own header: explain.h. */
 #include "processor/explain.h"
 
+#include "base/limits.h"
 #include "processor/agg_cache.h"
 #include "processor/functions.h"
 
@@ -203,15 +204,41 @@ static void explain_window(const struct plan_view *view, struct buf *out)
     buf_append_text(out, "\n");
 }
 
+/* A join by time: which version is seen, and what is kept. */
+static void explain_history(const struct plan *plan, const struct plan_view *view,
+                            const struct plan_operator *op, struct buf *out)
+{
+    buf_printf(out, "; the one with the largest %s that is %s ",
+               register_name(plan, view, op->right_time), op->before ? "below" : "not above");
+    buf_printf(out, "the row's %s\n" LABEL, register_name(plan, view, op->left_time), "");
+    buf_printf(out,
+               "keeps %u columns of each version, at most %d versions and %d MiB a key; versions "
+               "that were replaced go ",
+               op->value_count, LIMIT_HISTORY_ROWS, LIMIT_HISTORY_BYTES >> 20);
+    if (op->history_us == INT64_MAX) {
+        buf_append_text(out, "only then (WITH (history='...') lets them go by event time)\n");
+        return;
+    }
+    put_duration(out, op->history_us + plan->inputs[view->input].watermark_us);
+    buf_append_text(out, " later by event time\n");
+}
+
 static void explain_operator(const struct plan *plan, const struct plan_view *view,
                              const struct plan_operator *op, struct buf *out)
 {
     bool over = op->kind == PLAN_OVER;
-    buf_printf(out, LABEL "%s, key ", over ? "over" : "join",
+    buf_printf(out, LABEL "%s%s, key ", over ? "over" : "join",
                over        ? "window functions"
-               : op->inner ? "inner, with the newest row of the right side"
-                           : "left, with the newest row of the right side");
+               : op->inner ? "inner, with the "
+                           : "left, with the ",
+               over        ? ""
+               : op->as_of ? "row of the right side that is valid at a time"
+                           : "newest row of the right side");
     put_registers(out, plan, view, op->keys, op->key_count);
+    if (!over && op->as_of) {
+        explain_history(plan, view, op, out);
+        return;
+    }
     if (!over) {
         buf_printf(out, "; keeps %u columns of the right side a key, for ever\n", op->value_count);
         return;

@@ -238,6 +238,7 @@ struct node_operator {
     struct over_shape *shape;     /* OVER */
     uint32_t *aggregates;         /* OVER, per function: its number among the aggregates */
     const enum kappa_type *types; /* LOOKUP: of the values */
+    int64_t time_unit_us;         /* LOOKUP as of a time: what its times count */
 };
 
 struct node_operator *node_over_open(struct processor *p, const struct node_view *view,

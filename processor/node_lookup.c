@@ -2,8 +2,14 @@
  *
  * Each record of the right side becomes the row of its key; each row of the left side then sees the row
  * of its key as of its own place in the partition. The right side takes part whatever becomes of the
- * record on the left. */
+ * record on the left.
+ *
+ * As of a time (plan->as_of), a record of the right side becomes a version in the history of its key
+ * (history_state.h), and a row of the left side sees the version that is valid at its time, of those
+ * that came up to its own place. */
 #include "base/limits.h"
+#include "processor/event_time.h"
+#include "processor/history_state.h"
 #include "processor/key_codec.h"
 #include "processor/node.h"
 #include "processor/row_state.h"
@@ -21,7 +27,13 @@ struct node_operator *node_lookup_open(struct processor *p, const struct node_vi
     }
     op->plan = plan;
     op->types = types;
-    row_layout_init(&op->keyed.layout, &p->memory);
+    bool days = plan->as_of && view->plan->row.types[plan->left_time] == KAPPA_TYPE_DATE;
+    op->time_unit_us = days ? INT64_C(86400000000) : 1;
+    if (plan->as_of) {
+        history_layout_init(&op->keyed.layout, &p->memory);
+    } else {
+        row_layout_init(&op->keyed.layout, &p->memory);
+    }
     node_keyed_open(p, &op->keyed, plan->table);
     return op;
 }
@@ -69,10 +81,35 @@ static bool is_right(struct processor *p, const struct node_view *view,
         uint8_t other = registers[plan->values[v]].state[row];
         state = other >= EXPR_ERROR_FIRST ? other : EXPR_OK;
     }
+    if (plan->as_of && state == EXPR_OK) {
+        state = registers[plan->right_time].state[row];
+    }
     if (state >= EXPR_ERROR_FIRST) {
         node_refuse(p, view, row, expr_error_text((enum expr_state)state));
     }
     return state == EXPR_OK;
+}
+
+/* Puts the encoded row of p->row under its key. */
+static void keep_row(struct processor *p, const struct node_view *view,
+                     const struct node_operator *op, struct agg_entry *entry, uint32_t row)
+{
+    const struct plan_operator *plan = op->plan;
+    if (!plan->as_of) {
+        row_state_set(entry->state, &p->pool, p->row.data, p->row.len);
+        return;
+    }
+    struct history_state *history = (void *)entry->state;
+    history_add(history, &p->pool, view->machine.registers[plan->right_time].i[row], p->row.data,
+                u32_from(p->row.len));
+    int64_t limit = KAPPA_NO_TIME;
+    if (plan->history_us != INT64_MAX) {
+        limit = event_time_limit(p->chunk.watermark[row], plan->history_us);
+    }
+    if (limit != KAPPA_NO_TIME) {
+        int64_t unit = op->time_unit_us;
+        history_trim(history, &p->pool, limit / unit - (limit % unit < 0 ? 1 : 0));
+    }
 }
 
 static int keep_right(struct processor *p, struct node_view *view, struct node_operator *op,
@@ -85,8 +122,11 @@ static int keep_right(struct processor *p, struct node_view *view, struct node_o
     }
     buf_reset(&p->row);
     row_encode(&p->row, view->machine.registers, op->plan->values, op->plan->value_count, row);
-    if (p->row.len > LIMIT_ROW_BYTES) {
-        node_refuse(p, view, row, "the row is longer than 16 MiB");
+    if (p->row.len > (op->plan->as_of ? LIMIT_HISTORY_BYTES : LIMIT_ROW_BYTES)) {
+        node_refuse(p, view, row,
+                    op->plan->as_of ? "the row is longer than 1 MiB, which the history of its key "
+                                      "may have"
+                                    : "the row is longer than 16 MiB");
         return 0;
     }
     struct agg_entry *entry = NULL;
@@ -94,12 +134,70 @@ static int keep_right(struct processor *p, struct node_view *view, struct node_o
     if (rc == 0) {
         agg_cache_touch(&op->keyed.cache, entry);
         op->keyed.cache.dirty_bytes += p->row.len;
-        row_state_set(entry->state, &p->pool, p->row.data, p->row.len);
+        keep_row(p, view, op, entry, row);
     }
     return rc;
 }
 
-_Static_assert(LIMIT_ROW_BYTES == 16777216, "the sentence above");
+_Static_assert(LIMIT_ROW_BYTES == 16777216 && LIMIT_HISTORY_BYTES == 1048576,
+               "the sentences above");
+
+/* What a row of the left side sees of its key. */
+enum seen {
+    SEEN_ROW,
+    SEEN_NONE,
+    SEEN_DEAD, /* nobody knows: it was let go, and the record is dead */
+    SEEN_BROKEN
+};
+
+static enum seen seen_row(bool good)
+{
+    return good ? SEEN_ROW : SEEN_BROKEN;
+}
+
+static enum seen see_version(struct processor *p, struct node_view *view,
+                             const struct node_operator *op, const struct agg_entry *entry,
+                             uint32_t row)
+{
+    const struct plan_operator *plan = op->plan;
+    struct expr_vec *registers = view->machine.registers;
+    const struct expr_vec *time = &registers[plan->left_time];
+    const struct history_state *history = (const void *)entry->state;
+    const struct history_row *version = NULL;
+    if (time->state[row] == EXPR_NULL) {
+        return SEEN_NONE;
+    }
+    switch (history_find(history, time->i[row], plan->before, &version)) {
+    case HISTORY_FOUND:
+        return seen_row(row_decode(version->bytes, version->len, &view->machine.scratch, registers,
+                                   plan->outs, op->types, plan->value_count, row));
+    case HISTORY_GONE:
+        node_refuse(p, view, row,
+                    "what the right side of the join was at its time is no longer kept: the "
+                    "history of a key has at most 4096 versions and 1 MiB, and what "
+                    "history='...' keeps");
+        return SEEN_DEAD;
+    case HISTORY_NONE:
+        break;
+    }
+    return SEEN_NONE;
+}
+
+_Static_assert(LIMIT_HISTORY_ROWS == 4096 && LIMIT_HISTORY_BYTES == 1048576, "the sentence above");
+
+static enum seen see(struct processor *p, struct node_view *view, const struct node_operator *op,
+                     const struct agg_entry *entry, uint32_t row)
+{
+    const struct plan_operator *plan = op->plan;
+    if (plan->as_of) {
+        return see_version(p, view, op, entry, row);
+    }
+    return !row_state_there(entry->state)
+               ? SEEN_NONE
+               : seen_row(row_state_get(entry->state, &view->machine.scratch,
+                                        view->machine.registers, plan->outs, op->types,
+                                        plan->value_count, row));
+}
 
 /* 1 the row goes on, 0 it leaves, negative. */
 static int look_up(struct processor *p, struct node_view *view, struct node_operator *op,
@@ -107,27 +205,33 @@ static int look_up(struct processor *p, struct node_view *view, struct node_oper
 {
     const struct plan_operator *plan = op->plan;
     size_t len = 0;
-    int found = make_key(p, view, plan->keys, plan->key_count, row, &len);
-    if (found < 0) {
+    int keyed = make_key(p, view, plan->keys, plan->key_count, row, &len);
+    if (keyed <= 0) {
+        return keyed == 0 && !plan->inner ? 1 : 0;
+    }
+    if (plan->as_of && view->machine.registers[plan->left_time].state[row] >= EXPR_ERROR_FIRST) {
+        uint8_t state = view->machine.registers[plan->left_time].state[row];
+        node_refuse(p, view, row, expr_error_text((enum expr_state)state));
         return 0;
     }
-    if (found == 1) {
-        struct agg_entry *entry = NULL;
-        int rc =
-            node_keyed_find(p, &op->keyed, p->chunk.source_index, p->keys.bytes, len, &entry, err);
-        if (rc < 0) {
-            return rc;
-        }
-        entry->flags |= AGG_ENTRY_USED;
-        found = row_state_there(entry->state) ? 1 : 0;
-        if (found == 1 &&
-            !row_state_get(entry->state, &view->machine.scratch, view->machine.registers,
-                           plan->outs, op->types, plan->value_count, row)) {
-            return err_set(err, KE_CORRUPT, "table %s: a row's value does not decode",
-                           p->options.plan->tables[plan->table].shape.name);
-        }
+    struct agg_entry *entry = NULL;
+    int rc = node_keyed_find(p, &op->keyed, p->chunk.source_index, p->keys.bytes, len, &entry, err);
+    if (rc < 0) {
+        return rc;
     }
-    return found == 1 || !plan->inner;
+    entry->flags |= AGG_ENTRY_USED;
+    switch (see(p, view, op, entry, row)) {
+    case SEEN_ROW:
+        return 1;
+    case SEEN_NONE:
+        return plan->inner ? 0 : 1;
+    case SEEN_DEAD:
+        return 0;
+    case SEEN_BROKEN:
+        break;
+    }
+    return err_set(err, KE_CORRUPT, "table %s: a row's value does not decode",
+                   p->options.plan->tables[plan->table].shape.name);
 }
 
 int node_lookup_apply(struct processor *p, struct node_view *view, struct node_operator *op,

@@ -97,6 +97,7 @@ struct plan_input {
     uint32_t event_time;           /* column, or PLAN_NONE */
     int64_t watermark_us;          /* bound on disorder, >= 0 */
     int64_t lateness_us;           /* windows stay open for this long behind the watermark, >= 0 */
+    int64_t history_us;            /* of joins by time; INT64_MAX: for ever */
     bool late_kept;                /* rows that are late go to the late table, else only counted */
     int64_t timestamp_unit_us_num; /* a JSON number n in a timestamptz column is n * num / den us */
     int64_t timestamp_unit_us_den;
@@ -183,8 +184,9 @@ enum plan_view_kind {
 /* An operator between two phases. It sees the selected rows of one source in offset order, once
  * each, and fills registers that no step writes. */
 enum plan_operator_kind {
-    PLAN_OVER,  /* functions over the rows of a key: PARTITION BY key ORDER BY event time */
-    PLAN_LOOKUP /* a join within the topic: the newest row of the right side with this key */
+    PLAN_OVER, /* functions over the rows of a key: PARTITION BY key ORDER BY event time */
+    PLAN_LOOKUP /* a join within the topic: the newest row of the right side with this key, or (as_of)
+                   the one that is valid at the row's time */
 };
 
 enum plan_over_kind { PLAN_OVER_LAG, PLAN_OVER_ROW_NUMBER, PLAN_OVER_AGGREGATE };
@@ -223,6 +225,11 @@ struct plan_operator {
     const uint32_t *right_keys; /* key_count */
     const uint32_t *outs;       /* registers written, per value */
     bool inner;                 /* rows without a match leave */
+    bool as_of;                 /* the right side keeps the versions of a key by right_time */
+    bool before;                /* ... of which one below left_time is looked for, else not above */
+    uint32_t left_time;         /* registers of one type, a time */
+    uint32_t right_time;
+    int64_t history_us; /* versions that were replaced so long before the watermark go; INT64_MAX */
     /* PLAN_OVER */
     bool by_time; /* rows are ordered by event time; else by offset */
     const struct plan_over *overs;

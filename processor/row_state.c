@@ -84,13 +84,14 @@ void row_state_clear(uint8_t *state, struct pool *pool)
     agg_text_free((struct agg_text *)(void *)state, pool);
 }
 
-bool row_state_get(const uint8_t *state, struct arena *arena, struct expr_vec *registers,
-                   const uint32_t *outs, const enum kappa_type *types, uint32_t count, uint32_t row)
+bool row_decode(const void *from, uint32_t len, struct arena *arena, struct expr_vec *registers,
+                const uint32_t *outs, const enum kappa_type *types, uint32_t count, uint32_t row)
 {
-    const struct agg_text *text = (const struct agg_text *)(const void *)state;
-    uint8_t *bytes = arena_alloc(arena, (size_t)text->len + 1);
-    memcpy(bytes, text->bytes, text->len);
-    struct agg_cursor in = {.bytes = bytes, .len = text->len};
+    uint8_t *bytes = arena_alloc(arena, (size_t)len + 1);
+    if (len > 0) {
+        memcpy(bytes, from, len);
+    }
+    struct agg_cursor in = {.bytes = bytes, .len = len};
     for (uint32_t c = 0; c < count; c++) {
         struct kappa_value value;
         uint8_t is_null = 0;
@@ -106,6 +107,13 @@ bool row_state_get(const uint8_t *state, struct arena *arena, struct expr_vec *r
         expr_set(&registers[outs[c]], row, &value);
     }
     return in.pos == in.len;
+}
+
+bool row_state_get(const uint8_t *state, struct arena *arena, struct expr_vec *registers,
+                   const uint32_t *outs, const enum kappa_type *types, uint32_t count, uint32_t row)
+{
+    const struct agg_text *text = (const struct agg_text *)(const void *)state;
+    return row_decode(text->bytes, text->len, arena, registers, outs, types, count, row);
 }
 
 /* ---- As the slot of a row. */

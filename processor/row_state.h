@@ -17,8 +17,10 @@ void row_encode(struct buf *out, const struct expr_vec *registers, const uint32_
 bool row_state_there(const uint8_t *state);
 void row_state_set(uint8_t *state, struct pool *pool, const void *bytes, size_t len);
 void row_state_clear(uint8_t *state, struct pool *pool);
-/* Writes the row into row `row` of the registers outs[]; PLAN_NONE: not needed. Bytes are copied to the
- * arena. False: the bytes are none. */
+/* Writes the row in these bytes into row `row` of the registers outs[]; PLAN_NONE: not needed. Bytes
+ * are copied to the arena. False: the bytes are none. */
+bool row_decode(const void *from, uint32_t len, struct arena *arena, struct expr_vec *registers,
+                const uint32_t *outs, const enum kappa_type *types, uint32_t count, uint32_t row);
 bool row_state_get(const uint8_t *state, struct arena *arena, struct expr_vec *registers,
                    const uint32_t *outs, const enum kappa_type *types, uint32_t count,
                    uint32_t row);

@@ -303,6 +303,9 @@ struct sql_phase {
     struct expr_node **right_keys;
     uint32_t *outs; /* row-level inputs that stand for the values */
     bool inner;
+    struct expr_node *left_time; /* of a join by time: with right_time, of one type; or NULL */
+    struct expr_node *right_time;
+    bool before; /* right_time < left_time, else <= */
     /* PLAN_OVER */
     bool by_time;
     struct sql_over *overs; /* LIMIT_OVER_VALUES */

@@ -70,7 +70,11 @@ static const struct dialect_row rows[] = {
      "write FROM hop(table, event_time_column, interval '1 minute', interval '5 minutes')"},
     {"FOR" BLANKS "SYSTEM_TIME" BLANKS "AS" BLANKS "OF",
      "leave FOR SYSTEM_TIME AS OF out: a row joins the newest row of the other side as of its own "
-     "place in the log"},
+     "place in the log, or, with a condition ON ... AND other.valid_from <= stream.ts, the one "
+     "that "
+     "is valid at its time"},
+    {"ASOF" BLANKS "JOIN", "write JOIN other ON stream.key = other.key AND other.valid_from <= "
+                           "stream.ts: that is a join by time"},
     {"PARTITION" BLANKS "BY" BLANKS WORD BLANKS "EMIT",
      "leave PARTITION BY out: GROUP BY says the key; kappa rekey writes a topic under another one"},
     {"EMIT" BLANKS "(CHANGES|FINAL|ON|WITH)", "leave EMIT out: a view always holds the newest "

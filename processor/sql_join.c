@@ -1,6 +1,9 @@
 /* JOIN within one topic: for each row of the left side the newest row of the right side with its key, as
  * of its place in the partition. Own header: sql.h.
  *
+ * A condition right.valid_from <= left.at between two times makes it a join by time: of the rows of the
+ * right side that came before, the one that is valid at the left one's time.
+ *
  * Both sides read the same input, so the log has one order for them, and a replay follows it. Between
  * two topics there is no such order: such a join is computed when it is read (CREATE VIEW), or both
  * are brought into one topic first. */
@@ -18,6 +21,9 @@ struct join {
     struct expr_node *left_keys[LIMIT_JOIN_KEYS];
     struct expr_node *right_keys[LIMIT_JOIN_KEYS];
     uint32_t key_count;
+    struct expr_node *left_time; /* NULL: not by time */
+    struct expr_node *right_time;
+    bool before;
     const json_t *rest[LIMIT_JOIN_KEYS]; /* conditions that are no keys */
     uint32_t rest_count;
 };
@@ -98,6 +104,74 @@ static bool key_pair(struct sql *sql, struct join *join, const json_t *a, const 
     return true;
 }
 
+/* ---- Time: right.valid_from <= left.at. */
+
+/* The names in both mean one thing each, seen from behind the join. */
+static bool binds_behind(struct sql *sql, const struct join *join, const json_t *a, const json_t *b)
+{
+    struct sql_scope *both = arena_alloc(&sql->temp, sizeof *both);
+    *both = *join->scope;
+    if (both->relation_count < SQL_RELATIONS_MAX) {
+        both->relations[both->relation_count++] = join->right.relations[0];
+    }
+    return bind_quietly(sql, both, a) != NULL && bind_quietly(sql, both, b) != NULL;
+}
+
+static bool is_time(enum kappa_type type)
+{
+    return type == KAPPA_TYPE_DATE || type == KAPPA_TYPE_TIMESTAMP ||
+           type == KAPPA_TYPE_TIMESTAMPTZ;
+}
+
+/* Is `early` a time of the right side, and `late` one of the left side? Then the join is by them. */
+static int time_pair(struct sql *sql, struct join *join, const json_t *early, const json_t *late,
+                     bool before)
+{
+    struct expr_node *left = bind_quietly(sql, join->scope, late);
+    struct expr_node *right = bind_quietly(sql, &join->right, early);
+    if (left == NULL || right == NULL || left->constant_only || right->constant_only ||
+        !is_time(left->type) || !is_time(right->type) || !binds_behind(sql, join, early, late)) {
+        return 0;
+    }
+    if (join->right_time != NULL) {
+        int rc = sql_error(sql, sql_place(early),
+                           "a join by two times of the right side: its history has one order");
+        err_hint(sql->err, "keep the time from which a row is valid, and write the other condition "
+                           "into WHERE");
+        return rc;
+    }
+    struct expr_node *both[] = {left, right};
+    enum kappa_type type = sql_common_type(sql, both, 2, "JOIN");
+    join->left_time = sql_coerce(sql, left, type);
+    join->right_time = sql_coerce(sql, right, type);
+    join->before = before;
+    return join->left_time == NULL || join->right_time == NULL ? -KE_SQL : 1;
+}
+
+/* 1 a condition on time, 0 another one, negative. */
+static int take_time(struct sql *sql, struct join *join, const json_t *body)
+{
+    const json_t *a = json_object_get(body, "lexpr");
+    const json_t *b = json_object_get(body, "rexpr");
+    if (sql_is(body, "kind", "AEXPR_BETWEEN")) {
+        const json_t *from = json_array_get(json_object_get(sql_body(b, "List"), "items"), 0);
+        int rc = time_pair(sql, join, from, a, false);
+        return rc < 0 ? rc : 0; /* its end is a condition like others */
+    }
+    const char *name = sql_name(json_object_get(body, "name"), 0);
+    if (!sql_is(body, "kind", "AEXPR_OP") || name == NULL) {
+        return 0;
+    }
+    bool before = strcmp(name, "<") == 0;
+    bool behind = strcmp(name, ">") == 0;
+    if (before || strcmp(name, "<=") == 0) {
+        return time_pair(sql, join, a, b, before);
+    }
+    return behind || strcmp(name, ">=") == 0 ? time_pair(sql, join, b, a, behind) : 0;
+}
+
+/* ---- Conditions. */
+
 static int take_condition(struct sql *sql, struct join *join, const json_t *node)
 {
     const json_t *body = sql_body(node, "A_Expr");
@@ -112,8 +186,11 @@ static int take_condition(struct sql *sql, struct join *join, const json_t *node
     if (equals && (key_pair(sql, join, a, b) || key_pair(sql, join, b, a))) {
         return 0;
     }
-    join->rest[join->rest_count++] = node;
-    return 0;
+    int rc = body == NULL ? 0 : take_time(sql, join, body);
+    if (rc == 0) {
+        join->rest[join->rest_count++] = node;
+    }
+    return rc < 0 ? rc : 0;
 }
 
 static int take_conditions(struct sql *sql, struct join *join, const json_t *quals)
@@ -187,6 +264,9 @@ static int phase_add(struct sql *sql, struct join *join, int place)
                                 .where = select->where,
                                 .right_where = join->right_where,
                                 .inner = join->inner,
+                                .left_time = join->left_time,
+                                .right_time = join->right_time,
+                                .before = join->before,
                                 .key_count = join->key_count};
     size_t bytes = sizeof(struct expr_node *) * join->key_count;
     phase->keys = arena_alloc(&sql->temp, bytes);
@@ -204,6 +284,27 @@ static int phase_add(struct sql *sql, struct join *join, int place)
     }
     join->scope->relation_count++;
     return 0;
+}
+
+/* A condition of LEFT JOIN besides the keys: where it is not true the columns of the right side are null. */
+static int left_condition(struct sql *sql, struct sql_scope *scope, const json_t *node)
+{
+    struct sql_scope inner = *scope;
+    inner.clause = "JOIN";
+    inner.windows_allowed = false;
+    struct expr_node *condition = sql_bind_boolean(sql, &inner, node, "JOIN");
+    const struct sql_relation *right = &scope->relations[scope->relation_count - 1];
+    for (uint32_t i = 0; condition != NULL && i < right->count; i++) {
+        struct expr_node *value = right->fields[i].node;
+        struct expr_node *chosen =
+            expr_node_call(&sql->pool, expr_case, value->type, value->place, 3);
+        chosen->modifier = value->modifier;
+        chosen->args[0] = condition;
+        chosen->args[1] = value;
+        chosen->args[2] = sql_null(sql, value->type, value->place);
+        right->fields[i].node = expr_pool_assign(&sql->pool, chosen);
+    }
+    return condition == NULL ? -KE_SQL : 0;
 }
 
 static int names_check(struct sql *sql, const struct join *join, int place)
@@ -252,18 +353,13 @@ int sql_join(struct sql *sql, struct sql_select *select, const json_t *body,
     if (join->key_count == 0) {
         return sql_error(sql, sql_place(quals), "a join needs ON left.key = right.key");
     }
-    if (join->rest_count > 0 && !join->inner) {
-        int rc =
-            sql_error(sql, sql_place(join->rest[0]),
-                      "not supported yet: a condition of LEFT JOIN that is no equality of keys");
-        err_hint(sql->err, "write CASE WHEN condition THEN column END in the select list");
-        return rc;
-    }
     if (phase_add(sql, join, place) != 0) {
         return -KE_SQL;
     }
     for (uint32_t i = 0; i < join->rest_count; i++) {
-        if (sql_where(sql, select, scope, join->rest[i], "JOIN") != 0) {
+        int rc = join->inner ? sql_where(sql, select, scope, join->rest[i], "JOIN")
+                             : left_condition(sql, scope, join->rest[i]);
+        if (rc != 0) {
             return -KE_SQL;
         }
     }

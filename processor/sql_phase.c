@@ -42,6 +42,7 @@ static const bool *uses_find(struct sql *sql, const struct sql_select *select)
         const struct sql_phase *phase = &select->phases[i];
         uses_mark(&uses, phase->where);
         uses_mark_all(&uses, phase->keys, phase->key_count);
+        uses_mark(&uses, phase->left_time);
         if (phase->kind == PLAN_OVER) {
             uses_mark_all(&uses, phase->values, phase->value_count);
         }
@@ -115,7 +116,7 @@ static void over_fill(struct sql *sql, const struct sql_phase *from, struct expr
 }
 
 static void lookup_fill(struct sql *sql, const struct sql_phase *from, const bool *used,
-                        struct expr_builder *builder, struct plan_operator *op)
+                        int64_t history_us, struct expr_builder *builder, struct plan_operator *op)
 {
     uint32_t *outs =
         arena_calloc(&sql->plan->memory, sizeof *outs * ((size_t)from->value_count + 1));
@@ -124,6 +125,11 @@ static void lookup_fill(struct sql *sql, const struct sql_phase *from, const boo
     op->right_where = add_or_none(builder, from->right_where);
     op->right_keys = registers_add(sql, builder, from->right_keys, from->key_count);
     op->inner = from->inner;
+    op->as_of = from->right_time != NULL;
+    op->before = from->before;
+    op->left_time = add_or_none(builder, from->left_time);
+    op->right_time = add_or_none(builder, from->right_time);
+    op->history_us = history_us;
     for (uint32_t v = 0; v < from->value_count; v++) {
         if (used[from->outs[v]]) {
             values[op->value_count] = expr_builder_add(builder, from->values[v]);
@@ -136,7 +142,7 @@ static void lookup_fill(struct sql *sql, const struct sql_phase *from, const boo
 
 static struct plan_operator *operator_add(struct sql *sql, const struct sql_phase *from,
                                           const bool *used, struct expr_builder *builder,
-                                          const char *view)
+                                          const struct plan_view *view)
 {
     struct plan_operator *op = arena_calloc(&sql->plan->memory, sizeof *op);
     bool over = from->kind == PLAN_OVER;
@@ -146,13 +152,13 @@ static struct plan_operator *operator_add(struct sql *sql, const struct sql_phas
     if (over) {
         over_fill(sql, from, builder, op);
     } else {
-        lookup_fill(sql, from, used, builder, op);
+        lookup_fill(sql, from, used, sql->inputs[view->input].history_us, builder, op);
     }
     op->table = sql->state_count; /* plan_finish adds the tables of views */
-    sql->states[sql->state_count++] =
-        (struct plan_table){.shape.name = arena_printf(&sql->plan->memory, "%s.%s%u", view,
-                                                       over ? "over" : "join", sql->state_count),
-                            .hidden = true};
+    sql->states[sql->state_count++] = (struct plan_table){
+        .shape.name = arena_printf(&sql->plan->memory, "%s.%s%u", view->shape.name,
+                                   over ? "over" : "join", sql->state_count),
+        .hidden = true};
     return op;
 }
 
@@ -168,7 +174,7 @@ int sql_phases_add(struct sql *sql, const struct sql_select *select, struct expr
     }
     for (uint32_t i = 0; i < select->phase_count; i++) {
         phases[i].where = add_or_none(builder, select->phases[i].where);
-        phases[i].op = operator_add(sql, &select->phases[i], used, builder, view->shape.name);
+        phases[i].op = operator_add(sql, &select->phases[i], used, builder, view);
         phases[i].step_end = builder->step_count;
     }
     view->phases = phases;

@@ -132,6 +132,7 @@ enum {
     OPTION_WATERMARK,
     OPTION_LATENESS,
     OPTION_LATE,
+    OPTION_HISTORY,
     OPTION_IDLE,
     OPTION_UNIT,
     OPTION_COUNT
@@ -271,6 +272,21 @@ static int late_set(struct sql *sql, struct plan_input *input, const struct sql_
     return 0;
 }
 
+/* For how long joins by time keep versions that others have replaced. */
+static int history_set(struct sql *sql, struct plan_input *input, const struct sql_option *option)
+{
+    input->history_us = INT64_MAX;
+    if (option->value == NULL) {
+        return 0;
+    }
+    if (input->event_time == PLAN_NONE) {
+        int rc = sql_error(sql, option->place, "option \"history\" needs option \"event_time\"");
+        err_hint(sql->err, "add event_time='column': history is let go by the watermark");
+        return rc;
+    }
+    return sql_option_duration(sql, option, &input->history_us);
+}
+
 static int idle_refuse(struct sql *sql, const struct sql_option *option)
 {
     if (option->value == NULL) {
@@ -299,6 +315,7 @@ int sql_table(struct sql *sql, const json_t *body)
         [OPTION_WATERMARK] = {"watermark", NULL, -1},
         [OPTION_LATENESS] = {"lateness", NULL, -1},
         [OPTION_LATE] = {"late", NULL, -1},
+        [OPTION_HISTORY] = {"history", NULL, -1},
         [OPTION_IDLE] = {"idle", NULL, -1},
         [OPTION_UNIT] = {"timestamp_unit", NULL, -1},
     };
@@ -314,7 +331,9 @@ int sql_table(struct sql *sql, const json_t *body)
         event_time_set(sql, input, &options[OPTION_EVENT_TIME]) != 0 ||
         unit_set(sql, input, &options[OPTION_UNIT]) != 0 ||
         watermark_set(sql, input, &options[OPTION_WATERMARK]) != 0 ||
-        late_set(sql, input, options) != 0 || idle_refuse(sql, &options[OPTION_IDLE]) != 0) {
+        late_set(sql, input, options) != 0 ||
+        history_set(sql, input, &options[OPTION_HISTORY]) != 0 ||
+        idle_refuse(sql, &options[OPTION_IDLE]) != 0) {
         return -KE_SQL;
     }
     if (input->event_time != PLAN_NONE) {

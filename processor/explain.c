@@ -396,6 +396,10 @@ void plan_explain(const struct plan *plan, struct buf *out)
         buf_printf(out, "\nview %s\n" LABEL "when it is read, over the tables at one snapshot\n",
                    plan->read_views[v].name, "computed");
     }
+    for (uint32_t i = 0; i < plan->setting_count; i++) {
+        buf_printf(out, "%s" LABEL "%s = %s\n", i == 0 ? "\n" : "", i == 0 ? "policy" : "",
+                   plan->settings[i].name, plan->settings[i].value);
+    }
     buf_append_text(
         out,
         "\ndeterministic: a partition is processed in offset order by one thread, state is kept "

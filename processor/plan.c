@@ -1,5 +1,6 @@
 /* A definition to a plan: parse, then statement by statement. Own header: plan.h. */
 #include "base/limits.h"
+#include "processor/policy.h"
 #include "processor/sql_format.h"
 
 #include <stdlib.h>
@@ -53,8 +54,8 @@ static int statement_refuse(struct sql *sql, const char *kind, const json_t *bod
     }
     (void)body;
     int rc = sql_error(sql, sql->statement, "not supported yet: this statement");
-    err_hint(sql->err, "a definition holds CREATE TABLE, CREATE MATERIALIZED VIEW, CREATE VIEW and "
-                       "INSERT INTO");
+    err_hint(sql->err, "a definition holds CREATE TABLE, CREATE MATERIALIZED VIEW, CREATE VIEW, "
+                       "INSERT INTO and SET swap.NAME");
     return rc;
 }
 
@@ -75,6 +76,9 @@ static int statement_compile(struct sql *sql, const json_t *statement)
     }
     if (strcmp(kind, "InsertStmt") == 0) {
         return sql_insert(sql, body);
+    }
+    if (strcmp(kind, "VariableSetStmt") == 0) {
+        return sql_set(sql, body);
     }
     if (strcmp(kind, "CreateTableAsStmt") == 0 && sql_is(body, "objtype", "OBJECT_MATVIEW")) {
         return sql_view(sql, body);
@@ -135,7 +139,9 @@ static int definition_compile(struct sql *sql, json_t *tree)
                          LIMIT_VIEWS);
     }
     plan_finish(sql);
-    sql->plan->hash = sql_hash(json_object_get(tree, "stmts")); /* takes the places out: last */
+    json_t *hashed = sql_without_settings(sql->statements);
+    sql->plan->hash = sql_hash(hashed); /* takes the places out: last */
+    json_decref(hashed);
     sql_file_hash(sql->plan);
     return 0;
 }
@@ -168,6 +174,8 @@ int plan_compile_files(const char *file, const char *text, size_t len,
     plan->files = sql.file_list;
     plan->topics = sql.topics;
     plan->read_views = sql.read_views;
+    sql.settings = arena_calloc(&plan->memory, sizeof *sql.settings * POLICY_SETTINGS);
+    plan->settings = sql.settings;
     json_t *tree = sql_parse(&sql);
     int rc = tree == NULL ? -KE_SQL : definition_compile(&sql, tree);
     json_decref(tree);

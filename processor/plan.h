@@ -358,11 +358,20 @@ struct plan_table {
     bool hidden; /* the state of an operator */
 };
 
+/* SET name = value: of the policy (policy.h). */
+struct plan_setting {
+    const char *name;
+    const char *value; /* checked */
+};
+
 struct plan {
     struct arena memory; /* everything below */
     const char *text;    /* the definition as given */
-    struct digest hash;  /* of the parse tree without places: blanks and comments do not change it;
-                            and of the files it names */
+    struct digest
+        hash; /* of the parse tree without places and settings: blanks, comments and SET do
+                            not change it; and of the files it names */
+    const struct plan_setting *settings;
+    uint32_t setting_count;
     const struct plan_input *inputs; /* topics; behind LIMIT_INPUTS: rows made by plugins */
     uint32_t input_count;
     const struct plan_view *views; /* those that make tables first */

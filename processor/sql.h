@@ -12,7 +12,7 @@
  *     sql_join.c       JOIN within a topic                sql_top.c      first rows of each key
  *     plan.c           the whole definition               sql_plan.c     trees -> plan_view
  *     sql_format.c     how records are read               sql_meta.c     record_key() and its like
- *     sql_file.c       files that lie beside it
+ *     sql_file.c       files that lie beside it           sql_set.c      SET: the policy of a deploy
  *
  * Functions that return a pointer return NULL, those that return int a negative code, after having
  * written the error; nothing else is written then. A place is a byte position in the definition.
@@ -44,6 +44,7 @@ struct sql {
     struct plan_table *states; /* hidden tables, numbered behind those of the views; LIMIT_VIEWS */
     uint32_t state_count;
     struct plan_read_view *read_views; /* of the plan; LIMIT_VIEWS */
+    struct plan_setting *settings;     /* of the plan; POLICY_SETTINGS */
     struct sql_named *named;           /* CREATE VIEW; LIMIT_VIEWS */
     uint32_t named_count;
     const struct plan_files *files; /* where texts of files come from; NULL: there are none */
@@ -255,6 +256,12 @@ const char *sql_new_name(struct sql *sql, const json_t *range);
 /* Reads WITH (...) into the options of this list, by name. */
 int sql_options(struct sql *sql, const json_t *list, struct sql_option *options, uint32_t count);
 int sql_option_duration(struct sql *sql, const struct sql_option *option, int64_t *us);
+
+/* ---- sql_set.c */
+
+int sql_set(struct sql *sql, const json_t *body);
+/* The statements that rows depend on: a new reference. */
+json_t *sql_without_settings(const json_t *statements);
 
 /* ---- sql_scope.c */
 

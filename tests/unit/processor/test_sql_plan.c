@@ -2,6 +2,7 @@
  *
  * Method: small definitions, and their plans looked at field by field. */
 #include "processor/plan.h"
+#include "processor/policy.h"
 #include "tests/unit/unit.h"
 
 #include <string.h>
@@ -344,18 +345,53 @@ static void test_named_parts(void **state)
     plan_free(plan);
 }
 
+/* Settings are kept as text and are no part of the hash. */
+static void test_settings(void **state)
+{
+    (void)state;
+    static const char base[] =
+        "CREATE TABLE t (a integer, s text);"
+        "CREATE MATERIALIZED VIEW v AS SELECT s, count(*) FROM t GROUP BY s;";
+    static const char with[] = "SET swap.max_dead = 0; CREATE TABLE t (a integer, s text);"
+                               "SET swap.columns TO n, \"Rank\"; SET swap.max_changed = '0.5 %';"
+                               "CREATE MATERIALIZED VIEW v AS SELECT s, count(*) FROM t GROUP BY s;"
+                               "SET swap.verify = true;";
+    char *hash = hash_of(base);
+    char *again = hash_of(with);
+    assert_string_equal(hash, again);
+    free(hash);
+    free(again);
+
+    struct plan *plan = NULL;
+    struct policy policy;
+    struct err err = {0};
+    assert_int_equal(plan_compile("f.sql", with, strlen(with), &plan, &err), 0);
+    assert_int_equal(plan->setting_count, 4);
+    policy_init(&policy);
+    for (uint32_t i = 0; i < plan->setting_count; i++) {
+        assert_int_equal(policy_set(&policy, plan->settings[i].name, plan->settings[i].value, &err),
+                         0);
+    }
+    assert_int_equal(policy.max_dead.unit, POLICY_COUNT);
+    assert_true(policy_within(&policy.max_dead, 0, 0) && !policy_within(&policy.max_dead, 1, 9));
+    assert_int_equal(policy.max_changed.unit, POLICY_SHARE);
+    assert_true(policy_within(&policy.max_changed, 5, 1000));
+    assert_false(policy_within(&policy.max_changed, 6, 1000));
+    assert_true(policy_within(&policy.max_changed, 0, 0));
+    assert_true(policy_allows_column(&policy, "n") && policy_allows_column(&policy, "Rank"));
+    assert_false(policy_allows_column(&policy, "rank") || policy_allows_column(&policy, ""));
+    assert_true(policy.verify && !policy.manual && !policy.accept_gap && policy_compares(&policy));
+    plan_free(plan);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_named_parts),
-        cmocka_unit_test(test_scenario),
-        cmocka_unit_test(test_defaults),
-        cmocka_unit_test(test_sharing),
-        cmocka_unit_test(test_group_by),
-        cmocka_unit_test(test_windows),
-        cmocka_unit_test(test_types_and_names),
-        cmocka_unit_test(test_hash),
-        cmocka_unit_test(test_shared_trees_stay_small),
+        cmocka_unit_test(test_named_parts),     cmocka_unit_test(test_scenario),
+        cmocka_unit_test(test_defaults),        cmocka_unit_test(test_sharing),
+        cmocka_unit_test(test_group_by),        cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_types_and_names), cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_settings),        cmocka_unit_test(test_shared_trees_stay_small),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

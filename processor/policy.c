@@ -1,0 +1,197 @@
+/* Settings of a policy: names and values. Own header: policy.h. */
+#include "processor/policy.h"
+
+#include "base/timefmt.h"
+#include "processor/expr_step.h"
+
+#include <string.h>
+
+#define PPM_OF_PERCENT 10000.0
+
+static const char *const names[POLICY_SETTINGS] = {
+    [POLICY_MODE] = "swap.mode",
+    [POLICY_MAX_LAG] = "swap.max_lag",
+    [POLICY_MAX_DEAD] = "swap.max_dead",
+    [POLICY_MAX_CHANGED] = "swap.max_changed",
+    [POLICY_COLUMNS] = "swap.columns",
+    [POLICY_CAUGHT_UP] = "swap.caught_up",
+    [POLICY_STANDBY] = "swap.standby",
+    [POLICY_VERIFY] = "swap.verify",
+    [POLICY_ACCEPT_GAP] = "swap.accept_gap",
+};
+
+const char *policy_name(enum policy_setting setting)
+{
+    ASSERT_CMP(setting, <, POLICY_SETTINGS);
+    return names[setting];
+}
+
+enum policy_setting policy_find(const char *name)
+{
+    for (int i = 0; i < POLICY_SETTINGS; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return (enum policy_setting)i;
+        }
+    }
+    return POLICY_SETTINGS;
+}
+
+void policy_init(struct policy *policy)
+{
+    *policy = (struct policy){.standby_us = -1};
+}
+
+/* ---- Values ---- */
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n';
+}
+
+/* 10, or 0.1 % */
+static bool read_amount(const char *text, struct policy_limit *out)
+{
+    size_t len = strlen(text);
+    bool share = len > 0 && text[len - 1] == '%';
+    len -= share;
+    while (len > 0 && is_blank(text[len - 1])) {
+        len--;
+    }
+    struct kappa_text number = {text, (uint32_t)len};
+    double percent = 0;
+    int64_t count = 0;
+    if (share) {
+        bool good =
+            expr_parse_double(number, &percent) == EXPR_OK && percent >= 0 && percent <= 100;
+        *out = (struct policy_limit){POLICY_SHARE,
+                                     good ? (int64_t)(percent * PPM_OF_PERCENT + 0.5) : 0};
+        return good;
+    }
+    bool good = expr_parse_bigint(number, &count) == EXPR_OK && count >= 0;
+    *out = (struct policy_limit){POLICY_COUNT, count};
+    return good;
+}
+
+static bool read_time(const char *text, int64_t *us)
+{
+    return duration_parse(text, strlen(text), us);
+}
+
+/* 100, or 2 s */
+static bool read_lag(const char *text, struct policy_limit *out)
+{
+    struct kappa_text number = {text, (uint32_t)strlen(text)};
+    if (expr_parse_bigint(number, &out->value) == EXPR_OK) {
+        out->unit = POLICY_COUNT;
+        return out->value >= 0;
+    }
+    out->unit = POLICY_TIME;
+    return read_time(text, &out->value);
+}
+
+/* One of two words, and what PostgreSQL takes for a boolean. */
+static bool read_word(const char *text, const char *yes, const char *no, bool *out)
+{
+    static const char *const booleans[][2] = {
+        {"true", "false"}, {"yes", "no"}, {"1", "0"}, {"on", "off"}};
+    *out = strcmp(text, yes) == 0;
+    bool good = *out || strcmp(text, no) == 0;
+    for (size_t i = 0; !good && strcmp(yes, "on") == 0 && i < array_len(booleans); i++) {
+        *out = strcmp(text, booleans[i][0]) == 0;
+        good = *out || strcmp(text, booleans[i][1]) == 0;
+    }
+    return good;
+}
+
+/* What it takes; "" when the value is good. */
+static const char *value_read(struct policy *policy, enum policy_setting setting, const char *value)
+{
+    static const char *const amount = "a number, 10, or a share, '0.5 %'";
+    static const char *const time = "a time: '5 min', '1 h'";
+    static const char *const boolean = "on or off";
+    switch (setting) {
+    case POLICY_MODE:
+        return read_word(value, "manual", "auto", &policy->manual) ? "" : "auto or manual";
+    case POLICY_MAX_LAG:
+        return read_lag(value, &policy->max_lag) ? ""
+                                                 : "a number of records, 100, or a time, '2 s'";
+    case POLICY_MAX_DEAD:
+        return read_amount(value, &policy->max_dead) ? "" : amount;
+    case POLICY_MAX_CHANGED:
+        return read_amount(value, &policy->max_changed) ? "" : amount;
+    case POLICY_COLUMNS:
+        policy->columns = value;
+        return "";
+    case POLICY_CAUGHT_UP:
+        return read_time(value, &policy->caught_up_us) ? "" : time;
+    case POLICY_STANDBY:
+        return read_time(value, &policy->standby_us) ? "" : time;
+    case POLICY_VERIFY:
+        return read_word(value, "on", "off", &policy->verify) ? "" : boolean;
+    case POLICY_ACCEPT_GAP:
+        return read_word(value, "on", "off", &policy->accept_gap) ? "" : boolean;
+    case POLICY_SETTINGS:
+        break;
+    }
+    return "nothing";
+}
+
+int policy_set(struct policy *policy, const char *name, const char *value, struct err *err)
+{
+    enum policy_setting setting = policy_find(name);
+    if (setting == POLICY_SETTINGS) {
+        int rc = err_set(err, KE_INVALID, "there is no setting \"%.60s\"", name);
+        err_hint(err, "there are swap.mode, max_lag, max_dead, max_changed, columns, caught_up, "
+                      "standby, verify and accept_gap, each with \"swap.\" in front");
+        return rc;
+    }
+    if (strlen(value) > POLICY_VALUE_LEN) {
+        return err_set(err, KE_INVALID, "the value of %s has more than %d bytes", name,
+                       POLICY_VALUE_LEN);
+    }
+    const char *takes = value_read(policy, setting, value);
+    if (takes[0] != '\0') {
+        return err_set(err, KE_INVALID, "%s is %s, not \"%.60s\"", name, takes, value);
+    }
+    return 0;
+}
+
+/* ---- Questions ---- */
+
+bool policy_within(const struct policy_limit *limit, uint64_t count, uint64_t all)
+{
+    switch (limit->unit) {
+    case POLICY_COUNT:
+        return count <= (uint64_t)limit->value;
+    case POLICY_SHARE:
+        return (uint128)count * 1000000 <= (uint128)all * (uint64_t)limit->value;
+    case POLICY_NO_LIMIT:
+    case POLICY_TIME:
+        break;
+    }
+    return true;
+}
+
+bool policy_allows_column(const struct policy *policy, const char *column)
+{
+    const char *at = policy->columns;
+    size_t len = strlen(column);
+    while (at != NULL) {
+        at += strspn(at, " \t\n,");
+        size_t item = strcspn(at, ",");
+        size_t used = item;
+        while (used > 0 && is_blank(at[used - 1])) {
+            used--;
+        }
+        if (used == len && memcmp(at, column, len) == 0) {
+            return true;
+        }
+        at = at[item] == '\0' ? NULL : at + item;
+    }
+    return policy->columns == NULL;
+}
+
+bool policy_compares(const struct policy *policy)
+{
+    return policy->max_changed.unit != POLICY_NO_LIMIT || policy->columns != NULL;
+}

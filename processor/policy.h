@@ -1,0 +1,76 @@
+/* The policy of a version: when may it be swapped in without being asked? Settings as a definition gives
+ * them, `SET swap.max_dead = 10;`, and as flags of a deploy override them. They are no part of the
+ * definition's hash: rows do not depend on them. Pure; who checks them is controller/policy.c.
+ *
+ *     swap.mode        auto | manual      manual: only a person swaps it in
+ *     swap.max_lag     100 | '2 s'        records, or age of the oldest record not applied yet
+ *     swap.max_dead    10 | '0.1 %'       dead records of the version
+ *     swap.max_changed 100 | '0.5 %'      rows of each table that differ from the serving version's
+ *     swap.columns     score, rank        columns that may differ; a row that only one has differs in all
+ *     swap.caught_up   '5 min'            so long it must have been caught up
+ *     swap.standby     '1 h'              so long the version that it replaces stands by
+ *     swap.verify      on | off           it must first be replayed once more, with the same digest
+ *     swap.accept_gap  on | off           it may have started later than the serving version */
+#ifndef KAPPA_PROCESSOR_POLICY_H
+#define KAPPA_PROCESSOR_POLICY_H
+
+#include "base/err.h"
+
+enum policy_setting {
+    POLICY_MODE,
+    POLICY_MAX_LAG,
+    POLICY_MAX_DEAD,
+    POLICY_MAX_CHANGED,
+    POLICY_COLUMNS,
+    POLICY_CAUGHT_UP,
+    POLICY_STANDBY,
+    POLICY_VERIFY,
+    POLICY_ACCEPT_GAP,
+    POLICY_SETTINGS
+};
+
+#define POLICY_VALUE_LEN 1000 /* text of a value */
+
+enum policy_unit {
+    POLICY_NO_LIMIT,
+    POLICY_COUNT, /* of records or rows */
+    POLICY_SHARE, /* parts per million */
+    POLICY_TIME   /* us */
+};
+
+struct policy_limit {
+    enum policy_unit unit;
+    int64_t value; /* >= 0 */
+};
+
+struct policy {
+    bool manual;
+    struct policy_limit max_lag; /* POLICY_COUNT or POLICY_TIME */
+    struct policy_limit max_dead;
+    struct policy_limit max_changed;
+    const char *columns; /* as written, with commas; borrowed; NULL: any may differ */
+    int64_t caught_up_us;
+    int64_t standby_us; /* -1: as is usual */
+    bool verify;
+    bool accept_gap;
+};
+
+/* "swap.mode"... */
+const char *policy_name(enum policy_setting setting);
+/* Which one it is, or POLICY_SETTINGS. */
+enum policy_setting policy_find(const char *name);
+
+/* Nothing is asked for. */
+void policy_init(struct policy *policy);
+/* INVALID: no such setting, or not a value for it. value is borrowed. */
+int policy_set(struct policy *policy, const char *name, const char *value,
+               struct err *err) must_check;
+
+/* At most so many of all? A share of nothing is 0. */
+bool policy_within(const struct policy_limit *limit, uint64_t count, uint64_t all);
+/* May the column differ? */
+bool policy_allows_column(const struct policy *policy, const char *column);
+/* Is a comparison with the serving version asked for? */
+bool policy_compares(const struct policy *policy);
+
+#endif

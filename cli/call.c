@@ -92,6 +92,36 @@ static void cut_text(struct buf *out, const json_t *cut)
     }
 }
 
+static void safe_cell(struct out_table *table, const char *text)
+{
+    struct buf safe = {0};
+    out_safe(&safe, text, strlen(text));
+    out_table_cell(table, buf_text(&safe));
+    buf_free(&safe);
+}
+
+/* What the policy found, or who overruled it and why. */
+static void policy_rows(struct out_table *table, const json_t *receipt)
+{
+    const char *reason = json_text(receipt, "reason", NULL);
+    const char *overruled = json_text(receipt, "overruled", NULL);
+    size_t i;
+    const json_t *check;
+    if (reason != NULL) {
+        out_table_cell(table, "reason");
+        safe_cell(table, reason);
+    }
+    if (overruled != NULL) {
+        out_table_cell(table, "overruled");
+        safe_cell(table, overruled);
+    }
+    json_array_foreach (json_object_get(receipt, "checks"), i, check) {
+        out_table_cell(table, json_text(check, "setting", ""));
+        out_table_cellf(table, "%s: %s", json_text(check, "limit", ""),
+                        json_text(check, "found", ""));
+    }
+}
+
 static void receipt_text(const struct cli *cli, const json_t *receipt, struct buf *out)
 {
     int64_t old = json_int(receipt, "old", 0);
@@ -125,6 +155,7 @@ static void receipt_text(const struct cli *cli, const json_t *receipt, struct bu
     out_table_cell(&table, "why");
     out_table_cellf(&table, "%s, by %s", json_text(receipt, "why", "-"),
                     json_text(receipt, "who", "-"));
+    policy_rows(&table, receipt);
     out_table_end(&table, false, out);
     buf_free(&cut);
 }

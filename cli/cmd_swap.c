@@ -6,6 +6,9 @@
 static int swap_run(struct cli *cli, struct err *err);
 
 static const struct cmd_option options[] = {
+    {"force", '\0', NULL, "although its policy says no; takes --reason"},
+    {"reason", '\0', "TEXT", "why: it is written into the receipt"},
+    {"accept-gap", '\0', NULL, "although it started later in the log than the serving version"},
     {NULL, '\0', NULL, NULL},
 };
 
@@ -19,11 +22,40 @@ const struct cmd_entry cmd_swap = {
             "change over in one\n"
             "transaction. Without a version: the newest that is ready. Prints the receipt. Refused "
             "(exit 4)\n"
-            "when the version is not ready; nothing has changed then.",
-    .examples = "kappa swap features\nkappa swap features 2\n",
+            "when the version is not ready, or its policy (SET swap.NAME in the definition, --set) "
+            "says no;\n"
+            "nothing has changed then. What the policy asks for is checked now, which may take as "
+            "long as a\n"
+            "comparison of all rows. --force overrules the policy, and nothing else.",
+    .examples = "kappa swap features\nkappa swap features 2\n"
+                "kappa swap features 2 --force --reason 'the drift is the fix'\n",
     .options = options,
     .run = swap_run,
 };
+
+static int words_set(const struct cli *cli, json_t *body, struct err *err)
+{
+    const char *reason = cli_option(cli, "reason");
+    bool force = cli_option(cli, "force") != NULL;
+    if (force && (reason == NULL || reason[0] == '\0')) {
+        return err_set(err, KE_INVALID,
+                       "--force needs --reason TEXT: it is written into the receipt");
+    }
+    json_t *text = reason != NULL ? json_string(reason) : NULL;
+    if (reason != NULL && text == NULL) {
+        return err_set(err, KE_INVALID, "the reason is not UTF-8");
+    }
+    if (text != NULL) {
+        (void)json_object_set_new(body, "reason", text);
+    }
+    if (force) {
+        (void)json_object_set_new(body, "force", json_true());
+    }
+    if (cli_option(cli, "accept-gap") != NULL) {
+        (void)json_object_set_new(body, "accept_gap", json_true());
+    }
+    return 0;
+}
 
 static int swap_run(struct cli *cli, struct err *err)
 {
@@ -38,7 +70,12 @@ static int swap_run(struct cli *cli, struct err *err)
         }
         (void)json_object_set_new(body, "version", json_integer(version));
     }
-    int rc = call_post(cli, cli->args[0], 0, "swap", body, CLIENT_WAIT_FOR_EVER, &receipt, err);
+    int rc = words_set(cli, body, err);
+    if (rc < 0) {
+        json_decref(body);
+        return rc;
+    }
+    rc = call_post(cli, cli->args[0], 0, "swap", body, CLIENT_WAIT_FOR_EVER, &receipt, err);
     if (rc == 0) {
         rc = call_print_receipt(cli, receipt, err);
         json_decref(receipt);

@@ -5,9 +5,11 @@
 #include "cli/dry_run_text.h"
 #include "cli/output.h"
 #include "cli/waiting.h"
+#include "processor/policy.h"
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static int number_set(const struct cli *cli, const char *option, const char *member, int64_t most,
@@ -18,6 +20,42 @@ static int number_set(const struct cli *cli, const char *option, const char *mem
     if (rc == 0 && value != 0) {
         (void)json_object_set_new(body, member, json_integer(value));
     }
+    return rc;
+}
+
+/* --set NAME=VALUE and --accept-gap. */
+static int settings_set(const struct cli *cli, json_t *body, struct err *err)
+{
+    json_t *settings = json_object();
+    struct policy policy;
+    int rc = 0;
+    const char *text = cli_option_at(cli, "set", 0);
+    for (uint32_t i = 1; rc == 0 && text != NULL; i++) {
+        const char *equals = strchr(text, '=');
+        if (equals == NULL) {
+            rc = err_set(err, KE_INVALID, "--set %s: write NAME=VALUE, as in swap.max_dead=10",
+                         text);
+            break;
+        }
+        char *name = xstrndup(text, (size_t)(equals - text));
+        json_t *value = json_string(equals + 1);
+        policy_init(&policy);
+        if (value == NULL) {
+            rc = err_set(err, KE_INVALID, "--set %s: its value is not UTF-8", name);
+        } else if (strcmp(equals + 1, "default") != 0 || policy_find(name) == POLICY_SETTINGS) {
+            rc = policy_set(&policy, name, equals + 1, err);
+        }
+        (void)json_object_set_new(settings, name, value);
+        free(name);
+        text = cli_option_at(cli, "set", i);
+    }
+    if (rc == 0 && cli_option(cli, "accept-gap") != NULL) {
+        (void)json_object_set_new(settings, policy_name(POLICY_ACCEPT_GAP), json_string("on"));
+    }
+    if (rc == 0 && json_object_size(settings) > 0) {
+        (void)json_object_set(body, "settings", settings);
+    }
+    json_decref(settings);
     return rc;
 }
 
@@ -44,7 +82,10 @@ int release_body(const struct cli *cli, json_t *body, struct err *err)
     if (swap != NULL) {
         (void)json_object_set_new(body, "swap", json_string(swap));
     }
-    int rc = number_set(cli, "shards", "shards", LIMIT_SHARDS, body, err);
+    int rc = settings_set(cli, body, err);
+    if (rc == 0) {
+        rc = number_set(cli, "shards", "shards", LIMIT_SHARDS, body, err);
+    }
     return rc < 0 ? rc : number_set(cli, "cache-bytes", "cache_bytes", INT64_MAX, body, err);
 }
 
@@ -53,8 +94,10 @@ static int say_made(const char *processor, const json_t *answer, struct err *err
     struct buf text = {0};
     int64_t version = json_int(answer, "version", 0);
     if (json_bool(answer, "unchanged", false)) {
-        buf_printf(&text, "%s is unchanged: v%" PRId64 " has the same definition and is %s\n",
-                   processor, version, json_text(answer, "state", "there"));
+        bool policy = json_bool(answer, "policy_changed", false);
+        buf_printf(&text, "%s is unchanged: v%" PRId64 " has the same definition and is %s%s\n",
+                   processor, version, json_text(answer, "state", "there"),
+                   policy ? "; its policy is changed" : "");
     } else {
         buf_printf(&text, "v%" PRId64 " of %s is %s", version, processor,
                    json_text(answer, "state", "planned"));

@@ -9,6 +9,8 @@
 #define RELEASE_OPTIONS                                                                            \
     {"from", '\0', "POSITION", "beginning (default), end, @TIME, -N, -DURATION, or PARTITION:OFFSET,..."}, \
     {"swap", '\0', "WHEN", "auto: swapped in when caught up (default); manual: waits for kappa swap"}, \
+    {"set", '\0', "NAME=VALUE", "a setting of the policy, such as swap.max_dead=10; may be repeated"}, \
+    {"accept-gap", '\0', NULL, "it may start later than the serving version, and lack what is before"}, \
     {"outputs", '\0', "WHAT", "messages are sent from its start (all: a first version), or its swap (new)"}, \
     {"dry-run", '\0', NULL, "only say what would be read, how long it takes, what is in the way"}, \
     {"wait", '\0', NULL, "wait until it serves, or with --swap manual until it is ready"},         \

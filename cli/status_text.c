@@ -276,6 +276,9 @@ static void processor_text(struct buf *out, const json_t *processor, bool colour
         (void)snprintf(what, sizeof what, "v%" PRId64, json_int(version, "version", 0));
         problem(out, what, json_object_get(version, "error"));
         problem(out, what, json_object_get(version, "trouble"));
+        (void)snprintf(what, sizeof what, "v%" PRId64 " waits to serve",
+                       json_int(version, "version", 0));
+        problem(out, what, json_object_get(version, "held_back"));
         barred = barred || json_bool(version, "barred", false);
     }
     json_array_foreach (versions, i, version) {

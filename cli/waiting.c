@@ -45,6 +45,14 @@ int wait_judge(const char *processor, const json_t *version, enum wait_goal goal
     if (one_of(state, "aborted", "retired")) {
         return err_set(err, KE_REFUSED, "v%" PRId64 " of %s is %s", number, processor, state);
     }
+    const json_t *held = json_object_get(version, "held_back");
+    if (strcmp(json_text(held, "code", ""), "refused") == 0 &&
+        json_object_get(held, "against") != NULL) {
+        int rc = err_set(err, KE_REFUSED, "v%" PRId64 " of %s is ready and is not swapped in: %s",
+                         number, processor, json_text(held, "message", ""));
+        err_hint(err, "%s", json_text(held, "hint", ""));
+        return rc;
+    }
     if (strcmp(state, "failed") != 0) {
         return 0;
     }
@@ -74,6 +82,8 @@ static int timed_out(const char *processor, const json_t *version, enum wait_goa
                      processor, state);
     const char *trouble = json_text(json_object_get(version, "trouble"), "message", NULL);
     const json_t *slowest = progress_slowest(version);
+    const char *held = json_text(json_object_get(version, "held_back"), "message", NULL);
+    trouble = trouble != NULL ? trouble : held;
     if (trouble != NULL) {
         err_hint(err, "what is in the way: %s", trouble);
     } else if (strcmp(state, "ready") == 0 && goal == WAIT_SERVING) {

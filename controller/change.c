@@ -112,6 +112,7 @@ static void version_free(struct core_version *version)
     child_free(&version->child);
     json_decref(version->told_sent);
     plot_free(version->plot);
+    json_decref(version->gate.found);
     free(version);
 }
 

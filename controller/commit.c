@@ -6,6 +6,7 @@
 
 #include "base/timefmt.h"
 #include "base/trace.h"
+#include "controller/judge.h"
 #include "table/catalog.h"
 
 #include <string.h>
@@ -51,7 +52,23 @@ static json_t *receipt_make(const struct core *core, const struct core_processor
                   digest_of(swap, SWAP_OLD), "new_digest", digest_of(swap, SWAP_NEW), "tables",
                   table_digests(swap), "hold_ms", hold_ms, "why", swap->why, "who", swap->who);
     ASSERT(receipt != NULL);
+    if (swap->note != NULL) {
+        int rc = json_object_update_missing(receipt, swap->note);
+        ASSERT(rc == 0);
+    }
     return receipt;
+}
+
+/* How long the old version stands by: as the new one's policy says. */
+static int64_t standby_ms(const struct core *core, const struct core_processor *processor)
+{
+    struct policy policy;
+    settings_read(processor->swap.new->object, &policy);
+    if (core->standby_forced) {
+        return core->standby_ms;
+    }
+    return policy.standby_us >= 0 ? policy.standby_us / 1000
+                                  : json_int(processor->object, "standby_ms", core->standby_ms);
 }
 
 static bool stands_by(const struct core_version *version)
@@ -68,16 +85,15 @@ static void change_roles(const struct core *core, struct change *change,
     json_t *object = version_object_in(core, swap->new, VERSION_SERVING);
     object_set(object, "barred", json_false());
     object_set(object, "standby_until_ms", json_null());
+    object_set(object, "refusal", json_null());
     change_version(change, swap->new, object);
     if (swap->old != NULL && swap->old->child.blocked) {
         change_version(change, swap->old, version_object_in(core, swap->old, VERSION_FAILED));
     } else if (swap->old != NULL) {
-        int64_t standby_ms = core->standby_forced
-                                 ? core->standby_ms
-                                 : json_int(processor->object, "standby_ms", core->standby_ms);
         object = version_object_in(core, swap->old, VERSION_STANDBY);
         object_set(object, "barred", json_boolean(strcmp(swap->why, "rollback") == 0));
-        object_set(object, "standby_until_ms", json_integer(core_now_ms(core) + standby_ms));
+        object_set(object, "standby_until_ms",
+                   json_integer(core_now_ms(core) + standby_ms(core, processor)));
         change_version(change, swap->old, object);
     }
     for (uint32_t i = 0; i < processor->version_count; i++) {

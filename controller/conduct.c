@@ -134,7 +134,7 @@ void conduct_prepare(struct core *core, struct core_processor *processor)
 }
 
 int conduct_start(struct core *core, struct core_version *version, const char *why, const char *who,
-                  void *request, struct err *err)
+                  const json_t *note, void *request, struct err *err)
 {
     struct core_processor *processor = version->processor;
     struct core_swap *swap = &processor->swap;
@@ -163,6 +163,7 @@ int conduct_start(struct core *core, struct core_version *version, const char *w
     swap->new = version;
     swap->why = why;
     swap->who = xstrdup(who);
+    swap->note = json_deep_copy(note);
     swap->since_ms = core_now_ms(core);
     partitions_open(&swap->partitions, old != NULL ? json_object_get(old->object, "inputs") : NULL,
                     json_object_get(version->object, "inputs"));
@@ -187,6 +188,7 @@ static void swap_clear(struct core_swap *swap)
     json_decref(swap->at_cut[SWAP_OLD]);
     json_decref(swap->at_cut[SWAP_NEW]);
     json_decref(swap->receipt);
+    json_decref(swap->note);
     partitions_close(&swap->partitions);
     free(swap->who);
     struct core_swap kept = {.error = swap->error,
@@ -412,11 +414,17 @@ void conduct_tick(struct core *core, struct core_processor *processor)
         return;
     }
     struct core_version *version = auto_candidate(processor);
-    if (version != NULL && core_now_us(core) >= swap->try_us && !diff_holds(core, processor)) {
-        struct err err = {0};
-        if (conduct_start(core, version, "auto", "kappa", NULL, &err) != 0) {
-            swap->error = err;
-            swap->try_us = core_now_us(core) + SWAP_BACKOFF_US;
-        }
+    if (version == NULL || core_now_us(core) < swap->try_us || diff_holds(core, processor)) {
+        return;
     }
+    json_t *note = NULL;
+    struct err err = {0};
+    if (gate_auto(core, version, &note, &err) != 0) {
+        return;
+    }
+    if (conduct_start(core, version, "auto", "kappa", note, NULL, &err) != 0) {
+        swap->error = err;
+        swap->try_us = core_now_us(core) + SWAP_BACKOFF_US;
+    }
+    json_decref(note);
 }

@@ -164,19 +164,28 @@ bool version_move_self(struct core *core, struct core_version *version, enum ver
     return self_done(core, version, version_move(core, version, to, extra, &err), &err);
 }
 
+int version_set(struct core *core, struct core_version *version, json_t *extra, struct err *err)
+{
+    return version_write(core, version, (enum version_state)version->state, extra, err);
+}
+
+bool version_set_self(struct core *core, struct core_version *version, json_t *extra)
+{
+    if (self_waits(core)) {
+        json_decref(extra);
+        return false;
+    }
+    struct err err = {0};
+    return self_done(core, version, version_set(core, version, extra, &err), &err);
+}
+
 /* Sets the error that is shown, or takes it away. */
 static void version_note_error(struct core *core, struct core_version *version,
                                const struct err *error)
 {
     json_t *extra = json_pack("{s:o}", "error", error_to_json(error));
     ASSERT(extra != NULL);
-    if (self_waits(core)) {
-        json_decref(extra);
-        return;
-    }
-    struct err err = {0};
-    enum version_state state = (enum version_state)version->state;
-    (void)self_done(core, version, version_write(core, version, state, extra, &err), &err);
+    (void)version_set_self(core, version, extra);
 }
 
 void version_fail(struct core *core, struct core_version *version, const struct err *error)
@@ -252,6 +261,7 @@ void version_advance(struct core *core, struct core_version *version)
     if (open && version->state == VERSION_CATCHING_UP) {
         advance_catching_up(core, version);
     }
+    gate_advance(core, version);
     if (standby_is_over(core, version)) {
         (void)version_move_self(core, version, VERSION_RETIRED, NULL);
     }

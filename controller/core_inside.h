@@ -4,7 +4,7 @@
  *     core.c      open, close, tick, moves of versions    change.c    catalog transactions
  *     children.c  starting, stopping, removing
  *     events.c    what workers say                    conduct.c   conducts a swap: still.c, commit.c
- *     outputs.c   who sends which messages
+ *     outputs.c   who sends which messages       gate.c     may a candidate serve? judge.c
  *     requests.c  control calls      deploy.c  deploy, replay         verify.c   status.c
  *     diff.c      compares versions               plots.c     lag and rate of the last hour
  */
@@ -31,6 +31,9 @@
 #define STOP_US_MAX          INT64_C(10000000) /* to drain; then it is killed */
 #define OUTPUTS_TELL_US      INT64_C(1000000)  /* between tellings of what is sent */
 #define CATALOG_RETRY_US     INT64_C(1000000)  /* after a catalog transaction that failed */
+#define GATE_RETRY_US        INT64_C(2000000)  /* after a check that could not be made; doubles */
+#define GATE_RETRY_US_MAX    INT64_C(60000000)
+#define GATE_FRESH_US        INT64_C(60000000) /* a comparison counts for so long */
 
 /* ---- The model ---- */
 
@@ -61,6 +64,21 @@ struct child {
     json_t *stats;      /* the last `progress` event, or NULL; owned */
 };
 
+/* What is known of a candidate by its policy. What it was refused for is in the catalog. */
+struct gate {
+    bool verified;       /* replayed once more with the same digest */
+    bool verifying;      /* under way */
+    bool comparing;      /* the same */
+    uint32_t against;    /* compared with this version and found good; 0: not */
+    int64_t compared_us; /* when */
+    bool failed;         /* the last check could not be made */
+    int64_t try_us;      /* no other before */
+    int64_t backoff_us;
+    int64_t caught_us; /* caught up since then; 0: it is not */
+    struct err waits;  /* what an automatic swap waits for; code 0: nothing */
+    json_t *found;     /* of what takes long: items of a receipt's "checks"; owned */
+};
+
 struct core_version {
     struct core_processor *processor;
     uint32_t number;
@@ -74,6 +92,7 @@ struct core_version {
     int64_t remove_us; /* not tried before (removing failed) */
     struct plot *plot; /* of its last hour, or NULL; owned */
     json_t *told_sent; /* what this worker was last told of the messages that are sent; owned */
+    struct gate gate;
 };
 
 /* A request that waits for something. */
@@ -94,6 +113,7 @@ struct core_swap {
     json_t *at_cut[SWAP_SIDES];   /* the workers' answers, for the receipt; owned */
     const char *why;              /* "auto", "swap", "rollback" */
     char *who;                    /* owned */
+    json_t *note;                 /* more members of the receipt, or NULL; owned */
     int64_t since_ms;
     uint64_t epoch;  /* from COMMIT on: of the receipt */
     json_t *receipt; /* from COMMIT on; owned */
@@ -165,6 +185,10 @@ const char *version_table(const struct core_version *version, uint32_t index);
 int version_move(struct core *core, struct core_version *version, enum version_state to,
                  json_t *extra, struct err *err) must_check;
 /* The same without being asked: failing is logged and tried again later. True when done. */
+/* Sets members without a move (taken). */
+int version_set(struct core *core, struct core_version *version, json_t *extra,
+                struct err *err) must_check;
+bool version_set_self(struct core *core, struct core_version *version, json_t *extra);
 bool version_move_self(struct core *core, struct core_version *version, enum version_state to,
                        json_t *extra);
 /* It cannot go on: failed, or serving with the error shown. */
@@ -249,10 +273,10 @@ void error_from_json(const json_t *body, struct err *err);
 json_t *error_to_json(const struct err *err);
 
 /* ---- conduct.c ---- */
-/* Begins a swap to `version`; request: who waits for the receipt, or NULL. Non-zero: nothing was
- * begun, the request is still the caller's. */
+/* Begins a swap to `version`; request: who waits for the receipt, or NULL; note: more members of the
+ * receipt, copied, or NULL. Non-zero: nothing was begun, the request is still the caller's. */
 int conduct_start(struct core *core, struct core_version *version, const char *why, const char *who,
-                  void *request, struct err *err) must_check;
+                  const json_t *note, void *request, struct err *err) must_check;
 /* Holds those that are live. */
 void conduct_prepare(struct core *core, struct core_processor *processor);
 /* Is its worker to stay away, since a swap counts on where it stands? */
@@ -273,6 +297,29 @@ bool conduct_involves(const struct core_version *version);
 /* Runs out a hold; begins automatic swaps. */
 void conduct_tick(struct core *core, struct core_processor *processor);
 void conduct_close(struct core *core, struct core_processor *processor);
+
+/* ---- gate.c ---- */
+/* May it be swapped in by itself now? 0: yes, *note is for the receipt (a new reference). AGAIN: it
+ * waits, or is being checked. REFUSED: until its policy changes, or a person asks. */
+int gate_auto(struct core *core, struct core_version *version, json_t **note,
+              struct err *err) must_check;
+/* The same for a person who asks; body: of the call. first: not a second look for the same request.
+ * AGAIN: being checked. */
+int gate_asked(struct core *core, struct core_version *version, const json_t *body, bool first,
+               json_t **note, struct err *err) must_check;
+/* Is a check under way? */
+bool gate_is_busy(const struct core_version *version);
+/* Since when is it caught up? To be called at each look. */
+void gate_advance(const struct core *core, struct core_version *version);
+/* Its policy is another one: nothing is known. */
+void gate_reset(struct core_version *version);
+/* Answers of verify.c and diff.c; body is NULL when it could not be done. */
+void gate_verified(struct core *core, const char *processor, uint32_t version, const json_t *body,
+                   const struct err *err);
+void gate_compared(struct core *core, const char *processor, uint32_t a, uint32_t b,
+                   const json_t *body, const struct err *err);
+/* Why it is not swapped in: a new reference, null when nothing is in the way. */
+json_t *gate_status(const struct core_version *version);
 
 /* ---- still.c ---- */
 /* Finds out where the old version stands, then conduct_prepare. */
@@ -299,6 +346,9 @@ json_t *outputs_status(const struct core_version *version);
 /* ---- diff.c */
 void diff_request(struct core *core, void *request, struct core_processor *processor,
                   const json_t *body);
+/* For the gate of b: gate_compared comes back. */
+int diff_for_gate(struct core *core, struct core_processor *processor, uint32_t a, uint32_t b,
+                  struct err *err) must_check;
 /* A `held` or `at_cut` event. */
 void diff_event(struct core *core, struct core_version *version, const json_t *event);
 /* Are versions of the processor held for one? Then no swap may begin. */
@@ -313,6 +363,8 @@ void deploy_request(struct core *core, void *request, const char *processor, con
 void replay_request(struct core *core, void *request, struct core_processor *processor,
                     const json_t *body);
 void verify_request(struct core *core, void *request, struct core_version *version);
+/* For its gate: gate_verified comes back. */
+int verify_for_gate(struct core *core, struct core_version *version, struct err *err) must_check;
 struct child *verify_child(struct core *core, uint64_t worker, struct core_verify **out);
 void verify_event(struct core *core, struct core_verify *verify, const json_t *event);
 void verify_exited(struct core *core, struct core_verify *verify, const struct err *cause);

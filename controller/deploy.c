@@ -13,6 +13,7 @@
 
 #include "base/trace.h"
 #include "controller/dry_run.h"
+#include "controller/judge.h"
 #include "log/log.h"
 #include "log/position.h"
 #include "processor/plan_object.h"
@@ -30,11 +31,13 @@ struct deploy {
     char *file;
     char *sql;
     char *from;
-    char *swap;
     char *who;
     char *outputs;   /* "all", "new", or "": as is usual */
     json_t *plugins; /* owned: {"file.so": hash of its bytes}, or NULL */
     json_t *files;   /* owned: {"order.avsc": text} beside the definition, or NULL */
+    json_t *asked;   /* settings asked for beside the definition's; owned */
+    json_t *given;   /* those of this request alone; owned */
+    json_t *policy;  /* all that count; owned; from deploy_start on */
     bool again;      /* replay: the same definition is what is wanted */
     uint32_t shards;
     int64_t cache_bytes;
@@ -58,7 +61,9 @@ static void deploy_free(struct deploy *deploy)
     free(deploy->file);
     free(deploy->sql);
     free(deploy->from);
-    free(deploy->swap);
+    json_decref(deploy->asked);
+    json_decref(deploy->given);
+    json_decref(deploy->policy);
     free(deploy->who);
     free(deploy->outputs);
     json_decref(deploy->plugins);
@@ -104,9 +109,6 @@ static int check_body(const struct deploy *deploy, struct err *err)
     if (strlen(deploy->sql) > (size_t)LIMIT_SQL_LEN) {
         return err_set(err, KE_LIMIT, "the definition has %zu bytes, at most %d are allowed",
                        strlen(deploy->sql), LIMIT_SQL_LEN);
-    }
-    if (strcmp(deploy->swap, "auto") != 0 && strcmp(deploy->swap, "manual") != 0) {
-        return err_set(err, KE_INVALID, "\"swap\" is auto or manual, not \"%s\"", deploy->swap);
     }
     if (deploy->shards < 1 || deploy->shards > LIMIT_SHARDS) {
         return err_set(err, KE_INVALID, "\"shards\" must be from 1 to %d", LIMIT_SHARDS);
@@ -246,6 +248,50 @@ static int check_outputs(struct core *core, const struct deploy *deploy, struct 
     return 0;
 }
 
+static const char *swap_of(const json_t *policy)
+{
+    return json_text(policy, policy_name(POLICY_MODE), "auto");
+}
+
+/* The definition is there already: its version takes the settings. What was asked for it before stays,
+ * unless something else is asked now. 1: answered. */
+static int answer_same(struct core *core, const struct deploy *deploy, struct core_version *same,
+                       struct err *err)
+{
+    json_t *before = settings_asked(same->object);
+    json_t *asked = NULL;
+    int rc = settings_ask(before, deploy->given, &asked, err);
+    json_decref(before);
+    if (rc != 0) {
+        return rc;
+    }
+    json_t *of_plan = settings_of_plan(deploy->plan);
+    json_t *policy = settings_join(of_plan, asked);
+    json_t *known = json_object_get(same->object, "policy");
+    bool changed = !json_equal(policy, known) && (known != NULL || json_object_size(policy) > 0);
+    json_t *extra = json_pack("{s:o, s:o, s:s, s:n}", "policy", policy, "asked", asked, "swap",
+                              swap_of(policy), "refusal");
+    json_decref(of_plan);
+    ASSERT(extra != NULL);
+    if (changed && !deploy->dry) {
+        rc = version_set(core, same, extra, err);
+        gate_reset(same);
+    } else {
+        json_decref(extra);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    json_t *body = json_deep_copy(same->object);
+    object_set(body, "unchanged", json_true());
+    object_set(body, "policy_changed", json_boolean(changed));
+    if (deploy->dry) {
+        object_set(body, "dry_run", json_true());
+    }
+    core_reply(core, deploy->request, body, NULL);
+    return 1;
+}
+
 /* 1: answered, nothing to do. */
 static int check_model(struct core *core, const struct deploy *deploy, struct err *err)
 {
@@ -255,13 +301,7 @@ static int check_model(struct core *core, const struct deploy *deploy, struct er
     }
     struct core_version *same = deploy->again ? NULL : same_version(core, deploy);
     if (same != NULL) {
-        json_t *body = json_deep_copy(same->object);
-        object_set(body, "unchanged", json_true());
-        if (deploy->dry) {
-            object_set(body, "dry_run", json_true());
-        }
-        core_reply(core, deploy->request, body, NULL);
-        return 1;
+        return answer_same(core, deploy, same, err);
     }
     rc = check_outputs(core, deploy, err);
     return rc == 0 ? check_tables(core, deploy, err) : rc;
@@ -441,9 +481,9 @@ static json_t *version_object(const struct core *core, const struct deploy *depl
         state_name(&version_states, VERSION_PLANNED), "definition", deploy->sql, "file",
         deploy->file, "hash", hash, "shards", (json_int_t)shards, "cache_bytes",
         (json_int_t)deploy->cache_bytes, "created_ms", now, "state_since_ms", now, "swap",
-        deploy->swap, "from", deploy->from, "inputs", inputs_json(deploy), "start", start, "target",
-        target, "tables", tables_json(deploy->plan), "complete", deploy->complete, "barred", 0,
-        "standby_until_ms", "error", "who", deploy->who);
+        swap_of(deploy->policy), "from", deploy->from, "inputs", inputs_json(deploy), "start",
+        start, "target", target, "tables", tables_json(deploy->plan), "complete", deploy->complete,
+        "barred", 0, "standby_until_ms", "error", "who", deploy->who);
     ASSERT(object != NULL);
     if (deploy->plan->plugin_count > 0) {
         object_set(object, "plugins", json_deep_copy(deploy->plugins));
@@ -451,6 +491,8 @@ static json_t *version_object(const struct core *core, const struct deploy *depl
     if (deploy->plan->file_count > 0) {
         object_set(object, "files", files_json(deploy));
     }
+    object_set(object, "policy", json_incref(deploy->policy));
+    object_set(object, "asked", json_incref(deploy->asked));
     outputs_set(deploy, object);
     return object;
 }
@@ -592,6 +634,22 @@ static int deploy_compile(struct deploy *deploy)
     return rc == 0 ? query_check_views(deploy->plan, deploy->file, &deploy->err) : rc;
 }
 
+/* What the definition sets and what was asked for, together. */
+static int settle(struct deploy *deploy, struct err *err)
+{
+    json_t *asked = NULL;
+    int rc = settings_ask(deploy->asked, deploy->given, &asked, err);
+    if (rc != 0) {
+        return rc;
+    }
+    json_t *of_plan = settings_of_plan(deploy->plan);
+    json_decref(deploy->asked);
+    deploy->asked = asked;
+    deploy->policy = settings_join(of_plan, asked);
+    json_decref(of_plan);
+    return 0;
+}
+
 /* Takes the deploy. */
 static void deploy_start(struct core *core, struct deploy *deploy)
 {
@@ -603,6 +661,9 @@ static void deploy_start(struct core *core, struct deploy *deploy)
     }
     if (rc == 0) {
         rc = deploy_compile(deploy);
+    }
+    if (rc == 0) {
+        rc = settle(deploy, &deploy->err);
     }
     if (rc == 0) {
         rc = check_model(core, deploy, &deploy->err);
@@ -626,6 +687,20 @@ static void deploy_start(struct core *core, struct deploy *deploy)
     core_run_job(core, &deploy->job);
 }
 
+/* The settings of a request; the older member "swap" is one of them. Not checked. */
+static json_t *given_settings(const json_t *body)
+{
+    json_t *given = json_deep_copy(json_object_get(body, "settings"));
+    const char *swap = json_text(body, "swap", NULL);
+    if (swap != NULL) {
+        given = given != NULL ? given : json_object();
+        if (json_is_object(given)) {
+            object_set(given, policy_name(POLICY_MODE), json_string(swap));
+        }
+    }
+    return given;
+}
+
 static struct deploy *deploy_new(const struct core *core, void *request, const char *name,
                                  const char *file, const char *sql, const char *from,
                                  const json_t *body)
@@ -636,11 +711,11 @@ static struct deploy *deploy_new(const struct core *core, void *request, const c
     deploy->file = xstrdup(file);
     deploy->sql = xstrdup(sql);
     deploy->from = xstrdup(json_text(body, "from", from));
-    deploy->swap = xstrdup(json_text(body, "swap", "auto"));
     deploy->who = xstrdup(json_text(body, "who", "api"));
     deploy->outputs = xstrdup(json_text(body, "outputs", ""));
     deploy->plugins = json_deep_copy(json_object_get(body, "plugins"));
     deploy->files = json_deep_copy(json_object_get(body, "files"));
+    deploy->given = given_settings(body);
     deploy->dry = json_bool(body, "dry_run", false);
     int64_t shards = json_int(body, "shards", core->shards);
     deploy->shards = shards > 0 && shards <= LIMIT_SHARDS ? (uint32_t)shards : 0;
@@ -689,5 +764,8 @@ void replay_request(struct core *core, void *request, struct core_processor *pro
     json_decref(deploy->files);
     deploy->plugins = json_incref(json_object_get(object, "plugins"));
     deploy->files = json_incref(json_object_get(object, "files"));
+    deploy->asked = settings_asked(object); /* limits stay, who swaps is said anew */
+    (void)json_object_del(deploy->asked, policy_name(POLICY_MODE));
+    (void)json_object_del(deploy->asked, policy_name(POLICY_ACCEPT_GAP));
     deploy_start(core, deploy);
 }

@@ -30,6 +30,7 @@ struct core_diff {
     struct core_job job;
     struct core_diff *next;      /* chain of the core */
     void *request;               /* NULL when answered */
+    bool gate;                   /* asked for by the gate of b; false when answered */
     struct core_ops ops;         /* a copy: the job may outlive the core */
     char *processor;             /* owned */
     json_t *body;                /* owned copy */
@@ -69,9 +70,13 @@ static void diff_answer(struct core *core, struct core_diff *diff, json_t *body,
     if (diff->request != NULL) {
         core_reply(core, diff->request, body, err);
         diff->request = NULL;
-    } else {
-        json_decref(body);
+        return;
     }
+    if (diff->gate) {
+        diff->gate = false;
+        gate_compared(core, diff->processor, diff->number[0], diff->number[1], body, err);
+    }
+    json_decref(body);
 }
 
 /* ---- Workers ---- */
@@ -539,6 +544,22 @@ static int check_free(const struct core *core, const struct core_processor *proc
                              : err_set(err, KE_BUSY, "%u comparisons are under way already", count);
 }
 
+static void diff_begin(struct core *core, void *request, const struct core_processor *processor,
+                       const uint32_t *number, const json_t *body)
+{
+    struct core_diff *diff = xcalloc(1, sizeof *diff);
+    diff->job = (struct core_job){.run = diff_job, .done = diff_done};
+    diff->request = request;
+    diff->gate = request == NULL;
+    diff->ops = core->ops;
+    diff->processor = xstrdup(processor->name);
+    diff->body = json_deep_copy(body);
+    memcpy(diff->number, number, sizeof diff->number);
+    diff->next = core->diffs;
+    core->diffs = diff;
+    core_run_job(core, &diff->job);
+}
+
 void diff_request(struct core *core, void *request, struct core_processor *processor,
                   const json_t *body)
 {
@@ -561,14 +582,19 @@ void diff_request(struct core *core, void *request, struct core_processor *proce
         core_reply(core, request, NULL, &err);
         return;
     }
-    struct core_diff *diff = xcalloc(1, sizeof *diff);
-    diff->job = (struct core_job){.run = diff_job, .done = diff_done};
-    diff->request = request;
-    diff->ops = core->ops;
-    diff->processor = xstrdup(processor->name);
-    diff->body = json_deep_copy(body);
-    memcpy(diff->number, number, sizeof number);
-    diff->next = core->diffs;
-    core->diffs = diff;
-    core_run_job(core, &diff->job);
+    diff_begin(core, request, processor, number, body);
+}
+
+int diff_for_gate(struct core *core, struct core_processor *processor, uint32_t a, uint32_t b,
+                  struct err *err)
+{
+    const uint32_t number[SWAP_SIDES] = {a, b};
+    int rc = check_free(core, processor, err);
+    if (rc == 0) {
+        json_t *body = json_pack("{s:i}", "limit", 0);
+        ASSERT(body != NULL);
+        diff_begin(core, NULL, processor, number, body);
+        json_decref(body);
+    }
+    return rc;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define HISTORY_MAX 1000 /* receipts in one answer, newest first */
+#define REASON_LEN  1000 /* of a person's swap */
 
 struct ask {
     struct core *core;
@@ -116,12 +117,15 @@ static struct core_version *newest_to_swap(struct core_processor *processor)
     return standby != NULL ? standby : candidate;
 }
 
-/* Workers that are just starting are waited for: after a crash a rollback must not need luck. */
-static bool wait_for_workers(const struct ask *ask, bool rollback)
+/* Workers that are just starting are waited for: after a crash a rollback must not need luck. So are
+ * the checks of a policy, however long they take. */
+static bool wait_for_workers(const struct ask *ask, const struct core_version *version,
+                             bool rollback)
 {
     struct core_later *later = &ask->processor->later;
     int64_t now = core_now_us(ask->core);
     int64_t until = ask->until_us != 0 ? ask->until_us : now + LATER_US;
+    until = gate_is_busy(version) ? now + LATER_US : until;
     if (later->request != NULL || now >= until || ask->core->stopping) {
         return false;
     }
@@ -133,14 +137,41 @@ static bool wait_for_workers(const struct ask *ask, bool rollback)
     return true;
 }
 
+/* Why, in the person's words, goes into the receipt. */
+static void note_reason(const struct ask *ask, json_t **note)
+{
+    const char *reason = json_text(ask->body, "reason", NULL);
+    if (reason != NULL) {
+        *note = *note != NULL ? *note : json_object();
+        object_set(*note, "reason", json_string(reason));
+    }
+}
+
+static int check_reason(const struct ask *ask, struct err *err)
+{
+    size_t len = strlen(json_text(ask->body, "reason", ""));
+    return len <= REASON_LEN ? 0
+                             : err_set(err, KE_INVALID, "a reason has at most %d bytes, not %zu",
+                                       REASON_LEN, len);
+}
+
 static void start_swap(const struct ask *ask, struct core_version *version, const char *why)
 {
     struct err err = {0};
-    int rc = conduct_start(ask->core, version, why, asker(ask), ask->request, &err);
-    bool waits = rc == -KE_AGAIN && wait_for_workers(ask, strcmp(why, "rollback") == 0);
+    json_t *note = NULL;
+    int rc = check_reason(ask, &err);
+    if (rc == 0 && version->state == VERSION_READY) {
+        rc = gate_asked(ask->core, version, ask->body, ask->until_us == 0, &note, &err);
+    }
+    if (rc == 0) {
+        note_reason(ask, &note);
+        rc = conduct_start(ask->core, version, why, asker(ask), note, ask->request, &err);
+    }
+    bool waits = rc == -KE_AGAIN && wait_for_workers(ask, version, strcmp(why, "rollback") == 0);
     if (rc != 0 && !waits) {
         refuse(ask, &err);
     }
+    json_decref(note);
 }
 
 static void ask_swap(const struct ask *ask)

@@ -139,6 +139,8 @@ static json_t *version_json(const struct core *core, const struct core_version *
     if (outputs != NULL) {
         object_set(out, "outputs", outputs);
     }
+    object_set(out, "policy", json_deep_copy(json_object_get(object, "policy")));
+    object_set(out, "held_back", gate_status(version));
     object_set(out, "error", json_is_object(error) ? json_incref(error) : json_null());
     object_set(out, "trouble", trouble_json(version));
     object_set(out, "worker", worker_json(core, &version->child));

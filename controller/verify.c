@@ -23,6 +23,7 @@ struct core_verify {
     struct core_job job;
     struct core_verify *next; /* chain of the core */
     void *request;            /* NULL when answered */
+    bool gate;                /* asked for by the version's gate; false when answered */
     struct core_ops ops;      /* a copy: the job may outlive the core */
     char *processor;          /* owned */
     uint32_t version;
@@ -55,9 +56,13 @@ static void verify_answer(struct core *core, struct core_verify *verify, json_t 
     if (verify->request != NULL) {
         core_reply(core, verify->request, body, err);
         verify->request = NULL;
-    } else {
-        json_decref(body);
+        return;
     }
+    if (verify->gate) {
+        verify->gate = false;
+        gate_verified(core, verify->processor, verify->version, body, err);
+    }
+    json_decref(body);
 }
 
 /* Out of the chain; the directory goes too. */
@@ -183,7 +188,8 @@ void verify_event(struct core *core, struct core_verify *verify, const json_t *e
     const char *word = json_text(event, "is", "");
     if (strcmp(word, "opened") == 0) {
         verify->child.phase = CHILD_OPEN;
-    } else if (strcmp(word, "progress") == 0 && verify->at_cut != NULL && verify->request != NULL) {
+    } else if (strcmp(word, "progress") == 0 && verify->at_cut != NULL &&
+               (verify->request != NULL || verify->gate)) {
         verify_finish(core, verify, json_int(event, "records", 0));
     } else if (strcmp(word, "failed") == 0) {
         error_from_json(json_object_get(event, "error"), &verify->child.said);
@@ -261,17 +267,13 @@ static int check_request(struct core *core, const struct core_version *version, 
     return 0;
 }
 
-void verify_request(struct core *core, void *request, struct core_version *version)
+static void verify_begin(struct core *core, void *request, struct core_version *version)
 {
-    struct err err = {0};
-    if (check_request(core, version, &err) != 0) {
-        core_reply(core, request, NULL, &err);
-        return;
-    }
     struct core_verify *verify = xcalloc(1, sizeof *verify);
     const char *name = version->processor->name;
     verify->job = (struct core_job){.run = verify_run, .done = verify_done};
     verify->request = request;
+    verify->gate = request == NULL;
     verify->ops = core->ops;
     verify->processor = xstrdup(name);
     verify->version = version->number;
@@ -295,4 +297,23 @@ void verify_request(struct core *core, void *request, struct core_version *versi
     verify->next = core->verifies;
     core->verifies = verify;
     core_run_job(core, &verify->job);
+}
+
+void verify_request(struct core *core, void *request, struct core_version *version)
+{
+    struct err err = {0};
+    if (check_request(core, version, &err) == 0) {
+        verify_begin(core, request, version);
+    } else {
+        core_reply(core, request, NULL, &err);
+    }
+}
+
+int verify_for_gate(struct core *core, struct core_version *version, struct err *err)
+{
+    int rc = check_request(core, version, err);
+    if (rc == 0) {
+        verify_begin(core, NULL, version);
+    }
+    return rc;
 }

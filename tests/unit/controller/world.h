@@ -86,6 +86,8 @@ struct world {
     int64_t inflow; /* records a step and partition */
     int64_t pace;   /* of every worker, offsets a step and partition */
     uint64_t identity;
+    int64_t dead;       /* what every worker says of its records */
+    int64_t used_bytes; /* the same of its files */
     int64_t standby_ms;
     const struct core_diff_ops *diff_ops; /* or NULL */
     struct world_worker workers[WORLD_WORKERS];
@@ -459,11 +461,12 @@ static inline void world_worker_work(struct world *world, struct world_worker *w
     }
     json_t *flags = json_pack("[b, b, b]", at_end, at_end, at_end);
     world_event(world, worker,
-                json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:n}", "is", "progress", "next",
-                          world_vector(worker->files->next), "committed",
+                json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:I, s:I, s:n}", "is",
+                          "progress", "next", world_vector(worker->files->next), "committed",
                           world_vector(worker->files->next), "start", world_vector(world->start),
                           "end", world_vector(world->end), "at_end", flags, "record_time_ms",
-                          json_array(), "records", 77, "trouble"));
+                          json_array(), "records", 77, "dead", (json_int_t)world->dead,
+                          "used_bytes", (json_int_t)world->used_bytes, "trouble"));
 }
 
 static inline void world_worker_step(struct world *world, struct world_worker *worker)

@@ -309,7 +309,8 @@ static int check_model(struct core *core, const struct deploy *deploy, struct er
 
 /* ---- The job: questions to the log ---- */
 
-/* Window functions keep the rows of a key in its partition: right if the message key says so. */
+/* Window functions, joins and final rows see the rows of a key in its partition: right if the message
+ * key says so. */
 static int check_one_partition(const struct plan_input *input, uint32_t partitions, struct err *err)
 {
     if (!input->one_partition || partitions == 1) {
@@ -317,11 +318,11 @@ static int check_one_partition(const struct plan_input *input, uint32_t partitio
     }
     int rc =
         err_set(err, KE_REFUSED,
-                "window functions and joins over %s see only one of the %u partitions of topic "
-                "%s: rows of one key may lie in several",
+                "window functions, joins and INSERT INTO ... GROUP BY over %s see only one of the "
+                "%u partitions of topic %s: rows of one key may lie in several",
                 input->name, partitions, input->topic);
     err_hint(err,
-             "say that the message key is the column of PARTITION BY or ON, with "
+             "say that the message key is the column of PARTITION BY, ON or GROUP BY, with "
              "CREATE TABLE %s ... WITH (key='column'), or bring the records of a key together: "
              "`kappa rekey %s --key COLUMN --into TOPIC`",
              input->name, input->topic);

@@ -165,8 +165,9 @@ static void explain_input(const struct plan_input *input, struct buf *out)
     }
     if (input->one_partition) {
         buf_printf(out,
-                   LABEL "the topic must have one partition: rows of a key are followed, and the "
-                         "message key does not say which they are\n",
+                   LABEL
+                   "the topic must have one partition: rows of a key are followed or leave as "
+                   "final, and the message key does not say which they are\n",
                    "needs");
     }
     if (input->dead_limited) {
@@ -301,6 +302,13 @@ static void explain_end(const struct plan_input *input, const struct plan_view *
             buf_append_text(out, " + ");
             put_duration(out, input->lateness_us);
         }
+        if (view->emits) {
+            buf_append_text(out, view->window == PLAN_WINDOW_HOP
+                                     ? "; its rows become messages then, and panes go when no open "
+                                       "window needs them\n"
+                                     : "; its rows become messages then, and go\n");
+            return;
+        }
         if (view->retain_us == INT64_MAX) {
             buf_append_text(out, "; rows stay for ever (WITH (retain='...') lets them go)\n");
             return;
@@ -352,7 +360,7 @@ static bool is_filtered(const struct plan_view *view)
 static void explain_view(const struct plan *plan, const struct plan_view *view, struct buf *out)
 {
     const struct plan_input *input = &plan->inputs[view->input];
-    bool topic = view->kind == PLAN_TOPIC;
+    bool topic = view->kind == PLAN_TOPIC || view->emits;
     buf_printf(out, "\n%s %s\n" LABEL "%s%s\n", topic ? "messages to" : "table", view->shape.name,
                "from", input->name, is_filtered(view) ? ", filtered" : "");
     for (uint32_t i = 0; i < plan->plugin_count; i++) {
@@ -364,6 +372,11 @@ static void explain_view(const struct plan *plan, const struct plan_view *view, 
     explain_window(view, out);
     for (uint32_t i = 0; i < view->phase_count; i++) {
         explain_operator(plan, view, view->phases[i].op, out);
+    }
+    if (view->emits) {
+        explain_keys(view, out);
+        explain_state(view, out);
+        explain_end(input, view, out);
     }
     if (topic) {
         const struct plan_topic *to = &plan->topics[view->topic];

@@ -38,6 +38,12 @@ struct node_pending {
     size_t capacity;
 };
 
+/* This record was the first behind which windows were closed that end up to the limit. */
+struct node_closing {
+    int64_t limit;
+    int64_t offset;
+};
+
 /* What a view knows of one source. */
 struct node_part {
     /* Window ends up to here may have rows in the store that are not in the cache; KAPPA_NO_TIME:
@@ -48,6 +54,13 @@ struct node_part {
     int64_t oldest;    /* no row in the cache has a window that ended before */
     int64_t expired;   /* window ends up to here are gone from the store, as of the last commit */
     struct node_pending pending;
+    /* Views that emit: messages are made of the windows that end up to `emitted`; the others that are
+     * closed end above it and not above the newest closing. Ascending. */
+    int64_t emitted;
+    int64_t next_end; /* a limit below it closes nothing new */
+    struct node_closing *closings;
+    size_t closing_count;
+    size_t closing_capacity;
 };
 
 struct node_source {
@@ -69,6 +82,7 @@ struct node_check {
 struct node_view {
     const struct plan_view *plan;
     uint32_t index;
+    uint32_t table;                   /* of the plan, where its rows are */
     struct expr_machine machine;      /* its column registers are the decoder's */
     struct node_operator **operators; /* per phase */
     struct node_check *checks;
@@ -78,6 +92,8 @@ struct node_view {
     struct agg_cache cache;
     struct agg_layout heads; /* of sessions: what an entry of the cache holds */
     size_t forget_count;     /* entries from which on it is worth while to look for expired ones */
+    struct kappa_value *values; /* of the message being made, per column of its topic; or NULL */
+    struct node_final *final;   /* of views that emit; else NULL */
 };
 
 struct node_chunk {
@@ -143,6 +159,7 @@ struct processor {
     uint64_t loads;
     uint64_t evictions;
     bool unflushed;    /* applied something since the last flush */
+    bool emits;        /* some view does */
     struct err excess; /* of dead records; code 0: none */
 };
 
@@ -223,9 +240,9 @@ bool node_session_closed(struct processor *p, struct node_view *view, struct agg
 int64_t node_session_newest(const struct agg_entry *entry);
 
 void node_append_apply(struct processor *p, const struct node_view *view);
-/* Keeps bytes [start, now) of the pending row of this record. */
+/* Keeps bytes [start, now) of the pending row of this record; number: among the rows of it. */
 void node_append_keep(struct processor *p, struct node_pending *pending, size_t start,
-                      uint32_t row);
+                      int64_t offset, uint32_t number);
 int node_append_flush(struct processor *p, const struct node_view *view,
                       const struct kappa_change_sink *sink, struct err *err);
 void node_append_committed(struct processor *p, const struct node_view *view);
@@ -250,10 +267,59 @@ struct node_operator *node_lookup_open(struct processor *p, const struct node_vi
 int node_lookup_apply(struct processor *p, struct node_view *view, struct node_operator *op,
                       struct err *err);
 
+/* A message before it has bytes. */
+struct node_message {
+    const struct plan_topic *topic;
+    const struct kappa_value *values;  /* per column of the topic */
+    const struct kappa_record *record; /* whose headers it keeps, if the topic does; or NULL */
+    int64_t time_ms;
+    int64_t offset; /* of the record that made it */
+    uint32_t number;
+};
+
+/* node_message.c: keeps it until the commit. False: it cannot be one; *reason says why. */
+bool node_message_keep(struct processor *p, struct node_pending *pending,
+                       const struct node_message *message, struct buf *reason);
+
 /* INSERT INTO: messages wait for the commit, as the rows of append views do. */
+void node_topic_open(struct processor *p, struct node_view *view);
 void node_topic_apply(struct processor *p, const struct node_view *view);
 int node_topic_flush(struct processor *p, const struct node_view *view,
                      const struct kappa_change_sink *sink, struct err *err);
+
+/* ---- node_final.c: rows of closed windows become messages. */
+
+void node_final_open(struct processor *p, struct node_view *view);
+void node_final_close(struct node_view *view);
+void node_final_restore(const struct processor *p, const struct node_view *view,
+                        struct node_source *source);
+void node_final_part_close(struct node_part *part);
+/* The watermark of the source has risen with the record at this offset. */
+void node_final_advance(struct processor *p, struct node_source *source, int64_t offset);
+/* Makes the messages of all windows that are closed and not emitted. */
+int node_final_emit(struct processor *p, struct node_view *view, struct err *err) must_check;
+/* The same when it is time to, before a flush asks for it. */
+int node_final_due(struct processor *p, struct node_view *view, struct err *err) must_check;
+
+/* A row of the cache in the order of the store: source, window end, key columns. */
+struct node_final_row {
+    const struct agg_entry *entry;
+    const void *session;
+    int64_t end;
+    const uint8_t *columns; /* with the part of a pane */
+    uint32_t columns_len;
+    uint32_t source;
+    bool gone; /* not a row: the stored one under this key has become another */
+};
+
+/* Takes the changed rows of the cache, in any order, into the view's scratch. */
+void node_final_add(struct processor *p, struct node_view *view, const struct node_final_row *row);
+/* node_session.c: all that have changed since the last commit. */
+void node_session_changed(struct processor *p, struct node_view *view);
+/* The row's value, as it is stored. */
+void node_session_encode(const struct node_view *view, const void *session, struct buf *out);
+/* Lets go of the changed sessions that are closed and have become messages. */
+void node_session_emitted(struct processor *p, struct node_view *view);
 
 /* Plugins. prepare: before the views over them; open: the code may refuse the schema. */
 void node_plugin_prepare(struct processor *p, struct node_plugin *plugin,

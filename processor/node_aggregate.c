@@ -28,11 +28,17 @@ void node_aggregate_open(struct processor *p, struct node_view *view)
     } else {
         agg_cache_open(&view->cache, &view->layout, &p->pool);
     }
+    if (view->plan->emits) {
+        node_final_open(p, view);
+    }
 }
 
 void node_aggregate_close(struct node_view *view)
 {
     agg_cache_close(&view->cache);
+    if (view->final != NULL) {
+        node_final_close(view);
+    }
 }
 
 int64_t node_watermark(const struct processor *p, const struct node_source *source)
@@ -69,6 +75,9 @@ void node_aggregate_restore(const struct processor *p, const struct node_view *v
     }
     if (!p->options.rows_stored) {
         part->maybe_stored = KAPPA_NO_TIME;
+    }
+    if (view->final != NULL) {
+        node_final_restore(p, view, source);
     }
 }
 
@@ -134,7 +143,7 @@ int node_aggregate_load(struct processor *p, struct node_view *view, struct agg_
     const uint8_t *value = NULL;
     size_t value_len = 0;
     p->loads++;
-    int rc = p->options.load(p->options.load_ctx, view->index, agg_entry_key(&view->cache, entry),
+    int rc = p->options.load(p->options.load_ctx, view->table, agg_entry_key(&view->cache, entry),
                              entry->key_len, &value, &value_len, err);
     if (rc <= 0) {
         return rc;
@@ -281,13 +290,8 @@ static void forget_expired(struct processor *p, struct node_view *view)
     view->forget_count = 2 * view->cache.count + FORGET_MIN;
 }
 
-int node_aggregate_apply(struct processor *p, struct node_view *view, struct err *err)
+static int apply_rows(struct processor *p, struct node_view *view, struct err *err)
 {
-    node_window_late(p, view);
-    make_keys(p, view);
-    if (p->chunk.count == 0) {
-        return 0;
-    }
     node_aggregate_prefetch(p, view);
     if (is_session(view)) {
         return node_session_apply(p, view, err);
@@ -300,8 +304,21 @@ int node_aggregate_apply(struct processor *p, struct node_view *view, struct err
         return rc;
     }
     node_aggregate_update(p, view, 0, p->chunk.count);
-    forget_expired(p, view);
     return 0;
+}
+
+int node_aggregate_apply(struct processor *p, struct node_view *view, struct err *err)
+{
+    node_window_late(p, view);
+    make_keys(p, view);
+    int rc = p->chunk.count == 0 ? 0 : apply_rows(p, view, err);
+    if (rc == 0 && view->final != NULL) {
+        rc = node_final_due(p, view, err);
+    }
+    if (rc == 0 && p->chunk.count > 0 && view->plan->ttl_us == 0) {
+        forget_expired(p, view);
+    }
+    return rc;
 }
 
 /* ---- Commits. */
@@ -316,7 +333,7 @@ int node_aggregate_expire(struct processor *p, const struct node_view *view,
         }
         int64_t limit = node_expired(view, node_watermark(p, source));
         if (limit > source->parts[view->index].expired) {
-            int rc = sink->expire(sink->ctx, view->index, s, limit, err);
+            int rc = sink->expire(sink->ctx, view->table, s, limit, err);
             if (rc < 0) {
                 return rc;
             }
@@ -347,7 +364,7 @@ static int flush_gone(const struct node_view *view, const struct agg_sorted *row
     for (size_t i = 0; i < count && view->plan->upsert && rc == 0; i++) {
         const struct agg_entry *entry = rows[i].entry;
         if (is_gone(view, entry)) {
-            rc = sink->del(sink->ctx, view->index, agg_entry_key(&view->cache, entry),
+            rc = sink->del(sink->ctx, view->table, agg_entry_key(&view->cache, entry),
                            entry->key_len, err);
         }
     }
@@ -368,7 +385,7 @@ static int flush_row(struct processor *p, const struct node_view *view,
     if (p->row.len > LIMIT_ROW_BYTES) {
         return node_aggregate_too_long(p, view, err);
     }
-    return sink->put(sink->ctx, view->index, agg_entry_key(&view->cache, entry), entry->key_len,
+    return sink->put(sink->ctx, view->table, agg_entry_key(&view->cache, entry), entry->key_len,
                      p->row.data, p->row.len, (entry->flags & AGG_ENTRY_STORED) == 0, err);
 }
 

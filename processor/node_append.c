@@ -17,13 +17,14 @@ static void pending_grow(struct node_pending *pending)
     pending->ends = xrealloc(pending->ends, pending->capacity * sizeof *pending->ends);
 }
 
-void node_append_keep(struct processor *p, struct node_pending *pending, size_t start, uint32_t row)
+void node_append_keep(struct processor *p, struct node_pending *pending, size_t start,
+                      int64_t offset, uint32_t number)
 {
     if (pending->count == pending->capacity) {
         pending_grow(pending);
     }
-    pending->offsets[pending->count] = p->chunk.offset[row];
-    pending->numbers[pending->count] = p->chunk.number[row];
+    pending->offsets[pending->count] = offset;
+    pending->numbers[pending->count] = number;
     pending->ends[pending->count++] = pending->bytes.len;
     p->pending_bytes += KEY_PREFIX_MAX + pending->bytes.len - start;
 }
@@ -42,7 +43,7 @@ void node_append_apply(struct processor *p, const struct node_view *view)
             node_refuse(p, view, row, "the row is longer than 16 MiB");
             continue;
         }
-        node_append_keep(p, pending, start, row);
+        node_append_keep(p, pending, start, chunk->offset[row], chunk->number[row]);
     }
 }
 

@@ -137,7 +137,7 @@ static int load_one(struct processor *p, struct node_view *view, const struct ag
     const uint8_t *value = NULL;
     size_t len = 0;
     p->loads++;
-    int rc = p->options.load(p->options.load_ctx, view->index, key, row_key(view, entry, end, key),
+    int rc = p->options.load(p->options.load_ctx, view->table, key, row_key(view, entry, end, key),
                              &value, &len, err);
     if (rc < 0) {
         return rc;
@@ -164,7 +164,7 @@ static int load_open(struct processor *p, struct node_view *view, struct agg_ent
     struct session **behind = &head_of(entry)->newest;
     int64_t end = INT64_MAX;
     for (;;) {
-        int rc = p->options.window_below(p->options.load_ctx, view->index,
+        int rc = p->options.window_below(p->options.load_ctx, view->table,
                                          agg_entry_key(&view->cache, entry), entry->key_len, end,
                                          &end, err);
         if (rc <= 0 || end <= limit) {
@@ -390,6 +390,15 @@ static void changes_ahead(const struct node_view *view, const struct changes *ch
     }
 }
 
+void node_session_encode(const struct node_view *view, const void *session, struct buf *out)
+{
+    const struct session *from = session;
+    uint8_t start[sizeof(int64_t)];
+    store_i64_sortable(start, from->start);
+    buf_append(out, start, sizeof start);
+    agg_encode(&view->layout, from->state, out);
+}
+
 static int put_one(struct processor *p, const struct node_view *view, const struct change *change,
                    const struct kappa_change_sink *sink, struct err *err)
 {
@@ -397,17 +406,14 @@ static int put_one(struct processor *p, const struct node_view *view, const stru
     const struct session *session = change->session;
     size_t len = row_key(view, change->entry, change->end, key);
     if (session == NULL) {
-        return sink->del(sink->ctx, view->index, key, len, err);
+        return sink->del(sink->ctx, view->table, key, len, err);
     }
     buf_reset(&p->row);
-    uint8_t start[sizeof(int64_t)];
-    store_i64_sortable(start, session->start);
-    buf_append(&p->row, start, sizeof start);
-    agg_encode(&view->layout, session->state, &p->row);
+    node_session_encode(view, session, &p->row);
     if (p->row.len > LIMIT_ROW_BYTES) {
         return node_aggregate_too_long(p, view, err);
     }
-    return sink->put(sink->ctx, view->index, key, len, p->row.data, p->row.len,
+    return sink->put(sink->ctx, view->table, key, len, p->row.data, p->row.len,
                      session->stored_end != session->end, err);
 }
 
@@ -440,6 +446,50 @@ void node_session_committed(struct processor *p, struct node_view *view)
             session->dirty = false;
         }
         merged_free(p, head);
+    }
+}
+
+/* Rows of an entry that have changed: for INSERT INTO. */
+static void changed_add(struct processor *p, struct node_view *view, const struct agg_entry *entry,
+                        const struct session *session, int64_t end)
+{
+    node_final_add(p, view,
+                   &(struct node_final_row){
+                       .entry = entry,
+                       .session = session,
+                       .end = end,
+                       .columns = agg_entry_key(&view->cache, entry) + KAPPA_KEY_SOURCE_BYTES,
+                       .columns_len = (uint32_t)(entry->key_len - KAPPA_KEY_SOURCE_BYTES),
+                       .source = entry->source,
+                       .gone = session == NULL});
+}
+
+void node_session_changed(struct processor *p, struct node_view *view)
+{
+    for (size_t i = 0; i < view->cache.dirty_count; i++) {
+        const struct agg_entry *entry = view->cache.dirty[i];
+        const struct session_head *head = head_of_const(entry);
+        collect_ahead(view, i);
+        for (const struct session *s = head->newest; s != NULL; s = s->older) {
+            if (s->dirty) {
+                changed_add(p, view, entry, s, s->end);
+            }
+            if (s->dirty && s->stored_end != s->end && s->stored_end != KAPPA_NO_TIME) {
+                changed_add(p, view, entry, NULL, s->stored_end);
+            }
+        }
+        for (const struct merged_end *m = head->merged; m != NULL; m = m->next) {
+            changed_add(p, view, entry, NULL, m->end);
+        }
+    }
+}
+
+void node_session_emitted(struct processor *p, struct node_view *view)
+{
+    for (size_t i = 0; i < view->cache.dirty_count; i++) {
+        struct agg_entry *entry = view->cache.dirty[i];
+        (void)node_session_closed(p, view, entry,
+                                  p->sources[entry->source].parts[view->index].emitted);
     }
 }
 

@@ -108,6 +108,7 @@ static void plan_finish(struct sql *sql)
         sql->plugins[i].table += plan->view_count;
     }
     for (uint32_t v = 0; v < plan->pipeline_count; v++) {
+        views[v].table = views[v].emits ? views[v].table + plan->view_count : v;
         for (uint32_t i = 0; i < views[v].phase_count; i++) {
             struct plan_operator *op = (struct plan_operator *)(uintptr_t)views[v].phases[i].op;
             op->table += plan->view_count;

@@ -178,7 +178,7 @@ enum plan_view_kind {
     PLAN_APPEND, /* no GROUP BY: a row per record, keyed by (source, offset) */
     PLAN_GROUP,  /* GROUP BY, perhaps with a window; a query with aggregates and no GROUP BY has no
                     keys */
-    PLAN_TOPIC   /* INSERT INTO: a message per record; makes no table */
+    PLAN_TOPIC   /* INSERT INTO without groups: a message per record; makes no table */
 };
 
 /* An operator between two phases. It sees the selected rows of one source in offset order, once
@@ -293,6 +293,12 @@ struct plan_view {
     bool numbered; /* a record may give several rows: keys of append rows end with their number */
     uint32_t topic; /* PLAN_TOPIC: index of plan.topics; then append_regs holds one register per
                        column of the topic, PLAN_NONE for those that stay null */
+    /* PLAN_GROUP of windows behind INSERT INTO: its table is hidden, and a row becomes a message to
+     * `topic` when its window is closed; then it goes. topic_outputs: per column of the topic the
+     * output that it is, or PLAN_NONE. */
+    bool emits;
+    uint32_t table; /* emits: index of plan.tables; the others' is their own */
+    const uint32_t *topic_outputs;
     enum plan_window_kind window;
     int64_t window_us; /* size of tumble and hop, gap of session; 0 when FROM is the plain input */
     int64_t slide_us;  /* from one window to the next; tumble: window_us, session: 0 */
@@ -352,10 +358,11 @@ struct plan_file {
     struct digest hash; /* of the content without blanks; part of plan.hash */
 };
 
-/* What the store keeps: the tables of the views, in their order, then the state of operators. */
+/* What the store keeps: the tables of the views, in their order, then the state of operators and the
+ * windows that become messages. */
 struct plan_table {
     struct kappa_table_shape shape;
-    bool hidden; /* the state of an operator */
+    bool hidden; /* not read */
 };
 
 /* SET name = value: of the policy (policy.h). */

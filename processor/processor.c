@@ -81,10 +81,13 @@ int processor_open(const struct processor_options *options, struct processor **o
     if (options->rows_stored && options->load == NULL) {
         return err_set(err, KE_INVALID, "stored rows need a way to load them");
     }
-    for (uint32_t v = 0; v < plan->view_count; v++) {
+    for (uint32_t v = 0; v < plan->pipeline_count; v++) {
         if (options->load != NULL && options->window_below == NULL &&
             plan->views[v].window == PLAN_WINDOW_SESSION) {
             return err_set(err, KE_INVALID, "sessions need a way to find stored windows");
+        }
+        if (options->load != NULL && options->row_from == NULL && plan->views[v].emits) {
+            return err_set(err, KE_INVALID, "final rows of windows need a way to scan stored ones");
         }
     }
     struct processor *p = xcalloc(1, sizeof *p);
@@ -108,6 +111,7 @@ int processor_open(const struct processor_options *options, struct processor **o
         struct node_view *view = &p->views[v];
         view->plan = &plan->views[v];
         view->index = v;
+        view->table = plan->views[v].emits ? plan->views[v].table : v;
         ASSERT(view->plan->window_us == 0 ||
                plan->inputs[view->plan->input].event_time != PLAN_NONE);
         open_machine(p, view);
@@ -115,6 +119,9 @@ int processor_open(const struct processor_options *options, struct processor **o
         open_operators(p, view);
         if (view->plan->kind == PLAN_GROUP) {
             node_aggregate_open(p, view);
+        }
+        if (view->plan->kind == PLAN_TOPIC || view->plan->emits) {
+            node_topic_open(p, view);
         }
     }
     int rc = open_plugins(p, err);
@@ -147,6 +154,7 @@ void processor_close(struct processor *p)
     for (uint32_t s = 0; s < p->source_count; s++) {
         for (uint32_t v = 0; p->sources[s].open && v < p->options.plan->pipeline_count; v++) {
             node_append_close(&p->sources[s].parts[v]);
+            node_final_part_close(&p->sources[s].parts[v]);
         }
     }
     for (uint32_t i = 0; i < p->options.plan->input_count; i++) {
@@ -238,7 +246,12 @@ static bool take_event_time(struct processor *p, const struct plan_input *input,
         refuse_record(p, record, buf_text(&p->row));
         return false;
     }
-    state->event_time_max = i64_max(state->event_time_max, times->i[row]);
+    if (times->i[row] > state->event_time_max) {
+        state->event_time_max = times->i[row];
+        if (p->emits) {
+            node_final_advance(p, chunk->source, record->offset);
+        }
+    }
     chunk->watermark[row] = event_time_watermark(state->event_time_max, input->watermark_us);
     return true;
 }
@@ -413,8 +426,10 @@ static int flush_view(struct processor *p, const struct node_view *view,
         }
     }
     switch (view->plan->kind) {
-    case PLAN_GROUP:
-        return node_aggregate_flush(p, view, sink, err);
+    case PLAN_GROUP: {
+        int rc = node_aggregate_flush(p, view, sink, err);
+        return rc == 0 && view->plan->emits ? node_topic_flush(p, view, sink, err) : rc;
+    }
     case PLAN_APPEND:
         return node_append_flush(p, view, sink, err);
     case PLAN_TOPIC:
@@ -426,6 +441,12 @@ static int flush_view(struct processor *p, const struct node_view *view,
 int processor_flush(struct processor *p, const struct kappa_change_sink *sink, struct err *err)
 {
     MAGIC_ASSERT(p, PROCESSOR_MAGIC);
+    for (uint32_t v = 0; v < p->options.plan->pipeline_count; v++) {
+        int rc = p->views[v].final == NULL ? 0 : node_final_emit(p, &p->views[v], err);
+        if (rc < 0) {
+            return rc;
+        }
+    }
     for (uint32_t v = 0; v < p->options.plan->pipeline_count; v++) {
         int rc = flush_view(p, &p->views[v], sink, err);
         if (rc < 0) {
@@ -482,9 +503,8 @@ void processor_committed(struct processor *p)
         }
         if (view->plan->kind == PLAN_GROUP) {
             node_aggregate_committed(p, view);
-        } else {
-            node_append_committed(p, view);
         }
+        node_append_committed(p, view);
     }
     if (p->options.load != NULL) {
         evict(p);

@@ -36,10 +36,17 @@ typedef int (*processor_load_fn)(void *ctx, uint32_t table, const uint8_t *key, 
 typedef int (*processor_window_fn)(void *ctx, uint32_t table, const uint8_t *key, size_t key_len,
                                    int64_t below, int64_t *window_end, struct err *err);
 
+/* The first stored row of a table whose key is not below this one: 1 found, 0 none, negative error.
+ * What it points at is valid until the next commit. */
+typedef int (*processor_row_fn)(void *ctx, uint32_t table, const uint8_t *key, size_t key_len,
+                                const uint8_t **found, size_t *found_len, const uint8_t **value,
+                                size_t *value_len, struct err *err);
+
 struct processor_options {
     const struct plan *plan;
     processor_load_fn load;           /* NULL: nothing is ever evicted (tests) */
     processor_window_fn window_below; /* with the same context; needed for sessions */
+    processor_row_fn row_from;        /* likewise; needed for final rows of windows into a topic */
     void *load_ctx;
     const struct kappa_plugin *const *plugins; /* per plugin of the plan; borrowed */
     size_t cache_bytes; /* budget of the aggregate cache; small budgets (1) work, slowly */

@@ -31,7 +31,7 @@ struct row_finisher {
 
 struct row_finisher *row_finisher_new(const struct plan *plan, uint32_t view)
 {
-    ASSERT_CMP(view, <, plan->view_count);
+    ASSERT_CMP(view, <, plan->pipeline_count);
     struct row_finisher *f = xcalloc(1, sizeof *f);
     f->view = &plan->views[view];
     arena_init(&f->memory);

@@ -400,6 +400,10 @@ int sql_group_bind(struct sql *sql, struct sql_select *select, const json_t *lis
 /* Rewrites targets and HAVING over keys and aggregates: inputs are then the keys in order, then the
  * aggregates. Refuses columns that are neither. */
 int sql_group_check(struct sql *sql, struct sql_select *select);
+/* What follows the rows of these keys sees one partition: the message key must keep them together, or
+ * the topic have only one, which the deploy checks. */
+void sql_keys_together(struct sql *sql, uint32_t input, struct expr_node *const *keys,
+                       uint32_t count);
 enum plan_key_role sql_key_role(const struct sql *sql, const struct sql_select *select,
                                 const struct expr_node *key);
 
@@ -453,7 +457,8 @@ int sql_phases_add(struct sql *sql, const struct sql_select *select, struct expr
 void sql_phases_finish(const struct expr_builder *builder, struct plan_view *view);
 /* All but the registers. */
 void sql_plan_aggregate(const struct sql_aggregate *from, struct plan_aggregate *to);
-/* INSERT INTO: targets[k] becomes column columns[k] of the topic. */
+/* INSERT INTO: targets[k] becomes column columns[k] of the topic. Of groups: when their windows are
+ * closed. */
 int sql_plan_topic(struct sql *sql, const struct sql_select *select, uint32_t topic,
                    const uint32_t *columns);
 

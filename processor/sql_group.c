@@ -18,6 +18,18 @@ enum plan_key_role sql_key_role(const struct sql *sql, const struct sql_select *
     return key->index == own ? PLAN_KEY_WINDOW_START : PLAN_KEY_WINDOW_END;
 }
 
+void sql_keys_together(struct sql *sql, uint32_t input, struct expr_node *const *keys,
+                       uint32_t count)
+{
+    struct plan_input *of = &sql->inputs[input];
+    for (uint32_t k = 0; k < count; k++) {
+        if (of->keyed && keys[k]->kind == EXPR_NODE_INPUT && keys[k]->index == of->key_column) {
+            return;
+        }
+    }
+    of->one_partition = true;
+}
+
 /* ---- Resolving. */
 
 /* GROUP BY 2, or an output's name that is no column: the target it means; NULL if it is neither. */

@@ -285,19 +285,6 @@ static bool same_keys(const struct sql_phase *phase, const struct window *window
     return same;
 }
 
-/* The message key must keep the rows of a key together. */
-static void partition_note(struct sql *sql, struct sql_select *select, const struct window *window)
-{
-    struct plan_input *input = &sql->inputs[select->input];
-    for (uint32_t k = 0; k < window->key_count; k++) {
-        const struct expr_node *key = window->keys[k];
-        if (input->keyed && key->kind == EXPR_NODE_INPUT && key->index == input->key_column) {
-            return;
-        }
-    }
-    input->one_partition = true;
-}
-
 static struct sql_phase *phase_of(struct sql *sql, struct sql_select *select,
                                   const struct window *window)
 {
@@ -318,7 +305,7 @@ static struct sql_phase *phase_of(struct sql *sql, struct sql_select *select,
     phase->values = arena_calloc(&sql->temp, sizeof(struct expr_node *) * LIMIT_OVER_VALUES);
     phase->overs = arena_calloc(&sql->temp, sizeof *phase->overs * LIMIT_OVER_VALUES);
     select->where = NULL;
-    partition_note(sql, select, window);
+    sql_keys_together(sql, select->input, window->keys, window->key_count);
     return phase;
 }
 

@@ -192,15 +192,38 @@ int sql_plan_view(struct sql *sql, const struct sql_select *select, const char *
     return registers_check(sql, view);
 }
 
+/* Rows of closed windows are messages. Their table is hidden, and lets go of a window when it is
+ * closed: it needs no more of it. */
+static int final_rows(struct sql *sql, const struct sql_select *select, const uint32_t *columns,
+                      const uint32_t *outputs, struct plan_view *view)
+{
+    if (sql->state_count == LIMIT_VIEWS) {
+        return sql_error(sql, -1, "more than %d hidden tables", LIMIT_VIEWS);
+    }
+    final_program(sql, select, view);
+    struct plan_output *named = (struct plan_output *)(uintptr_t)view->outputs;
+    for (uint32_t k = 0; k < select->target_count; k++) { /* for messages: as the topic has them */
+        named[k].name = sql->topics[view->topic].columns[columns[k]].name;
+    }
+    view->emits = true;
+    view->topic_outputs = outputs;
+    view->retain_us = sql->inputs[view->input].lateness_us;
+    view->table = sql->state_count; /* plan_finish adds the tables of views */
+    struct plan_table *table = &sql->states[sql->state_count++];
+    *table = (struct plan_table){.shape = view->shape, .hidden = true};
+    table->shape.name =
+        arena_printf(&sql->plan->memory, "%s.windows%u", view->shape.name, view->table);
+    return registers_check(sql, view);
+}
+
 int sql_plan_topic(struct sql *sql, const struct sql_select *select, uint32_t topic,
                    const uint32_t *columns)
 {
     ASSERT_CMP(sql->topic_view_count, <, LIMIT_VIEWS);
-    ASSERT(!select->grouped);
     struct plan_view *view = &sql->topic_views[sql->topic_view_count++];
     memset(view, 0, sizeof *view);
     view->shape.name = sql->topics[topic].name;
-    view->kind = PLAN_TOPIC;
+    view->kind = select->grouped ? PLAN_GROUP : PLAN_TOPIC;
     view->topic = topic;
     view->rows = select->input;
     view->input = sql_rows_input(sql, select->input);
@@ -211,12 +234,15 @@ int sql_plan_topic(struct sql *sql, const struct sql_select *select, uint32_t to
         return -KE_SQL;
     }
     uint32_t count = sql->topics[topic].column_count;
-    uint32_t *regs = arena_alloc(&sql->plan->memory, sizeof *regs * count);
-    memset(regs, 0xFF, sizeof *regs * count);
+    uint32_t *of = arena_alloc(&sql->plan->memory, sizeof *of * count);
+    memset(of, 0xFF, sizeof *of * count);
     for (uint32_t k = 0; k < select->target_count; k++) {
-        regs[columns[k]] = view->append_regs[k];
+        of[columns[k]] = select->grouped ? k : view->append_regs[k];
     }
-    view->append_regs = regs;
+    if (select->grouped) {
+        return final_rows(sql, select, columns, of, view);
+    }
+    view->append_regs = of;
     view->append_count = count;
     return registers_check(sql, view);
 }

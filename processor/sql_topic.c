@@ -281,6 +281,37 @@ static int targets_convert(struct sql *sql, struct sql_select *select,
     return 0;
 }
 
+/* Groups become messages when they are final: when their window is closed. */
+static int groups_check(struct sql *sql, const struct sql_select *select,
+                        const struct plan_topic *topic)
+{
+    int place = select->targets[0].place;
+    bool windowed = false;
+    for (uint32_t k = 0; k < select->key_count && select->top == NULL; k++) {
+        windowed = windowed || sql_key_role(sql, select, select->keys[k]) != PLAN_KEY_COLUMN;
+    }
+    if (!windowed) {
+        int rc = sql_error(sql, place, "%s never final, so INSERT INTO cannot write them",
+                           select->top != NULL
+                               ? "the first rows of a key are"
+                               : "groups without window_start or window_end in GROUP BY are");
+        err_hint(sql->err,
+                 "group by the window of tumble(...), hop(...) or session(...): its rows are "
+                 "written when it is closed; or write CREATE MATERIALIZED VIEW: a table that is "
+                 "read");
+        return rc;
+    }
+    if (topic->keep_headers) {
+        int rc = sql_error(sql, place,
+                           "record_headers='keep' is for messages that a record makes, "
+                           "not for groups of records");
+        err_hint(sql->err, "leave record_headers out of CREATE TABLE %s", topic->name);
+        return rc;
+    }
+    sql_keys_together(sql, sql_rows_input(sql, select->input), select->keys, select->key_count);
+    return 0;
+}
+
 int sql_insert(struct sql *sql, const json_t *body)
 {
     static const char *const allowed[] = {"relation", "cols", "selectStmt", "override", NULL};
@@ -311,10 +342,8 @@ int sql_insert(struct sql *sql, const json_t *body)
         insert_columns(sql, topic, json_object_get(body, "cols"), columns, &count) != 0) {
         return -KE_SQL;
     }
-    if (select->grouped || select->top != NULL) {
-        int rc = sql_error(sql, select->targets[0].place, "not supported yet: groups into a topic");
-        err_hint(sql->err, "write CREATE MATERIALIZED VIEW: a table that is read");
-        return rc;
+    if ((select->grouped || select->top != NULL) && groups_check(sql, select, topic) != 0) {
+        return -KE_SQL;
     }
     return targets_convert(sql, select, topic, columns, count) != 0
                ? -KE_SQL

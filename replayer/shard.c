@@ -32,6 +32,7 @@ static int open_processor(struct shard *shard, const struct shard_options *optio
     struct processor_options processor = {.plan = options->plan,
                                           .load = store_load,
                                           .window_below = store_window_below,
+                                          .row_from = store_row_from,
                                           .load_ctx = shard->store,
                                           .plugins = options->plugins,
                                           .cache_bytes = options->cache_bytes,
@@ -89,7 +90,9 @@ static struct shard *shard_new(const struct shard_options *options)
         const struct plan_view *view = &options->plan->views[i];
         shard->scattered |= view->kind == PLAN_GROUP && !view->shape.windowed;
     }
-    shard->scattered |= options->plan->table_count > options->plan->view_count;
+    for (uint32_t i = options->plan->view_count; i < options->plan->table_count; i++) {
+        shard->scattered |= !options->plan->tables[i].shape.windowed;
+    }
     pending_init(&shard->pending);
     pthread_mutex_init(&shard->lock, NULL);
     pthread_condattr_init(&attributes);

@@ -301,6 +301,35 @@ int store_window_below(void *ctx, uint32_t table, const uint8_t *key, size_t key
                                 : env_error(store->env, rc, "cannot read a window back", err);
 }
 
+int store_row_from(void *ctx, uint32_t table, const uint8_t *key, size_t key_len,
+                   const uint8_t **found, size_t *found_len, const uint8_t **value,
+                   size_t *value_len, struct err *err)
+{
+    struct store *store = ctx;
+    MAGIC_ASSERT(store, STORE_MAGIC);
+    ASSERT_CMP(table, <, store->table_count);
+    int rc = load_begin(store, err);
+    if (rc != 0) {
+        return rc;
+    }
+    MDB_val k = val_of(key, key_len);
+    MDB_val v = {0, NULL};
+    MDB_cursor *cursor = NULL;
+    rc = mdb_cursor_open(store->load_txn, store->dbs.rows[table], &cursor);
+    if (rc == 0) {
+        rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+        mdb_cursor_close(cursor);
+    }
+    if (rc != 0) {
+        return rc == MDB_NOTFOUND ? 0 : env_error(store->env, rc, "cannot read rows back", err);
+    }
+    *found = k.mv_data;
+    *found_len = k.mv_size;
+    *value = v.mv_data;
+    *value_len = v.mv_size;
+    return 1;
+}
+
 void store_sizes(const struct store *store, uint64_t *file_bytes, uint64_t *used_bytes)
 {
     *file_bytes = env_file_bytes(store->env);

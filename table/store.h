@@ -75,6 +75,12 @@ int store_load(void *store, uint32_t table, const uint8_t *key, size_t key_len,
 int store_window_below(void *store, uint32_t table, const uint8_t *key, size_t key_len,
                        int64_t below, int64_t *window_end, struct err *err);
 
+/* processor_row_fn over this store: the first row whose key is not below this one, as of the last
+ * commit. */
+int store_row_from(void *store, uint32_t table, const uint8_t *key, size_t key_len,
+                   const uint8_t **found, size_t *found_len, const uint8_t **value,
+                   size_t *value_len, struct err *err);
+
 int store_begin(struct store *store, struct err *err) must_check;
 /* The sink of the open transaction. */
 const struct kappa_change_sink *store_sink(struct store *store);

@@ -1,5 +1,5 @@
-/* A naive store for tests of the processor: an ordered array of rows, the dead records, and the
- * sources' states, changed by one transaction at a time. It checks what the processor promises:
+/* A naive store for tests of the processor: an ordered array of rows, the dead records, messages, and
+ * the sources' states, changed by one transaction at a time. It checks what the processor promises:
  * puts in ascending order, is_new only for keys that are not there, expiry and dels before puts. */
 #ifndef KAPPA_TESTS_MEM_STORE_H
 #define KAPPA_TESTS_MEM_STORE_H
@@ -25,12 +25,14 @@ struct mem_row {
 };
 
 struct mem_change {
-    enum { MEM_PUT, MEM_EXPIRE, MEM_DEL, MEM_DEAD, MEM_LATE } kind;
+    enum { MEM_PUT, MEM_EXPIRE, MEM_DEL, MEM_DEAD, MEM_LATE, MEM_OUT } kind;
 
-    struct mem_row row; /* put: the row; dead: key = the reason, value = the record */
+    /* put: the row; dead: key = the reason, value = the record; out: table = output, value = message */
+    struct mem_row row;
     bool is_new;
-    uint32_t source; /* expire, dead */
-    int64_t number;  /* expire: window end; dead: offset */
+    uint32_t source; /* expire, dead, out */
+    int64_t number;  /* expire: window end; dead, out: offset */
+    uint32_t seq;    /* out */
 };
 
 struct mem_store {
@@ -41,6 +43,8 @@ struct mem_store {
     size_t dead_count;
     struct mem_change *late;
     size_t late_count;
+    struct mem_change *outs; /* by source, offset, output, seq */
+    size_t out_count;
     struct kappa_source_state states[MEM_SOURCES];
     struct mem_change *open; /* changes of the open transaction */
     size_t open_count;
@@ -180,12 +184,26 @@ static inline int mem_late(void *ctx, uint32_t source, int64_t offset, uint32_t 
     return mem_keep(ctx, kept, view, reason, value, value_len);
 }
 
+static inline int mem_out(void *ctx, uint32_t output, uint32_t source, int64_t offset, uint32_t seq,
+                          const uint8_t *message, size_t len, struct err *err)
+{
+    (void)err;
+    struct mem_change *change = mem_change(ctx);
+    change->kind = MEM_OUT;
+    change->row = (struct mem_row){output, 0, len, NULL, mem_copy(message, len)};
+    change->source = source;
+    change->number = offset;
+    change->seq = seq;
+    return 0;
+}
+
 static inline struct kappa_change_sink mem_sink(struct mem_store *store)
 {
     return (struct kappa_change_sink){.ctx = store,
                                       .put = mem_put,
                                       .expire = mem_expire,
                                       .del = mem_del,
+                                      .out = mem_out,
                                       .dead = mem_dead,
                                       .late = mem_late};
 }
@@ -226,7 +244,8 @@ static inline void mem_apply_expire(struct mem_store *store, const struct mem_ch
 {
     for (size_t i = 0; i < store->count;) {
         const struct mem_row *row = &store->rows[i];
-        bool idle = store->plan != NULL && store->plan->views[row->table].shape.idle;
+        bool idle = store->plan != NULL && row->table < store->plan->view_count &&
+                    store->plan->views[row->table].shape.idle;
         const uint8_t *time = idle ? row->value : row->key + KAPPA_KEY_SOURCE_BYTES;
         bool gone = row->table == change->row.table && load_u16_be(row->key) == change->source &&
                     load_i64_sortable(time) <= change->number;
@@ -249,6 +268,28 @@ static inline void mem_apply_del(struct mem_store *store, const struct mem_chang
     free(row->key);
 }
 
+static inline int mem_compare_outs(const struct mem_change *a, const struct mem_change *b)
+{
+    return a->source != b->source         ? (a->source < b->source ? -1 : 1)
+           : a->number != b->number       ? (a->number < b->number ? -1 : 1)
+           : a->row.table != b->row.table ? (a->row.table < b->row.table ? -1 : 1)
+                                          : (a->seq > b->seq) - (a->seq < b->seq);
+}
+
+/* Each message is named once. */
+static inline void mem_apply_out(struct mem_store *store, const struct mem_change *change)
+{
+    size_t at = store->out_count;
+    while (at > 0 && mem_compare_outs(&store->outs[at - 1], change) > 0) {
+        at--;
+    }
+    assert_true(at == 0 || mem_compare_outs(&store->outs[at - 1], change) < 0);
+    store->outs = xrealloc(store->outs, (store->out_count + 1) * sizeof *store->outs);
+    memmove(store->outs + at + 1, store->outs + at, (store->out_count - at) * sizeof *store->outs);
+    store->outs[at] = *change;
+    store->out_count++;
+}
+
 static inline void mem_commit(struct mem_store *store)
 {
     for (size_t i = 0; i < store->open_count; i++) {
@@ -259,6 +300,8 @@ static inline void mem_commit(struct mem_store *store)
             mem_apply_expire(store, change);
         } else if (change->kind == MEM_DEL) {
             mem_apply_del(store, change);
+        } else if (change->kind == MEM_OUT) {
+            mem_apply_out(store, change);
         } else if (change->kind == MEM_LATE) {
             store->late = xrealloc(store->late, (store->late_count + 1) * sizeof *store->late);
             store->late[store->late_count++] = *change;
@@ -306,6 +349,24 @@ static inline int mem_window_below(void *ctx, uint32_t table, const uint8_t *key
     return found;
 }
 
+static inline int mem_row_from(void *ctx, uint32_t table, const uint8_t *key, size_t key_len,
+                               const uint8_t **found, size_t *found_len, const uint8_t **value,
+                               size_t *value_len, struct err *err)
+{
+    (void)err;
+    const struct mem_store *store = ctx;
+    size_t at = mem_find(store, table, key, key_len);
+    if (at == store->count || store->rows[at].table != table) {
+        return 0;
+    }
+    const struct mem_row *row = &store->rows[at];
+    *found = row->key;
+    *found_len = row->key_len;
+    *value = row->value;
+    *value_len = row->value_len;
+    return 1;
+}
+
 static inline void mem_open(struct mem_store *store)
 {
     memset(store, 0, sizeof *store);
@@ -329,6 +390,10 @@ static inline void mem_close(struct mem_store *store)
         free(store->late[i].row.key);
         free(store->late[i].row.value);
     }
+    for (size_t i = 0; i < store->out_count; i++) {
+        free(store->outs[i].row.value);
+    }
+    free(store->outs);
     free(store->rows);
     free(store->dead);
     free(store->late);

@@ -31,6 +31,8 @@ static inline void world_start(struct world *w)
 {
     struct processor_options options = {.plan = w->plan,
                                         .load = mem_load,
+                                        .window_below = mem_window_below,
+                                        .row_from = mem_row_from,
                                         .load_ctx = &w->store,
                                         .plugins = w->plugins,
                                         .cache_bytes = w->cache_bytes,

@@ -10,6 +10,7 @@
  * Bytes: u8 0 nothing seen, 1 a value, 2 null; then varint source, zigzag varint offset, the key,
  * the value if it is one (value_codec.h). */
 #include "processor/agg_value.h"
+#include "processor/expr_step.h"
 #include "processor/value_codec.h"
 
 struct pick {
@@ -48,7 +49,7 @@ static bool is_better(const struct agg_slot *slot, const struct pick *pick,
     }
     enum plan_aggregate_kind kind = slot->plan->kind;
     struct kappa_value kept = agg_value_get(&pick->key, key_type(slot));
-    int order = agg_value_compare(&offer->key, &kept);
+    int order = expr_compare_values(&offer->key, &kept);
     if (order != 0) {
         return kind == PLAN_LAST || kind == PLAN_MAX_BY ? order > 0 : order < 0;
     }

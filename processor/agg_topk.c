@@ -7,6 +7,7 @@
 #include "processor/agg_set.h"
 #include "processor/agg_value.h"
 #include "processor/array.h"
+#include "processor/expr_step.h"
 #include "processor/value_codec.h"
 
 #include <stdlib.h>
@@ -150,7 +151,7 @@ static int compare(const void *a, const void *b)
     if (left->count != right->count) {
         return left->count > right->count ? -1 : 1;
     }
-    return agg_value_compare(&left->value, &right->value);
+    return expr_compare_values(&left->value, &right->value);
 }
 
 static void result(const struct agg_slot *slot, const void *at, struct arena *arena,

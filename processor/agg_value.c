@@ -1,7 +1,6 @@
 /* Values kept in states. Own header: agg_value.h. */
 #include "processor/agg_value.h"
 
-#include "processor/expr_step.h"
 #include "processor/jsonb.h"
 #include "processor/key_codec.h"
 #include "processor/numeric.h"
@@ -54,23 +53,6 @@ void agg_value_free(struct agg_value *value, enum kappa_type type, struct pool *
     if (kappa_type_payload(type) == KAPPA_PAYLOAD_BYTES) {
         agg_text_free(&value->s, pool);
     }
-}
-
-int agg_value_compare(const struct kappa_value *a, const struct kappa_value *b)
-{
-    ASSERT(a->type == b->type);
-    switch (kappa_type_payload(a->type)) {
-    case KAPPA_PAYLOAD_BYTES:
-        return expr_compare_text(a->s, b->s);
-    case KAPPA_PAYLOAD_DOUBLE:
-        return expr_compare_double(a->d, b->d);
-    case KAPPA_PAYLOAD_NUMERIC:
-        return numeric_compare(a->n, b->n);
-    case KAPPA_PAYLOAD_INT:
-    case KAPPA_PAYLOAD_COUNT:
-        break;
-    }
-    return (a->i > b->i) - (a->i < b->i);
 }
 
 static struct kappa_numeric shortest(struct kappa_numeric n)

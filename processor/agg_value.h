@@ -20,8 +20,6 @@ void agg_value_set(struct agg_value *value, struct pool *pool, const struct kapp
 /* Text is borrowed. */
 struct kappa_value agg_value_get(const struct agg_value *value, enum kappa_type type);
 void agg_value_free(struct agg_value *value, enum kappa_type type, struct pool *pool);
-/* -1, 0, 1 of two values of one type, in the order of ORDER BY. */
-int agg_value_compare(const struct kappa_value *a, const struct kappa_value *b);
 /* The one value of those that are equal: no -0, one NaN, no zeros at a numeric's end. */
 struct kappa_value agg_value_canonical(struct kappa_value value);
 /* The bytes of a canonical value: equal values have equal ones. Borrowed from it. */

@@ -2,8 +2,6 @@
  * that of its register, whose element is the type of its values. */
 #include "processor/array.h"
 #include "processor/functions.h"
-#include "processor/jsonb.h"
-#include "processor/numeric.h"
 #include "processor/value_cast.h"
 
 #include <string.h>
@@ -52,22 +50,6 @@ void expr_array_element(const struct expr_step *step, const struct expr_frame *f
     }
 }
 
-static int compare_values(const struct kappa_value *a, const struct kappa_value *b)
-{
-    switch (kappa_type_payload(a->type)) {
-    case KAPPA_PAYLOAD_BYTES:
-        return expr_compare_text(a->s, b->s);
-    case KAPPA_PAYLOAD_DOUBLE:
-        return expr_compare_double(a->d, b->d);
-    case KAPPA_PAYLOAD_NUMERIC:
-        return numeric_compare(a->n, b->n);
-    case KAPPA_PAYLOAD_INT:
-    case KAPPA_PAYLOAD_COUNT:
-        break;
-    }
-    return (a->i > b->i) - (a->i < b->i);
-}
-
 static bool in_order(enum expr_order order, int compared)
 {
     switch (order) {
@@ -114,8 +96,8 @@ static void quantified(const struct expr_step *step, const struct expr_frame *fr
         for (size_t pos = 0;
              !decided && array_next(array->s[i], &pos, element, frame->texts, &value);) {
             unknown = unknown || value.is_null;
-            decided = !value.is_null &&
-                      in_order((enum expr_order)step->option, compare_values(&left, &value)) == any;
+            decided = !value.is_null && in_order((enum expr_order)step->option,
+                                                 expr_compare_values(&left, &value)) == any;
         }
         out->i[i] = decided == any;
         out->state[i] = !decided && unknown ? EXPR_NULL : EXPR_OK;
@@ -222,45 +204,4 @@ void expr_string_to_array(const struct expr_step *step, const struct expr_frame 
         }
         out->s[i] = array_make(parts, count, frame->texts);
     }
-}
-
-/* ---- jsonb #> path: names and indexes one after the other. */
-
-static void at_path(const struct expr_step *step, const struct expr_frame *frame, bool as_text)
-{
-    (void)expr_strict(step, frame);
-    const struct kappa_text *doc = expr_arg(step, frame, 0)->s;
-    const struct kappa_text *path = expr_arg(step, frame, 1)->s;
-    struct expr_vec *out = expr_out(step, frame);
-    for (uint32_t i = 0; i < frame->n; i++) {
-        if (out->state[i] != EXPR_OK) {
-            continue;
-        }
-        struct kappa_text part = doc[i];
-        struct kappa_value name;
-        bool found = true;
-        for (size_t pos = 0;
-             found && array_next(path[i], &pos, KAPPA_TYPE_TEXT, frame->texts, &name);) {
-            int64_t index = 0;
-            bool array = jsonb_kind(part) == JSONB_ARRAY;
-            bool number = array && !name.is_null && expr_parse_bigint(name.s, &index) == EXPR_OK;
-            found = array ? number && jsonb_element(part, index, &part)
-                          : !name.is_null && jsonb_member(part, name.s, &part);
-        }
-        if (!found || (as_text && jsonb_kind(part) == JSONB_NULL)) {
-            out->state[i] = EXPR_NULL;
-        } else {
-            out->s[i] = as_text ? jsonb_text(part, frame->texts) : part;
-        }
-    }
-}
-
-void expr_jsonb_path(const struct expr_step *step, const struct expr_frame *frame)
-{
-    at_path(step, frame, false);
-}
-
-void expr_jsonb_path_text(const struct expr_step *step, const struct expr_frame *frame)
-{
-    at_path(step, frame, true);
 }

@@ -16,6 +16,12 @@ int expr_compare_text(struct kappa_text a, struct kappa_text b)
     return order != 0 ? (order > 0) - (order < 0) : (a.len > b.len) - (a.len < b.len);
 }
 
+bool expr_same_text(struct kappa_text a, struct kappa_text b)
+{
+    return a.len == b.len &&
+           (a.len == 0 || a.bytes == b.bytes || memcmp(a.bytes, b.bytes, a.len) == 0);
+}
+
 int expr_compare_double(double a, double b)
 {
     if (isnan(a) || isnan(b)) {
@@ -38,6 +44,23 @@ int expr_compare_rows(const struct expr_vec *a, const struct expr_vec *b, uint32
         break;
     }
     return (a->i[i] > b->i[i]) - (a->i[i] < b->i[i]);
+}
+
+int expr_compare_values(const struct kappa_value *a, const struct kappa_value *b)
+{
+    ASSERT(a->type == b->type);
+    switch (kappa_type_payload(a->type)) {
+    case KAPPA_PAYLOAD_BYTES:
+        return expr_compare_text(a->s, b->s);
+    case KAPPA_PAYLOAD_DOUBLE:
+        return expr_compare_double(a->d, b->d);
+    case KAPPA_PAYLOAD_NUMERIC:
+        return numeric_compare(a->n, b->n);
+    case KAPPA_PAYLOAD_INT:
+    case KAPPA_PAYLOAD_COUNT:
+        break;
+    }
+    return (a->i > b->i) - (a->i < b->i);
 }
 
 /* One loop for each type and operator: name, payload, operator, how two rows compare. */

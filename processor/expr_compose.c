@@ -25,6 +25,25 @@ static char *put(char *at, struct kappa_text text)
     return at + text.len;
 }
 
+/* a || b */
+void expr_concat(const struct expr_step *step, const struct expr_frame *frame)
+{
+    (void)expr_strict(step, frame);
+    const struct kappa_text *a = expr_arg(step, frame, 0)->s;
+    const struct kappa_text *b = expr_arg(step, frame, 1)->s;
+    struct expr_vec *out = expr_out(step, frame);
+    for (uint32_t i = 0; i < frame->n; i++) {
+        if (out->state[i] != EXPR_OK) {
+            continue;
+        }
+        char *at = make_room(frame->texts, out, i, (uint64_t)a[i].len + b[i].len);
+        if (at != NULL) {
+            at = put(at, a[i]);
+            (void)put(at, b[i]);
+        }
+    }
+}
+
 /* ---- concat(...), concat_ws(separator, ...): nulls are left out. */
 
 /* The state of row i over arguments first ...: the leftmost error, else OK. */

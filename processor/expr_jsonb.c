@@ -1,4 +1,5 @@
 /* jsonb: access by name and index, as text, casts. Own header: expr_step.h, functions.def. */
+#include "processor/array.h"
 #include "processor/functions.h"
 #include "processor/jsonb.h"
 #include "processor/numeric.h"
@@ -64,6 +65,42 @@ void expr_jsonb_element(const struct expr_step *step, const struct expr_frame *f
 void expr_jsonb_element_text(const struct expr_step *step, const struct expr_frame *frame)
 {
     get_element(step, frame, true);
+}
+
+/* #> path: names and indexes one after the other. */
+static void at_path(const struct expr_step *step, const struct expr_frame *frame, bool as_text)
+{
+    (void)expr_strict(step, frame);
+    const struct kappa_text *doc = expr_arg(step, frame, 0)->s;
+    const struct kappa_text *path = expr_arg(step, frame, 1)->s;
+    struct expr_vec *out = expr_out(step, frame);
+    for (uint32_t i = 0; i < frame->n; i++) {
+        if (out->state[i] != EXPR_OK) {
+            continue;
+        }
+        struct kappa_text part = doc[i];
+        struct kappa_value name;
+        bool found = true;
+        for (size_t pos = 0;
+             found && array_next(path[i], &pos, KAPPA_TYPE_TEXT, frame->texts, &name);) {
+            int64_t index = 0;
+            bool array = jsonb_kind(part) == JSONB_ARRAY;
+            bool number = array && !name.is_null && expr_parse_bigint(name.s, &index) == EXPR_OK;
+            found = array ? number && jsonb_element(part, index, &part)
+                          : !name.is_null && jsonb_member(part, name.s, &part);
+        }
+        set_part(out, i, found, part, as_text, frame->texts);
+    }
+}
+
+void expr_jsonb_path(const struct expr_step *step, const struct expr_frame *frame)
+{
+    at_path(step, frame, false);
+}
+
+void expr_jsonb_path_text(const struct expr_step *step, const struct expr_frame *frame)
+{
+    at_path(step, frame, true);
 }
 
 /* Is the text a member's name, an element that is this string, or the string itself? */

@@ -243,11 +243,6 @@ static struct regex_run regex_begin(const struct expr_step *step, const struct e
     return run;
 }
 
-static bool same_text(struct kappa_text a, struct kappa_text b)
-{
-    return a.len == b.len && (a.bytes == b.bytes || memcmp(a.bytes, b.bytes, a.len) == 0);
-}
-
 /* The expression for row i, and the options for its text; NULL when the pattern is none. */
 static const struct regex *regex_of(struct regex_run *run, uint32_t i)
 {
@@ -256,8 +251,8 @@ static const struct regex *regex_of(struct regex_run *run, uint32_t i)
         return run->prepared;
     }
     struct kappa_text flags = run->flags == NULL ? (struct kappa_text){"", 0} : run->flags[i];
-    if (run->memo == NULL || !same_text(run->memo_pattern, run->pattern[i]) ||
-        !same_text(run->memo_flags, flags)) {
+    if (run->memo == NULL || !expr_same_text(run->memo_pattern, run->pattern[i]) ||
+        !expr_same_text(run->memo_flags, flags)) {
         int problem;
         run->memo_pattern = run->pattern[i];
         run->memo_flags = flags;

@@ -57,6 +57,9 @@ void expr_copy(struct expr_vec *out, const struct expr_vec *in, uint32_t i);
 /* -1, 0, 1 in byte order; NaN is equal to itself and above all numbers. */
 int expr_compare_text(struct kappa_text a, struct kappa_text b);
 int expr_compare_double(double a, double b);
+bool expr_same_text(struct kappa_text a, struct kappa_text b);
+/* -1, 0, 1 of two values of one type, in the order of ORDER BY. */
+int expr_compare_values(const struct kappa_value *a, const struct kappa_value *b);
 /* Row i of two vectors of one type; both are EXPR_OK there. */
 int expr_compare_rows(const struct expr_vec *a, const struct expr_vec *b, uint32_t i);
 

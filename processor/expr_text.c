@@ -14,11 +14,6 @@ static struct kappa_text slice(struct kappa_text text, uint32_t from, uint32_t t
     return (struct kappa_text){text.bytes + from, to - from};
 }
 
-static bool same_text(struct kappa_text a, struct kappa_text b)
-{
-    return a.len == b.len && (a.len == 0 || memcmp(a.bytes, b.bytes, a.len) == 0);
-}
-
 /* Byte position of needle at or behind from; UINT32_MAX when it does not occur. */
 static uint32_t find_text(struct kappa_text text, struct kappa_text needle, uint32_t from)
 {
@@ -33,28 +28,6 @@ static bool in_set(struct kappa_text set, const char *character, uint32_t len)
 {
     struct kappa_text one = {character, len};
     return find_text(set, one, 0) != UINT32_MAX;
-}
-
-void expr_concat(const struct expr_step *step, const struct expr_frame *frame)
-{
-    (void)expr_strict(step, frame);
-    const struct kappa_text *a = expr_arg(step, frame, 0)->s;
-    const struct kappa_text *b = expr_arg(step, frame, 1)->s;
-    struct expr_vec *out = expr_out(step, frame);
-    for (uint32_t i = 0; i < frame->n; i++) {
-        if (out->state[i] != EXPR_OK) {
-            continue;
-        }
-        uint64_t len = (uint64_t)a[i].len + b[i].len;
-        if (len > LIMIT_RECORD_BYTES) {
-            out->state[i] = EXPR_ERROR_LIMIT;
-            continue;
-        }
-        char *text = arena_alloc(frame->texts, len + 1);
-        memcpy(text, a[i].bytes, a[i].len);
-        memcpy(text + a[i].len, b[i].bytes, b[i].len);
-        out->s[i] = (struct kappa_text){text, (uint32_t)len};
-    }
 }
 
 void expr_length(const struct expr_step *step, const struct expr_frame *frame)
@@ -151,8 +124,8 @@ void expr_starts_with(const struct expr_step *step, const struct expr_frame *fra
     struct expr_vec *out = expr_out(step, frame);
     for (uint32_t i = 0; i < frame->n; i++) {
         if (out->state[i] == EXPR_OK) {
-            out->i[i] =
-                a[i].len >= prefix[i].len && same_text(slice(a[i], 0, prefix[i].len), prefix[i]);
+            out->i[i] = a[i].len >= prefix[i].len &&
+                        expr_same_text(slice(a[i], 0, prefix[i].len), prefix[i]);
         }
     }
 }

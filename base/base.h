@@ -89,6 +89,17 @@ static inline int64_t i64_max(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+/* Without its sign; of the least integer, too. */
+static inline uint64_t i64_magnitude(int64_t value)
+{
+    return value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+}
+
+static inline uint128 i128_magnitude(int128 value)
+{
+    return value < 0 ? 0 - (uint128)value : (uint128)value;
+}
+
 /* Fixed-width bytes, little-endian for formats on disk, big-endian for sortable keys. */
 static inline uint32_t load_u32_le(const uint8_t *p)
 {

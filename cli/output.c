@@ -46,8 +46,7 @@ void out_value(struct buf *out, const json_t *value)
 char *out_count(int64_t value, char *text)
 {
     char digits[24];
-    (void)snprintf(digits, sizeof digits, "%" PRIu64,
-                   value < 0 ? (uint64_t)0 - (uint64_t)value : (uint64_t)value);
+    (void)snprintf(digits, sizeof digits, "%" PRIu64, i64_magnitude(value));
     size_t len = strlen(digits);
     char *to = text;
     if (value < 0) {

@@ -84,11 +84,10 @@ void agg_put_numeric(struct buf *out, struct kappa_numeric n)
 
 bool agg_take_numeric(struct agg_cursor *in, struct kappa_numeric *n)
 {
-    const int128 bound = (int128)numeric_power10(NUMERIC_DIGITS);
     uint64_t scale = 0;
     int128 coefficient = 0;
     if (!agg_take_varint(in, &scale) || scale > NUMERIC_SCALE_MAX ||
-        !agg_take_wide(in, &coefficient) || coefficient >= bound || coefficient <= -bound) {
+        !agg_take_wide(in, &coefficient) || !numeric_fits(coefficient)) {
         return false;
     }
     *n = numeric_make(coefficient, (uint32_t)scale);

@@ -185,8 +185,7 @@ void agg_exact_add(struct agg_exact *sum, struct pool *pool, uint128 magnitude, 
 
 void agg_exact_add_int(struct agg_exact *sum, struct pool *pool, int64_t value)
 {
-    uint64_t magnitude = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    agg_exact_add(sum, pool, magnitude, value < 0, 0);
+    agg_exact_add(sum, pool, i64_magnitude(value), value < 0, 0);
 }
 
 void agg_exact_add_square(struct agg_exact *sum, struct pool *pool, double value)

@@ -189,10 +189,8 @@ static bool decode(const struct agg_slot *slot, void *at, struct pool *pool, str
 static bool fitted(const struct sum_numeric *sum, struct kappa_numeric *out)
 {
     uint64_t sign = (sum->limb[1] & UINT64_C(1) << 63) != 0 ? UINT64_MAX : 0;
-    const int128 bound = (int128)numeric_power10(NUMERIC_DIGITS);
     int128 value = (int128)((uint128)sum->limb[1] << 64 | sum->limb[0]);
-    if (sum->over != 0 || sum->limb[2] != sign || sum->limb[3] != sign || value >= bound ||
-        value <= -bound) {
+    if (sum->over != 0 || sum->limb[2] != sign || sum->limb[3] != sign || !numeric_fits(value)) {
         return false;
     }
     *out = numeric_make(value, sum->scale);

@@ -109,9 +109,8 @@ static void result_avg_interval(const struct sum_int *sum, struct expr_vec *out)
 /* Divided as PostgreSQL divides. */
 static void result_avg_numeric(const struct sum_int *sum, struct expr_vec *out)
 {
-    const int128 bound = (int128)numeric_power10(NUMERIC_DIGITS);
     int128 total = sum_get(sum);
-    if (total >= bound || total <= -bound) {
+    if (!numeric_fits(total)) {
         out->state[0] = EXPR_ERROR_OVERFLOW;
         return;
     }

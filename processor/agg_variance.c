@@ -21,7 +21,7 @@ static void update_int(const struct agg_slot *slot, const struct agg_rows *rows,
     struct agg_taken taken = agg_taken(slot, rows, registers);
     for (struct variance *v; (v = agg_next(&taken)) != NULL;) {
         int64_t x = taken.argument->i[taken.row];
-        uint64_t size = x < 0 ? 0 - (uint64_t)x : (uint64_t)x;
+        uint64_t size = i64_magnitude(x);
         agg_exact_add_int(&v->sum, rows->pool, x);
         agg_exact_add(&v->squares, rows->pool, (uint128)size * size, false, 0);
         v->n++;

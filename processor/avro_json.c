@@ -179,7 +179,7 @@ static bool put_blocks(struct avro_json *json, const struct avro_type *type, uin
         if (count == 0) {
             break;
         }
-        uint64_t elements = count < 0 ? 0 - (uint64_t)count : (uint64_t)count;
+        uint64_t elements = i64_magnitude(count);
         const uint8_t *start = json->cursor->at;
         for (uint64_t i = 0; i < elements; i++) {
             buf_append_text(json->out, first ? "" : ",");

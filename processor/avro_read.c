@@ -118,10 +118,7 @@ bool avro_decimal(struct kappa_text bytes, uint32_t scale, struct kappa_numeric 
         bits = bits << 8 | at[i];
     }
     int128 coefficient = (int128)bits;
-    bool negative = coefficient < 0;
-    if (negative != (sign != 0) ||
-        numeric_digits(negative ? 0 - (uint128)coefficient : (uint128)coefficient) >
-            NUMERIC_DIGITS) {
+    if ((coefficient < 0) != (sign != 0) || !numeric_fits(coefficient)) {
         return false;
     }
     *value = numeric_make(coefficient, scale);

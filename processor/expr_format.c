@@ -27,12 +27,10 @@ static char *put_number(char *at, uint64_t value, int width)
 uint32_t expr_format_bigint(int64_t value, char *out)
 {
     char *at = out;
-    uint64_t magnitude = (uint64_t)value;
     if (value < 0) {
         *at++ = '-';
-        magnitude = 0 - magnitude;
     }
-    return (uint32_t)(put_number(at, magnitude, 1) - out);
+    return (uint32_t)(put_number(at, i64_magnitude(value), 1) - out);
 }
 
 /* ---- Doubles: the shortest decimal that reads back as the same double. */
@@ -291,7 +289,7 @@ uint32_t expr_format_date(int64_t days, char *out)
 uint32_t expr_format_interval(int64_t us, char *out)
 {
     char *at = out;
-    uint64_t size = us < 0 ? 0 - (uint64_t)us : (uint64_t)us;
+    uint64_t size = i64_magnitude(us);
     uint64_t days = size / US_DAY;
     uint64_t clock = size % US_DAY;
     if (days > 0) {

@@ -201,11 +201,6 @@ void expr_round_to(const struct expr_step *step, const struct expr_frame *frame)
 
 /* ---- Whole numbers. */
 
-static uint64_t magnitude(int64_t value)
-{
-    return value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-}
-
 static uint64_t gcd(uint64_t a, uint64_t b)
 {
     while (b != 0) {
@@ -231,7 +226,7 @@ static void gcd_run(const struct expr_step *step, const struct expr_frame *frame
     struct expr_vec *out = expr_out(step, frame);
     for (uint32_t i = 0; i < frame->n; i++) {
         if (out->state[i] == EXPR_OK) {
-            store_magnitude(out, i, gcd(magnitude(a[i]), magnitude(b[i])), max);
+            store_magnitude(out, i, gcd(i64_magnitude(a[i]), i64_magnitude(b[i])), max);
         }
     }
 }
@@ -248,8 +243,9 @@ static void lcm_run(const struct expr_step *step, const struct expr_frame *frame
         }
         uint64_t product = 0;
         bool over = a[i] != 0 && b[i] != 0 &&
-                    __builtin_mul_overflow(magnitude(a[i]) / gcd(magnitude(a[i]), magnitude(b[i])),
-                                           magnitude(b[i]), &product);
+                    __builtin_mul_overflow(i64_magnitude(a[i]) /
+                                               gcd(i64_magnitude(a[i]), i64_magnitude(b[i])),
+                                           i64_magnitude(b[i]), &product);
         store_magnitude(out, i, over ? UINT64_MAX : product, max);
     }
 }

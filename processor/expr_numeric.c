@@ -182,9 +182,7 @@ enum expr_state expr_numeric_fit(struct kappa_numeric value, int64_t modifier,
     if (state != EXPR_OK) {
         return state;
     }
-    int128 whole = numeric_coefficient(fitted);
-    uint128 size = whole < 0 ? 0 - (uint128)whole : (uint128)whole;
-    if (size >= numeric_power10(precision)) {
+    if (i128_magnitude(numeric_coefficient(fitted)) >= numeric_power10(precision)) {
         return EXPR_ERROR_OVERFLOW;
     }
     *out = fitted;

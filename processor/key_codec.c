@@ -88,7 +88,7 @@ static double take_double(const uint8_t *at)
 static uint8_t *put_numeric(uint8_t *at, struct kappa_numeric value)
 {
     int128 coefficient = numeric_coefficient(value);
-    uint128 digits = coefficient < 0 ? 0 - (uint128)coefficient : (uint128)coefficient;
+    uint128 digits = i128_magnitude(coefficient);
     uint32_t count = numeric_digits(digits);
     uint8_t flip = coefficient < 0 ? 0xFF : 0;
     *at++ = coefficient == 0 ? NUMERIC_ZERO : coefficient < 0 ? NUMERIC_BELOW : NUMERIC_ABOVE;

@@ -47,9 +47,9 @@ uint32_t numeric_digits(uint128 value)
     return count == 0 ? 1 : count;
 }
 
-static uint128 magnitude(int128 value)
+bool numeric_fits(int128 coefficient)
 {
-    return value < 0 ? 0 - (uint128)value : (uint128)value;
+    return i128_magnitude(coefficient) < numeric_power10(NUMERIC_DIGITS);
 }
 
 /* The value with this sign and size, or an error when it has too many digits. */
@@ -95,7 +95,7 @@ enum expr_state numeric_add(struct kappa_numeric a, struct kappa_numeric b,
         __builtin_add_overflow(x, y, &sum)) {
         return EXPR_ERROR_OVERFLOW;
     }
-    return finish(sum < 0, magnitude(sum), scale, out);
+    return finish(sum < 0, i128_magnitude(sum), scale, out);
 }
 
 enum expr_state numeric_subtract(struct kappa_numeric a, struct kappa_numeric b,
@@ -194,7 +194,7 @@ enum expr_state numeric_multiply(struct kappa_numeric a, struct kappa_numeric b,
     int128 y = numeric_coefficient(b);
     uint32_t scale = a.scale + b.scale;
     uint32_t least = larger(a.scale, b.scale);
-    struct wide product = wide_multiply(magnitude(x), magnitude(y));
+    struct wide product = wide_multiply(i128_magnitude(x), i128_magnitude(y));
     uint32_t drop = scale > NUMERIC_SCALE_MAX ? scale - NUMERIC_SCALE_MAX : 0;
     for (; scale >= least + drop; drop++) {
         uint128 size = 0;
@@ -209,7 +209,7 @@ enum expr_state numeric_multiply(struct kappa_numeric a, struct kappa_numeric b,
  * 10000^weight + ..., 1 <= first <= 9999; 0 and 0 for zero. */
 static void leading(struct kappa_numeric value, int *weight, int *first)
 {
-    uint128 size = magnitude(numeric_coefficient(value));
+    uint128 size = i128_magnitude(numeric_coefficient(value));
     *weight = 0;
     *first = 0;
     if (size == 0) {
@@ -271,7 +271,8 @@ enum expr_state numeric_divide(struct kappa_numeric a, struct kappa_numeric b,
     for (uint32_t drop = 0; drop <= scale - least; drop++) {
         uint128 size = 0;
         /* x / 10^a.scale / (y / 10^b.scale) * 10^scale; the power is at least 0. */
-        if (scaled_quotient(magnitude(x), magnitude(y), scale - drop + b.scale - a.scale, &size)) {
+        if (scaled_quotient(i128_magnitude(x), i128_magnitude(y), scale - drop + b.scale - a.scale,
+                            &size)) {
             return finish((x < 0) != (y < 0), size, scale - drop, out);
         }
     }
@@ -287,8 +288,8 @@ enum expr_state numeric_modulo(struct kappa_numeric a, struct kappa_numeric b,
         return EXPR_ERROR_DIVISION;
     }
     uint32_t scale = larger(a.scale, b.scale);
-    struct wide top = wide_multiply(magnitude(x), numeric_power10(scale - a.scale));
-    struct wide bottom = wide_multiply(magnitude(y), numeric_power10(scale - b.scale));
+    struct wide top = wide_multiply(i128_magnitude(x), numeric_power10(scale - a.scale));
+    struct wide bottom = wide_multiply(i128_magnitude(y), numeric_power10(scale - b.scale));
     uint128 rest = 0;
     if (bottom.high != 0) { /* then a has the larger scale, and is the smaller value */
         return finish(x < 0, top.low, scale, out);
@@ -328,7 +329,7 @@ enum expr_state numeric_sqrt(struct kappa_numeric a, struct kappa_numeric *out)
     for (; 2 * scale >= a.scale; scale--) {
         uint32_t power = 2 * scale - a.scale;
         uint32_t once = power < NUMERIC_DIGITS ? power : NUMERIC_DIGITS;
-        struct wide value = wide_multiply(magnitude(x), numeric_power10(once));
+        struct wide value = wide_multiply(i128_magnitude(x), numeric_power10(once));
         bool fits = power == once || value.high == 0;
         if (fits && power > once) {
             value = wide_multiply(value.low, numeric_power10(power - once));
@@ -369,7 +370,7 @@ enum expr_state numeric_round(struct kappa_numeric value, int64_t digits,
                               enum numeric_rounding rounding, struct kappa_numeric *out)
 {
     int128 x = numeric_coefficient(value);
-    uint128 size = magnitude(x);
+    uint128 size = i128_magnitude(x);
     digits = digits > NUMERIC_SCALE_MAX ? NUMERIC_SCALE_MAX : digits;
     if (digits >= (int64_t)value.scale) {
         struct wide padded = wide_multiply(size, numeric_power10((uint32_t)digits - value.scale));

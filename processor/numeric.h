@@ -21,7 +21,10 @@ static inline int128 numeric_coefficient(struct kappa_numeric value)
     return (int128)((uint128)(uint64_t)value.high << 64 | value.low);
 }
 
-/* The coefficient has at most NUMERIC_DIGITS digits. */
+/* Has it at most NUMERIC_DIGITS digits? */
+bool numeric_fits(int128 coefficient);
+
+/* The coefficient fits. */
 static inline struct kappa_numeric numeric_make(int128 coefficient, uint32_t scale)
 {
     return (struct kappa_numeric){

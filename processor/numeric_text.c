@@ -95,7 +95,7 @@ uint32_t numeric_format(struct kappa_numeric value, char *text)
 {
     char digits[NUMERIC_DIGITS + 1];
     int128 coefficient = numeric_coefficient(value);
-    uint128 rest = coefficient < 0 ? 0 - (uint128)coefficient : (uint128)coefficient;
+    uint128 rest = i128_magnitude(coefficient);
     uint32_t count = 0;
     for (; rest > 0 || count <= value.scale; rest /= 10) {
         if (rest <= UINT64_MAX) { /* the common case divides fast */

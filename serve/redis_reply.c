@@ -8,7 +8,7 @@ static void head(struct redis_reply *reply, char sign, int64_t number)
 {
     char text[24];
     char *at = text + sizeof text;
-    uint64_t left = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+    uint64_t left = i64_magnitude(number);
     *--at = '\n';
     *--at = '\r';
     do {

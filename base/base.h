@@ -100,6 +100,14 @@ static inline uint128 i128_magnitude(int128 value)
     return value < 0 ? 0 - (uint128)value : (uint128)value;
 }
 
+/* 0 to 15; -1: it is none. */
+static inline int hex_digit(char c)
+{
+    return c >= '0' && c <= '9'                     ? c - '0'
+           : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10
+                                                    : -1;
+}
+
 /* Fixed-width bytes, little-endian for formats on disk, big-endian for sortable keys. */
 static inline uint32_t load_u32_le(const uint8_t *p)
 {

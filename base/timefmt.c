@@ -5,9 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define US_SECOND INT64_C(1000000)
-#define US_DAY    (86400 * US_SECOND)
-
 static int64_t floor_div(int64_t a, int64_t b)
 {
     return a / b - (a % b != 0 && (a < 0) != (b < 0) ? 1 : 0);
@@ -39,7 +36,7 @@ void time_civil_from_days(int64_t days, int64_t *year, unsigned *month, unsigned
 
 void time_format(int64_t us, char *text)
 {
-    int64_t days = floor_div(us, US_DAY);
+    int64_t days = time_day_of(us);
     int64_t in_day = us - days * US_DAY;
     int64_t year;
     unsigned month;

@@ -4,7 +4,18 @@
 
 #include "base/base.h"
 
+#define US_SECOND INT64_C(1000000)
+#define US_MINUTE (60 * US_SECOND)
+#define US_HOUR   (60 * US_MINUTE)
+#define US_DAY    (24 * US_HOUR)
+
 #define TIME_TEXT_LEN 40
+
+/* The day that a moment lies in, days since 1970. */
+static inline int64_t time_day_of(int64_t us)
+{
+    return us / US_DAY - (us % US_DAY < 0 ? 1 : 0);
+}
 
 /* "2026-01-31T12:00:00Z", with .123 or .123456 only when not zero. Years beyond 0000-9999 are
  * printed as the integer. text has TIME_TEXT_LEN bytes. */

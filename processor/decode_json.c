@@ -28,7 +28,7 @@
 
 #include <string.h>
 
-#define DAYS_MAX (DECODE_TIME_MAX / INT64_C(86400000000))
+#define DAYS_MAX (DECODE_TIME_MAX / US_DAY)
 
 _Static_assert(GUESS_BYTES <= KAPPA_RECORD_TAIL, "a name may be read beyond the record's end");
 

@@ -2,6 +2,7 @@
 #include "processor/explain.h"
 
 #include "base/limits.h"
+#include "base/timefmt.h"
 #include "processor/agg_cache.h"
 #include "processor/functions.h"
 
@@ -17,8 +18,8 @@ static void put_duration(struct buf *out, int64_t us)
     static const struct {
         int64_t us;
         const char *unit;
-    } units[] = {{INT64_C(86400000000), "day"}, {INT64_C(3600000000), "hour"}, {60000000, "minute"},
-                 {1000000, "second"},           {1000, "millisecond"},         {1, "microsecond"}};
+    } units[] = {{US_DAY, "day"},       {US_HOUR, "hour"},     {US_MINUTE, "minute"},
+                 {US_SECOND, "second"}, {1000, "millisecond"}, {1, "microsecond"}};
 
     bool any = false;
     for (size_t i = 0; i < array_len(units); i++) {

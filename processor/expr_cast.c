@@ -150,8 +150,6 @@ enum expr_state expr_parse_timestamptz(struct kappa_text text, int64_t *out)
     return time_parse(text.bytes, text.len, out) ? EXPR_OK : EXPR_ERROR_CAST;
 }
 
-#define US_DAY INT64_C(86400000000)
-
 /* Without the offset that may stand behind the time of day. */
 static struct kappa_text without_offset(struct kappa_text text)
 {
@@ -182,7 +180,7 @@ enum expr_state expr_parse_date(struct kappa_text text, int64_t *out)
     if (expr_parse_timestamp(text, &us) != EXPR_OK) {
         return EXPR_ERROR_CAST;
     }
-    *out = us / US_DAY - (us % US_DAY < 0 ? 1 : 0);
+    *out = time_day_of(us);
     return EXPR_OK;
 }
 

@@ -6,8 +6,6 @@
 #include <string.h>
 #include <strings.h>
 
-#define US_DAY INT64_C(86400000000)
-
 /* Also of timestamptz: times are UTC. */
 void expr_timestamp_from_date(const struct expr_step *step, const struct expr_frame *frame)
 {
@@ -26,7 +24,7 @@ void expr_date_from_timestamp(const struct expr_step *step, const struct expr_fr
     const int64_t *a = expr_arg(step, frame, 0)->i;
     int64_t *out = expr_out(step, frame)->i;
     for (uint32_t i = 0; i < frame->n; i++) {
-        out[i] = a[i] / US_DAY - (a[i] % US_DAY < 0 ? 1 : 0);
+        out[i] = time_day_of(a[i]);
     }
 }
 
@@ -127,7 +125,7 @@ static bool clock_of(int64_t hour, int64_t minute, double second, int64_t *us)
         (hour == 24 && (minute > 0 || second > 0.0))) {
         return false;
     }
-    *us = (hour * 60 + minute) * INT64_C(60000000) + (int64_t)rint(second * 1e6);
+    *us = (hour * 60 + minute) * US_MINUTE + (int64_t)rint(second * 1e6);
     return true;
 }
 

@@ -126,11 +126,6 @@ static int digit_of(const char *digits, char c)
     return at == NULL ? -1 : (int)(at - digits);
 }
 
-static int hex_digit(char c)
-{
-    return digit_of(hex_digits, (char)(c >= 'A' && c <= 'F' ? c + ('a' - 'A') : c));
-}
-
 /* Pairs of hexadecimal digits, blanks between pairs; false for anything else. */
 static bool bytes_of_hex(struct kappa_text text, uint8_t *out, uint32_t *len)
 {

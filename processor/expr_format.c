@@ -210,9 +210,6 @@ uint32_t expr_format_real(double value, char *out)
 
 /* ---- Times. */
 
-#define US_SECOND INT64_C(1000000)
-#define US_DAY    (86400 * US_SECOND)
-
 /* Fraction of a second without zeros at the end; nothing when it is 0. */
 static char *put_fraction(char *at, int64_t micros)
 {
@@ -256,7 +253,7 @@ static char *put_clock(char *at, uint64_t us)
 
 static uint32_t format_time(int64_t us, const char *zone, char *out)
 {
-    int64_t days = us / US_DAY - (us % US_DAY < 0 ? 1 : 0);
+    int64_t days = time_day_of(us);
     int64_t in_day = us % US_DAY + (us % US_DAY < 0 ? US_DAY : 0);
     bool ad = true;
     char *at = put_date(out, days, &ad);

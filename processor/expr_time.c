@@ -9,11 +9,6 @@
 #include <string.h>
 #include <strings.h>
 
-#define US_SECOND INT64_C(1000000)
-#define US_MINUTE (60 * US_SECOND)
-#define US_HOUR   (60 * US_MINUTE)
-#define US_DAY    (24 * US_HOUR)
-
 enum unit {
     UNIT_NONE,
     UNIT_MICROSECONDS,

@@ -241,15 +241,6 @@ bool json_is_false(const uint8_t *start)
     return memcmp(start, "false", 5) == 0 && json_ends_scalar(start[5]);
 }
 
-static int32_t hex_digit(uint8_t byte)
-{
-    if (is_digit(byte)) {
-        return byte - '0';
-    }
-    uint8_t lower = byte | 0x20;
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 /* The four digits behind \u; -1 if they are not, or the text ends before. */
 static int32_t hex_four(const uint8_t *p, const uint8_t *end)
 {
@@ -258,7 +249,7 @@ static int32_t hex_four(const uint8_t *p, const uint8_t *end)
     }
     int32_t value = 0;
     for (int i = 0; i < 4; i++) {
-        int32_t digit = hex_digit(p[i]);
+        int32_t digit = hex_digit((char)p[i]);
         if (digit < 0) {
             return -1;
         }

@@ -9,15 +9,6 @@
 
 #include <string.h>
 
-#define US_DAY INT64_C(86400000000)
-
-static int hex_digit(char c)
-{
-    return c >= '0' && c <= '9'                     ? c - '0'
-           : (c | 0x20) >= 'a' && (c | 0x20) <= 'f' ? (c | 0x20) - 'a' + 10
-                                                    : -1;
-}
-
 /* ---- uuid: 32 hexadecimal digits, with hyphens behind groups of four, perhaps in braces. */
 
 static enum expr_state parse_uuid(struct kappa_text text, struct arena *memory,

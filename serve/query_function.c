@@ -10,9 +10,6 @@
 #include <string.h>
 #include <strings.h>
 
-#define US_SECOND INT64_C(1000000)
-#define US_DAY    (86400 * US_SECOND)
-
 /* ---- arguments */
 
 static bool any_null(sqlite3_value **argv, int argc)
@@ -190,7 +187,7 @@ struct civil {
 static struct civil civil_of(int64_t us)
 {
     struct civil c;
-    c.days = us / US_DAY - (us % US_DAY < 0 ? 1 : 0);
+    c.days = time_day_of(us);
     c.in_day = us - c.days * US_DAY;
     time_civil_from_days(c.days, &c.year, &c.month, &c.day);
     return c;

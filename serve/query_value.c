@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define US_DAY INT64_C(86400000000)
 #define DIGITS_MAX                                                                                 \
     15 /* of a time in ms: until the year 33658; and of what a double keeps exactly */
 

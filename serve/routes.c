@@ -83,17 +83,6 @@ static const struct route routes[] = {
 #undef P
 #undef T
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 static bool is_utf8(const char *text)
 {
     json_t *probe = json_string(text);

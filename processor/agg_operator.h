@@ -28,12 +28,14 @@ struct agg_cursor {
 struct agg_operator {
     uint32_t bytes; /* of the slot, a multiple of 8; it is 8-byte aligned */
     bool grows;     /* keeps all values, up to slot->limit bytes of them, more when reading */
+    void (*encode)(const struct agg_slot *slot, const void *at, struct buf *out);
+    bool (*decode)(const struct agg_slot *slot, void *at, struct pool *pool, struct agg_cursor *in);
+    /* NULL in rows of hidden tables: their nodes change them, and they are not merged. */
     /* at = states[i] + slot->offset */
     void (*update)(const struct agg_slot *slot, const struct agg_rows *rows,
                    const struct expr_vec *registers);
-    void (*encode)(const struct agg_slot *slot, const void *at, struct buf *out);
-    bool (*decode)(const struct agg_slot *slot, void *at, struct pool *pool, struct agg_cursor *in);
     void (*merge)(const struct agg_slot *slot, void *to, const void *from, struct pool *pool);
+    /* NULL likewise, and in agg_top, whose rows are read one by one. */
     void (*result)(const struct agg_slot *slot, const void *at, struct arena *arena,
                    struct expr_vec *out);
     /* NULL in operators whose slot is all there is: */

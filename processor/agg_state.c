@@ -135,6 +135,7 @@ uint32_t agg_text_limit(const struct plan_aggregate *aggregates, uint32_t count)
 void agg_update(const struct agg_slot *slot, const struct agg_rows *rows,
                 const struct expr_vec *registers)
 {
+    ASSERT(slot->op->update != NULL);
     slot->op->update(slot, rows, registers);
 }
 
@@ -197,6 +198,7 @@ void agg_merge(const struct agg_layout *layout, uint8_t *state, const uint8_t *f
 {
     for (uint32_t a = 0; a < layout->count; a++) {
         const struct agg_slot *slot = &layout->slots[a];
+        ASSERT(slot->op->merge != NULL);
         slot->op->merge(slot, state + slot->offset, from + slot->offset, pool);
     }
 }
@@ -204,5 +206,6 @@ void agg_merge(const struct agg_layout *layout, uint8_t *state, const uint8_t *f
 void agg_result(const struct agg_slot *slot, const uint8_t *state, struct arena *arena,
                 struct expr_vec *out)
 {
+    ASSERT(slot->op->result != NULL);
     slot->op->result(slot, state + slot->offset, arena, out);
 }

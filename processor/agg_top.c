@@ -241,17 +241,6 @@ static void merge(const struct agg_slot *slot, void *to, const void *from, struc
     }
 }
 
-/* Its rows are read one by one: agg_top_columns. */
-static void result(const struct agg_slot *slot, const void *at, struct arena *arena,
-                   struct expr_vec *out)
-{
-    (void)slot;
-    (void)at;
-    (void)arena;
-    (void)out;
-    ASSERT(false);
-}
-
 static void release(const struct agg_slot *slot, void *at, struct pool *pool)
 {
     (void)slot;
@@ -279,7 +268,6 @@ const struct agg_operator agg_top = {.bytes = sizeof(struct top_state),
                                      .encode = encode,
                                      .decode = decode,
                                      .merge = merge,
-                                     .result = result,
                                      .free = release,
                                      .owned = owned,
                                      .prefetch = prefetch};

@@ -524,26 +524,6 @@ static bool over_decode(const struct agg_slot *slot, void *at, struct pool *pool
     return true;
 }
 
-/* Rows of hidden tables are not merged, and have no value. */
-static void over_merge(const struct agg_slot *slot, void *to, const void *from, struct pool *pool)
-{
-    (void)slot;
-    (void)to;
-    (void)from;
-    (void)pool;
-    ASSERT(false);
-}
-
-static void over_result(const struct agg_slot *slot, const void *at, struct arena *arena,
-                        struct expr_vec *out)
-{
-    (void)slot;
-    (void)at;
-    (void)arena;
-    (void)out;
-    ASSERT(false);
-}
-
 static size_t over_owned(const struct agg_slot *slot, const void *at)
 {
     (void)slot;
@@ -554,7 +534,5 @@ static size_t over_owned(const struct agg_slot *slot, const void *at)
 const struct agg_operator over_operator = {.bytes = 8,
                                            .encode = over_encode,
                                            .decode = over_decode,
-                                           .merge = over_merge,
-                                           .result = over_result,
                                            .free = over_free,
                                            .owned = over_owned};

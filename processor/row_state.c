@@ -134,27 +134,6 @@ static bool row_slot_decode(const struct agg_slot *slot, void *at, struct pool *
     return true;
 }
 
-/* Such rows are not merged, and have no value of their own. */
-static void row_slot_merge(const struct agg_slot *slot, void *to, const void *from,
-                           struct pool *pool)
-{
-    (void)slot;
-    (void)to;
-    (void)from;
-    (void)pool;
-    ASSERT(false);
-}
-
-static void row_slot_result(const struct agg_slot *slot, const void *at, struct arena *arena,
-                            struct expr_vec *out)
-{
-    (void)slot;
-    (void)at;
-    (void)arena;
-    (void)out;
-    ASSERT(false);
-}
-
 static void row_slot_free(const struct agg_slot *slot, void *at, struct pool *pool)
 {
     (void)slot;
@@ -171,7 +150,5 @@ static size_t row_slot_owned(const struct agg_slot *slot, const void *at)
 const struct agg_operator row_operator = {.bytes = sizeof(struct agg_text),
                                           .encode = row_slot_encode,
                                           .decode = row_slot_decode,
-                                          .merge = row_slot_merge,
-                                          .result = row_slot_result,
                                           .free = row_slot_free,
                                           .owned = row_slot_owned};

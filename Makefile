@@ -26,7 +26,7 @@ WARNINGS := $(WARN) $(if $(IS_GCC),$(WARN_GCC)) $(if $(WERROR),-Werror)
 OPT     := -O2 -g -fPIC -fno-semantic-interposition -ffp-contract=off -fno-omit-frame-pointer -fstack-protector-strong $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,-D_FORTIFY_SOURCE=2)
 CFLAGS  := -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) $(OPT) -pthread
 CXXFLAGS := -std=c++17 -I. -Wall -Wextra $(OPT) -pthread -fno-exceptions -fno-rtti
-LDFLAGS := $(if $(SAN),-fsanitize=$(SAN)) -pthread -rdynamic
+LDFLAGS := $(if $(SAN),-fsanitize=$(SAN),-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now) -pthread -rdynamic
 # Folders, lowest first: a folder may use those before it (see docs/ARCHITECTURE.md).
 FOLDERS := base log processor table replayer serve library controller cli
 
@@ -206,7 +206,7 @@ LIB_VERSION = $(shell sed -n 's/.*KAPPA_VERSION "\(.*\)"/\1/p' include/kappa/ver
 lib: $(B)/libkappa.so.0 $(B)/libkappa.a
 $(B)/libkappa.so.0: $(LIB_OBJ) $(LIB_BELOW) library/libkappa.map
 	$(SAY) LINK $@
-	$(Q)$(CC) -shared -pthread $(if $(SAN),-fsanitize=$(SAN),-Wl,-z,defs) -Wl,-soname,libkappa.so.0 -Wl,-z,nodelete \
+	$(Q)$(CC) -shared -pthread $(if $(SAN),-fsanitize=$(SAN),-Wl$(comma)-z$(comma)defs$(comma)-z$(comma)relro$(comma)-z$(comma)now) -Wl,-soname,libkappa.so.0 -Wl,-z,nodelete \
 	  -Wl,--version-script=library/libkappa.map -o $@ $(LIB_OBJ) $(LIB_BELOW) $(LIBS_EXT_library)
 	$(Q)ln -sf libkappa.so.0 $(B)/libkappa.so
 $(B)/libkappa.a: $(LIB_OBJ) $(LIB_BELOW)
@@ -239,9 +239,16 @@ install: $(B)/kappa lib
 	  > $(DESTDIR)$(PREFIX)/include/kappa/$${h##*/} || exit 1; done
 	sed -e 's|@PREFIX@|$(PREFIX)|; s|@VERSION@|$(LIB_VERSION)|; s|@PRIVATE@|$(LIBS_EXT_library)|' library/kappa.pc.in \
 	  | sed 's|^libdir=.*|libdir=$(LIBDIR)|' > $(DESTDIR)$(LIBDIR)/pkgconfig/kappa.pc
+# Debian packages into build/deb, of what is committed. Needs debhelper and lintian; the version is the changelog's.
+.PHONY: deb
+deb:
+	$(Q)rm -rf build/deb && mkdir -p build/deb/kappa && git archive HEAD | tar -x -C build/deb/kappa
+	$(Q)mv build/deb/kappa/docker/debian build/deb/kappa/debian
+	$(Q)cd build/deb/kappa && grep -q "($(LIB_VERSION))" debian/changelog && dpkg-buildpackage --build=binary -us -uc
+	$(Q)cd build/deb && lintian --fail-on error,warning *.changes && ls *.deb
 help:
 	@sed -n '3,6s/^# \{0,1\}//p' Makefile
-	@echo 'all unit-FOLDER unit sim system check test fresh bench demo fmt lint tidy docs lib wheel install clean'
+	@echo 'all unit-FOLDER unit sim system check test fresh bench demo fmt lint tidy docs lib wheel install deb clean'
 
 .PRECIOUS: $(B)/%.c.o $(B)/%.cc.o $(B)/tests/unit/%
 .PHONY: clean

@@ -1,11 +1,16 @@
 /* kappa up. */
 #include "cli/cmd.h"
+#include "cli/config_file.h"
 #include "cli/place.h"
 #include "controller/controller.h"
+
+#include <stdlib.h>
 
 static int up_run(struct cli *cli, struct err *err);
 
 static const struct cmd_option options[] = {
+    {"config", '\0', "FILE",
+     "take options from a file: lines \"name = value\", as here and --data; the command line wins"},
     {"kafka", '\0', "HOST:PORT,...", "use this Kafka as the log instead of DIR/log"},
     {"property", 'X', "NAME=VALUE", "a property of librdkafka, with --kafka; may be repeated"},
     {"http", '\0', "ADDR:PORT", "listen here (default " CONTROLLER_HTTP "; port 0: any free one)"},
@@ -36,7 +41,7 @@ const struct cmd_entry cmd_up = {
     .run = up_run,
 };
 
-static int up_run(struct cli *cli, struct err *err)
+static int up(struct cli *cli, struct err *err)
 {
     if (cli_option(cli, "server") != NULL) {
         return err_set(err, KE_INVALID, "kappa up is the server: --server is for other commands");
@@ -55,5 +60,15 @@ static int up_run(struct cli *cli, struct err *err)
     };
     rc = controller_main(&wanted, err);
     json_decref(kafka);
+    return rc;
+}
+
+static int up_run(struct cli *cli, struct err *err)
+{
+    const char *config = cli_option(cli, "config");
+    char *text = NULL;
+    int rc = config == NULL ? 0 : config_file_read(config, "property", cli, &text, err);
+    rc = rc < 0 ? rc : up(cli, err);
+    free(text);
     return rc;
 }

@@ -9,6 +9,7 @@
 #include "base/trace.h"
 #include "controller/core.h"
 #include "controller/datadir.h"
+#include "controller/notify.h"
 #include "controller/supervise.h"
 #include "log/log.h"
 #include "serve/diff.h"
@@ -302,6 +303,7 @@ static void stop_begin(struct server *server)
         return;
     }
     trace(TRACE_INFO, "stopping: the workers drain");
+    notify_manager("STOPPING=1");
     server->stopping = true;
     server->stop_us = now_us() + SHUTDOWN_US;
     stop_serving(server);
@@ -599,6 +601,7 @@ int controller_main(const struct controller_options *options, struct err *err)
         if (server->redis != NULL) {
             trace(TRACE_INFO, "answering Redis clients on %s", redis_server_address(server->redis));
         }
+        notify_manager("READY=1");
         (void)uv_run(&server->loop, UV_RUN_DEFAULT);
         leave(server);
         trace(TRACE_INFO, "stopped");

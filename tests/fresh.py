@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The README's first commands and the Dockerfile, tried in Debian 12 roots with nothing in them.
+"""The README's first commands, the Dockerfile and the packages, tried in Debian 12 roots with nothing in them.
 
-    make fresh                      as root; needs mmdebstrap, about 5 minutes; FRESH_ARGS="--test" for all tests, too
+    make fresh                      as root; needs mmdebstrap; about 5 minutes. FRESH_ARGS="--test": all tests, too
 
 There is no container daemon in it: the Dockerfile is read, and each of its steps done in a chroot as docker build
 would. A root has its own mounts, processes and (where nothing is to be installed) network; all of it goes at the end.
@@ -74,6 +74,31 @@ def readme(base, test):
     for target in ["demo", "test"] if test else ["demo"]:
         say(f"./bootstrap {target}")
         subprocess.run(command(root, ["./bootstrap", target], env=["HOME=/root"], directory="/kappa"), check=True)
+    return root
+
+
+def packages(base, root):
+    """`make deb` in the root of the readme; what it made is installed in another, and its service run as its user."""
+    tools = "apt-get install -y -qq --no-install-recommends git debhelper lintian >/dev/null"
+    say("make deb")
+    subprocess.run(command(root, ["sh", "-c", f"{tools} && make deb"], env=["HOME=/root"], directory="/kappa"), check=True)
+    image = Image(base, "deb")
+    for name in os.listdir(f"{root}/kappa/build/deb"):
+        if name.endswith(".deb") and "dbgsym" not in name:
+            shutil.copy(f"{root}/kappa/build/deb/{name}", f"{image.root}/tmp/")
+    install = "apt-get update -qq && apt-get install -y -qq --no-install-recommends /tmp/*.deb gcc libc6-dev pkg-config"
+    subprocess.run(image.command(["sh", "-c", f"{install} >/dev/null && rm /tmp/*.deb"]), check=True)
+    with open(f"{image.root}/tmp/reader.c", "w") as file:
+        file.write("#include <kappa/reader.h>\nint main(void) { return kappa_reader_open == 0; }\n")
+    compile_it = "cc /tmp/reader.c $(pkg-config --cflags --libs kappa) -o /tmp/reader && /tmp/reader"
+    subprocess.run(image.command(["sh", "-c", compile_it]), check=True)
+    with open(f"{image.root}/lib/systemd/system/kappa.service") as file:
+        unit = dict(line.strip().split("=", 1) for line in file if re.match(r"[A-Z]\w+=", line))
+    image.user = f"{unit['User']}:{unit['Group']}"
+    image.env = ["KAPPA_DATA=/var/lib/kappa"]
+    image.cmd = unit["ExecStart"].split()
+    image.health = ["kappa", "status"]
+    run(image)
 
 
 class Image:
@@ -199,7 +224,7 @@ def main():
         context = os.path.join(directory, "context")
         put_sources(context)
         run(build(base, os.path.join(ROOT, "docker", "Dockerfile"), context))
-        readme(base, options.test)
+        packages(base, readme(base, options.test))
         say(f"all of it held ({time.monotonic() - begin:.0f} s)")
 
 

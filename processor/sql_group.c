@@ -199,6 +199,9 @@ int sql_group_check(struct sql *sql, struct sql_select *select)
     rewrite.done =
         arena_calloc(&sql->temp, sizeof(struct expr_node *) * ((size_t)sql->pool.count + 1));
     for (uint32_t i = 0; i < select->target_count; i++) {
+        if (select->targets[i].node->type == KAPPA_TYPE_NULL) {
+            continue; /* a literal that INSERT INTO gives its type */
+        }
         select->targets[i].node = rewrite_node(&rewrite, select->targets[i].node);
         if (select->targets[i].node == NULL) {
             return -KE_SQL;

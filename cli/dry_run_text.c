@@ -115,6 +115,12 @@ int dry_run_print(const struct cli *cli, const json_t *plan, struct err *err)
         out_safe(&out, json_string_value(warning), json_string_length(warning));
         buf_append_u8(&out, '\n');
     }
+    const char *refused = json_text(json_object_get(plan, "refused"), "message", NULL);
+    if (refused != NULL) {
+        out_styled(&out, cli->colour, OUT_RED, "would be refused: ");
+        out_safe(&out, refused, strlen(refused));
+        buf_append_u8(&out, '\n');
+    }
     buf_append_text(&out, "Nothing was written.\n");
     int rc = out_write(&out, err);
     buf_free(&out);

@@ -47,7 +47,9 @@ static int check_new(const struct core_version *version, struct err *err)
         return rc;
     }
     if (!version_may_serve((enum version_state)version->state)) {
-        int rc = err_set(err, KE_REFUSED, "v%u is %s", number, state);
+        const char *why = json_text(json_object_get(version->object, "error"), "message", "");
+        int rc = err_set(err, KE_REFUSED, "v%u is %s%s%s", number, state,
+                         why[0] == '\0' ? "" : ": ", why);
         err_hint(err,
                  version->state == VERSION_PAUSED
                      ? "kappa resume %s %u"

@@ -144,6 +144,7 @@ struct core_processor {
 
 struct core_verify; /* verify.c */
 struct core_diff;   /* diff.c */
+struct deploy;      /* deploy.c */
 
 struct core {
     struct core_ops ops;
@@ -159,6 +160,7 @@ struct core {
     uint32_t processor_count;
     struct core_verify *verifies; /* under way; chain */
     struct core_diff *diffs;      /* the same */
+    struct deploy *deploys;       /* the same */
     struct core_waiter *jobs;     /* requests that wait for a job: answered at close */
     uint32_t jobs_out;
     uint64_t last_id;   /* of workers and swaps: ids are never used twice */
@@ -357,6 +359,12 @@ bool diff_holds(const struct core *core, const struct core_processor *processor)
 void diff_tick(struct core *core);
 void diff_shutdown(struct core *core);
 void diff_close_all(struct core *core);
+
+/* ---- admit.c ---- */
+/* REFUSED: it would lack what the serving version has, or not fit on the disk. LIMIT: too large.
+ * disk_free: negative when not known. */
+int admit_version(struct core *core, const char *processor, json_t *object, int64_t disk_free,
+                  struct err *err) must_check;
 
 /* ---- deploy.c, verify.c, status.c, requests.c ---- */
 void deploy_request(struct core *core, void *request, const char *processor, const json_t *body);

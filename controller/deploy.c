@@ -25,6 +25,7 @@
 
 struct deploy {
     struct core_job job;
+    struct deploy *next; /* chain of the core: those whose job is out */
     void *request;
     struct log *log; /* borrowed from the core */
     char *name;      /* all owned */
@@ -32,6 +33,7 @@ struct deploy {
     char *sql;
     char *from;
     char *who;
+    char *data_dir;
     char *outputs;   /* "all", "new", or "": as is usual */
     json_t *plugins; /* owned: {"file.so": hash of its bytes}, or NULL */
     json_t *files;   /* owned: {"order.avsc": text} beside the definition, or NULL */
@@ -49,6 +51,7 @@ struct deploy {
     struct position_range *ranges; /* per source */
     uint32_t source_count;
     bool complete;
+    int64_t disk_free;
     bool dry; /* only say what would be done: */
     struct dry_run dry_run;
     int rc;
@@ -65,6 +68,7 @@ static void deploy_free(struct deploy *deploy)
     json_decref(deploy->given);
     json_decref(deploy->policy);
     free(deploy->who);
+    free(deploy->data_dir);
     free(deploy->outputs);
     json_decref(deploy->plugins);
     json_decref(deploy->files);
@@ -398,6 +402,7 @@ static void deploy_run(struct core_job *job)
 {
     struct deploy *deploy = container_of(job, struct deploy, job);
     deploy->rc = ask_topics(deploy);
+    deploy->disk_free = dry_run_disk_free(deploy->data_dir);
     if (deploy->rc == 0) {
         deploy->ranges = xcalloc(deploy->source_count, sizeof *deploy->ranges);
         deploy->rc = position_resolve(&deploy->position, deploy->log, deploy->topics,
@@ -498,24 +503,6 @@ static json_t *version_object(const struct core *core, const struct deploy *depl
     return object;
 }
 
-/* Its first message to the worker must fit in a line. */
-static int check_message(const struct core *core, const struct core_version *version,
-                         struct err *err)
-{
-    json_t *message = child_open_message(core, version);
-    struct buf line = {0};
-    json_write(&line, message);
-    size_t len = line.len;
-    buf_free(&line);
-    json_decref(message);
-    return len < LIMIT_MESSAGE_BYTES
-               ? 0
-               : err_set(err, KE_LIMIT,
-                         "definition, its files and sources need %zu bytes, more than the %d "
-                         "of a message to a worker",
-                         len, LIMIT_MESSAGE_BYTES);
-}
-
 static json_t *processor_object(const struct core *core, const struct deploy *deploy,
                                 const struct core_processor *known)
 {
@@ -539,10 +526,7 @@ static int deploy_write(struct core *core, struct deploy *deploy, struct core_ve
     object_set(parent, "next_version", json_integer(number + 1));
     json_t *object = version_object(core, deploy, number);
 
-    /* A stand-in: only to see whether the message fits. */
-    struct core_processor shell = {.name = deploy->name};
-    struct core_version trial = {.processor = &shell, .number = (uint32_t)number, .object = object};
-    int rc = check_message(core, &trial, &deploy->err);
+    int rc = admit_version(core, deploy->name, object, deploy->disk_free, &deploy->err);
     if (rc != 0) {
         json_decref(object);
         json_decref(parent);
@@ -571,33 +555,44 @@ static int deploy_write(struct core *core, struct deploy *deploy, struct core_ve
     return 0;
 }
 
-/* Everything but the writing. */
-static int deploy_answer_dry(struct core *core, struct deploy *deploy)
+/* Everything but the writing. What would refuse the version is told, and is no reason to say no more. */
+static void deploy_answer_dry(struct core *core, struct deploy *deploy)
 {
+    static const char *const kept[] = {"processor", "version",  "file",  "hash",
+                                       "from",      "complete", "swap",  "tables",
+                                       "policy",    "outputs",  "shards"};
     struct core_processor *known = core_processor_find(core, deploy->name);
     int64_t number = known != NULL ? json_int(known->object, "next_version", 1) : 1;
     json_t *object = version_object(core, deploy, number);
-    struct core_processor shell = {.name = deploy->name};
-    struct core_version trial = {.processor = &shell, .number = (uint32_t)number, .object = object};
-    int rc = check_message(core, &trial, &deploy->err);
-    if (rc == 0) {
-        static const char *const kept[] = {"processor", "version", "file",   "hash",    "from",
-                                           "complete",  "swap",    "tables", "outputs", "shards"};
-        json_t *body = dry_run_json(&deploy->dry_run);
-        object_set(body, "dry_run", json_true());
-        for (size_t i = 0; i < array_len(kept); i++) {
-            object_set(body, kept[i], json_incref(json_object_get(object, kept[i])));
-        }
-        core_reply(core, deploy->request, body, NULL);
+    struct err refused = {0};
+    int rc = admit_version(core, deploy->name, object, deploy->disk_free, &refused);
+    json_t *body = dry_run_json(&deploy->dry_run);
+    object_set(body, "dry_run", json_true());
+    object_set(body, "refused", rc != 0 ? error_to_json(&refused) : json_null());
+    for (size_t i = 0; i < array_len(kept); i++) {
+        object_set(body, kept[i], json_incref(json_object_get(object, kept[i])));
     }
+    core_reply(core, deploy->request, body, NULL);
     json_decref(object);
-    return rc;
+}
+
+static void deploy_unlink(struct core *core, struct deploy *deploy)
+{
+    struct deploy **at = &core->deploys;
+    while (*at != deploy) {
+        at = &(*at)->next;
+        ASSERT(*at != NULL);
+    }
+    *at = deploy->next;
 }
 
 static void deploy_done(struct core *core, struct core_job *job)
 {
     struct deploy *deploy = container_of(job, struct deploy, job);
     struct core_version *version = NULL;
+    if (core != NULL) {
+        deploy_unlink(core, deploy);
+    }
     if (core == NULL || core->dead || !waiters_take(&core->jobs, deploy->request)) {
         deploy_free(deploy);
         return;
@@ -610,7 +605,7 @@ static void deploy_done(struct core *core, struct core_job *job)
         rc = check_model(core, deploy, &deploy->err);
     }
     if (rc == 0 && deploy->dry) {
-        rc = deploy_answer_dry(core, deploy);
+        deploy_answer_dry(core, deploy);
     } else if (rc == 0) {
         rc = deploy_write(core, deploy, &version);
     }
@@ -651,11 +646,43 @@ static int settle(struct deploy *deploy, struct err *err)
     return 0;
 }
 
+static bool is_same(const struct deploy *deploy, const struct deploy *other)
+{
+    char hash[DIGEST_TEXT_LEN + 1];
+    char other_hash[DIGEST_TEXT_LEN + 1];
+    version_hash(deploy, hash);
+    version_hash(other, other_hash);
+    return !deploy->again && !other->again && strcmp(hash, other_hash) == 0 &&
+           strcmp(deploy->from, other->from) == 0;
+}
+
+/* One thing at a time with a processor: the other one must know what it is about. The same deploy twice
+ * makes one version. */
+static int check_alone(struct core *core, const struct deploy *deploy, struct err *err)
+{
+    struct core_processor *known = core_processor_find(core, deploy->name);
+    for (const struct deploy *at = core->deploys; !deploy->dry && at != NULL; at = at->next) {
+        if (!at->dry && strcmp(at->name, deploy->name) == 0 && !is_same(deploy, at)) {
+            int rc = err_set(err, KE_REFUSED, "%s is being deployed by %s", deploy->name, at->who);
+            err_hint(err, "kappa status %s shows what comes of it", deploy->name);
+            return rc;
+        }
+    }
+    if (known == NULL || deploy->dry || !known->swap.active) {
+        return 0;
+    }
+    int rc = err_set(err, KE_REFUSED, "a swap of %s to v%u is under way", deploy->name,
+                     known->swap.new->number);
+    err_hint(err, "it ends within %lld s, then deploy again", (long long)(HOLD_US_MAX / 1000000));
+    return rc;
+}
+
 /* Takes the deploy. */
 static void deploy_start(struct core *core, struct deploy *deploy)
 {
     deploy->job = (struct core_job){.run = deploy_run, .done = deploy_done};
     deploy->log = core->log;
+    deploy->data_dir = xstrdup(core->data_dir);
     int rc = check_body(deploy, &deploy->err);
     if (rc == 0) {
         rc = position_parse(deploy->from, core_now_ms(core), &deploy->position, &deploy->err);
@@ -668,6 +695,9 @@ static void deploy_start(struct core *core, struct deploy *deploy)
     }
     if (rc == 0) {
         rc = check_model(core, deploy, &deploy->err);
+    }
+    if (rc == 0) {
+        rc = check_alone(core, deploy, &deploy->err);
     }
     if (rc != 0) {
         if (rc < 0) {
@@ -685,6 +715,8 @@ static void deploy_start(struct core *core, struct deploy *deploy)
     deploy->topics = xcalloc(deploy->plan->input_count, sizeof *deploy->topics);
     deploy->identities = xcalloc(deploy->plan->input_count, sizeof *deploy->identities);
     waiters_add(&core->jobs, deploy->request);
+    deploy->next = core->deploys;
+    core->deploys = deploy;
     core_run_job(core, &deploy->job);
 }
 

@@ -106,7 +106,7 @@ static double arrival_since(const struct dry_run *dry, int64_t ms)
     return (double)sum * 1000 / (double)ms;
 }
 
-static int64_t disk_free(const char *dir)
+int64_t dry_run_disk_free(const char *dir)
 {
     struct statvfs disk;
     return statvfs(dir, &disk) == 0 ? (int64_t)disk.f_bavail * (int64_t)disk.f_frsize
@@ -135,7 +135,7 @@ void dry_run_look(struct dry_run *dry)
     double long_arrival = arrival_since(dry, ARRIVAL_LONG_MS);
     /* The lesser: a load of old records that is over is no arrival. */
     dry->log_arrival = short_arrival < 0 ? short_arrival : fmin(short_arrival, long_arrival);
-    dry->disk_free = disk_free(dry->data_dir);
+    dry->disk_free = dry_run_disk_free(dry->data_dir);
     const struct sample_options options = {.plan = dry->plan,
                                            .log = dry->log,
                                            .clock = clock_real(),

@@ -47,5 +47,7 @@ void dry_run_know(struct dry_run *dry, struct core *core, const char *processor,
 void dry_run_look(struct dry_run *dry);
 json_t *dry_run_json(const struct dry_run *dry);
 void dry_run_free(struct dry_run *dry);
+/* Bytes that may be written there; FORECAST_UNKNOWN. */
+int64_t dry_run_disk_free(const char *dir);
 
 #endif

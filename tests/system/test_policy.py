@@ -1,6 +1,8 @@
 """Policies: a version that its policy does not let serve stays ready and says why; the checks find what an independent
 recount finds; who overrules it is in the receipt."""
 
+import re
+
 import support
 from support import features_sql
 
@@ -82,3 +84,26 @@ def test_verified_and_caught_up(embedded, topic):
     embedded.deploy("features", "SET swap.verify = on; SET swap.caught_up = '300 ms';\n" + fix, "--wait")
     found = {check["setting"] for check in embedded.json("history", "features")["receipts"][0]["checks"]}
     assert found == {"swap.verify", "swap.caught_up"}
+
+
+def test_gap(platform, topic):
+    """A version that lacks the beginning is refused unless the gap is accepted; a dry run says so."""
+    table = table_of(topic)
+    sql = features_sql(topic, table=table)
+    platform.topic(topic, 2)
+    platform.produce(topic, support.events_lines(500, users=5, step_us=50_000), "--key", "user_id")
+    name = "g-" + topic[-30:]
+    platform.deploy(name, sql, "--wait")
+    refused = platform.json("replay", name, "--from", "-10", "--dry-run")["refused"]
+    assert refused["code"] == "refused" and "started later than v1" in refused["message"]
+    assert "would be refused" in platform.run("replay", name, "--from", "-10", "--dry-run").stdout
+    assert "--accept-gap" in platform.run("replay", name, "--from", "-10", code=4).stderr
+    assert len(platform.status(name)["versions"]) == 1
+    platform.run("replay", name, "--from", "-10", "--swap", "manual", "--wait")
+    refused = platform.run("swap", name, "--force", "--reason", "no", code=4).stderr
+    assert 480 <= int(re.search(r"lacks (\d+) offsets", refused).group(1)) < 500, refused
+    platform.run("swap", name, "--accept-gap")
+    assert platform.status(name)["serving"] == 2
+    platform.run("rollback", name)
+    platform.run("replay", name, "--from", "-10", "--accept-gap", "--wait")
+    assert platform.status(name)["serving"] == 3

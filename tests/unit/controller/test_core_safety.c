@@ -1,0 +1,192 @@
+/* Goal: what must not happen is refused, with a sentence that says what to do: two deploys at once, a
+ * deploy during a swap, a version that would lack what the serving one has, one that would not fit, one
+ * that failed, dropping what serves; and each refusal changes nothing. Method: the world of world.h. */
+#include "tests/unit/controller/world.h"
+
+static int setup(void **state)
+{
+    struct world *world = xcalloc(1, sizeof *world);
+    world_open(world);
+    world_deploy(world, COUNTS_1, "auto");
+    world_wait(world, 1, "serving");
+    *state = world;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *world = *state;
+    assert_false(world->in_doubt);
+    world_close(world);
+    free(world);
+    return 0;
+}
+
+static void expire(struct world *world, int64_t offset)
+{
+    for (int i = 0; i < WORLD_PARTITIONS; i++) {
+        world->start[i] = offset;
+    }
+}
+
+static json_t *settings(const char *sql, const char *name, const char *value)
+{
+    return json_pack("{s:s, s:{s:s}}", "sql", sql, "settings", name, value);
+}
+
+static const char *held_back(struct world *world)
+{
+    static char text[400];
+    json_t *status = world_call(world, "status", "p", 0, NULL);
+    const json_t *version = json_array_get(json_object_get(status, "versions"), 1);
+    (void)snprintf(text, sizeof text, "%s",
+                   json_text(json_object_get(version, "held_back"), "message", ""));
+    json_decref(status);
+    return text;
+}
+
+static void test_two_deploys_at_once(void **state)
+{
+    struct world *world = *state;
+    struct world_answer first;
+    struct world_answer second;
+    struct world_answer dry;
+    world_ask(world, &first, "deploy", "p", 0, world_definition(COUNTS_2, "auto"));
+    world_ask(world, &second, "deploy", "p", 0, world_definition(COUNTS_3, "auto"));
+    json_t *body = world_definition(COUNTS_2, "auto");
+    json_object_set_new(body, "dry_run", json_true());
+    world_ask(world, &dry, "deploy", "p", 0, body);
+    assert_false(first.done);
+    assert_true(second.done);
+    assert_int_equal(second.err.code, -KE_REFUSED);
+    assert_non_null(strstr(second.err.text, "p is being deployed by test"));
+    world_until(world, &first);
+    world_until(world, &dry);
+    assert_non_null(first.body);
+    json_decref(first.body);
+    json_decref(dry.body);
+    world_wait(world, 2, "serving");
+    /* It is over: the next one is as before. */
+    assert_int_equal(world_deploy(world, COUNTS_1, "manual"), 1);
+}
+
+static void test_deploy_during_a_swap(void **state)
+{
+    struct world *world = *state;
+    struct world_answer answer;
+    world->silent_at = "hold";
+    world->fault_version = 2;
+    world->fault_once = true;
+    world_deploy(world, COUNTS_2, "manual");
+    world_wait(world, 2, "ready");
+    world_ask(world, &answer, "swap", "p", 2, json_object());
+    world_step(world);
+    struct world_answer refused;
+    world_ask(world, &refused, "deploy", "p", 0, world_definition(COUNTS_3, "auto"));
+    assert_true(refused.done && !answer.done);
+    world_until(world, &answer);
+    assert_int_equal(refused.err.code, -KE_REFUSED);
+    assert_non_null(strstr(refused.err.text, "a swap of p to v2 is under way"));
+    assert_int_equal(answer.err.code, -KE_TIMEOUT);
+    assert_int_equal(world_deploy(world, COUNTS_3, "manual"), 3);
+}
+
+static void test_gap_at_the_deploy(void **state)
+{
+    struct world *world = *state;
+    expire(world, 40);
+    world_refused(world, "deploy", 0, world_definition(COUNTS_2, "auto"), -KE_REFUSED,
+                  "v2 started later than v1, which serves, and lacks 120 offsets: events/0 begins "
+                  "at offset 40, not 0");
+    assert_string_equal(world_state(world, 2), "");
+    json_decref(world_call(world, "deploy", "p", 0, settings(COUNTS_2, "swap.accept_gap", "on")));
+    world_wait(world, 2, "serving");
+}
+
+static void test_gap_at_the_swap(void **state)
+{
+    struct world *world = *state;
+    expire(world, 40);
+    world_deploy(world, COUNTS_2, "manual");
+    world_wait(world, 2, "ready");
+    world_refused(world, "swap", 2, json_object(), -KE_REFUSED, "lacks 120 offsets");
+    /* --force is about the policy, not about this. */
+    world_refused(world, "swap", 2, json_pack("{s:b, s:s}", "force", 1, "reason", "I say so"),
+                  -KE_REFUSED, "lacks 120 offsets");
+    assert_string_equal(world_state(world, 2), "ready");
+    json_decref(world_call(world, "swap", "p", 2, json_pack("{s:b}", "accept_gap", 1)));
+    assert_string_equal(world_state(world, 2), "serving");
+    /* Back to more is no gap, and forward again was accepted once. */
+    world_do(world, "rollback", "p", 0);
+    world_do(world, "swap", "p", 2);
+}
+
+static void test_topic_made_anew(void **state)
+{
+    struct world *world = *state;
+    world->identity = 6;
+    world_refused(world, "deploy", 0, world_definition(COUNTS_2, "auto"), -KE_REFUSED,
+                  "the topic events was made anew: what v1 has of the old one, v2 lacks");
+    world_deploy(world, COUNTS_2, "manual");
+    world_wait(world, 2, "ready");
+    world_refused(world, "swap", 0, json_object(), -KE_REFUSED, "made anew");
+}
+
+/* Made automatic later on: it stays ready, and says why. */
+static void test_gap_of_an_automatic_swap(void **state)
+{
+    struct world *world = *state;
+    expire(world, 40);
+    world_deploy(world, COUNTS_2, "manual");
+    world_wait(world, 2, "ready");
+    json_decref(world_call(world, "deploy", "p", 0, settings(COUNTS_2, "swap.mode", "auto")));
+    world_steps(world, 50);
+    assert_string_equal(world_state(world, 2), "ready");
+    assert_non_null(strstr(held_back(world), "lacks 120 offsets"));
+    json_decref(world_call(world, "deploy", "p", 0, settings(COUNTS_2, "swap.accept_gap", "on")));
+    world_wait(world, 2, "serving");
+}
+
+static void test_would_not_fit(void **state)
+{
+    struct world *world = *state;
+    world->used_bytes = INT64_C(1) << 60;
+    world_steps(world, 10);
+    world_refused(world, "deploy", 0, world_definition(COUNTS_2, "auto"), -KE_REFUSED,
+                  "the version would not fit");
+    assert_string_equal(world_state(world, 2), "");
+    /* Other tables may be smaller: nothing is known of them. */
+    assert_int_equal(world_deploy(world, COUNTS_3, "manual"), 2);
+}
+
+static void test_failed_and_serving(void **state)
+{
+    struct world *world = *state;
+    world_refused(world, "drop", 1, json_object(), -KE_REFUSED, "serving");
+    world_deploy(world, COUNTS_2, "manual");
+    world_wait(world, 2, "ready");
+    for (int i = 0; i < WORLD_WORKERS; i++) {
+        if (world->workers[i].id != 0 && world->workers[i].version == 2) {
+            world_event(world, &world->workers[i],
+                        json_pack("{s:s, s:{s:s, s:s, s:s}}", "is", "failed", "error", "code",
+                                  "range_lost", "message", "offset 7 is gone", "hint", ""));
+        }
+    }
+    world_wait(world, 2, "failed");
+    world_refused(world, "swap", 2, json_object(), -KE_REFUSED, "v2 is failed: offset 7 is gone");
+    world_refused(world, "swap", 2, json_pack("{s:b, s:s}", "force", 1, "reason", "I say so"),
+                  -KE_REFUSED, "v2 is failed");
+    assert_string_equal(world_state(world, 1), "serving");
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_two_deploys_at_once), TEST(test_deploy_during_a_swap),
+        TEST(test_gap_at_the_deploy),   TEST(test_gap_at_the_swap),
+        TEST(test_topic_made_anew),     TEST(test_gap_of_an_automatic_swap),
+        TEST(test_would_not_fit),       TEST(test_failed_and_serving),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -139,6 +139,7 @@ struct sql_field {
     const char *name;
     struct expr_node *node;
     bool hidden; /* no part of * */
+    bool merged; /* by JOIN ... USING: without a qualifier its name means another one */
 };
 
 struct sql_relation {

@@ -60,9 +60,10 @@ static int bind_right(struct sql *sql, struct join *join, const json_t *node)
         return refuse_topics(sql, &sql->inputs[join->select->input], &sql->inputs[side->input],
                              sql_place(node));
     }
-    if (side->phase_count > 0 || side->window_us > 0) {
+    if (side->phase_count > 0 || side->window_us > 0 || side->top != NULL) {
         return sql_error(sql, sql_place(node),
-                         "not supported yet: windows and window functions on the right of a join");
+                         "not supported yet: joins, windows and window functions on the right of "
+                         "a join");
     }
     join->right.select = join->select; /* the rows are the same */
     join->right_where = side->where;
@@ -84,11 +85,9 @@ static struct expr_node *bind_quietly(struct sql *sql, const struct sql_scope *s
     return bound;
 }
 
-/* left = right, written either way round. */
-static bool key_pair(struct sql *sql, struct join *join, const json_t *a, const json_t *b)
+static bool key_add(struct sql *sql, struct join *join, struct expr_node *left,
+                    struct expr_node *right)
 {
-    struct expr_node *left = bind_quietly(sql, join->scope, a);
-    struct expr_node *right = bind_quietly(sql, &join->right, b);
     if (left == NULL || right == NULL || left->constant_only || right->constant_only ||
         left->type == KAPPA_TYPE_NULL || right->type == KAPPA_TYPE_NULL) {
         return false;
@@ -102,6 +101,36 @@ static bool key_pair(struct sql *sql, struct join *join, const json_t *a, const 
     join->right_keys[join->key_count] = sql_coerce(sql, right, type);
     join->key_count++;
     return true;
+}
+
+/* left = right, written either way round. */
+static bool key_pair(struct sql *sql, struct join *join, const json_t *a, const json_t *b)
+{
+    struct expr_node *left = bind_quietly(sql, join->scope, a);
+    return left != NULL && key_add(sql, join, left, bind_quietly(sql, &join->right, b));
+}
+
+/* USING (name, ...): equality, and from here on the name alone means the left one. */
+static int take_names(struct sql *sql, struct join *join, const json_t *names, int place)
+{
+    for (size_t i = 0; i < json_array_size(names); i++) {
+        const char *name = sql_name(names, i);
+        struct expr_node *left = sql_field_find(sql, join->scope, NULL, name, place);
+        struct expr_node *right =
+            left == NULL ? NULL : sql_field_find(sql, &join->right, NULL, name, place);
+        if (right == NULL) {
+            return -KE_SQL;
+        }
+        if (join->key_count == LIMIT_JOIN_KEYS || !key_add(sql, join, left, right)) {
+            return sql_error(sql, place, "JOIN ... USING (%s) does not give a key", name);
+        }
+        struct sql_relation *relation = &join->right.relations[0];
+        for (uint32_t f = 0; f < relation->count; f++) {
+            bool same = strcmp(relation->fields[f].name, name) == 0;
+            relation->fields[f].merged = relation->fields[f].merged || same;
+        }
+    }
+    return 0;
 }
 
 /* ---- Time: right.valid_from <= left.at. */
@@ -246,8 +275,10 @@ static int outputs_add(struct sql *sql, struct join *join, struct sql_phase *pha
         uint32_t index = own + select->operator_count++;
         phase->values[phase->value_count] = value;
         phase->outs[phase->value_count++] = index;
-        out->fields[out->count++] = (struct sql_field){
-            .name = from->fields[i].name, .node = sql_input(sql, select, index, value->place)};
+        out->fields[out->count++] =
+            (struct sql_field){.name = from->fields[i].name,
+                               .node = sql_input(sql, select, index, value->place),
+                               .merged = from->fields[i].merged};
     }
     return 0;
 }
@@ -323,7 +354,8 @@ static int names_check(struct sql *sql, const struct join *join, int place)
 int sql_join(struct sql *sql, struct sql_select *select, const json_t *body,
              struct sql_scope *scope)
 {
-    static const char *const allowed[] = {"jointype", "larg", "rarg", "quals", NULL};
+    static const char *const allowed[] = {"jointype", "larg", "rarg", "quals", "usingClause", NULL};
+    const json_t *names = json_object_get(body, "usingClause");
     const json_t *quals = json_object_get(body, "quals");
     const json_t *right = json_object_get(body, "rarg");
     int place = sql_place(right);
@@ -331,6 +363,10 @@ int sql_join(struct sql *sql, struct sql_select *select, const json_t *body,
     join->select = select;
     join->scope = scope;
     join->inner = sql_is(body, "jointype", "JOIN_INNER");
+    if (json_is_true(json_object_get(body, "isNatural"))) {
+        return sql_error(sql, place,
+                         "not supported yet: NATURAL JOIN: name the columns, USING (k)");
+    }
     if (sql_only(sql, body, allowed) != 0 ||
         sql_from_item(sql, select, json_object_get(body, "larg"), scope) != 0) {
         return -KE_SQL;
@@ -341,13 +377,21 @@ int sql_join(struct sql *sql, struct sql_select *select, const json_t *body,
                  "each row of the left side looks for one on the right: JOIN or LEFT JOIN");
         return rc;
     }
+    if (join->inner && select->top != NULL) {
+        int rc = sql_error(sql, place,
+                           "not supported yet: a join that rows leave after they are "
+                           "numbered");
+        err_hint(sql->err, "join in the subquery, before row_number(), or write LEFT JOIN");
+        return rc;
+    }
     if (bind_right(sql, join, right) != 0 || names_check(sql, join, place) != 0) {
         return -KE_SQL;
     }
-    if (quals == NULL) {
+    if (quals == NULL && names == NULL) {
         return sql_error(sql, place, "a join needs ON left.key = right.key");
     }
-    if (take_conditions(sql, join, quals) != 0) {
+    if (names != NULL ? take_names(sql, join, names, place) != 0
+                      : take_conditions(sql, join, quals) != 0) {
         return -KE_SQL;
     }
     if (join->key_count == 0) {

@@ -135,7 +135,8 @@ struct expr_node *sql_field_find(struct sql *sql, const struct sql_scope *scope,
         }
         qualified = true;
         for (uint32_t i = 0; i < relation->count; i++) {
-            if (relation->fields[i].hidden || strcmp(relation->fields[i].name, name) != 0) {
+            if (relation->fields[i].hidden || (relation->fields[i].merged && qualifier == NULL) ||
+                strcmp(relation->fields[i].name, name) != 0) {
                 continue;
             }
             if (found != NULL) {

@@ -41,12 +41,13 @@ static int target_add(struct sql *sql, struct target_list *list, const char *nam
 }
 
 static int relation_star(struct sql *sql, struct target_list *list,
-                         const struct sql_relation *relation, int place)
+                         const struct sql_relation *relation, bool qualified, int place)
 {
     for (uint32_t i = 0; i < relation->count; i++) {
         const struct sql_field *field = &relation->fields[i];
         struct expr_node *node = sql_field_at(sql, list->scope, field->node, place);
-        int rc = field->hidden ? 0 : target_add(sql, list, field->name, node, place);
+        bool shown = !field->hidden && (!field->merged || qualified);
+        int rc = !shown ? 0 : target_add(sql, list, field->name, node, place);
         if (rc != 0) {
             return rc;
         }
@@ -69,7 +70,7 @@ static int target_star(struct sql *sql, struct target_list *list, const json_t *
         const struct sql_relation *relation = &list->scope->relations[r];
         if (qualifier == NULL || strcmp(qualifier, relation->alias) == 0) {
             found = true;
-            int rc = relation_star(sql, list, relation, place);
+            int rc = relation_star(sql, list, relation, qualifier != NULL, place);
             if (rc != 0) {
                 return rc;
             }

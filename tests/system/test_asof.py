@@ -63,7 +63,8 @@ def test_orders_at_the_price_of_their_time(platform, topic):
             rows = []
             for _ in range(n):
                 clock[0] += rng.randrange(200)
-                at = clock[0] + rng.randrange(-20_000, 5_000 if name == prices else 1) // 500 * 500
+                # Whole seconds: as texts they are ordered as times.
+                at = (clock[0] + rng.randrange(-20_000, 5_000 if name == prices else 1)) // 1000 * 1000
                 row = {"sku": f"s{rng.randrange(30)}"}
                 if name == prices:
                     row |= {"price": f"{rng.randrange(1, 10_000) / 100:.2f}", "valid_from": rfc3339(at)}

@@ -23,9 +23,21 @@ static const char definition[] =
     "'9 s'"
     "   GROUP BY i.id, i.name;\n"
     "CREATE MATERIALIZED VIEW chain AS SELECT b.seq, i.name, j.name AS other FROM bid b"
-    "   JOIN item i ON b.ref = i.id LEFT JOIN item j ON j.id = i.least;\n";
+    "   JOIN item i ON b.ref = i.id LEFT JOIN item j ON j.id = i.least;\n"
+    "CREATE VIEW note AS SELECT ref, name, price AS rank FROM e WHERE kind = 'other';\n"
+    "CREATE MATERIALIZED VIEW pair AS SELECT b.seq, i.name, n.name AS note FROM bid b"
+    "   JOIN item i ON b.ref = i.id JOIN note n ON b.ref = n.ref;\n"
+    "CREATE MATERIALIZED VIEW maybe AS SELECT seq, ref, i.name, n.name AS note, rank FROM bid b"
+    "   LEFT JOIN note n USING (ref) JOIN item i ON i.id = ref AND i.least >= coalesce(rank, 2);\n"
+    "CREATE MATERIALIZED VIEW counted AS SELECT b.ref, count(*) AS n, count(n.ref) AS notes,"
+    "   sum(b.price * i.least) AS total FROM bid b JOIN item i ON b.ref = i.id"
+    "   LEFT JOIN note n ON n.ref = b.ref AND n.rank > b.price AND n.rank < i.least + 4"
+    "   WHERE b.price > 1 GROUP BY b.ref;\n";
 
 /* i: the item that bid b sees. */
+#define NOTE(row)                                                                                  \
+    "(SELECT seq FROM e i WHERE i.kind = 'other' AND i.src = b.src AND i.seq < b.seq AND i.ref "   \
+    "= b.ref ORDER BY i.seq DESC LIMIT 1) = " row
 #define SEEN(key, row)                                                                             \
     "(SELECT seq FROM e i WHERE i.kind = 'item' AND i.src = b.src AND i.seq < b.seq AND i.id "     \
     "= " key " ORDER BY i.seq DESC LIMIT 1) = " row
@@ -37,7 +49,16 @@ static const char *const oracles[] = {
         "b.ref", "i.seq") " WHERE b.kind = 'bid' AND b.price >= i.price AND b.at < i.at + 9000 "
                           "GROUP BY i.id, i.name;",
     "SELECT b.seq, x.name, j.name FROM e b JOIN e x ON " SEEN(
-        "b.ref", "x.seq") " LEFT JOIN e j ON " SEEN("x.price", "j.seq") " WHERE b.kind = 'bid';"};
+        "b.ref", "x.seq") " LEFT JOIN e j ON " SEEN("x.price", "j.seq") " WHERE b.kind = 'bid';",
+    "SELECT b.seq, x.name, n.name FROM e b JOIN e x ON " SEEN(
+        "b.ref", "x.seq") " JOIN e n ON " NOTE("n.seq") " WHERE b.kind = 'bid';",
+    "SELECT b.seq, b.ref, x.name, n.name, n.price FROM e b LEFT JOIN e n ON " NOTE(
+        "n.seq") " JOIN e x ON " SEEN("b.ref", "x.seq") " WHERE b.kind = 'bid' AND x.price >= "
+                                                        "coalesce(n.price, 2);",
+    "SELECT b.ref, count(*), count(n.seq), sum(b.price * x.price) FROM e b JOIN e x ON " SEEN(
+        "b.ref", "x.seq") " LEFT JOIN e n ON " NOTE("n.seq") " AND n.price > b.price AND n.price < "
+                                                             "x.price + 4 WHERE b.kind = 'bid' AND "
+                                                             "b.price > 1 GROUP BY b.ref;"};
 
 static void make_events(struct prng *prng, struct event *events, struct buf *script)
 {

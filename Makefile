@@ -93,6 +93,9 @@ $(B)/%.cc.o: %.cc $(B)/flags
 	$(SAY) CXX $<
 	$(Q)$(CXX) $(CXXFLAGS) -MMD -MP -c -o $@ $<
 
+# The dashboard's files are in the binary as they are (serve/dashboard.c).
+$(B)/serve/dashboard.c.o: $(wildcard serve/dashboard/*)
+
 # ---- Unit tests: tests/unit/<folder>/test_*.c, each a program that links the folder and those below it.
 UNIT_SRC := $(wildcard tests/unit/*/test_*.c)
 UNIT_BIN := $(patsubst %.c,$(B)/%,$(UNIT_SRC))

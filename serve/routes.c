@@ -44,6 +44,8 @@ static void render_metrics(json_t *body, const struct route_counters *counters,
 
 /* clang-format off */
 static const struct route routes[] = {
+    {"GET",  "/",                       "", route_dashboard, NULL, 0, 200, false, false, NULL},
+    {"GET",  "/dashboard/*",            "", route_dashboard, NULL, 0, 200, false, false, NULL},
     {"GET",  "/healthz",                "", answer_alive, NULL, 0, 200, false, false, NULL},
     {"GET",  "/readyz",                 "", NULL, render_ready, HTTP_VERB_STATUS, 200, false, false, NULL},
     {"GET",  "/metrics",                "", NULL, render_metrics, HTTP_VERB_STATUS, 200, false, false, NULL},

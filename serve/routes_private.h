@@ -24,6 +24,10 @@ int route_late(const struct route_context *context, const struct route_request *
 int route_dead(const struct route_context *context, const struct route_request *request,
                struct route_answer *answer, struct err *err);
 
+/* dashboard.c */
+int route_dashboard(const struct route_context *context, const struct route_request *request,
+                    struct route_answer *answer, struct err *err);
+
 /* routes_outbox.c */
 int route_outbox(const struct route_context *context, const struct route_request *request,
                  struct route_answer *answer, struct err *err);

@@ -152,7 +152,7 @@ static void test_refusals(void **state)
 {
     struct rig *rig = *state;
     rig_expect(rig, "GET", "/v1/nothing", "", NULL, 404, "not_found");
-    rig_expect(rig, "GET", "/", "", NULL, 404, "not_found");
+    rig_expect(rig, "GET", "/dashboard/nothing.js", "", NULL, 404, "not_found");
     rig_expect(rig, "GET", "/v1/status", "Host: evil.example\r\n", NULL, 403, "refused");
     rig_expect(rig, "GET", "/v1/status", "Host: 127.evil.example\r\n", NULL, 403, "refused");
     rig_expect(rig, "GET", "/v1/status", "Host: localhost.evil.example:80\r\n", NULL, 403,

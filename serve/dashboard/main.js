@@ -1,0 +1,58 @@
+// The addresses behind the '#', and the frame around the pages. A page is a function that fills <main> and gives
+// back what ends it.
+import { live, startLive } from "./api.js";
+import { errorBox, put } from "./dom.js";
+import { overview } from "./overview.js";
+import { processor } from "./processor.js";
+import * as records from "./records.js";
+import { sql } from "./sql.js";
+
+const PAGES = [
+  [/^$/, overview],
+  [/^p\/([^/]+)$/, processor],
+  [/^p\/([^/]+)\/history$/, records.history],
+  [/^p\/([^/]+)\/dead$/, (main, name) => records.kept(main, name, "dead")],
+  [/^p\/([^/]+)\/late$/, (main, name) => records.kept(main, name, "late")],
+  [/^topics$/, records.topics],
+  [/^topics\/([^/]+)$/, records.topic],
+  [/^sql$/, sql],
+];
+
+const main = document.getElementById("main");
+const sign = document.getElementById("live");
+let leave = () => {};
+
+function decode(text) {
+  try { return decodeURIComponent(text); } catch { return text; }
+}
+
+function route() {
+  const path = location.hash.replace(/^#\/?/, "");
+  leave();
+  leave = () => {};
+  for (const dialog of document.querySelectorAll("dialog")) dialog.close();
+  main.replaceChildren();
+  const found = PAGES.map(([pattern, page]) => [path.match(pattern), page]).find(([match]) => match);
+  if (found) leave = found[1](main, ...found[0].slice(1).map(decode));
+  else main.append(errorBox({ message: "There is no such page.", hint: "choose one at the top" }));
+  const words = path.split("/").map(decode).filter(Boolean);
+  document.title = [...words.slice(words[0] === "p" ? 1 : 0), "Kappa"].join(" \u00b7 ");
+  for (const link of document.querySelectorAll("header nav a")) {
+    const target = link.hash.slice(2);
+    const here = target === "" ? path === "" || path.startsWith("p/") : path.split("/")[0] === target;
+    if (here) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+}
+
+live.onstate = (state) => {
+  put(sign, state === "on" ? "live" : "no connection");
+  sign.className = state;
+};
+document.getElementById("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
+window.addEventListener("hashchange", () => { route(); main.focus(); });
+route();
+startLive();

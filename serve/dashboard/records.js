@@ -1,0 +1,160 @@
+// Receipts, dead letters, late records and topics. All of it is shown as text.
+import { get, getExact, getLines, live, processorPath } from "./api.js";
+import { errorBox, h, table } from "./dom.js";
+import * as f from "./format.js";
+import { tabs } from "./tabs.js";
+
+const LIMIT = 200;
+const LONG = 300; // characters of a value that are shown at once
+
+// A value as text; long ones open when asked.
+function valueCell(value) {
+  if (value === null || value === undefined) return h("span", { class: "null" }, "null");
+  const text = typeof value === "string" ? value : f.print(value);
+  if (text.length <= LONG) return h("pre", {}, text);
+  return h("details", {}, h("summary", {}, text.slice(0, LONG) + " \u2026"), h("pre", {}, text));
+}
+
+// A page whose content is asked for, and again by a button.
+async function fill(place, load) {
+  place.setAttribute("aria-busy", "true");
+  try {
+    place.replaceChildren(...(await load()));
+  } catch (error) {
+    place.replaceChildren(errorBox(error));
+  }
+  place.removeAttribute("aria-busy");
+}
+
+// ---- Receipts
+
+const cutText = (cut) => Object.entries(cut).map(([topic, offsets]) => `${topic} ${offsets.map((n) => n ?? "\u2013").join(" ")}`).join("; ");
+
+function receiptRow(r) {
+  const same = r.old_digest !== null && r.old_digest === r.new_digest;
+  return [f.time(r.time), { auto: "swap, automatic", swap: "swap", rollback: "rollback" }[r.why] ?? r.why, r.who ?? "",
+    r.old ? `v${r.old} \u2192 v${r.new}` : `v${r.new}`, f.duration(r.hold_ms / 1000),
+    r.old_digest === null ? "first version" : same ? "the same" : "differ",
+    h("details", {}, h("summary", {}, "cut and digests"), h("pre", {},
+      `epoch ${r.epoch}\ncut ${cutText(r.cut)}\nold ${r.old_digest ?? "\u2013"}\nnew ${r.new_digest ?? "\u2013"}`))];
+}
+
+export function history(main, name) {
+  const place = h("section", { class: "card" });
+  main.append(h("h1", { class: "head" }, name), tabs(name, "history"), place);
+  let epoch = null;
+  const load = () => fill(place, async () => {
+    const { receipts } = await get(processorPath(name) + "/history");
+    if (receipts.length === 0) return [h("p", {}, "No version has been swapped in yet.")];
+    return [h("h2", {}, `Receipts of ${f.some(receipts.length, "swap")}, newest first`), h("div", { class: "scroll" }, table(
+      [{ name: "time", tight: true }, { name: "why" }, { name: "who" }, { name: "versions", tight: true },
+        { name: "hold", tight: true, num: true }, { name: "tables" }, { name: "more" }], receipts.map(receiptRow), "cards"))];
+  });
+  return live.watch((status) => {
+    const p = status.processors.find((one) => one.name === name);
+    if (epoch !== (p?.epoch ?? -1)) {
+      epoch = p?.epoch ?? -1;
+      void load();
+    }
+  });
+}
+
+// ---- Dead letters and late records
+
+const KINDS = {
+  dead: {
+    tab: "dead",
+    about: "Records that could not be processed: kept with the reason, counted, never blocking the stream.",
+    none: "There is none.",
+    columns: [{ name: "place", tight: true }, { name: "reason" }, { name: "value", value: true }],
+    row: (r) => [`${r.topic}/${r.partition} @ ${f.print(r.offset)}`, r.table ? `${r.table}: ${r.reason}` : r.reason, valueCell(r.value)],
+  },
+  late: {
+    tab: "late",
+    about: "Rows that came behind the watermark, of inputs declared with late = 'late'.",
+    none: "There is none (inputs keep them with late = 'late'; else they are only counted).",
+    columns: [{ name: "place", tight: true }, { name: "table" }, { name: "record", value: true }],
+    row: ({ topic, partition, offset, table: of, ...rest }) =>
+      [`${topic}/${partition} @ ${f.print(offset)}`, of ?? "", valueCell(rest.value ?? rest)],
+  },
+};
+
+export function kept(main, name, kind) {
+  const { tab, about, none, columns, row } = KINDS[kind];
+  const place = h("div");
+  const version = h("select", { id: "version", onchange: () => void load() });
+  const again = h("button", { onclick: () => void load() }, "Load again");
+  main.append(h("h1", { class: "head" }, name), tabs(name, tab), h("section", { class: "card" },
+    h("p", { class: "dim" }, about),
+    h("div", { class: "row head" }, h("label", {}, "Version ", version), again), place));
+  const load = () => fill(place, async () => {
+    const body = await getExact(`${processorPath(name)}/versions/${version.value}/${kind}?limit=${LIMIT}`);
+    const rows = body[kind];
+    if (rows.length === 0) return [h("p", {}, none)];
+    return [h("p", { class: "small dim" }, rows.length >= LIMIT ? `${LIMIT} of them; kappa ${kind} shows more.` : `${rows.length} of them.`),
+      h("div", { class: "scroll" }, table(columns, rows.map(row), "cards"))];
+  });
+  let known = "";
+  return live.watch((status) => {
+    const p = status.processors.find((one) => one.name === name);
+    const numbers = p ? p.versions.map((v) => v.version) : [];
+    if (numbers.join() === known) return;
+    known = numbers.join();
+    const chosen = version.value || String(p?.serving ?? numbers.at(-1) ?? "");
+    version.replaceChildren(...[...numbers].reverse().map((n) => h("option", { value: n }, `v${n}` + (n === p.serving ? ", serving" : ""))));
+    version.value = chosen;
+    if (version.value) void load();
+  });
+}
+
+// ---- Topics
+
+export function topics(main) {
+  const place = h("div", { class: "grid" });
+  main.append(h("h1", { class: "head" }, "Topics"), place);
+  void fill(place, async () => {
+    const { topics: list } = await get("v1/topics");
+    if (list.length === 0) return [h("p", { class: "card" }, "There is no topic yet. ", h("code", {}, "kappa topic create NAME"), " makes one.")];
+    return list.map((t) => h("article", { class: "card row" },
+      h("h2", {}, h("a", { href: "#/topics/" + encodeURIComponent(t.name) }, t.name)),
+      h("span", { class: "dim push" }, f.some(t.partitions, "partition"))));
+  });
+  return () => {};
+}
+
+const PLACES = [["newest", "the newest", "-20"], ["beginning", "the beginning", "beginning"],
+  ["time", "a time", ""], ["offset", "an offset", ""]];
+
+export function topic(main, name) {
+  const path = `v1/topics/${encodeURIComponent(name)}/records`;
+  const from = h("select", { id: "from" }, PLACES.map(([value, text]) => h("option", { value }, text)));
+  const at = h("input", { id: "at", size: 22, "aria-label": "time or offset" });
+  const partition = h("input", { id: "partition", size: 4, inputmode: "numeric", placeholder: "all" });
+  const place = h("div");
+  let next = null;
+  const position = () => (PLACES.find(([value]) => value === from.value)[2] || (from.value === "time" ? "@" : "") + at.value.trim());
+  const form = h("form", { class: "row head", onsubmit: (event) => { event.preventDefault(); void load(position()); } },
+    h("label", {}, "From ", from), at, h("label", {}, "Partition ", partition), h("button", { class: "main" }, "Read"));
+  from.onchange = () => {
+    at.hidden = !["time", "offset"].includes(from.value);
+    at.placeholder = from.value === "time" ? "2026-01-31T12:00:00Z" : "1000 or 0:1000,1:900";
+  };
+  from.onchange();
+  main.append(h("div", { class: "row head" }, h("h1", {}, name)), h("section", { class: "card" }, form, place));
+  const load = (where) => fill(place, async () => {
+    const only = partition.value.trim();
+    const query = new URLSearchParams({ from: where, limit: LIMIT, ...(only ? { partition: only } : {}) });
+    const { rows, headers } = await getLines(`${path}?${query}`);
+    next = headers.get("X-Kappa-Next");
+    if (where === PLACES[0][2]) rows.sort((a, b) => (a.time < b.time ? 1 : a.time > b.time ? -1 : 0));
+    const end = headers.get("X-Kappa-At-End") === "yes";
+    return [
+      rows.length === 0 ? h("p", {}, "There is no record here.") : h("div", { class: "scroll" }, table(
+        [{ name: "place", tight: true }, { name: "time", tight: true }, { name: "key" }, { name: "value", value: true }],
+        rows.map((r) => [`${r.partition} @ ${f.print(r.offset)}`, f.time(r.time), valueCell(r.key), valueCell(r.value)]), "cards")),
+      h("div", { class: "row" }, h("button", { onclick: () => void load(next) }, end ? "Look for newer ones" : "Next"),
+        h("span", { class: "small dim" }, end ? "This is the end of the topic." : ""))];
+  });
+  void load(position());
+  return () => {};
+}

@@ -1,0 +1,286 @@
+"""The dashboard in a real Chromium: what a person sees and clicks, checked against the command line.
+
+Needs Debian's chromium, chromium-driver and python3-selenium. Pages are told apart by the texts that people read.
+"""
+
+import json
+import os
+import shutil
+
+import pytest
+import support
+from support import eventually
+
+try:
+    from selenium import webdriver
+    from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
+    from selenium.webdriver.chrome.service import Service
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+except ImportError:
+    webdriver = None
+
+SECONDS = 30
+
+
+class Page:
+    def __init__(self, driver, address):
+        self.driver = driver
+        self.address = address
+
+    def open(self, hash_):
+        """A page by its address behind the '#'."""
+        self.driver.get(f"http://{self.address}/{hash_}")
+
+    def go(self, hash_):
+        """The same without loading again."""
+        self.driver.execute_script("location.hash = arguments[0]", hash_)
+
+    def text(self):
+        return self.driver.find_element(By.TAG_NAME, "body").text
+
+    def find(self, selector):
+        return self.driver.find_element(By.CSS_SELECTOR, selector)
+
+    def sees(self, wanted, where="main"):
+        def there():
+            try:
+                return wanted in self.find(where).text
+            except (NoSuchElementException, StaleElementReferenceException):
+                return False
+        try:
+            eventually(there, SECONDS, f"the page shows {wanted!r}", every=0.1)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.text()}") from None
+
+    def click(self, selector):
+        def clickable():
+            try:
+                button = self.find(selector)
+                return button.is_displayed() and button.is_enabled() and button
+            except (NoSuchElementException, StaleElementReferenceException):
+                return False
+        eventually(clickable, SECONDS, f"{selector} can be clicked", every=0.1).click()
+
+    def size(self, width, dark):
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
+            "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500})
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [
+            {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]})
+
+    def complaints(self):
+        return [entry for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
+
+
+@pytest.fixture
+def page(embedded, tmp_path):
+    if webdriver is None or not shutil.which("chromium") or not shutil.which("chromedriver"):
+        pytest.skip("no browser: install chromium, chromium-driver and python3-selenium")
+    options = webdriver.ChromeOptions()
+    for argument in ("--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,900",
+                     f"--user-data-dir={tmp_path}/browser", *(["--no-sandbox"] if os.geteuid() == 0 else [])):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(service=Service(shutil.which("chromedriver")), options=options)
+    try:
+        driver.set_page_load_timeout(60)
+        yield Page(driver, embedded.server()["http"].replace("http://", ""))
+    finally:
+        driver.quit()
+
+
+def row(number):
+    return f'.version[data-version="{number}"]'
+
+
+def test_deploy_watch_swap_roll_back(embedded, page):
+    topic = embedded.topic("events")
+    page.open("")
+    page.sees("There is no processor yet")
+    page.sees("live", "#live")
+    embedded.run("produce", topic, "--key", "user_id", stdin="\n".join(support.events_lines(150_000)) + "\n")
+    embedded.deploy("features", support.features_sql(topic, right=False), "--wait")
+    page.sees("features")
+    page.sees("up to date")
+    page.sees("v1 serves user_features")
+    page.click("article h2 a")
+    page.sees("Nothing to swap in")
+    assert not page.find("#swap").is_enabled() and not page.find("#rollback").is_enabled()
+
+    # v2 comes, is replayed and caught up, all seen without touching the page.
+    page.driver.execute_script("""
+        window.seen = [];
+        new MutationObserver(() => {
+          const pill = document.querySelector('.version[data-version="2"] .pill');
+          if (pill && pill.textContent !== window.seen.at(-1)) window.seen.push(pill.textContent);
+        }).observe(document.getElementById("main"), {subtree: true, childList: true, characterData: true});""")
+    producer = support.Producer(embedded, topic, 200, first=150_000)
+    embedded.deploy("features", support.features_sql(topic), "--swap", "manual")
+    page.sees("ready", row(2))
+    seen = page.driver.execute_script("return window.seen")
+    order = ["planned", "replaying", "catching up", "ready"]
+    assert seen[-1] == "ready" and seen == [state for state in order if state in seen], seen
+    page.sees("100 % of the log", row(2))
+    page.sees("partition 3", row(2))
+
+    # The swap: checks, the comparison, the button, the receipt.
+    page.click("#swap")
+    page.sees("v2 has caught up (ready)", "dialog")
+    page.sees("What differs between v1 and v2", "dialog")
+    page.sees("differs: clicks in", "dialog")
+    assert "differs: views" not in page.find("dialog").text
+    assert embedded.status("features")["serving"] == 1
+    page.find("dialog").send_keys(Keys.ESCAPE)  # nothing has happened
+    eventually(lambda: not page.driver.find_elements(By.TAG_NAME, "dialog"), SECONDS, "the dialog is gone")
+    assert page.driver.switch_to.active_element.get_attribute("id") == "swap"
+    assert embedded.status("features")["serving"] == 1
+    page.click("#swap")
+    page.click("#go")
+    page.sees("v2 serves since", "dialog")
+    assert embedded.status("features")["serving"] == 2
+    page.click("#cancel")
+    page.sees("serving", row(2))
+    page.sees("standby", row(1))
+
+    page.click("#rollback")
+    page.sees("Roll features back from v2 to v1", "dialog")
+    page.click("#go")
+    page.sees("v1 serves since", "dialog")
+    page.click("#cancel")
+    page.sees("standby, rolled back", row(2))
+    assert embedded.status("features")["serving"] == 1
+    producer.stop()
+
+    page.click('nav.tabs a[href$="/history"]')
+    page.sees("Receipts of 3 swaps")
+    rows = [[cell.text for cell in line.find_elements(By.TAG_NAME, "td")][1:4]
+            for line in page.driver.find_elements(By.CSS_SELECTOR, "tbody tr")]
+    assert rows == [["rollback", "dashboard", "v2 \u2192 v1"], ["swap", "dashboard", "v1 \u2192 v2"],
+                    ["swap, automatic", "kappa", "v1"]]
+    assert page.complaints() == []
+
+
+def test_pause_resume_abort_and_a_refusal(embedded, page):
+    topic = embedded.topic("events")
+    embedded.produce(topic, support.events_lines(1000), "--key", "user_id")
+    embedded.deploy("features", support.features_sql(topic, right=False), "--wait")
+    embedded.deploy("features", support.features_sql(topic), "--swap", "manual")
+    page.open("#/p/features")
+    page.sees("ready", row(2))
+    for action, state in (("pause", "paused"), ("resume", "ready")):
+        page.click(f'{row(2)} [data-action="{action}"]')
+        page.click("#go")
+        page.sees("v2 is paused" if state == "paused" else "v2 goes on", "dialog")
+        page.click("#cancel")
+        page.sees(state, row(2) + " .pill")
+        assert embedded.version("features", 2)["state"] == state
+
+    # Somebody else aborts it while the dialog is open: the answer is a sentence.
+    page.click("#swap")
+    page.sees("What differs", "dialog")
+    embedded.run("abort", "features", 2)
+    page.sees("v2 is aborted", "dialog")
+    page.click("#go")
+    page.sees("What to do:", "dialog .error")
+    assert "v2" in page.find("dialog .error").text and embedded.status("features")["serving"] == 1
+    page.click("#cancel")
+
+    embedded.run("replay", "features", "--swap", "manual")
+    page.sees("ready", row(3))
+    page.click(f'{row(3)} [data-action="abort"]')
+    page.click("#go")
+    page.sees("v3 is aborted", "dialog")
+    page.click("#cancel")
+    page.sees("aborted", row(3))
+    assert embedded.version("features", 3)["state"] == "aborted"
+
+
+EVIL = '<script>window.hacked = 1</script><img src=x onerror="window.hacked = 2">'
+
+
+def test_records_are_text(embedded, page):
+    topic = embedded.topic("events", 1)
+    good = {"id": 9007199254740993, "note": EVIL}
+    embedded.produce(topic, [json.dumps(good), json.dumps({"id": EVIL, "note": "x"}), EVIL])
+    embedded.deploy("p", f"CREATE TABLE events (id bigint, note text) WITH (topic='{topic}', format='json');\n"
+                    "CREATE MATERIALIZED VIEW notes AS SELECT id, note, count(*) AS n FROM events GROUP BY id, note;",
+                    "--wait")
+
+    def harmless():
+        assert page.driver.execute_script("return window.hacked") is None
+        assert page.driver.find_elements(By.CSS_SELECTOR, "main script, main img") == []
+
+    page.open("#/p/p/dead")
+    page.sees("2 of them")
+    page.sees("<script>window.hacked = 1</script>", "tbody")
+    harmless()
+    page.go("#/topics")
+    page.sees("1 partition")
+    page.click("main h2 a")
+    page.sees("0 @ 2")
+    page.sees("onerror=", "tbody")
+    page.sees("9007199254740993", "tbody")
+    harmless()
+    page.go("#/sql")
+    page.sees("notes")
+    field = page.find("#text")
+    field.send_keys("SELECT id, note, 0.1 + 0.2 AS f, null AS empty FROM notes", Keys.CONTROL, Keys.ENTER)
+    page.sees("1 row in")
+    cells = [cell.text for cell in page.driver.find_elements(By.CSS_SELECTOR, "td")]
+    assert cells == ["9007199254740993", EVIL, "0.30000000000000004", "null"]
+    page.sees("read from p v1 (epoch 1)")
+    harmless()
+    assert page.complaints() == []
+
+    field.clear()
+    field.send_keys("SELECT nope FROM notes")
+    page.click("#run")
+    page.sees("nope", ".error")
+
+    # Even markup that got into the page would not run.
+    page.driver.execute_script("document.getElementById('main').innerHTML = arguments[0]", EVIL)
+    eventually(page.complaints, SECONDS, "the browser says that the policy forbids it")
+    assert page.driver.execute_script("return window.hacked") is None
+
+
+def test_layout(embedded, page):
+    """No page is wider than the window, at 360 and 1280 px, in light and dark; names may be long."""
+    topic = embedded.topic("events-with-a-long-name-that-has-no-place-to-break-" + "x" * 40)
+    embedded.produce(topic, support.events_lines(500) + ['{"user_id": "u1", "event_time": "' + "y" * 900 + '"}'], "--key", "user_id")
+    name = "features-" + "z" * 60
+    embedded.deploy(name, support.features_sql(topic, right=False), "--wait")
+    embedded.deploy(name, support.features_sql(topic), "--swap", "manual")
+    page.open("")
+    for width, dark in ((360, True), (1280, False)):
+        page.size(width, dark)
+        for hash_, text in (("#/", "v1 serves"), (f"#/p/{name}", "Versions over time"), (f"#/p/{name}/history", "Receipts"),
+                            (f"#/p/{name}/dead", "1 of them"), (f"#/p/{name}/late", "There is none"), ("#/topics", topic),
+                            ("#/topics/" + topic, "0 @"), ("#/sql", "user_features"), ("#/nowhere", "no such page")):
+            page.go(hash_)
+            page.sees(text)
+            assert page.driver.execute_script("return document.documentElement.scrollWidth") <= width, (width, hash_)
+        page.go(f"#/p/{name}")
+        page.click("#swap")
+        page.sees("What differs", "dialog")
+        box = page.find("dialog").rect
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width, box
+        page.click("#cancel")
+    assert page.complaints() == []
+
+
+def test_page_and_other_sites(embedded):
+    """What the server says to the browser; needs no browser."""
+    status, text, headers = embedded.http("GET", "/")
+    assert status == 200 and text.startswith("<!doctype html>")
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "unsafe" not in policy
+    for name in sorted(os.listdir(os.path.join(support.ROOT, "serve", "dashboard"))):
+        status, text, headers = embedded.http("GET", "/dashboard/" + name)
+        with open(os.path.join(support.ROOT, "serve", "dashboard", name)) as file:
+            assert status == 200 and text == file.read(), name
+        assert headers["Content-Type"].split("/")[0] in ("text", "image")
+        assert "http://" not in text.replace("http://www.w3.org/2000/svg", "") and "https://" not in text, name
+        assert "innerHTML" not in text and "eval(" not in text, name
+    assert embedded.http("GET", "/dashboard/..%2Fhttp.c")[0] == 404
+    status, answer, _ = embedded.http("POST", "/v1/sql", {"sql": "SELECT 1"}, {"Origin": "http://evil.example"})
+    assert status == 403 and answer["error"]["hint"]

@@ -18,6 +18,11 @@ static const struct cmd_option options[] = {
     {"key", 'k', "COLUMN", "the new key: a field of the JSON object, a.b inside of another"},
     {"into", '\0', "TOPIC", "the topic to write; made if it is not there"},
     {"partitions", '\0', "N", "of the topic if it is made (default: as the largest one read)"},
+    {"time", '\0', "COLUMN",
+     "the messages' time: a field of the JSON object (default: the record's)"},
+    {"time-unit", '\0', "UNIT", "what its numbers count: s, ms, us or ns (default ms)"},
+    {"marks", '\0', NULL, "write into the topic which time has passed"},
+    {"idle", '\0', "DURATION", "with --marks: pass by partitions that are silent for so long"},
     {"name", '\0', "PROCESSOR", "the processor (default: rekey-TOPIC)"},
     {"print", '\0', NULL, "print the definition, and do nothing"},
     RELEASE_OPTIONS,
@@ -44,10 +49,21 @@ const struct cmd_entry cmd_rekey = {
         "Values are JSON, and UTF-8. A record without the key is dead: see `kappa dead`. Without "
         "--key records\n"
         "keep theirs. The processor is one like others: status, pause, drop. To add a topic, name "
-        "all of them again.",
+        "all of them again.\n\n"
+        "--marks: messages without key and value whose header kappa-mark is a time in ms: all "
+        "partitions that are\n"
+        "read have come to it. They are written into each partition, behind the messages they "
+        "speak of, a few\n"
+        "times a second. CREATE TABLE ... WITH (watermark_from='marks') follows them, live and in "
+        "each replay alike.\n"
+        "A partition from which nothing comes holds them up; with --idle it does so only for that "
+        "while: then its\n"
+        "topic is read to the end, and marks pass it by until it speaks again.",
     .examples = "kappa rekey clicks --key user_id --into clicks-by-user --partitions 8 --wait\n"
                 "kappa rekey clicks profiles --key user_id --into activity --wait\n"
-                "kappa rekey clicks --key user.id --into by-user --print > rekey.sql\n",
+                "kappa rekey clicks --key user.id --into by-user --print > rekey.sql\n"
+                "kappa rekey orders payments --key order_id --time at --marks --idle 30s --into "
+                "merged --wait\n",
     .options = options,
     .run = rekey_run,
 };
@@ -164,7 +180,11 @@ static int rekey_run(struct cli *cli, struct err *err)
     struct rekey rekey = {.topics = (const char *const *)cli->args,
                           .topic_count = cli->arg_count,
                           .key = cli_option(cli, "key"),
-                          .into = cli_option(cli, "into")};
+                          .into = cli_option(cli, "into"),
+                          .time = cli_option(cli, "time"),
+                          .time_unit = cli_option(cli, "time-unit"),
+                          .marks = cli_option(cli, "marks") != NULL,
+                          .idle = cli_option(cli, "idle")};
     struct buf sql = {0};
     if (rekey.into == NULL) {
         int rc = err_set(err, KE_INVALID, "--into is missing: the topic to write");

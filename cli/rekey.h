@@ -14,6 +14,10 @@ struct rekey {
     const char
         *key; /* "user_id", or "user.id": id inside of the object user; NULL: the record's key */
     const char *into;
+    const char *time;      /* likewise: whose time the messages get; NULL: the record's */
+    const char *time_unit; /* what its numbers count: s, ms, us, ns; NULL: ms */
+    bool marks;
+    const char *idle; /* a duration as SQL takes it; NULL: none */
 };
 
 /* Appends SQL. INVALID when it cannot be. Pure. */

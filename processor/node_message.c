@@ -1,8 +1,9 @@
 /* The bytes of a message, kept until the commit. Own header: node.h.
  *
- * The value is a JSON object of the topic's columns in their order, without those that are headers;
- * or, raw, one column: its bytes, or its text; null is a tombstone. The key is the text of its column.
- * Layout: include/kappa/message.h. */
+ * The value is a JSON object of the topic's columns in their order, without those that are headers or
+ * the time; or, raw, one column: its bytes, or its text; null is a tombstone. The key is the text of
+ * its column. The time is that of its column (time='column') where it is not null, else what the
+ * caller says. Layout: include/kappa/message.h. */
 #include "include/kappa/message.h"
 
 #include "base/limits.h"
@@ -11,8 +12,12 @@
 
 #include <string.h>
 
-static bool is_header(const struct plan_topic *topic, uint32_t column)
+/* Is it no part of a JSON value? */
+static bool is_aside(const struct plan_topic *topic, uint32_t column)
 {
+    if (column == topic->time) {
+        return true;
+    }
     for (uint32_t h = 0; h < topic->header_count; h++) {
         if (topic->headers[h] == column) {
             return true;
@@ -68,7 +73,7 @@ static uint32_t encode_value(struct buf *out, const struct node_message *message
     }
     const char *before = "{";
     for (uint32_t c = 0; c < topic->column_count; c++) {
-        if (is_header(topic, c)) {
+        if (is_aside(topic, c)) {
             continue;
         }
         buf_append_text(out, before);
@@ -128,6 +133,16 @@ static uint32_t encode_headers(struct buf *out, const struct node_message *messa
     return (uint32_t)(out->len - start);
 }
 
+static int64_t message_time(const struct node_message *message)
+{
+    uint32_t column = message->topic->time;
+    if (column == PLAN_NONE || message->values[column].is_null) {
+        return message->time_ms;
+    }
+    int64_t us = message->values[column].i;
+    return us / 1000 - (us % 1000 < 0 ? 1 : 0);
+}
+
 /* NOT NULL: the column that is, or PLAN_NONE. */
 static uint32_t find_null(const struct node_message *message)
 {
@@ -151,7 +166,7 @@ bool node_message_keep(struct processor *p, struct node_pending *pending,
         return false;
     }
     size_t start = out->len;
-    buf_append_u64_le(out, (uint64_t)message->time_ms);
+    buf_append_u64_le(out, (uint64_t)message_time(message));
     buf_append(out, "\0\0\0\0\0\0\0\0\0\0\0", 12);
     uint32_t key = encode_key(out, message);
     uint32_t value = encode_value(out, message);

@@ -257,6 +257,9 @@ struct plan_topic {
     const uint32_t *headers; /* columns that become headers, not part of the value */
     uint32_t header_count;
     bool keep_headers; /* those of the record go before them */
+    uint32_t time;     /* column that is the message's time, no part of the value; or PLAN_NONE */
+    bool marks;        /* the sender writes marks into it (replayer/sender_marks.c) */
+    int64_t idle_us;   /* that pass by partitions which are silent for so long; -1: by none */
 };
 
 /* Windows are [start, end). Tumble and hop windows start at k * slide + offset. */

@@ -21,7 +21,17 @@ bool sql_is_topic(const struct sql *sql, const char *name)
 
 /* ---- CREATE TABLE. */
 
-enum { OPTION_TOPIC, OPTION_FORMAT, OPTION_KEY, OPTION_HEADERS, OPTION_KEEP, OPTION_COUNT };
+enum {
+    OPTION_TOPIC,
+    OPTION_FORMAT,
+    OPTION_KEY,
+    OPTION_HEADERS,
+    OPTION_KEEP,
+    OPTION_TIME,
+    OPTION_MARKS,
+    OPTION_IDLE,
+    OPTION_COUNT
+};
 
 static uint32_t column_find(const struct plan_topic *topic, const char *name, size_t len)
 {
@@ -89,7 +99,7 @@ static int value_set(struct sql *sql, struct plan_topic *topic, const struct sql
 {
     uint32_t found = 0;
     for (uint32_t c = 0; c < topic->column_count; c++) {
-        bool other = c == topic->key && topic->column_count > 1;
+        bool other = (c == topic->key && topic->column_count > 1) || c == topic->time;
         for (uint32_t h = 0; h < topic->header_count; h++) {
             other = other || topic->headers[h] == c;
         }
@@ -101,7 +111,7 @@ static int value_set(struct sql *sql, struct plan_topic *topic, const struct sql
     }
     int rc = sql_error(sql, format->place,
                        "format 'raw': the value is one column, and \"%s\" has %u that are neither "
-                       "key nor header",
+                       "key, header nor time",
                        topic->name, found);
     err_hint(sql->err, "name the others in key='column' and headers='column, ...'");
     return rc;
@@ -133,6 +143,49 @@ static int keep_set(struct sql *sql, struct plan_topic *topic, const struct sql_
         return 0;
     }
     return sql_error(sql, option->place, "option \"record_headers\": it is 'keep' or 'drop'");
+}
+
+/* time='column' */
+static int time_set(struct sql *sql, struct plan_topic *topic, const struct sql_option *option)
+{
+    topic->time = PLAN_NONE;
+    if (option->value == NULL) {
+        return 0;
+    }
+    topic->time = column_find(topic, option->value, strlen(option->value));
+    if (topic->time == PLAN_NONE) {
+        return column_missing(sql, topic, option, option->value);
+    }
+    enum kappa_type type = topic->columns[topic->time].type;
+    if (type == KAPPA_TYPE_TIMESTAMPTZ) {
+        return 0;
+    }
+    int rc = sql_error(sql, option->place, "option \"time\": column \"%s\" is of type %s",
+                       option->value, function_type_name(type));
+    err_hint(sql->err, "declare it as timestamptz");
+    return rc;
+}
+
+/* marks='on', idle='30 s' */
+static int marks_set(struct sql *sql, struct plan_topic *topic, const struct sql_option *marks,
+                     const struct sql_option *idle)
+{
+    const char *value = marks->value == NULL ? "off" : marks->value;
+    topic->idle_us = -1;
+    topic->marks = strcmp(value, "on") == 0;
+    if (!topic->marks && strcmp(value, "off") != 0) {
+        return sql_error(sql, marks->place, "option \"marks\": it is 'on' or 'off'");
+    }
+    if (idle->value == NULL) {
+        return 0;
+    }
+    if (!topic->marks) {
+        int rc = sql_error(sql, idle->place, "option \"idle\" needs option \"marks\"");
+        err_hint(sql->err, "add marks='on': marks say which time has passed, and pass by "
+                           "partitions that have been silent for so long");
+        return rc;
+    }
+    return sql_option_duration(sql, idle, &topic->idle_us);
 }
 
 /* The columns without their NOT NULL, which are noted: *marks has one per element. */
@@ -184,6 +237,9 @@ int sql_topic(struct sql *sql, const json_t *body)
         [OPTION_KEY] = {"key", NULL, -1},
         [OPTION_HEADERS] = {"headers", NULL, -1},
         [OPTION_KEEP] = {"record_headers", NULL, -1},
+        [OPTION_TIME] = {"time", NULL, -1},
+        [OPTION_MARKS] = {"marks", NULL, -1},
+        [OPTION_IDLE] = {"idle", NULL, -1},
     };
     struct plan_topic *topic = &sql->topics[sql->plan->topic_count];
     topic->name = sql_new_name(sql, json_object_get(body, "relation"));
@@ -197,6 +253,8 @@ int sql_topic(struct sql *sql, const json_t *body)
     topic->topic = sql_topic_name(sql, &options[OPTION_TOPIC], topic->name);
     if (topic->topic == NULL || key_set(sql, topic, &options[OPTION_KEY]) != 0 ||
         headers_set(sql, topic, &options[OPTION_HEADERS]) != 0 ||
+        time_set(sql, topic, &options[OPTION_TIME]) != 0 ||
+        marks_set(sql, topic, &options[OPTION_MARKS], &options[OPTION_IDLE]) != 0 ||
         format_set(sql, topic, &options[OPTION_FORMAT]) != 0 ||
         keep_set(sql, topic, &options[OPTION_KEEP]) != 0) {
         return -KE_SQL;

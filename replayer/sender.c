@@ -98,6 +98,9 @@ void sender_open(const struct sender_options *options, struct sender **out)
     sender->piece_count = options->span_count;
     sender->reach = xcalloc(most + 1, sizeof *sender->reach);
     sender->heads = xcalloc(most + 1, sizeof *sender->heads);
+    if (options->marks != NULL) {
+        sender_marks_open(sender, options->marks);
+    }
     *out = sender;
 }
 
@@ -300,10 +303,15 @@ void sender_close(struct sender *sender)
     }
     for (uint32_t i = 0; i < sender->input_count; i++) {
         free(sender->inputs[i].topic);
+        free(sender->inputs[i].times);
+        free(sender->inputs[i].round_times);
     }
     for (uint32_t i = 0; i < sender->topic_count; i++) {
         sender_topic_free(&sender->topics[i]);
         free(sender->topics[i].name);
+        free(sender->topics[i].feeds);
+        free(sender->topics[i].tail_place);
+        free(sender->topics[i].tail_time);
     }
     for (uint32_t i = 0; i < sender->piece_count; i++) {
         free(sender->pieces[i].dir);

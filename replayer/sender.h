@@ -58,13 +58,21 @@ struct sender_span {
     uint32_t topic_count;
 };
 
+/* Marks in an output's topic: sender_marks.c. */
+struct sender_marks {
+    bool on;
+    int64_t idle_us;   /* a partition without messages for so long is not waited for; -1: it is */
+    const bool *feeds; /* per source of the last span: its records make messages of this output */
+};
+
 struct sender_options {
     struct log *log;
     const struct clock_ops *clock;
     const char *dir;  /* DATA/versions/P */
     const char *name; /* of the processor, never used for another one: see sender_name.h */
-    const struct sender_span *spans; /* oldest first; the last one is open. Copied. */
-    uint32_t span_count;             /* > 0 */
+    const struct sender_span *spans;  /* oldest first; the last one is open. Copied. */
+    uint32_t span_count;              /* > 0 */
+    const struct sender_marks *marks; /* per output of the last span, or NULL. Copied. */
     /* For tests; may be NULL. Non-zero: the sender stops as if its process had died there. */
     int (*fail_point)(void *ctx, const char *step);
     void *fail_ctx;

@@ -1,5 +1,6 @@
 /* The inside of a sender: sender.c (life, steps), sender_read.c (reading the outbox), sender_round.c
- * (sending), sender_sent.c (the file SENT) and sender_recover.c (reading the topics). */
+ * (sending), sender_marks.c (marks), sender_sent.c (the file SENT) and sender_recover.c (reading the
+ * topics). */
 #ifndef KAPPA_REPLAYER_SENDER_INSIDE_H
 #define KAPPA_REPLAYER_SENDER_INSIDE_H
 
@@ -16,6 +17,14 @@ struct sender_input {
     uint64_t identity;
     uint32_t partition;
     int64_t sent; /* messages of records below are sent, or never will be; -1: none yet */
+    bool waiting; /* there was more of it than the round took */
+
+    /* Of topics with marks; sender_marks.c. Times are KAPPA_NO_TIME where there is none. */
+    int64_t *times;       /* per topic: the largest time of its messages below `sent` */
+    int64_t *round_times; /* per topic: and of those of this round */
+    int64_t quiet_us;     /* since when no message came; 0: not known yet */
+    int64_t end;          /* of the partition, asked for since; -1: not asked, or no answer */
+    int64_t asked_us;
 };
 
 /* A topic that is written. */
@@ -29,6 +38,15 @@ struct sender_topic {
     bool *written;    /* per partition: since the checkpoint */
     /* Per partition NULL, or per input the greatest name found there. */
     struct sender_place **found;
+
+    /* Marks; NULL and unused without. */
+    bool *feeds; /* per input: its records make messages of this topic */
+    int64_t idle_us;
+    struct sender_place *tail_place; /* per input: the greatest name found in any partition */
+    int64_t *tail_time;              /* per input: the largest time of what was found */
+    int64_t marked_ms;               /* the newest mark, or KAPPA_NO_TIME */
+    int64_t marked_us;               /* when it was written */
+    int64_t mark_ms;                 /* of this round, or KAPPA_NO_TIME: none */
 };
 
 /* A span, with its sources and topics as numbers. */
@@ -101,6 +119,7 @@ struct sender {
     struct buf bytes;
     struct buf header;
     int64_t *reach; /* per source of the piece: where `sent` will be */
+    bool marking;   /* some topic has marks */
 
     int64_t retry_us, retry_wait_us;
     int64_t waiting_since_us; /* 0: nothing waits */
@@ -135,6 +154,22 @@ uint32_t sender_partition(const struct sender_topic *topic, uint32_t input_parti
 /* The next messages of the piece, in the order in which they leave; and `reach`. */
 int sender_read(struct sender *sender, const struct sender_piece *piece,
                 struct err *err) must_check;
+
+/* ---- sender_marks.c */
+
+/* The inputs, topics and pieces are made. */
+void sender_marks_open(struct sender *sender, const struct sender_marks *marks);
+/* A message was found in the topic while recovering; before that, what was found is forgotten. */
+void sender_marks_found(struct sender_topic *topic, uint32_t input,
+                        const struct sender_place *place, int64_t time_ms);
+void sender_marks_forget(const struct sender *sender, struct sender_topic *topic);
+/* A round was read: is a mark to be written behind its messages? May ask the log for the ends of
+ * partitions that have been silent for long. */
+bool sender_marks_due(struct sender *sender, const struct sender_piece *piece);
+/* Appends the marks that are due. */
+int sender_marks_append(struct sender *sender, struct err *err) must_check;
+/* The round is sent, and the positions have followed. */
+void sender_marks_arrive(struct sender *sender, const struct sender_piece *piece);
 
 /* ---- sender_round.c */
 

@@ -72,6 +72,7 @@ static int source_open(struct sender *sender, const struct sender_piece *piece, 
                        struct sender_head *head, struct err *err)
 {
     int64_t sent = sender->inputs[piece->inputs[source]].sent;
+    sender->inputs[piece->inputs[source]].waiting = false;
     int64_t from = i64_max(piece->from[source], sent);
     if (from >= piece->to[source]) { /* also when a swap followed at once: nothing was real */
         sender->reach[source] = i64_max(piece->to[source], sent);
@@ -148,6 +149,7 @@ static int merge(struct sender *sender, const struct sender_piece *piece, uint32
     }
     for (uint32_t i = 0; i < *count; i++) { /* the round is full */
         sender->reach[heads[i].source] = heads[i].row.offset;
+        sender->inputs[piece->inputs[heads[i].source]].waiting = true;
     }
     return rc < 0 ? rc : 0;
 }

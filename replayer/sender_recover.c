@@ -120,6 +120,7 @@ static void found(struct tail *tail, uint32_t partition, const struct kappa_reco
     if (sender_place_order(&name.place, &(*places)[input]) > 0) {
         (*places)[input] = name.place;
     }
+    sender_marks_found(tail->topic, input, &name.place, record->time_ms);
     tail->ours++;
 }
 
@@ -213,6 +214,7 @@ static int read_tail(struct sender *sender, struct sender_topic *topic, struct e
     int rc = 0;
     tail.next = xcalloc(topic->partitions, sizeof *tail.next);
     tail.end = xcalloc(topic->partitions, sizeof *tail.end);
+    sender_marks_forget(sender, topic);
     for (uint32_t p = 0; p < topic->partitions && rc == 0; p++) {
         free(topic->found[p]);
         topic->found[p] = NULL;

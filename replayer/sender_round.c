@@ -68,10 +68,12 @@ static int mark(struct sender *sender, struct err *err)
     return rc;
 }
 
-static int send_all(struct sender *sender, const struct sender_piece *piece, struct err *err)
+/* marks: are to be written behind the messages. */
+static int send_all(struct sender *sender, const struct sender_piece *piece, bool marks,
+                    struct err *err)
 {
     uint64_t count = 0;
-    int rc = mark(sender, err);
+    int rc = sender->message_count > 0 ? mark(sender, err) : 0;
     if (rc == 0 && sender_fails(sender, "mark")) {
         return -KE_CLOSED;
     }
@@ -80,10 +82,13 @@ static int send_all(struct sender *sender, const struct sender_piece *piece, str
         rc = send_one(sender, piece, &sender->messages[i], &sent, err);
         count += sent;
     }
+    if (rc == 0 && marks) {
+        rc = sender_marks_append(sender, err);
+    }
     if (rc == 0 && sender_fails(sender, "appended")) {
         return -KE_CLOSED;
     }
-    if (rc == 0 && count > 0) {
+    if (rc == 0 && (count > 0 || marks)) {
         rc = sender->out->ops->commit(sender->out, err);
     }
     if (rc == 0 && sender_fails(sender, "sent")) {
@@ -105,6 +110,9 @@ static bool arrive(struct sender *sender, const struct sender_piece *piece)
         ASSERT_CMP(sender->reach[source], >=, input->sent);
         moved |= sender->reach[source] > input->sent;
         input->sent = sender->reach[source];
+    }
+    if (sender->marking) {
+        sender_marks_arrive(sender, piece);
     }
     return moved;
 }
@@ -163,9 +171,10 @@ int sender_round(struct sender *sender, bool *more, struct err *err)
     if (rc == 0) {
         rc = sender_read(sender, piece, err);
     }
-    if (rc == 0 && sender->message_count > 0) {
-        *more = true;
-        rc = send_all(sender, piece, err);
+    bool marks = rc == 0 && sender->marking && sender_marks_due(sender, piece);
+    if (rc == 0 && (marks || sender->message_count > 0)) {
+        *more = sender->message_count > 0;
+        rc = send_all(sender, piece, marks, err);
     }
     if (rc != 0) {
         return rc;

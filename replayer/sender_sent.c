@@ -1,7 +1,7 @@
 /* The file SENT of a processor. Own header: sender_inside.h.
  *
  *     {"clean":bool,"sent":N,
- *      "inputs":[{"topic","identity","partition","sent"}],
+ *      "inputs":[{"topic","identity","partition","sent","times":{topic with marks:ms}}],
  *      "topics":[{"topic","identity","partitions","checkpoints":[offset or -1]}]}
  *
  * Written beside and renamed, so that it is whole when a process dies; when the system does, it may
@@ -18,6 +18,17 @@
 
 #define SENT_BYTES_MAX (64 << 20)
 
+static json_t *times_json(const struct sender *sender, const struct sender_input *input)
+{
+    json_t *object = json_object();
+    for (uint32_t t = 0; t < sender->topic_count; t++) {
+        if (input->times[t] != KAPPA_NO_TIME) {
+            json_object_set_new(object, sender->topics[t].name, json_integer(input->times[t]));
+        }
+    }
+    return object;
+}
+
 static json_t *inputs_json(const struct sender *sender)
 {
     json_t *array = json_array();
@@ -27,6 +38,9 @@ static json_t *inputs_json(const struct sender *sender)
                                    (json_int_t)input->identity, "partition", (int)input->partition,
                                    "sent", (json_int_t)input->sent);
         ASSERT(object != NULL);
+        if (sender->marking) {
+            json_object_set_new(object, "times", times_json(sender, input));
+        }
         json_array_append_new(array, object);
     }
     return array;
@@ -131,6 +145,13 @@ static json_t *read_object(const char *path)
     return object;
 }
 
+static void take_times(const struct sender *sender, struct sender_input *input, const json_t *times)
+{
+    for (uint32_t t = 0; sender->marking && t < sender->topic_count; t++) {
+        input->times[t] = json_int(times, sender->topics[t].name, KAPPA_NO_TIME);
+    }
+}
+
 static void take_input(struct sender *sender, const json_t *object)
 {
     const char *topic = json_text(object, "topic", "");
@@ -141,6 +162,7 @@ static void take_input(struct sender *sender, const json_t *object)
         if (input->partition == partition && input->identity == identity &&
             strcmp(input->topic, topic) == 0) {
             input->sent = i64_max(input->sent, json_int(object, "sent", -1));
+            take_times(sender, input, json_object_get(object, "times"));
         }
     }
 }

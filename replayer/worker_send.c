@@ -53,6 +53,32 @@ int worker_send_on(struct worker *w, const json_t *outbox, struct err *err)
     return rc;
 }
 
+/* Per output; each has its own array of sources. */
+static struct sender_marks *marks_make(const struct worker *w)
+{
+    const struct plan *plan = w->plan;
+    struct sender_marks *marks = xcalloc(plan->topic_count + 1, sizeof *marks);
+    for (uint32_t t = 0; t < plan->topic_count; t++) {
+        bool *feeds = xcalloc(w->open.source_count + 1, sizeof *feeds);
+        for (uint32_t v = plan->view_count; v < plan->pipeline_count; v++) {
+            for (uint32_t s = 0; plan->views[v].topic == t && s < w->open.source_count; s++) {
+                feeds[s] |= w->open.sources[s].input == plan->views[v].input;
+            }
+        }
+        marks[t] = (struct sender_marks){
+            .on = plan->topics[t].marks, .idle_us = plan->topics[t].idle_us, .feeds = feeds};
+    }
+    return marks;
+}
+
+static void marks_free(const struct worker *w, struct sender_marks *marks)
+{
+    for (uint32_t t = 0; t < w->plan->topic_count; t++) {
+        free((void *)(uintptr_t)marks[t].feeds);
+    }
+    free(marks);
+}
+
 void worker_send_start(struct worker *w)
 {
     reap(w);
@@ -63,8 +89,10 @@ void worker_send_start(struct worker *w)
         return; /* tried again with the next look */
     }
     ASSERT(!w->sending);
+    struct sender_marks *marks = marks_make(w);
     w->senders[w->sender_count++] =
-        worker_sender_start(&w->outbox, w->log, &w->bell, worker_fail_here);
+        worker_sender_start(&w->outbox, marks, w->log, &w->bell, worker_fail_here);
+    marks_free(w, marks);
     w->sending = true;
 }
 

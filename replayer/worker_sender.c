@@ -108,7 +108,8 @@ static void *thread_main(void *ctx)
     return NULL;
 }
 
-struct worker_sender *worker_sender_start(struct worker_outbox *outbox, struct log *log,
+struct worker_sender *worker_sender_start(struct worker_outbox *outbox,
+                                          const struct sender_marks *marks, struct log *log,
                                           struct worker_bell *bell,
                                           int (*fail_point)(void *ctx, const char *step))
 {
@@ -123,6 +124,7 @@ struct worker_sender *worker_sender_start(struct worker_outbox *outbox, struct l
                                      .name = ws->outbox.name,
                                      .spans = ws->outbox.spans,
                                      .span_count = ws->outbox.span_count,
+                                     .marks = marks,
                                      .fail_point = fail_point};
     sender_open(&options, &ws->sender);
     ws->positions = xcalloc(last->source_count, sizeof *ws->positions);

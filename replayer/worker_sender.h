@@ -24,8 +24,9 @@ void worker_bell_ring(struct worker_bell *bell);
 
 struct worker_sender;
 
-/* Takes the outbox; log and bell are borrowed until the join. */
-struct worker_sender *worker_sender_start(struct worker_outbox *outbox, struct log *log,
+/* Takes the outbox; log and bell are borrowed until the join. marks: per output, copied. */
+struct worker_sender *worker_sender_start(struct worker_outbox *outbox,
+                                          const struct sender_marks *marks, struct log *log,
                                           struct worker_bell *bell,
                                           int (*fail_point)(void *ctx, const char *step));
 /* Nothing committed after this call is sent; returns at once. */

@@ -18,6 +18,10 @@
  * is sent. */
 #define KAPPA_MESSAGE_NAME "kappa-out"
 
+/* The header of a mark: a message without key and value that says in it, in ms since 1970, which time
+ * has passed (replayer/sender_marks.c). It is nobody's row. */
+#define KAPPA_MESSAGE_MARK "kappa-mark"
+
 static inline uint32_t kappa_message_u32(const uint8_t *at)
 {
     return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;

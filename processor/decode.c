@@ -114,6 +114,11 @@ void decoder_reset(struct decoder *d)
     arena_reset(&d->texts);
 }
 
+int64_t decoder_mark(const struct decoder *d)
+{
+    return d->mark;
+}
+
 void decoder_partition(struct decoder *d, uint32_t partition)
 {
     d->partition = partition;
@@ -127,10 +132,13 @@ static void clear_row(struct decoder *d, uint32_t row)
     decode_meta_clear(d, row);
 }
 
-/* null: a row is gone, where rows have a key. */
+/* null: a row is gone, where rows have a key; or a time has passed. */
 static enum decode_taken take_tombstone(struct decoder *d, const struct kappa_record *record,
                                         uint32_t row)
 {
+    if (decode_mark(record, &d->mark)) {
+        return DECODE_MARK;
+    }
     if (d->input->format == PLAN_FORMAT_DEBEZIUM) {
         return DECODE_IGNORED; /* the envelope before it said so already */
     }
@@ -163,7 +171,7 @@ static enum decode_taken take_record(struct decoder *d, const struct kappa_recor
     const struct plan_input *input = d->input;
     buf_reset(&d->reason);
     enum decode_taken taken = take_value(d, record, row);
-    bool good = taken != DECODE_REFUSED && taken != DECODE_IGNORED;
+    bool good = taken == DECODE_ROW || taken == DECODE_DELETE;
     if (!good || (d->meta_count == 0 && !input->keyed && input->primary_count == 0)) {
         return taken;
     }

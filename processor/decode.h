@@ -11,7 +11,8 @@
  *     a reason for people. Nothing that a record holds can do more than that.
  *  2. A column that is missing is null. What no column reads is ignored.
  *  3. Text is borrowed from the record, or lives until the next reset.
- *  4. What a record gives depends on the record and the input alone (and, for formats with a
+ *  4. A record with neither key nor value, and with the header kappa-mark, is a mark in every format.
+ *  5. What a record gives depends on the record and the input alone (and, for formats with a
  *     registry of schemas, on the schema its number names, which never changes). */
 #ifndef KAPPA_PROCESSOR_DECODE_H
 #define KAPPA_PROCESSOR_DECODE_H
@@ -27,9 +28,10 @@ struct decoder;
 enum decode_taken {
     DECODE_REFUSED, /* the row is all null; decoder_reason says why, until the next call */
     DECODE_ROW,
-    DECODE_DELETE, /* of an input with a primary key: the row with these key columns is gone; the
+    DECODE_DELETE,  /* of an input with a primary key: the row with these key columns is gone; the
                       other columns are null */
-    DECODE_IGNORED /* nothing happened; the row is all null */
+    DECODE_IGNORED, /* nothing happened; the row is all null */
+    DECODE_MARK     /* the same, and a time has passed: decoder_mark */
 };
 
 /* The input is borrowed. */
@@ -43,6 +45,8 @@ void decoder_reset(struct decoder *decoder);
 void decoder_partition(struct decoder *decoder, uint32_t partition);
 enum decode_taken decoder_take(struct decoder *decoder, const struct kappa_record *record,
                                uint32_t row);
+/* Of the record taken last, in us since 1970. */
+int64_t decoder_mark(const struct decoder *decoder);
 /* Formats with a registry: true when the record needs a schema that is not known yet. It is handed in
  * by decoder_schema before the record is taken; text NULL: the registry does not have it. */
 bool decoder_schema_wanted(struct decoder *decoder, const struct kappa_record *record,

@@ -51,6 +51,7 @@ struct decoder {
     struct arena texts; /* texts made for the chunk */
     struct buf reason;
     struct decode_key *key; /* of inputs with a primary key */
+    int64_t mark;           /* of the record at hand */
 };
 
 extern const struct decode_ops decode_json_ops;
@@ -88,6 +89,8 @@ void decode_meta_open(struct decoder *d);
 /* Fills the row of all used metas. */
 bool decode_meta_take(struct decoder *d, const struct kappa_record *record, uint32_t row);
 void decode_meta_clear(struct decoder *d, uint32_t row);
+/* A record whose value is null: is it a mark (include/kappa/message.h), and which time has passed? */
+bool decode_mark(const struct kappa_record *record, int64_t *us);
 /* input.keyed: is the record's key the text of the key column, which was read into this row? */
 bool decode_key_check(struct decoder *d, const struct kappa_record *record, uint32_t row);
 

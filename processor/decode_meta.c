@@ -1,6 +1,9 @@
 /* What a record is besides its value: key, offset, partition, timestamp, headers, as hidden columns;
- * and the promise that the key is a column's text. Own header: decode_inside.h. */
+ * the promise that the key is a column's text; and records that are marks. Own header:
+ * decode_inside.h. */
 #include "processor/decode_inside.h"
+
+#include "include/kappa/message.h"
 #include "processor/expr_step.h"
 #include "processor/json_simd.h"
 
@@ -63,13 +66,14 @@ static bool header_part(const struct kappa_record *record, size_t *at, const uin
     return true;
 }
 
-/* The last header of this name, as in Kafka's lastHeader. */
-static bool set_header(struct decoder *d, const struct decode_meta *meta, uint32_t row,
-                       const struct kappa_record *record)
+/* The last header of this name, as in Kafka's lastHeader; of null when there is none. False: the
+ * headers are cut off. */
+static bool header_find(const struct kappa_record *record, const char *header,
+                        const uint8_t **value, uint32_t *value_len)
 {
-    size_t wanted = strlen(meta->header);
-    const uint8_t *value = NULL;
-    uint32_t value_len = KAPPA_NULL_LEN;
+    size_t wanted = strlen(header);
+    *value = NULL;
+    *value_len = KAPPA_NULL_LEN;
     for (size_t at = 0; at < record->headers_len;) {
         const uint8_t *name = NULL;
         const uint8_t *bytes = NULL;
@@ -77,15 +81,49 @@ static bool set_header(struct decoder *d, const struct decode_meta *meta, uint32
         uint32_t len = 0;
         if (!header_part(record, &at, &name, &name_len) ||
             !header_part(record, &at, &bytes, &len)) {
-            buf_append_text(&d->reason, "the record's headers are cut off");
             return false;
         }
-        if (name_len == wanted && memcmp(name, meta->header, wanted) == 0) {
-            value = bytes;
-            value_len = len;
+        if (name_len == wanted && memcmp(name, header, wanted) == 0) {
+            *value = bytes;
+            *value_len = len;
         }
     }
-    return set_text(d, meta, row, value, value_len);
+    return true;
+}
+
+static bool set_header(struct decoder *d, const struct decode_meta *meta, uint32_t row,
+                       const struct kappa_record *record)
+{
+    const uint8_t *value;
+    uint32_t len;
+    if (!header_find(record, meta->header, &value, &len)) {
+        buf_append_text(&d->reason, "the record's headers are cut off");
+        return false;
+    }
+    return set_text(d, meta, row, value, len);
+}
+
+bool decode_mark(const struct kappa_record *record, int64_t *us)
+{
+    const uint8_t *text;
+    uint32_t len;
+    uint64_t ms = 0;
+    if (record->key_len != KAPPA_NULL_LEN || record->headers_len == 0 ||
+        !header_find(record, KAPPA_MESSAGE_MARK, &text, &len) || len == KAPPA_NULL_LEN) {
+        return false;
+    }
+    uint32_t sign = len > 0 && text[0] == '-' ? 1 : 0;
+    for (uint32_t i = sign; i < len; i++) {
+        if (text[i] < '0' || text[i] > '9' || ms > DECODE_TIME_MAX / 10000) {
+            return false;
+        }
+        ms = ms * 10 + (uint64_t)(text[i] - '0');
+    }
+    if (len == sign || ms > DECODE_TIME_MAX / 1000) {
+        return false;
+    }
+    *us = (int64_t)ms * (sign == 1 ? -1000 : 1000);
+    return true;
 }
 
 static void set_number(const struct decode_meta *meta, uint32_t row, int64_t value)

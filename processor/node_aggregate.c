@@ -70,6 +70,9 @@ void node_aggregate_restore(const struct processor *p, const struct node_view *v
         /* No row can stand in a window behind that of the latest event. */
         part->maybe_stored =
             is_session(view) ? latest + plan->window_us : event_time_pane_end(plan, latest);
+    }
+    if (plan->shape.windowed && p->options.plan->inputs[source->input].marked) {
+        part->maybe_stored = INT64_MAX; /* events may be ahead of the marks */
     } else if (!plan->shape.windowed && source->state.records > 0) {
         part->maybe_stored = 0;
     }

@@ -94,8 +94,9 @@ struct plan_input {
                          PLAN_DEAD_SAMPLE at least; else more than dead_max */
     int64_t dead_max;
     uint32_t dead_ppm;
-    uint32_t event_time;           /* column, or PLAN_NONE */
-    int64_t watermark_us;          /* bound on disorder, >= 0 */
+    uint32_t event_time;  /* column, or PLAN_NONE */
+    int64_t watermark_us; /* bound on disorder, >= 0 */
+    bool marked; /* the watermark is the largest mark less the bound; events do not move it */
     int64_t lateness_us;           /* windows stay open for this long behind the watermark, >= 0 */
     int64_t history_us;            /* of joins by time; INT64_MAX: for ever */
     bool late_kept;                /* rows that are late go to the late table, else only counted */

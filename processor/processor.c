@@ -232,6 +232,18 @@ static void refuse_record(struct processor *p, const struct kappa_record *record
     p->chunk.source->state.dead++;
 }
 
+/* The record at this offset moves the watermark, if its time, or mark, is the largest one yet. */
+static void time_passes(struct processor *p, int64_t time, int64_t offset)
+{
+    struct node_source *source = p->chunk.source;
+    if (time > source->state.event_time_max) {
+        source->state.event_time_max = time;
+        if (p->emits) {
+            node_final_advance(p, source, offset);
+        }
+    }
+}
+
 /* Takes the row's event time into the watermark. False: it has none, and needs one. */
 static bool take_event_time(struct processor *p, const struct plan_input *input,
                             const struct expr_vec *times, const struct kappa_record *record)
@@ -246,11 +258,8 @@ static bool take_event_time(struct processor *p, const struct plan_input *input,
         refuse_record(p, record, buf_text(&p->row));
         return false;
     }
-    if (times->i[row] > state->event_time_max) {
-        state->event_time_max = times->i[row];
-        if (p->emits) {
-            node_final_advance(p, chunk->source, record->offset);
-        }
+    if (!input->marked) {
+        time_passes(p, times->i[row], record->offset);
     }
     chunk->watermark[row] = event_time_watermark(state->event_time_max, input->watermark_us);
     return true;
@@ -279,6 +288,8 @@ static uint32_t fill_chunk(struct processor *p, const struct kappa_record *recor
         enum decode_taken got = decoder_take(decoder, record, chunk->n);
         if (got == DECODE_REFUSED) {
             refuse_record(p, record, decoder_reason(decoder));
+        } else if (got == DECODE_MARK) {
+            time_passes(p, input->marked ? decoder_mark(decoder) : KAPPA_NO_TIME, record->offset);
         } else if (got == DECODE_ROW && times != NULL &&
                    !take_event_time(p, input, times, record)) {
             continue; /* refused there */

@@ -130,6 +130,7 @@ enum {
     OPTION_TOPIC,
     OPTION_EVENT_TIME,
     OPTION_WATERMARK,
+    OPTION_FROM,
     OPTION_LATENESS,
     OPTION_LATE,
     OPTION_HISTORY,
@@ -240,6 +241,27 @@ static int watermark_set(struct sql *sql, struct plan_input *input, const struct
     return sql_option_duration(sql, option, &input->watermark_us);
 }
 
+/* watermark_from: what moves the watermark. */
+static int from_set(struct sql *sql, struct plan_input *input, const struct sql_option *option)
+{
+    const char *value = option->value == NULL ? "events" : option->value;
+    input->marked = strcmp(value, "marks") == 0;
+    if (!input->marked && strcmp(value, "events") != 0) {
+        int rc =
+            sql_error(sql, option->place, "option \"watermark_from\": \"%.60s\" is unknown", value);
+        err_hint(sql->err, "'events', the default, or 'marks', which `kappa rekey --marks` writes "
+                           "into the topic that it makes");
+        return rc;
+    }
+    if (input->marked && input->event_time == PLAN_NONE) {
+        int rc =
+            sql_error(sql, option->place, "option \"watermark_from\" needs option \"event_time\"");
+        err_hint(sql->err, "add event_time='column'");
+        return rc;
+    }
+    return 0;
+}
+
 /* lateness: for how long windows stay open; late: what becomes of records behind that. */
 static int late_set(struct sql *sql, struct plan_input *input, const struct sql_option *options)
 {
@@ -287,16 +309,19 @@ static int history_set(struct sql *sql, struct plan_input *input, const struct s
     return sql_option_duration(sql, option, &input->history_us);
 }
 
-static int idle_refuse(struct sql *sql, const struct sql_option *option)
+static int idle_refuse(struct sql *sql, const struct plan_input *input,
+                       const struct sql_option *option)
 {
     if (option->value == NULL) {
         return 0;
     }
     int rc = sql_error(sql, option->place,
-                       "not supported yet: option \"idle\": that nothing came for a while is known "
-                       "to a clock only, and a replay would not see it");
-    err_hint(sql->err, "send a record with a time into partitions that may fall silent, or leave "
-                       "emit at 'live': each partition has its own watermark");
+                       "not supported yet: option \"idle\" here: that nothing came for a while is "
+                       "known to a clock only, and a replay would not see it");
+    err_hint(sql->err,
+             "let the topic say it: `kappa rekey %s --marks --idle \"%s\" --into TOPIC`, then read "
+             "TOPIC with watermark_from='marks'",
+             input->topic, option->value);
     return rc;
 }
 
@@ -313,6 +338,7 @@ int sql_table(struct sql *sql, const json_t *body)
         [OPTION_TOPIC] = {"topic", NULL, -1},
         [OPTION_EVENT_TIME] = {"event_time", NULL, -1},
         [OPTION_WATERMARK] = {"watermark", NULL, -1},
+        [OPTION_FROM] = {"watermark_from", NULL, -1},
         [OPTION_LATENESS] = {"lateness", NULL, -1},
         [OPTION_LATE] = {"late", NULL, -1},
         [OPTION_HISTORY] = {"history", NULL, -1},
@@ -331,9 +357,9 @@ int sql_table(struct sql *sql, const json_t *body)
         event_time_set(sql, input, &options[OPTION_EVENT_TIME]) != 0 ||
         unit_set(sql, input, &options[OPTION_UNIT]) != 0 ||
         watermark_set(sql, input, &options[OPTION_WATERMARK]) != 0 ||
-        late_set(sql, input, options) != 0 ||
+        from_set(sql, input, &options[OPTION_FROM]) != 0 || late_set(sql, input, options) != 0 ||
         history_set(sql, input, &options[OPTION_HISTORY]) != 0 ||
-        idle_refuse(sql, &options[OPTION_IDLE]) != 0) {
+        idle_refuse(sql, input, &options[OPTION_IDLE]) != 0) {
         return -KE_SQL;
     }
     if (input->event_time != PLAN_NONE) {

@@ -26,7 +26,8 @@ void reader_limits_make(const struct reader_read *reading, struct reader_limits 
         if (hop) {
             out->expired[s] = event_time_limit(watermark, view->retain_us);
         }
-        if (watermark != KAPPA_NO_TIME) {
+        bool unmarked = input->marked && found.state.records > 0; /* it waits for its first mark */
+        if (watermark != KAPPA_NO_TIME || unmarked) {
             closed = i64_min(closed, event_time_limit(watermark, input->lateness_us));
         }
     }

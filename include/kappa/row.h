@@ -158,7 +158,8 @@ struct kappa_change_sink {
 /* Progress of one source, a pure function of the definition and the records below next_offset. */
 struct kappa_source_state {
     int64_t next_offset;     /* the cut: next offset to read */
-    int64_t event_time_max;  /* largest event time seen, us, or KAPPA_NO_TIME */
+    int64_t event_time_max;  /* largest event time seen, or (watermark_from='marks') the largest
+                                mark, us; or KAPPA_NO_TIME */
     int64_t record_time_max; /* largest record time seen, ms, or KAPPA_NO_TIME */
     uint64_t records;        /* records taken from the log */
     uint64_t dead;           /* records kept in the dead table (per record and view) */

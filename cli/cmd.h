@@ -44,9 +44,11 @@ struct cli {
     } given[CMD_GIVEN_MAX];
 
     uint32_t given_count;
-    bool json;   /* -o json */
-    bool colour; /* stdout is a terminal that may be coloured */
-    bool live;   /* stderr is a terminal: progress may be redrawn */
+    bool json;       /* -o json */
+    bool colour;     /* stdout is a terminal that may be coloured */
+    bool live;       /* stderr is a terminal: progress may be redrawn */
+    int exit_code;   /* when all went well: 0 unless the command sets it */
+    int exit_failed; /* at least this when it did not */
 };
 
 /* The option's value when it was given (the last one wins), else NULL. */

@@ -8,6 +8,8 @@
     X(produce)                                                                                     \
     X(cat)                                                                                         \
     X(nexmark)                                                                                     \
+    X(apply)                                                                                       \
+    X(diff_plan)                                                                                   \
     X(deploy)                                                                                      \
     X(explain)                                                                                     \
     X(rekey)                                                                                       \

@@ -16,7 +16,7 @@ int main(int argc, char **argv)
         (void)setlocale(LC_CTYPE, "");
     }
     (void)signal(SIGPIPE, SIG_IGN);
-    struct cli cli;
+    struct cli cli = {0};
     struct err err = {0};
     bool json = options_want_json(argc, argv);
     int rc = options_parse(argc, argv, &cli, &err);
@@ -26,10 +26,11 @@ int main(int argc, char **argv)
         rc = cli.entry->run(&cli, &err);
     }
     if (rc == 0) {
-        return 0;
+        return cli.exit_code;
     }
     if (err.code == 0) { /* only the code came up */
         (void)err_set(&err, (enum err_code) - rc, "%s", err_text(rc));
     }
-    return out_error(&err, json);
+    int code = out_error(&err, json);
+    return code < cli.exit_failed ? cli.exit_failed : code;
 }

@@ -50,6 +50,20 @@ int call_status(struct client *client, const char *processor, json_t **out, stru
     return rc;
 }
 
+int call_print(const struct cli *cli, const json_t *answer,
+               void (*text)(const struct cli *cli, const json_t *answer, struct buf *out),
+               struct err *err)
+{
+    if (cli->json) {
+        return out_json(answer, err);
+    }
+    struct buf shown = {0};
+    text(cli, answer, &shown);
+    int rc = out_write(&shown, err);
+    buf_free(&shown);
+    return rc;
+}
+
 int call_version_command(struct cli *cli, const char *verb, const char *done, struct err *err)
 {
     uint32_t version = 0;
@@ -162,12 +176,5 @@ static void receipt_text(const struct cli *cli, const json_t *receipt, struct bu
 
 int call_print_receipt(const struct cli *cli, const json_t *receipt, struct err *err)
 {
-    if (cli->json) {
-        return out_json(receipt, err);
-    }
-    struct buf text = {0};
-    receipt_text(cli, receipt, &text);
-    int rc = out_write(&text, err);
-    buf_free(&text);
-    return rc;
+    return call_print(cli, receipt, receipt_text, err);
 }

@@ -22,7 +22,11 @@ int call_status(struct client *client, const char *processor, json_t **out,
 int call_version_command(struct cli *cli, const char *verb, const char *done,
                          struct err *err) must_check;
 
-/* Prints the receipt of a swap: as it is, or for people. */
+/* Prints an answer as it is (--json), or as text says it for people. */
+int call_print(const struct cli *cli, const json_t *answer,
+               void (*text)(const struct cli *cli, const json_t *answer, struct buf *out),
+               struct err *err) must_check;
+/* Likewise the receipt of a swap. */
 int call_print_receipt(const struct cli *cli, const json_t *receipt, struct err *err) must_check;
 
 #endif

@@ -64,9 +64,7 @@ static void columns_text(const struct cli *cli, const json_t *columns, struct bu
     struct out_table table;
     out_table_begin(&table, array_len(titles), 0x1FC);
     table.indent = 2;
-    for (size_t i = 0; i < array_len(titles); i++) {
-        out_table_cell(&table, titles[i]);
-    }
+    out_table_titles(&table, titles);
     size_t i;
     const json_t *column;
     json_array_foreach (columns, i, column) {
@@ -288,14 +286,7 @@ static int diff_run(struct cli *cli, struct err *err)
     if (rc < 0) {
         return rc;
     }
-    if (cli->json) {
-        rc = out_json(answer, err);
-    } else {
-        struct buf text = {0};
-        answer_text(cli, answer, &text);
-        rc = out_write(&text, err);
-        buf_free(&text);
-    }
+    rc = call_print(cli, answer, answer_text, err);
     json_decref(answer);
     return rc;
 }

@@ -1,4 +1,5 @@
 /* kappa get. */
+#include "cli/call.h"
 #include "cli/client.h"
 #include "cli/cmd.h"
 #include "cli/output.h"
@@ -143,14 +144,7 @@ static int get_run(struct cli *cli, struct err *err)
     if (rc < 0) {
         return rc;
     }
-    if (cli->json) {
-        rc = out_json(answer, err);
-    } else {
-        struct buf text = {0};
-        row_text(cli, answer, &text);
-        rc = out_write(&text, err);
-        buf_free(&text);
-    }
+    rc = call_print(cli, answer, row_text, err);
     json_decref(answer);
     return rc;
 }

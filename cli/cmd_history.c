@@ -46,9 +46,7 @@ static void history_text(const struct cli *cli, const json_t *receipts, struct b
                                          "OLD DIGEST", "NEW DIGEST", "HOLD"};
     struct out_table table;
     out_table_begin(&table, array_len(titles), 1U << 0 | 1U << 6);
-    for (size_t i = 0; i < array_len(titles); i++) {
-        out_table_cell(&table, titles[i]);
-    }
+    out_table_titles(&table, titles);
     size_t i;
     const json_t *receipt;
     json_array_foreach (receipts, i, receipt) {

@@ -88,9 +88,7 @@ static void outbox_text(const struct cli *cli, const json_t *messages, struct bu
     static const char *const titles[] = {"RECORD", "TO", "KEY", "VALUE"};
     struct out_table table;
     out_table_begin(&table, array_len(titles), 0);
-    for (size_t i = 0; i < array_len(titles); i++) {
-        out_table_cell(&table, titles[i]);
-    }
+    out_table_titles(&table, titles);
     size_t i;
     const json_t *message;
     json_array_foreach (messages, i, message) {

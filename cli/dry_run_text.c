@@ -20,9 +20,7 @@ static void sources_table(const json_t *plan, struct buf *out)
     const json_t *source;
     out_table_begin(&table, array_len(titles), 0x3EU);
     table.indent = 2;
-    for (i = 0; i < array_len(titles); i++) {
-        out_table_cell(&table, titles[i]);
-    }
+    out_table_titles(&table, titles);
     json_array_foreach (json_object_get(plan, "sources"), i, source) {
         char text[OUT_NUMBER_LEN];
         out_table_cellf(&table, "%s/%" PRId64, json_text(source, "topic", ""),

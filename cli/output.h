@@ -26,6 +26,8 @@ void out_table_begin(struct out_table *table, uint32_t columns, uint64_t right);
 /* Copies; NULL is shown as "-". */
 void out_table_cell(struct out_table *table, const char *text);
 void out_table_cellf(struct out_table *table, const char *format, ...) printf_like(2, 3);
+/* A row of titles, one for each column. */
+void out_table_titles(struct out_table *table, const char *const *titles);
 /* Appends all lines; the first row is the heading when bold is set. Frees the table. */
 void out_table_end(struct out_table *table, bool bold, struct buf *out);
 

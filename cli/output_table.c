@@ -51,6 +51,13 @@ void out_table_cell(struct out_table *table, const char *text)
     cell_take(table, xstrdup(text == NULL ? "-" : text));
 }
 
+void out_table_titles(struct out_table *table, const char *const *titles)
+{
+    for (uint32_t c = 0; c < table->columns; c++) {
+        out_table_cell(table, titles[c]);
+    }
+}
+
 void out_table_cellf(struct out_table *table, const char *format, ...)
 {
     char *text = NULL;

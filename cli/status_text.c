@@ -126,9 +126,7 @@ static void versions_table(struct buf *out, const json_t *versions, bool colour)
     struct buf plain = {0};
     out_table_begin(&table, array_len(titles), 0x3FCU);
     table.indent = 2;
-    for (size_t i = 0; i < array_len(titles); i++) {
-        out_table_cell(&table, titles[i]);
-    }
+    out_table_titles(&table, titles);
     size_t i;
     const json_t *version;
     json_array_foreach (versions, i, version) {
@@ -169,9 +167,7 @@ static void sources_table(struct buf *out, const json_t *versions, bool colour, 
     struct out_table table;
     out_table_begin(&table, array_len(titles), 0x7CU);
     table.indent = 2;
-    for (size_t i = 0; i < array_len(titles); i++) {
-        out_table_cell(&table, titles[i]);
-    }
+    out_table_titles(&table, titles);
     size_t rows = 0;
     size_t left_out = 0;
     size_t v;

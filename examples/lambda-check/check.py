@@ -20,10 +20,10 @@ WITH seen AS (
          max(event_time) OVER (PARTITION BY partition ORDER BY offset ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
            - 5000 AS watermark
   FROM e),
+newest AS (SELECT partition, max(event_time) - 5000 AS final FROM e GROUP BY partition),
 kept AS (
-  SELECT * FROM seen
-  WHERE (watermark IS NULL OR ends > watermark)
-    AND ends + 3600000 > (SELECT max(event_time) - 5000 FROM e AS o WHERE o.partition = seen.partition))
+  SELECT seen.* FROM seen JOIN newest USING (partition)
+  WHERE (watermark IS NULL OR ends > watermark) AND ends + 3600000 > final)
 SELECT user_id, strftime('%Y-%m-%dT%H:%M:%SZ', ends / 1000, 'unixepoch'),
        count(*) FILTER (WHERE event_type = 'click'), count(*) FILTER (WHERE event_type = 'view'),
        round(sum(amount) FILTER (WHERE event_type = 'purchase'), 6), count(DISTINCT product_id)

@@ -516,6 +516,33 @@ static void test_serving_version_fails(void **state)
     world_refused(world, "rollback", 0, json_object(), -KE_REFUSED, "no version on standby");
 }
 
+/* What was rolled back bars the candidates before it from being swapped in by themselves, also while it
+ * is paused. */
+static void test_rolled_back_bars_older_candidates(void **state)
+{
+    static const char counts_3[] =
+        "CREATE TABLE events (user_id text, kind text) WITH (topic='events', format='json');\n"
+        "CREATE MATERIALIZED VIEW counts AS SELECT user_id, max(kind) AS n FROM events GROUP BY "
+        "user_id;\n";
+    struct world *world = *state;
+    serve_first(world);
+    world->pace = 10;
+    world_deploy(world, COUNTS_2, "auto");
+    world_wait(world, 2, "replaying");
+    world_do(world, "pause", "p", 2);
+    world->pace = 1000;
+    assert_int_equal(world_deploy(world, counts_3, "auto"), 3);
+    world_wait(world, 3, "serving");
+    world_do(world, "rollback", "p", 0);
+    world_do(world, "pause", "p", 3);
+    world_do(world, "resume", "p", 2);
+    world_wait(world, 2, "ready");
+    world_steps(world, 200);
+    assert_string_equal(world_state(world, 2), "ready");
+    world_do(world, "swap", "p", 2);
+    assert_string_equal(world_state(world, 2), "serving");
+}
+
 /* v2 serves and its worker dies as soon as it opens: what rollbacks are for. */
 static void test_rollback_from_a_dying_version(void **state)
 {
@@ -749,6 +776,7 @@ int main(void)
         WORLD_TEST(test_candidate_fails_for_now),
         WORLD_TEST(test_serving_version_fails),
         WORLD_TEST(test_rollback_from_a_dying_version),
+        WORLD_TEST(test_rolled_back_bars_older_candidates),
         WORLD_TEST(test_dead_version_stands_still),
         WORLD_TEST(test_rollback_just_after_a_crash),
         WORLD_TEST(test_auto_swap_from_a_dying_version),

@@ -152,7 +152,19 @@ static int world_offset_at_time(struct log *log, const char *topic, uint32_t par
     return 0;
 }
 
-static const struct log_ops world_log_ops = {.topic_partitions = world_topic_partitions,
+/* Topics to write: nothing is written here. */
+static int world_topic_create(struct log *log, const char *topic,
+                              const struct log_topic_options *options, struct err *err)
+{
+    (void)log;
+    (void)topic;
+    (void)err;
+    assert_int_equal(options->partitions, WORLD_PARTITIONS);
+    return 0;
+}
+
+static const struct log_ops world_log_ops = {.topic_create = world_topic_create,
+                                             .topic_partitions = world_topic_partitions,
                                              .topic_identity = world_topic_identity,
                                              .offsets = world_offsets,
                                              .offset_at_time = world_offset_at_time};

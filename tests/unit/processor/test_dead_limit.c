@@ -33,18 +33,24 @@ static struct plan *compile(const char *limit)
     return plan;
 }
 
-/* Applies all in random batches; the sentence, or "". */
-static void run(const struct plan *plan, const struct kappa_record *records, struct prng *prng,
-                struct err *err)
+static struct processor *start(const struct plan *plan, const struct kappa_source_state *state)
 {
     struct processor_options options = {.plan = plan, .cache_bytes = 1 << 20};
     struct processor *processor = NULL;
-    struct kappa_source_state state = {
+    assert_int_equal(processor_open(&options, &processor, NULL), 0);
+    processor_source_restore(processor, 0, 0, state);
+    processor_source_partition(processor, 0, 5);
+    return processor;
+}
+
+/* Applies all in random batches; the sentence, or "". *state: what a commit would keep then. */
+static void run(const struct plan *plan, const struct kappa_record *records, struct prng *prng,
+                struct kappa_source_state *state, struct err *err)
+{
+    *state = (struct kappa_source_state){
         .next_offset = 0, .event_time_max = KAPPA_NO_TIME, .record_time_max = KAPPA_NO_TIME};
     *err = (struct err){.code = 0};
-    assert_int_equal(processor_open(&options, &processor, err), 0);
-    processor_source_restore(processor, 0, 0, &state);
-    processor_source_partition(processor, 0, 5);
+    struct processor *processor = start(plan, state);
     for (uint32_t done = 0; done < RECORDS;) {
         uint32_t n = 1 + (uint32_t)prng_below(prng, prng_below(prng, 2) == 0 ? 20 : 2500);
         n = n > RECORDS - done ? RECORDS - done : n;
@@ -55,6 +61,25 @@ static void run(const struct plan *plan, const struct kappa_record *records, str
     }
     int rc = processor_check(processor, err);
     assert_int_equal(rc, err->code);
+    processor_source_state(processor, 0, state);
+    processor_close(processor);
+}
+
+/* One that begins with what was kept says at once that too many are dead, if they are. */
+static void check_restored(const struct plan *plan, const struct kappa_source_state *state,
+                           uint64_t dead, bool exceeded)
+{
+    struct err err = {.code = 0};
+    char expected[80];
+    struct processor *processor = start(plan, state);
+    assert_int_equal(processor_check(processor, &err), exceeded ? -KE_REFUSED : 0);
+    (void)snprintf(expected, sizeof expected,
+                   "below offset %u of partition 5: %llu of the %u records taken",
+                   3 * (RECORDS - 1) + 1, (unsigned long long)dead, RECORDS);
+    if (exceeded && strstr(err.text, expected) == NULL) {
+        print_message("%s\nnot %s\n", err.text, expected);
+        fail();
+    }
     processor_close(processor);
 }
 
@@ -108,7 +133,9 @@ static void test_limit(void **state)
         struct plan *plan = compile(limits[limit].limit);
         for (int again = 0; again < 3; again++) {
             struct err err;
-            run(plan, records, &prng, &err);
+            struct kappa_source_state kept;
+            run(plan, records, &prng, &kept, &err);
+            check_restored(plan, &kept, dead, exceeds(limit, dead, RECORDS));
             assert_int_equal(err.code, expected[0] == '\0' ? 0 : -KE_REFUSED);
             if (expected[0] != '\0' && strstr(err.text, expected) == NULL) {
                 print_message("limit %s\n%s\nnot %s\n", limits[limit].limit, err.text, expected);

@@ -1,0 +1,109 @@
+/* Goal: the messages of a record are real in one version: spans meet where the receipt says, also when the
+ * old version's worker was dead and the old version stood below the cut of the swap. Method: the world of
+ * world.h, with definitions that write to a topic. */
+#include "tests/unit/controller/world.h"
+
+#define ALERTS(word)                                                                               \
+    "CREATE TABLE events (user_id text, kind text) WITH (topic='events', format='json');\n"        \
+    "CREATE TABLE alerts (user_id text, word text) WITH (topic='alerts', format='json');\n"        \
+    "INSERT INTO alerts SELECT user_id, '" word "' FROM events;\n"
+
+static int setup(void **state)
+{
+    struct world *world = xcalloc(1, sizeof *world);
+    world_open(world);
+    *state = world;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    world_close(*state);
+    free(*state);
+    return 0;
+}
+
+static json_t *newest_receipt(struct world *world)
+{
+    json_t *body = world_call(world, "history", "p", 0, NULL);
+    json_t *receipt = json_incref(json_array_get(json_object_get(body, "receipts"), 0));
+    assert_non_null(receipt);
+    json_decref(body);
+    return receipt;
+}
+
+static int64_t offset_in(const json_t *receipt, const char *field, int partition)
+{
+    const json_t *offsets = json_object_get(json_object_get(receipt, field), "events");
+    const json_t *offset = json_array_get(offsets, (size_t)partition);
+    assert_true(json_is_integer(offset));
+    return json_integer_value(offset);
+}
+
+/* The first version's messages are real from its start, though it serves only from the cut on; those of
+ * the next ones from the cut of their swap. */
+static void test_spans_meet_at_the_cut(void **state)
+{
+    struct world *world = *state;
+    assert_int_equal(world_deploy(world, ALERTS("one"), "auto"), 1);
+    world_wait(world, 1, "serving");
+    json_t *receipt = newest_receipt(world);
+    for (int p = 0; p < WORLD_PARTITIONS; p++) {
+        assert_int_equal(offset_in(receipt, "outputs_from", p), world->start[p]);
+        assert_true(offset_in(receipt, "cut", p) > world->start[p]);
+    }
+    json_decref(receipt);
+    assert_int_equal(world_deploy(world, ALERTS("two"), "auto"), 2);
+    world_wait(world, 2, "serving");
+    receipt = newest_receipt(world);
+    assert_true(
+        json_equal(json_object_get(receipt, "outputs_from"), json_object_get(receipt, "cut")));
+    json_decref(receipt);
+    world_do(world, "rollback", "p", 0);
+    receipt = newest_receipt(world);
+    assert_true(
+        json_equal(json_object_get(receipt, "outputs_from"), json_object_get(receipt, "cut")));
+    json_decref(receipt);
+}
+
+/* What a dead version has not made comes from the next one: its messages are real from where the old one
+ * stands, below the cut. */
+static void test_dead_version_stands_below_the_cut(void **state)
+{
+    struct world *world = *state;
+    world_deploy(world, ALERTS("one"), "auto");
+    world_wait(world, 1, "serving");
+    world->die_at = "open";
+    world->fault_version = 1;
+    world->fault_once = false;
+    for (int i = 0; i < WORLD_WORKERS; i++) {
+        if (world->workers[i].alive) {
+            world_worker_exit(&world->workers[i], 0, 11);
+        }
+    }
+    struct world_files stood = *world_files_of(world, "p/1");
+    for (int p = 0; p < WORLD_PARTITIONS; p++) {
+        world->end[p] += 400 + 10 * p;
+    }
+    world_deploy(world, ALERTS("two"), "auto");
+    world_wait(world, 2, "serving");
+    assert_memory_equal(world_files_of(world, "p/1")->next, stood.next, sizeof stood.next);
+    json_t *receipt = newest_receipt(world);
+    for (int p = 0; p < WORLD_PARTITIONS; p++) {
+        assert_int_equal(offset_in(receipt, "outputs_from", p), stood.next[p]);
+        assert_true(offset_in(receipt, "cut", p) >= stood.next[p] + 400);
+    }
+    json_decref(receipt);
+}
+
+#define WORLD_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WORLD_TEST(test_spans_meet_at_the_cut),
+        WORLD_TEST(test_dead_version_stands_below_the_cut),
+    };
+    (void)setenv("KAPPA_LOG", "error", 0);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

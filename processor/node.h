@@ -23,6 +23,7 @@
 #include "processor/agg_cache.h"
 #include "processor/dead.h"
 #include "processor/decode.h"
+#include "processor/key_index.h"
 #include "processor/node_keyed.h"
 #include "processor/processor.h"
 
@@ -128,6 +129,7 @@ struct node_plugin {
     const struct kappa_plugin *code; /* NULL: not open */
     void *instance;
     struct node_keyed keyed;    /* its state */
+    struct key_index index;     /* of what has changed in it, when it is scanned */
     struct kappa_value *values; /* of the event */
     struct expr_vec *columns;   /* of the rows it made */
     int64_t *event_time;        /* of these */
@@ -327,6 +329,13 @@ void node_plugin_prepare(struct processor *p, struct node_plugin *plugin,
 int node_plugin_open(struct node_plugin *plugin, const struct kappa_plugin *code,
                      struct err *err) must_check;
 void node_plugin_close(struct node_plugin *plugin);
+/* After the flush is stored. */
+void node_plugin_committed(struct node_plugin *plugin);
+/* kappa_host.range and prefix: node_scan.c. */
+int node_scan_range(void *ctx, const void *from, uint32_t from_len, const void *to, uint32_t to_len,
+                    uint32_t limit, kappa_each_fn each, void *arg);
+int node_scan_prefix(void *ctx, const void *bytes, uint32_t len, uint32_t limit, kappa_each_fn each,
+                     void *arg);
 /* Gives it the chunk's rows, and runs the views over what it makes. */
 int node_plugin_apply(struct processor *p, struct node_plugin *plugin, struct err *err) must_check;
 int node_plugin_flush(struct processor *p, struct node_plugin *plugin, struct err *err) must_check;

@@ -226,6 +226,7 @@ void node_plugin_prepare(struct processor *p, struct node_plugin *plugin,
     row_layout_init(&plugin->keyed.layout, &p->memory);
     plugin->keyed.deletes = true;
     node_keyed_open(p, &plugin->keyed, plan->table);
+    key_index_open(&plugin->index);
 }
 
 int node_plugin_open(struct node_plugin *plugin, const struct kappa_plugin *code, struct err *err)
@@ -252,8 +253,20 @@ void node_plugin_close(struct node_plugin *plugin)
     if (plugin->code != NULL) {
         plugin->code->close(plugin->instance);
     }
+    key_index_close(&plugin->index);
     node_keyed_close(&plugin->keyed);
     arena_free(&plugin->texts);
+}
+
+void node_plugin_committed(struct node_plugin *plugin)
+{
+    if (plugin->p->options.row_from == NULL) {
+        key_index_take(&plugin->index, &plugin->keyed.cache); /* there is no other place to scan */
+        plugin->index.taken = 0;
+    } else {
+        key_index_clear(&plugin->index);
+    }
+    node_keyed_committed(&plugin->keyed);
 }
 
 /* ---- Running. */
@@ -282,7 +295,8 @@ static void fill_event(struct node_plugin *plugin, const struct expr_vec *column
 
 int node_plugin_apply(struct processor *p, struct node_plugin *plugin, struct err *err)
 {
-    const struct kappa_host host = {plugin, host_get, host_put, host_del, host_emit, host_refuse};
+    const struct kappa_host host = {plugin,    host_get,    host_put,        host_del,
+                                    host_emit, host_refuse, node_scan_range, node_scan_prefix};
     const struct expr_vec *columns = decoder_columns(p->decoders[plugin->plan->input]);
     plugin->err = err;
     plugin->rc = 0;

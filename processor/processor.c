@@ -90,6 +90,9 @@ int processor_open(const struct processor_options *options, struct processor **o
             return err_set(err, KE_INVALID, "final rows of windows need a way to scan stored ones");
         }
     }
+    if (options->load != NULL && options->row_from == NULL && plan->plugin_count > 0) {
+        return err_set(err, KE_INVALID, "plugins need a way to scan stored rows");
+    }
     struct processor *p = xcalloc(1, sizeof *p);
     p->magic = PROCESSOR_MAGIC;
     p->options = *options;
@@ -505,7 +508,7 @@ void processor_committed(struct processor *p)
     dead_clear(&p->late);
     p->pending_bytes = 0;
     for (uint32_t i = 0; i < p->options.plan->plugin_count; i++) {
-        node_keyed_committed(&p->plugins[i].keyed);
+        node_plugin_committed(&p->plugins[i]);
     }
     for (uint32_t v = 0; v < p->options.plan->pipeline_count; v++) {
         struct node_view *view = &p->views[v];

@@ -46,7 +46,8 @@ struct processor_options {
     const struct plan *plan;
     processor_load_fn load;           /* NULL: nothing is ever evicted (tests) */
     processor_window_fn window_below; /* with the same context; needed for sessions */
-    processor_row_fn row_from;        /* likewise; needed for final rows of windows into a topic */
+    processor_row_fn row_from;        /* likewise; needed for final rows of windows into a topic,
+                                      and for plugins */
     void *load_ctx;
     const struct kappa_plugin *const *plugins; /* per plugin of the plan; borrowed */
     size_t cache_bytes; /* budget of the aggregate cache; small budgets (1) work, slowly */

@@ -4,6 +4,9 @@
 #include <dlfcn.h>
 #include <stdlib.h>
 
+/* Since then functions have only been added behind the others. */
+#define ABI_OLDEST 1
+
 struct plugins {
     const struct kappa_plugin **code;
     void **libraries;
@@ -30,10 +33,11 @@ static int load(const char *file, const char *path, void **library,
         return rc;
     }
     *code = entry();
-    if (*code == NULL || (*code)->abi != KAPPA_PLUGIN_ABI) {
+    if (*code == NULL || (*code)->abi < ABI_OLDEST || (*code)->abi > KAPPA_PLUGIN_ABI) {
         int rc =
-            err_set(err, KE_REFUSED, "plugin %s speaks version %u of the interface, this is %d",
-                    file, *code == NULL ? 0 : (*code)->abi, KAPPA_PLUGIN_ABI);
+            err_set(err, KE_REFUSED,
+                    "plugin %s speaks version %u of the interface, this release knows %d to %d",
+                    file, *code == NULL ? 0 : (*code)->abi, ABI_OLDEST, KAPPA_PLUGIN_ABI);
         err_hint(err, "build it again with this release's include/kappa/plugin.h");
         return rc;
     }

@@ -22,7 +22,9 @@
 
 #include "include/kappa/row.h"
 
-#define KAPPA_PLUGIN_ABI 1
+/* Version of the interface: what a plugin was compiled with stands in its struct kappa_plugin, and later
+ * releases go on loading it. 2 adds range and prefix at the end of struct kappa_host. */
+#define KAPPA_PLUGIN_ABI 2
 
 /* Longest key of a plugin's state. */
 #define KAPPA_PLUGIN_KEY_MAX 480
@@ -37,6 +39,10 @@ struct kappa_event {
     int64_t watermark_us; /* behind this event; INT64_MIN: none */
 };
 
+/* One key and its value, borrowed until the next call of the host. 0: go on; else the scan stops. */
+typedef int (*kappa_each_fn)(void *arg, const void *key, uint32_t key_len, const void *value,
+                             uint32_t value_len);
+
 /* What a plugin may call from event(). Functions return 0, or a negative code that event() hands on. */
 struct kappa_host {
     void *ctx; /* first argument of all */
@@ -49,6 +55,16 @@ struct kappa_host {
     int (*emit)(void *ctx, const struct kappa_value *values, uint32_t count);
     /* The event cannot be processed: it is kept as a dead record with this reason. */
     int (*refuse)(void *ctx, const char *reason);
+    /* Scans the state of this partition in the order of the keys' bytes: each(arg, ...) for the keys at
+     * or above `from` and below `to` (NULL: to the last one), for `limit` of them at most (0: all). It
+     * sees all that was put and deleted up to then, also by each() itself, which may call every
+     * function of the host: a key that it puts further on comes, one that it deletes does not. Returns
+     * 0 at the end, else what each() has stopped it with, or a negative code. */
+    int (*range)(void *ctx, const void *from, uint32_t from_len, const void *to, uint32_t to_len,
+                 uint32_t limit, kappa_each_fn each, void *arg);
+    /* The same for the keys that begin with these bytes. */
+    int (*prefix)(void *ctx, const void *bytes, uint32_t len, uint32_t limit, kappa_each_fn each,
+                  void *arg);
 };
 
 /* What a plugin is opened with. */
@@ -62,7 +78,7 @@ struct kappa_plugin_schema {
 };
 
 struct kappa_plugin {
-    uint32_t abi; /* KAPPA_PLUGIN_ABI */
+    uint32_t abi; /* KAPPA_PLUGIN_ABI, as it was compiled */
     /* Makes an instance, checks the schema. error: what is wrong, for people. Not 0: refused. */
     int (*open)(const struct kappa_plugin_schema *schema, void **instance, char *error,
                 size_t error_size);

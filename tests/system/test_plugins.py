@@ -137,3 +137,134 @@ def test_a_hang(embedded, topic):
     embedded.down()
     embedded.up(extra_env={"KAPPA_STEP_SECONDS": "2"})
     harm_once(embedded, topic, "hang", 60, "does not return")
+
+
+# Orders that are not paid within ten minutes: timers are keys that begin with a time, scanned when time passes.
+UNPAID = r'''
+#include "include/kappa/plugin.h"
+#include <stdlib.h>
+#include <string.h>
+struct run { const struct kappa_host *host; };
+static int open(const struct kappa_plugin_schema *s, void **i, char *e, size_t n)
+{ (void)s; (void)e; (void)n; *i = NULL; return 0; }
+static uint32_t timer_key(unsigned char *key, int64_t at, const struct kappa_value *id)
+{
+    for (int b = 0; b < 8; b++) { key[1 + b] = (unsigned char)((uint64_t)at >> (56 - 8 * b)); }
+    key[0] = 't';
+    memcpy(key + 9, id->s.bytes, id->s.len);
+    return 9 + id->s.len;
+}
+static int due(void *arg, const void *key, uint32_t key_len, const void *value, uint32_t value_len)
+{
+    const struct kappa_host *host = arg;
+    const unsigned char *bytes = key;
+    int64_t at = 0;
+    (void)value; (void)value_len;
+    for (int b = 0; b < 8; b++) { at = at << 8 | bytes[1 + b]; }
+    struct kappa_value row[2] = {{.type = KAPPA_TYPE_TEXT, .s = {(const char *)bytes + 9, key_len - 9}},
+                                 {.type = KAPPA_TYPE_TIMESTAMPTZ, .i = at}};
+    int rc = host->emit(host->ctx, row, 2);
+    return rc != 0 ? rc : host->del(host->ctx, key, key_len);
+}
+static int event(void *i, const struct kappa_event *event, const struct kappa_host *host)
+{
+    (void)i;
+    const struct kappa_value *id = &event->values[0], *paid = &event->values[1];
+    unsigned char key[300], from[9] = "t", to[9];
+    const void *kept; uint32_t len;
+    int64_t at = event->time_us + 600000000;
+    int rc = 0;
+    if (paid->i == 0) {
+        if ((rc = host->put(host->ctx, id->s.bytes, id->s.len, &at, sizeof at)) != 0) { return rc; }
+        rc = host->put(host->ctx, key, timer_key(key, at, id), "", 0);
+    } else if ((rc = host->get(host->ctx, id->s.bytes, id->s.len, &kept, &len)) == 1) {
+        memcpy(&at, kept, sizeof at);
+        rc = host->del(host->ctx, key, timer_key(key, at, id));
+    }
+    if (rc != 0) { return rc; }
+    timer_key(to, event->watermark_us, &(struct kappa_value){.s = {"", 0}});
+    return host->range(host->ctx, from, 1, to, 9, 0, due, (void *)(uintptr_t)host);
+}
+static void close(void *i) { (void)i; }
+const struct kappa_plugin *kappa_plugin(void)
+{ static const struct kappa_plugin p = {KAPPA_PLUGIN_ABI, open, event, close}; return &p; }
+'''
+UNPAID_SQL = """
+CREATE TABLE orders (id text, paid bigint, ts timestamptz)
+  WITH (topic='{topic}', event_time='ts', watermark='30 s');
+CREATE MATERIALIZED VIEW unpaid AS SELECT id, due FROM plugin('unpaid.so', orders) AS u(id text, due timestamptz);
+"""
+
+
+def unpaid_model(records):
+    """(partition, offset of the record that made it, id, due in ms), in order."""
+    out = []
+    for partition in sorted({r["partition"] for r in records}):
+        timers, seen, largest = {}, {}, 0
+        for r in (r for r in records if r["partition"] == partition):
+            value, ts = r["value"], time_ms(r["value"]["ts"])
+            largest = max(largest, ts)
+            if value["paid"] == 0:
+                seen[value["id"]] = ts + 600_000
+                timers[(ts + 600_000, value["id"])] = True
+            elif value["id"] in seen:
+                timers.pop((seen[value["id"]], value["id"]), None)
+            for due in sorted(t for t in timers if t[0] < largest - 30_000):
+                out.append((partition, r["offset"], due[1], due[0]))
+                del timers[due]
+    return out
+
+
+def test_timers(platform, topic):
+    """Keys that begin with a time are scanned as time passes; live with a cache that holds nothing, and replayed."""
+    rng, _ = support.seed_for("plugin-timers")
+    platform.topic(topic, 2)
+    source = os.path.join(platform.directory, "unpaid.c")
+    with open(source, "w") as out:
+        out.write(UNPAID)
+    build(source, os.path.join(platform.directory, "unpaid.so"), "-Wall", "-Werror")
+    platform.deploy("unpaid", UNPAID_SQL.format(topic=topic), "--wait", "--cache-bytes", 1)
+    now, number = 1_700_000_000_000, 0
+    for _ in range(6):
+        lines = []
+        for _ in range(250):
+            now += rng.randrange(8000)
+            number += rng.random() < 0.6
+            paid = int(rng.random() < 0.4)
+            ts = support.rfc3339(now - rng.randrange(20_000))
+            lines.append({"id": f"o{number - rng.randrange(60) if paid else number}", "paid": paid, "ts": ts})
+        platform.produce(topic, lines, "--key", "id")
+    support.applied_everything(platform, "unpaid", 1, topic)
+    want = unpaid_model(platform.cat(topic))
+    assert len(want) > 100
+
+    def check():
+        got = [(r["id"], time_ms(r["due"])) for r in platform.scan("unpaid")]
+        assert sorted(got) == sorted(row[2:] for row in want)
+
+    check()
+    platform.run("replay", "unpaid", "--shards", 1)
+    platform.wait("unpaid", 2)
+    receipt = platform.json("history", "unpaid")["receipts"][0]
+    assert receipt["old_digest"] == receipt["new_digest"]
+    check()
+
+
+def test_versions_of_the_interface(embedded, topic):
+    """One that was compiled for the first version is loaded; one for a later release is refused with both numbers."""
+    table = name_of(topic)
+    embedded.topic(topic, 1)
+    embedded.produce(topic, ['{"word":"a","n":2}'])
+    source = os.path.join(embedded.directory, "harm.c")
+    for version in (1, 99):
+        with open(source, "w") as out:
+            out.write(HARM.replace("KAPPA_PLUGIN_ABI", str(version)))
+        build(source, os.path.join(embedded.directory, "harm.so"))
+        sql = HARM_SQL.format(topic=topic, table=f"abi{version}_" + table)
+        if version == 1:
+            embedded.deploy("first", sql, "--wait")
+            assert embedded.json("get", f"abi1_{table}", "a")["row"]["total"] == 2
+        else:
+            embedded.deploy("later", sql, code=None)
+            failed = support.eventually(lambda: (v := embedded.version("later", 1))["state"] == "failed" and v, 30, "refused")
+            assert "speaks version 99 of the interface, this release knows 1 to 2" in failed["error"]["message"]

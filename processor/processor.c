@@ -539,6 +539,7 @@ void processor_stats(const struct processor *p, struct processor_stats *stats)
     *stats =
         (struct processor_stats){.cache_bytes = p->pool.used_bytes,
                                  .dirty_bytes = p->pending_bytes + p->dead.bytes + p->late.bytes,
+                                 .append_bytes = p->pending_bytes,
                                  .loads = p->loads,
                                  .evictions = p->evictions};
     for (uint32_t i = 0; i < p->options.plan->plugin_count; i++) {

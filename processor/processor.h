@@ -59,6 +59,7 @@ struct processor_stats {
     uint64_t cache_rows;
     uint64_t dirty_rows; /* to be written by the next flush */
     size_t dirty_bytes;  /* about, with pending append rows and dead records */
+    size_t append_bytes; /* of these, rows that are only ever added */
     uint64_t loads;      /* rows read back */
     uint64_t evictions;
 };

@@ -19,6 +19,7 @@
 #define RETRY_WAIT_US_MAX    2000000
 #define TROUBLE_FORGOTTEN_US 5000000 /* a log that is quiet and does not complain is well again */
 #define COMMIT_BYTES         ((size_t)128 << 20) /* of pages that LMDB copies for one commit */
+#define APPEND_COMMIT_BYTES  ((size_t)4 << 20)   /* about what a processor's cache holds */
 #define TRIM_ROWS            20000   /* of a source, taken out of the outbox by one commit */
 #define TRIM_US              1000000 /* between commits that only trim */
 #define COMMIT_ATTEMPTS      48      /* the map doubles at each: more would exceed 64 bits */
@@ -456,6 +457,16 @@ int pump_commit(struct shard *shard, struct err *err)
     return shard->dirty ? commit_now(shard, err) : 0;
 }
 
+/* Rows that are only ever added cost the same in many commits as in one, as long as nothing is
+ * synced; in small ones they and the pages made of them stay in the processor's cache, and the same
+ * memory serves again. Groups are better written seldom, so they must be the smaller part. */
+static bool append_due(const struct shard *shard, const struct processor_stats *stats)
+{
+    return stats->append_bytes >= APPEND_COMMIT_BYTES && !shard->serving &&
+           !store_sealed(shard->store) &&
+           store_commit_bytes(shard->store, stats->dirty_rows) <= stats->append_bytes;
+}
+
 /* The cadence of shard.h. */
 static bool commit_due(const struct shard *shard, bool idle)
 {
@@ -477,7 +488,7 @@ static bool commit_due(const struct shard *shard, bool idle)
     }
     struct processor_stats stats;
     processor_stats(shard->processor, &stats);
-    return stats.dirty_bytes >= shard->cache_bytes / 2 ||
+    return stats.dirty_bytes >= shard->cache_bytes / 2 || append_due(shard, &stats) ||
            (shard->scattered && store_commit_bytes(shard->store, stats.dirty_rows) >= COMMIT_BYTES);
 }
 

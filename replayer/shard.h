@@ -24,6 +24,7 @@
  *               slow disk must not eat the whole thread);
  *     else:     nothing more is readable now; or the end was reached and 100 ms have passed since
  *               the last commit began; or 2 s have passed since the first unwritten record;
+ *     unsealed: rows that are only added reach 4 MiB and outweigh the pages of changed groups;
  *     always:   the processor's dirty bytes reach half its budget, or the pages that the commit would
  *               copy 128 MiB (tables without windows); before held, at_cut and paused
  *               are reported; before an error of the log is returned; at shard_close with `drain`.

@@ -36,6 +36,7 @@ struct rig_options {
     size_t keep_bytes;
     uint32_t crash; /* one commit step in this many dies; 0: none */
     bool serving;
+    const char *sql; /* NULL: rig_sql */
 };
 
 struct rig {
@@ -111,7 +112,8 @@ static inline struct rig *rig_new(struct fixture_log *log, uint64_t seed,
     rig->options = *options;
     prng_init(&rig->prng, seed);
     rig->clock = (struct clock_ops){.ctx = rig, .mono_us = rig_mono_us, .wall_ms = rig_mono_us};
-    if (plan_compile("test.sql", rig_sql, strlen(rig_sql), &rig->plan, &err) != 0) {
+    const char *sql = options->sql != NULL ? options->sql : rig_sql;
+    if (plan_compile("test.sql", sql, strlen(sql), &rig->plan, &err) != 0) {
         fail_msg("%s", err.text);
     }
     (void)snprintf(rig->dir, sizeof rig->dir, "/tmp/kappa-shard-XXXXXX");

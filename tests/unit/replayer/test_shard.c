@@ -397,6 +397,33 @@ static void test_commit_cadence(void **state)
     fixture_log_free(log);
 }
 
+/* Behind, rows that are only added leave in small commits. */
+static void test_append_cadence(void **state)
+{
+    (void)state;
+    static const char append_sql[] =
+        "CREATE TABLE events (\"user\" text, kind text, amount bigint, ts timestamptz)\n"
+        "  WITH (topic = 'events', format = 'json', event_time = 'ts', watermark = '5 s',\n"
+        "        timestamp_unit = 'ms');\n"
+        "CREATE MATERIALIZED VIEW wide AS SELECT repeat(kind, 6000) AS kinds FROM events;\n";
+    struct fixture_log *log = fixture_log_new(seed, 3000);
+    struct rig_options options = plain;
+    struct shard_status status;
+    options.cache_bytes = 256 << 20;
+    options.sql = append_sql;
+    struct rig *rig = rig_new(log, seed, &options);
+    size_t most = 0;
+    for (uint32_t step = 0; step < 40; step++) {
+        step_many(rig, 1);
+        shard_status(rig->shards[0], &status);
+        most = status.processor.append_bytes > most ? status.processor.append_bytes : most;
+    }
+    assert_true(status.commits > 1); /* that of the open, and more */
+    assert_true(most > 3 << 20 && most < 5 << 20);
+    rig_free(rig);
+    fixture_log_free(log);
+}
+
 /* What is left of uneven sources waits in memory as long as it is little, and is read again when it
  * is much: the reader is opened anew then, and only then. */
 static void test_uneven_sources(void **state)
@@ -444,6 +471,7 @@ int main(void)
         cmocka_unit_test(test_lost_range_is_for_good),
         cmocka_unit_test(test_passing_trouble_is_shown),
         cmocka_unit_test(test_commit_cadence),
+        cmocka_unit_test(test_append_cadence),
         cmocka_unit_test(test_uneven_sources),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,6 +28,7 @@
 #define PLUGIN_DEATHS_US     INT64_C(1600000)  /* backoff after 5 deaths: a plugin is at fault */
 #define STILL_US             INT64_C(1000000)  /* restart backoff: a swap waits no longer */
 #define HEALTHY_US           INT64_C(30000000) /* running for so long: the backoff starts anew */
+#define SILENT_US            INT64_C(5000000)  /* of a worker that speaks every second: it hangs */
 #define STOP_US_MAX          INT64_C(10000000) /* to drain; then it is killed */
 #define OUTPUTS_TELL_US      INT64_C(1000000)  /* between tellings of what is sent */
 #define CATALOG_RETRY_US     INT64_C(1000000)  /* after a catalog transaction that failed */
@@ -56,6 +57,7 @@ struct child {
     bool blocked;   /* cannot go on: not started again until a person says so */
     uint32_t restarts;
     int64_t started_us;
+    int64_t heard_us;   /* when it last said something */
     int64_t start_us;   /* not started before (backoff) */
     int64_t backoff_us; /* 0: healthy */
     int64_t kill_us;    /* STOPPING: killed when not gone by then */

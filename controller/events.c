@@ -123,6 +123,7 @@ static const struct {
 static void version_event(struct core *core, struct core_version *version, const json_t *event)
 {
     const char *word = json_text(event, "is", "");
+    version->child.heard_us = core_now_us(core);
     for (size_t i = 0; i < array_len(event_rows); i++) {
         if (strcmp(event_rows[i].word, word) == 0) {
             event_rows[i].fn(core, version, event);

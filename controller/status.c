@@ -82,13 +82,31 @@ static json_t *worker_json(const struct core *core, const struct child *child)
     return worker;
 }
 
+/* A stopped process, or a thread that waits for a disk: what is known of it is old. */
+static json_t *silence_json(const struct child *child, int64_t silent_us)
+{
+    struct err err = {0};
+    (void)err_set(&err, KE_TIMEOUT,
+                  "its worker has said nothing for %lld s: what is shown is as old as that",
+                  (long long)(silent_us / 1000000));
+    err_hint(&err,
+             "it may be stopped, or wait for a disk: look at process %d, and kill it to have "
+             "it started again",
+             child->pid);
+    return error_to_json(&err);
+}
+
 /* What is in the way and may pass: said by the worker, or why it is not running. */
-static json_t *trouble_json(const struct core_version *version)
+static json_t *trouble_json(const struct core *core, const struct core_version *version)
 {
     const struct child *child = &version->child;
     bool down = version_wants_worker((enum version_state)version->state) && !child_is_open(child);
     if (down && child->exit.code != 0) {
         return error_to_json(&child->exit);
+    }
+    int64_t silent_us = core_now_us(core) - child->heard_us;
+    if (child_is_open(child) && silent_us >= SILENT_US) {
+        return silence_json(child, silent_us);
     }
     json_t *trouble = json_object_get(child->stats, "trouble");
     return child_is_open(child) && json_is_object(trouble) ? json_incref(trouble) : json_null();
@@ -142,7 +160,7 @@ static json_t *version_json(const struct core *core, const struct core_version *
     object_set(out, "policy", json_deep_copy(json_object_get(object, "policy")));
     object_set(out, "held_back", gate_status(version));
     object_set(out, "error", json_is_object(error) ? json_incref(error) : json_null());
-    object_set(out, "trouble", trouble_json(version));
+    object_set(out, "trouble", trouble_json(core, version));
     object_set(out, "worker", worker_json(core, &version->child));
     return out;
 }

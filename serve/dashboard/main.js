@@ -2,6 +2,7 @@
 // back what ends it.
 import { live, startLive } from "./api.js";
 import { errorBox, put } from "./dom.js";
+import { compare } from "./compare.js";
 import { overview } from "./overview.js";
 import { processor } from "./processor.js";
 import * as records from "./records.js";
@@ -10,6 +11,7 @@ import { sql } from "./sql.js";
 const PAGES = [
   [/^$/, overview],
   [/^p\/([^/]+)$/, processor],
+  [/^p\/([^/]+)\/compare$/, compare],
   [/^p\/([^/]+)\/history$/, records.history],
   [/^p\/([^/]+)\/dead$/, (main, name) => records.kept(main, name, "dead")],
   [/^p\/([^/]+)\/late$/, (main, name) => records.kept(main, name, "late")],

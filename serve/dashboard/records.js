@@ -122,7 +122,7 @@ export function topics(main) {
   return () => {};
 }
 
-const PLACES = [["newest", "the newest", "-20"], ["beginning", "the beginning", "beginning"],
+const PLACES = [["newest", "the newest", "-10"], ["beginning", "the beginning", "beginning"],
   ["time", "a time", ""], ["offset", "an offset", ""]];
 
 export function topic(main, name) {

@@ -151,6 +151,10 @@ def test_deploy_watch_swap_roll_back(embedded, page):
     assert embedded.status("features")["serving"] == 1
     producer.stop()
 
+    page.click('nav.tabs a[href$="/compare"]')
+    page.click("#go")
+    page.sees("What differs between v1 and v2")
+
     page.click('nav.tabs a[href$="/history"]')
     page.sees("Receipts of 3 swaps")
     rows = [[cell.text for cell in line.find_elements(By.TAG_NAME, "td")][1:4]
@@ -254,6 +258,7 @@ def test_layout(embedded, page):
     for width, dark in ((360, True), (1280, False)):
         page.size(width, dark)
         for hash_, text in (("#/", "v1 serves"), (f"#/p/{name}", "Versions over time"), (f"#/p/{name}/history", "Receipts"),
+                            (f"#/p/{name}/compare", "Compare"),
                             (f"#/p/{name}/dead", "1 of them"), (f"#/p/{name}/late", "There is none"), ("#/topics", topic),
                             ("#/topics/" + topic, "0 @"), ("#/sql", "user_features"), ("#/nowhere", "no such page")):
             page.go(hash_)

@@ -716,6 +716,28 @@ static void test_shutdown_drains(void **state)
 
 #define WORLD_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* A worker that hangs is told from one that has nothing to do. */
+static void test_silent_worker(void **state)
+{
+    struct world *world = *state;
+    serve_first(world);
+    world->now_us += 4000000;
+    json_t *status = status_of(world);
+    assert_true(json_is_null(json_object_get(version_of(status, 1), "trouble")));
+    json_decref(status);
+    world->now_us += 3000000;
+    status = status_of(world);
+    const json_t *trouble = json_object_get(version_of(status, 1), "trouble");
+    assert_non_null(strstr(json_text(trouble, "message", ""), "said nothing for 7 s"));
+    json_decref(status);
+    for (int i = 0; i < 60; i++) {
+        world_step(world);
+    }
+    status = status_of(world);
+    assert_true(json_is_null(json_object_get(version_of(status, 1), "trouble")));
+    json_decref(status);
+}
+
 /* ---- Plots ---- */
 
 /* [time, lag, lag_seconds, rate] every 5 s, of the last hour. */
@@ -785,6 +807,7 @@ int main(void)
         WORLD_TEST(test_verify),
         WORLD_TEST(test_shutdown_drains),
         WORLD_TEST(test_plots),
+        WORLD_TEST(test_silent_worker),
     };
     (void)setenv("KAPPA_LOG", "error", 0);
     return cmocka_run_group_tests(tests, NULL, NULL);

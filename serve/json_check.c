@@ -263,27 +263,3 @@ bool json_check_container(const char *text, size_t len)
     skip_blanks(&scan);
     return scan.at == scan.end;
 }
-
-void json_quote(struct buf *out, const char *text, size_t len)
-{
-    size_t from = 0;
-    buf_append_u8(out, '"');
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (c >= 0x20 && c != '"' && c != '\\') {
-            continue;
-        }
-        buf_append(out, text + from, i - from);
-        from = i + 1;
-        if (c == '\n') {
-            buf_append_text(out, "\\n");
-        } else if (c < 0x20) {
-            buf_printf(out, "\\u%04x", c);
-        } else {
-            buf_append_u8(out, '\\');
-            buf_append_u8(out, c);
-        }
-    }
-    buf_append(out, text + from, len - from);
-    buf_append_u8(out, '"');
-}

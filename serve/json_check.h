@@ -9,7 +9,5 @@
 bool json_check_container(const char *text, size_t len);
 /* RFC 3629: no overlong forms, no surrogates, at most U+10FFFF. */
 bool utf8_check(const char *text, size_t len);
-/* Appends the UTF-8 text as a JSON string with its quotes. */
-void json_quote(struct buf *out, const char *text, size_t len);
 
 #endif

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/timefmt.h"
 #include "log/position.h"
+#include "processor/value_text.h"
 #include "serve/json_check.h"
 
 #include <inttypes.h>
@@ -186,7 +187,7 @@ static bool bytes_json(struct buf *out, const uint8_t *bytes, uint32_t len, bool
     } else if (may_nest && json_check_container(text, len)) {
         json_on_one_line(out, text, len);
     } else if (utf8_check(text, len)) {
-        json_quote(out, text, len);
+        value_json_string(out, text, len);
     } else {
         buf_append_u8(out, '"');
         buf_append_base64(out, bytes, len);
@@ -235,14 +236,14 @@ void topic_record_json(const char *topic, uint32_t partition, const struct kappa
 {
     char time[TIME_TEXT_LEN];
     buf_append_text(out, "{\"topic\":");
-    json_quote(out, topic, strlen(topic));
+    value_json_string(out, topic, strlen(topic));
     buf_printf(out, ",\"partition\":%" PRIu32 ",\"offset\":%" PRId64 ",\"time\":", partition,
                record->offset);
     if (record->time_ms == KAPPA_NO_TIME) {
         buf_append_text(out, "null");
     } else {
         time_format(record->time_ms * 1000, time);
-        json_quote(out, time, strlen(time));
+        value_json_string(out, time, strlen(time));
     }
     buf_append_text(out, ",\"key\":");
     bool key_encoded = bytes_json(out, record->key, record->key_len, false);

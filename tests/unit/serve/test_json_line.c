@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "base/prng.h"
+#include "processor/value_text.h"
 #include "tests/unit/unit.h"
 
 #include <string.h>
@@ -259,7 +260,7 @@ static void test_utf8_and_quotes(void **state)
     }
     struct buf out = {0};
     static const char text[] = "q\" b\\ n\n t\t e\x1b z\0 \xc3\xa9";
-    json_quote(&out, text, sizeof text - 1);
+    value_json_string(&out, text, sizeof text - 1);
     json_t *back =
         json_loadb((const char *)out.data, out.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
     assert_non_null(back);

@@ -3,6 +3,8 @@
  * Method: the world of world.h, stepped; a reader's view is checked after every step. */
 #include "tests/unit/controller/world.h"
 
+#include <signal.h>
+
 static int setup(void **state)
 {
     struct world *world = xcalloc(1, sizeof *world);
@@ -637,6 +639,49 @@ static void test_auto_swap_from_a_dying_version(void **state)
     assert_string_equal(world_state(world, 1), "standby");
 }
 
+/* Kills the workers of a version's first steps so often, with that signal. */
+static void kill_again_and_again(struct world *world, uint32_t version, int signal)
+{
+    for (int deaths = 0; deaths < 8; deaths++) {
+        bool found = false;
+        for (int steps = 0; steps < 600 && !found; steps++) {
+            world_step(world);
+            for (int i = 0; i < WORLD_WORKERS; i++) {
+                if (world->workers[i].alive && world->workers[i].version == version) {
+                    world_worker_exit(&world->workers[i], 0, signal);
+                    found = true;
+                }
+            }
+        }
+    }
+}
+
+/* A candidate that runs a plugin and dies again and again has failed; being killed from outside does not
+ * count. */
+static void test_dying_of_a_plugin(void **state)
+{
+    struct world *world = *state;
+    static const char sql[] =
+        "CREATE TABLE events (user_id text, kind text) WITH (topic='events', format='json');\n"
+        "CREATE MATERIALIZED VIEW counts AS SELECT w, count(*) AS n FROM plugin('harm.so', events) "
+        "AS h(w text) GROUP BY w;\n";
+    serve_first(world);
+    json_t *body = world_definition(sql, "auto");
+    json_object_set_new(body, "plugins",
+                        json_pack("{s:s}", "harm.so", "0123456789abcdef0123456789abcdef"));
+    json_decref(world_call(world, "deploy", "p", 0, body));
+    kill_again_and_again(world, 2, SIGKILL);
+    kill_again_and_again(world, 2, SIGTERM);
+    assert_string_not_equal(world_state(world, 2), "failed");
+    kill_again_and_again(world, 2, SIGSEGV);
+    assert_string_equal(world_state(world, 2), "failed");
+    json_t *status = status_of(world);
+    const json_t *error = json_object_get(version_of(status, 2), "error");
+    assert_non_null(strstr(json_text(error, "message", ""), "it runs a plugin"));
+    json_decref(status);
+    assert_string_equal(world_state(world, 1), "serving");
+}
+
 static void test_resume_of_a_serving_version(void **state)
 {
     struct world *world = *state;
@@ -799,6 +844,7 @@ int main(void)
         WORLD_TEST(test_serving_version_fails),
         WORLD_TEST(test_rollback_from_a_dying_version),
         WORLD_TEST(test_rolled_back_bars_older_candidates),
+        WORLD_TEST(test_dying_of_a_plugin),
         WORLD_TEST(test_dead_version_stands_still),
         WORLD_TEST(test_rollback_just_after_a_crash),
         WORLD_TEST(test_auto_swap_from_a_dying_version),

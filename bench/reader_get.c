@@ -1,11 +1,14 @@
 /* libkappa beside plain LMDB: rows by random keys, from the same file.
  *
- *     reader_get [KEYS]          default 2,000,000 keys, one partition
+ *     reader_get [KEYS [PARTITIONS [merged]]]      default 2,000,000 keys, one partition
  *
+ * Keys lie in the partition that murmur2 gives, and the definition says so; with "merged" it does not,
+ * and a get looks into all partitions.
  * Makes a version of one table (text key, count, sum) in a directory of its own, then in rounds, one
  * after the other: mdb_get of the stored key in one read transaction; kappa_get in one scope; a scope
  * begun and ended for each get; kappa_get_many of 16. Each call is timed; figures are medians in ns of
  * the best round of each, and their ratio to mdb_get. One JSON line. */
+#include "base/partitioner.h"
 #include "base/prng.h"
 #include "include/kappa/reader.h"
 #include "include/kappa/record.h"
@@ -26,9 +29,13 @@
 #define ROUNDS  5
 #define MANY    16
 
-static const char definition[] =
-    "CREATE TABLE ev (u text, n bigint) WITH (topic='events', format='json');\n"
-    "CREATE MATERIALIZED VIEW totals AS SELECT u, count(*) AS c, sum(n) AS s FROM ev GROUP BY u;\n";
+#define DEFINITION(options)                                                                        \
+    "CREATE TABLE ev (u text, n bigint) WITH (topic='events', format='json'" options ");\n"        \
+    "CREATE MATERIALIZED VIEW totals AS SELECT u, count(*) AS c, sum(n) AS s FROM ev GROUP BY "    \
+    "u;\n"
+
+static const char *definition = DEFINITION(", key='u', partitioner='murmur2'");
+static uint32_t partitions = 1;
 
 static struct err fault;
 static struct kappa_error error;
@@ -46,22 +53,31 @@ static void must(bool good, const char *what)
 
 /* ---- the table */
 
-static void apply(struct processor *processor, uint32_t count)
+static uint32_t partition_of(const char *key)
+{
+    return partition_of_key(PARTITIONER_MURMUR2, key, strlen(key), partitions);
+}
+
+static void apply(struct processor *processor, uint32_t count, uint32_t partition)
 {
     static char texts[BATCH][TEXT];
     static struct kappa_record records[BATCH];
-    for (uint32_t first = 0; first < count; first += BATCH) {
-        uint32_t n = count - first < BATCH ? count - first : BATCH;
-        for (uint32_t i = 0; i < n; i++) {
-            int len =
-                snprintf(texts[i], TEXT / 2, "{\"u\":\"%s\",\"n\":%u}", keys[first + i], first + i);
-            records[i] = (struct kappa_record){.offset = first + i,
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (partition_of(keys[i]) == partition) {
+            int len = snprintf(texts[n], TEXT / 2, "{\"u\":\"%s\",\"n\":%u}", keys[i], i);
+            records[n] = (struct kappa_record){.offset = i,
                                                .time_ms = 1,
-                                               .key_len = KAPPA_NULL_LEN,
-                                               .value = (const uint8_t *)texts[i],
+                                               .key = (const uint8_t *)keys[i],
+                                               .key_len = (uint32_t)strlen(keys[i]),
+                                               .value = (const uint8_t *)texts[n],
                                                .value_len = (uint32_t)len};
+            n++;
         }
-        must(processor_apply(processor, 0, records, n, first + n, &fault) == 0, "apply");
+        if (n == BATCH || i + 1 == count) {
+            must(processor_apply(processor, partition, records, n, i + 1, &fault) == 0, "apply");
+            n = 0;
+        }
     }
 }
 
@@ -77,16 +93,21 @@ static void make_tables(const struct plan *plan, uint32_t count)
     struct processor_options how = {
         .plan = plan, .load = store_load, .load_ctx = store, .cache_bytes = (size_t)2 << 30};
     must(processor_open(&how, &processor, &fault) == 0, "processor");
-    struct store_source source;
-    (void)store_source_get(store, 0, &source);
-    processor_source_restore(processor, 0, 0, &source.state);
-    apply(processor, count);
+    for (uint32_t p = 0; p < partitions; p++) {
+        struct store_source source;
+        (void)store_source_get(store, p, &source);
+        processor_source_restore(processor, p, 0, &source.state);
+        processor_source_partition(processor, p, p, partitions);
+        apply(processor, count, p);
+    }
     int rc;
     do { /* AGAIN: the map has grown */
         rc = store_begin(store, &fault);
         rc = rc == 0 ? processor_flush(processor, store_sink(store), &fault) : rc;
-        processor_source_state(processor, 0, &state);
-        rc = rc == 0 ? store_source_put(store, 0, &state, &fault) : rc;
+        for (uint32_t p = 0; rc == 0 && p < partitions; p++) {
+            processor_source_state(processor, p, &state);
+            rc = store_source_put(store, p, &state, &fault);
+        }
         rc = rc == 0 ? store_commit(store, &fault) : rc;
     } while (rc == -KE_AGAIN);
     must(rc == 0, "commit");
@@ -103,10 +124,10 @@ static void make_catalog(void)
     char key[CATALOG_KEY_LEN];
     must(catalog_open(path, true, &catalog, &fault) == 0, "catalog");
     json_t *object =
-        json_pack("{s:s, s:i, s:s, s:s, s:s, s:i, s:[{s:s, s:i, s:i}], s:[i], s:[s]}", "processor",
+        json_pack("{s:s, s:i, s:s, s:s, s:s, s:i, s:[{s:s, s:i, s:i}], s:[], s:[s]}", "processor",
                   "p", "version", 1, "state", "serving", "definition", definition, "file", "p.sql",
-                  "shards", 1, "inputs", "topic", "events", "identity", 0, "partitions", 1, "start",
-                  0, "tables", "totals");
+                  "shards", 1, "inputs", "topic", "events", "identity", 0, "partitions",
+                  (int)partitions, "start", "tables", "totals");
     struct catalog_pointer pointer = {.processor = "p", .version = 1, .epoch = 1};
     must(catalog_begin(catalog, &fault) == 0, "catalog");
     catalog_key_version(key, "p", 1);
@@ -172,7 +193,8 @@ static uint32_t by_lmdb(struct prng *prng, uint32_t count)
     for (uint32_t i = 0; i < SAMPLES; i++) {
         const char *wanted = keys[prng_below(prng, count)];
         uint64_t begun = now_ns();
-        uint8_t key[64] = {0, 0, 1}; /* source, tag, text, end: the bytes that are stored */
+        uint8_t key[64] = {0, (uint8_t)partition_of(wanted),
+                           1}; /* source, tag, text, end: as stored */
         size_t len = strlen(wanted);
         memcpy(key + 3, wanted, len);
         MDB_val k = {len + 5, key};
@@ -255,7 +277,9 @@ int main(int argc, char **argv)
     uint32_t best[4] = {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX};
     struct prng prng;
     prng_init(&prng, 1);
-    must(count > 0, "keys");
+    partitions = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 1;
+    definition = argc > 3 ? DEFINITION("") : definition;
+    must(count > 0 && partitions > 0 && partitions < 256, "keys, partitions");
     keys = xcalloc(count, sizeof keys[0]);
     samples = xcalloc(SAMPLES, sizeof samples[0]);
     for (uint32_t i = 0; i < count; i++) {
@@ -275,9 +299,10 @@ int main(int argc, char **argv)
             best[i] = seen[i] < best[i] ? seen[i] : best[i];
         }
     }
-    (void)printf("{\"keys\":%u,\"lmdb_ns\":%u,\"get_ns\":%u,\"get_ratio\":%.2f,\"scope_get_ns\":%u,"
+    (void)printf("{\"keys\":%u,\"partitions\":%u,\"lmdb_ns\":%u,\"get_ns\":%u,\"get_ratio\":%.2f,"
+                 "\"scope_get_ns\":%u,"
                  "\"scope_get_ratio\":%.2f,\"many_get_ns\":%u,\"many_get_ratio\":%.2f}\n",
-                 count, best[0], best[1], (double)best[1] / best[0], best[2],
+                 count, partitions, best[0], best[1], (double)best[1] / best[0], best[2],
                  (double)best[2] / best[0], best[3], (double)best[3] / best[0]);
     char *command = xasprintf("rm -rf '%s'", dir);
     int rc = system(command);

@@ -82,6 +82,7 @@ static void list_sources(struct dry_run *dry)
         for (uint32_t p = 0; p < dry->topics[i].partitions; p++, source++) {
             dry->sources[source] = (struct sample_source){.topic = dry->topics[i].topic,
                                                           .partition = p,
+                                                          .partitions = dry->topics[i].partitions,
                                                           .input = i,
                                                           .start = dry->ranges[source].start,
                                                           .end = dry->ranges[source].target};

@@ -119,9 +119,10 @@ int64_t decoder_mark(const struct decoder *d)
     return d->mark;
 }
 
-void decoder_partition(struct decoder *d, uint32_t partition)
+void decoder_partition(struct decoder *d, uint32_t partition, uint32_t partitions)
 {
     d->partition = partition;
+    d->partitions = partitions;
 }
 
 static void clear_row(struct decoder *d, uint32_t row)

@@ -41,8 +41,9 @@ void decoder_free(struct decoder *decoder);
  * place for the life of the decoder. */
 const struct expr_vec *decoder_columns(const struct decoder *decoder);
 void decoder_reset(struct decoder *decoder);
-/* The partition that the records taken from now on come from; 0 until told. */
-void decoder_partition(struct decoder *decoder, uint32_t partition);
+/* The partition that the records taken from now on come from, and how many its topic has; 0 until told,
+ * which inputs with a partitioner need. */
+void decoder_partition(struct decoder *decoder, uint32_t partition, uint32_t partitions);
 enum decode_taken decoder_take(struct decoder *decoder, const struct kappa_record *record,
                                uint32_t row);
 /* Of the record taken last, in us since 1970. */

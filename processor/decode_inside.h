@@ -43,7 +43,8 @@ struct decoder {
     uint32_t column_count;
     struct decode_meta *metas; /* the used ones */
     uint32_t meta_count;
-    uint32_t partition; /* of the records that come */
+    uint32_t partition;  /* of the records that come */
+    uint32_t partitions; /* of their topic */
     uint32_t capacity;
     uint32_t last_row;     /* taken last; all rows behind it are null */
     struct expr_vec *vecs; /* per column of the input */
@@ -91,7 +92,8 @@ bool decode_meta_take(struct decoder *d, const struct kappa_record *record, uint
 void decode_meta_clear(struct decoder *d, uint32_t row);
 /* A record whose value is null: is it a mark (include/kappa/message.h), and which time has passed? */
 bool decode_mark(const struct kappa_record *record, int64_t *us);
-/* input.keyed: is the record's key the text of the key column, which was read into this row? */
+/* input.keyed: is the record's key the text of the key column, which was read into this row? And, with
+ * a partitioner, does it lie where that says? */
 bool decode_key_check(struct decoder *d, const struct kappa_record *record, uint32_t row);
 
 #endif

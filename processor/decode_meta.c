@@ -196,6 +196,23 @@ static void show_key(struct decoder *d, const struct kappa_record *record)
     }
 }
 
+static bool place_check(struct decoder *d, const struct kappa_record *record)
+{
+    enum partitioner partitioner = d->input->partitioner;
+    if (partitioner == PARTITIONER_NONE) {
+        return true;
+    }
+    ASSERT_CMP(d->partition, <, d->partitions);
+    uint32_t right = partition_of_key(partitioner, record->key, record->key_len, d->partitions);
+    if (right == d->partition) {
+        return true;
+    }
+    show_key(d, record);
+    buf_printf(&d->reason, " belongs to partition %u of %u by %s, and lies in %u", right,
+               d->partitions, partitioner_name(partitioner), d->partition);
+    return false;
+}
+
 bool decode_key_check(struct decoder *d, const struct kappa_record *record, uint32_t row)
 {
     const struct expr_vec *vec = &d->vecs[d->input->key_column];
@@ -209,7 +226,7 @@ bool decode_key_check(struct decoder *d, const struct kappa_record *record, uint
     }
     struct kappa_text text = column_text(vec, row, number);
     if (!keyless && record->key_len == text.len && memcmp(record->key, text.bytes, text.len) == 0) {
-        return true;
+        return place_check(d, record);
     }
     show_key(d, record);
     buf_printf(&d->reason, "%s the value of column \"%s\", ", keyless ? ", not" : " is not", name);

@@ -161,8 +161,10 @@ static void explain_input(const struct plan_input *input, struct buf *out)
         }
         buf_append_text(out, ": a record replaces its row, a tombstone deletes it\n");
     } else if (input->keyed) {
-        buf_printf(out, LABEL "the message key is %s: its rows are in one partition\n", "key",
-                   input->columns[input->key_column].name);
+        bool told = input->partitioner != PARTITIONER_NONE;
+        buf_printf(out, LABEL "the message key is %s: its rows are in one partition%s%s\n", "key",
+                   input->columns[input->key_column].name, told ? ", chosen by " : "",
+                   told ? partitioner_name(input->partitioner) : "");
     }
     if (input->one_partition) {
         buf_printf(out,
@@ -329,20 +331,19 @@ static void explain_end(const struct plan_input *input, const struct plan_view *
     }
 }
 
-static void explain_reading(const struct plan_input *input, const struct plan_view *view,
-                            struct buf *out)
+static void explain_reading(const struct plan *plan, const struct plan_view *view, struct buf *out)
 {
-    bool whole = false;
-    for (uint32_t k = 0; k < view->key_count && input->keyed; k++) {
-        whole = whole || view->keys[k].reg == input->key_column;
-    }
+    const struct plan_input *input = &plan->inputs[view->input];
+    bool whole = plan_view_keyed(plan, view) != PLAN_NONE;
     buf_printf(out, LABEL, "reading");
     if (view->kind == PLAN_APPEND) {
         buf_append_text(out, "a row is read as it is stored");
     } else {
         buf_append_text(
-            out, whole ? "a key is in one partition: nothing to merge"
-                       : "the states of a key are merged over all partitions, in their order");
+            out, whole && input->partitioner != PARTITIONER_NONE
+                     ? "reads of a key go to one partition: nothing to merge"
+                 : whole ? "a key is in one partition: nothing to merge"
+                         : "the states of a key are merged over all partitions, in their order");
     }
     buf_append_text(out, view->final_only
                              ? "; a window is shown when it is closed in every partition\n"
@@ -392,7 +393,7 @@ static void explain_view(const struct plan *plan, const struct plan_view *view, 
         explain_state(view, out);
     }
     explain_end(input, view, out);
-    explain_reading(input, view, out);
+    explain_reading(plan, view, out);
 }
 
 void plan_explain(const struct plan *plan, struct buf *out)

@@ -67,7 +67,8 @@ struct node_part {
 struct node_source {
     bool open;
     uint32_t input;
-    uint32_t partition; /* of the topic */
+    uint32_t partition;  /* of the topic */
+    uint32_t partitions; /* that it has */
     struct kappa_source_state state;
     struct node_part *parts; /* per view of the plan; those of other inputs are unused */
 };

@@ -197,3 +197,19 @@ void plan_free(struct plan *plan)
     arena_free(&plan->memory);
     free(plan);
 }
+
+uint32_t plan_view_keyed(const struct plan *plan, const struct plan_view *view)
+{
+    const struct plan_input *input = &plan->inputs[view->input];
+    uint32_t column = 0;
+    bool told = input->keyed && view->rows == view->input && view->kind == PLAN_GROUP;
+    for (uint32_t k = 0; told && k < view->key_count; k++) {
+        if (view->keys[k].role == PLAN_KEY_COLUMN) {
+            if (view->keys[k].reg == input->key_column) {
+                return column;
+            }
+            column++;
+        }
+    }
+    return PLAN_NONE;
+}

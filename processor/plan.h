@@ -14,6 +14,7 @@
 
 #include "base/digest.h"
 #include "base/err.h"
+#include "base/partitioner.h"
 #include "processor/expr.h"
 
 #define PLAN_NONE UINT32_MAX
@@ -84,6 +85,7 @@ struct plan_input {
     const char *schema_registry; /* the URL where schemas are asked for by number */
     bool keyed;                  /* the record's key is the text of key_column */
     uint32_t key_column;
+    enum partitioner partitioner; /* with keyed: a record's partition is this function of its key */
     const uint32_t *primary; /* PRIMARY KEY: columns; records are upserts and deletes of rows */
     uint32_t primary_count;
     const struct plan_rename *renames;
@@ -423,6 +425,10 @@ int plan_compile_files(const char *file, const char *text, size_t len,
                        const struct plan_files *files, struct plan **out,
                        struct err *err) must_check;
 void plan_free(struct plan *plan);
+
+/* Which of the view's key columns, those of the window not counted, is the message key: then all that a
+ * source has of a row is in one partition of the input. PLAN_NONE: none is. */
+uint32_t plan_view_keyed(const struct plan *plan, const struct plan_view *view);
 
 /* Are equal stored bytes of two views equal rows? False when that is not certain (plan_alike.c). */
 bool plan_view_alike(const struct plan_view *a, const struct plan_view *b);

@@ -209,11 +209,13 @@ void processor_source_restore(struct processor *p, uint32_t source, uint32_t inp
     }
 }
 
-void processor_source_partition(struct processor *p, uint32_t source, uint32_t partition)
+void processor_source_partition(struct processor *p, uint32_t source, uint32_t partition,
+                                uint32_t partitions)
 {
     MAGIC_ASSERT(p, PROCESSOR_MAGIC);
     ASSERT_CMP(source, <, p->source_count);
     p->sources[source].partition = partition;
+    p->sources[source].partitions = partitions;
     dead_limit_restored(p, &p->sources[source]);
 }
 
@@ -278,7 +280,7 @@ static uint32_t fill_chunk(struct processor *p, const struct kappa_record *recor
     const struct expr_vec *times =
         input->event_time == PLAN_NONE ? NULL : &decoder_columns(decoder)[input->event_time];
     decoder_reset(decoder);
-    decoder_partition(decoder, chunk->source->partition);
+    decoder_partition(decoder, chunk->source->partition, chunk->source->partitions);
     chunk->n = 0;
     chunk->event_time = times == NULL ? NULL : times->i;
     uint32_t taken = 0;

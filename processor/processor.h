@@ -71,8 +71,10 @@ void processor_close(struct processor *processor);
 /* input: which input of the plan the source belongs to. Before any apply of that source. */
 void processor_source_restore(struct processor *processor, uint32_t source, uint32_t input,
                               const struct kappa_source_state *state);
-/* Which partition of its topic the source is, for record_partition(); 0 until told. */
-void processor_source_partition(struct processor *processor, uint32_t source, uint32_t partition);
+/* Which partition of its topic the source is, of how many, for record_partition() and inputs with a
+ * partitioner; 0 until told. */
+void processor_source_partition(struct processor *processor, uint32_t source, uint32_t partition,
+                                uint32_t partitions);
 /* The state after everything applied; next_offset is set by the caller of apply. */
 void processor_source_state(const struct processor *processor, uint32_t source,
                             struct kappa_source_state *state);

@@ -11,6 +11,7 @@
 static const char *const option_names[SQL_FORMAT_OPTIONS] = {
     [SQL_FORMAT_FORMAT] = "format",
     [SQL_FORMAT_KEY] = "key",
+    [SQL_FORMAT_PARTITIONER] = "partitioner",
     [SQL_FORMAT_RENAME] = "rename",
     [SQL_FORMAT_DEAD_LIMIT] = "dead_limit",
     [SQL_FORMAT_DELIMITER] = "delimiter",
@@ -294,6 +295,34 @@ static int key_set(struct sql *sql, struct plan_input *input, const struct sql_o
     return 0;
 }
 
+/* Behind key_set. */
+static int partitioner_set(struct sql *sql, struct plan_input *input,
+                           const struct sql_option *option)
+{
+    if (option->value == NULL) {
+        return 0;
+    }
+    for (int i = PARTITIONER_NONE + 1; i < PARTITIONER_COUNT; i++) {
+        if (strcmp(option->value, partitioner_name((enum partitioner)i)) == 0) {
+            input->partitioner = (enum partitioner)i;
+        }
+    }
+    int rc = 0;
+    if (input->partitioner == PARTITIONER_NONE) {
+        rc = sql_error(sql, option->place,
+                       "option \"partitioner\" is 'murmur2' or 'crc32', not \"%.40s\"",
+                       option->value);
+        err_hint(sql->err, "murmur2: Kafka's Java client and `kappa produce`; crc32: librdkafka's "
+                           "consistent and consistent_random (its default)");
+    } else if (!input->keyed) {
+        rc = sql_error(sql, option->place,
+                       "option \"partitioner\" says what the message key does, "
+                       "and no column is it");
+        err_hint(sql->err, "add key='column'");
+    }
+    return rc;
+}
+
 /* "old" or "outer.inner" into its names. */
 static int path_read(struct sql *sql, const struct sql_option *option, const char *text, size_t len,
                      struct plan_rename *rename)
@@ -412,6 +441,7 @@ int sql_format(struct sql *sql, struct plan_input *input, const struct sql_optio
     if (format_set(sql, input, &options[SQL_FORMAT_FORMAT]) != 0 ||
         options_fit(sql, input, options) != 0 ||
         key_set(sql, input, &options[SQL_FORMAT_KEY]) != 0 ||
+        partitioner_set(sql, input, &options[SQL_FORMAT_PARTITIONER]) != 0 ||
         rename_set(sql, input, &options[SQL_FORMAT_RENAME]) != 0 ||
         dead_limit_set(sql, input, &options[SQL_FORMAT_DEAD_LIMIT]) != 0) {
         return -KE_SQL;

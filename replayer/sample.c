@@ -49,7 +49,7 @@ static int tasting_open(struct tasting *t, struct err *err)
         options->first_time_ms[i] = KAPPA_NO_TIME;
         if (t->processor != NULL) {
             processor_source_restore(t->processor, i, source->input, &state);
-            processor_source_partition(t->processor, i, source->partition);
+            processor_source_partition(t->processor, i, source->partition, source->partitions);
         }
         if (source->start < source->end) {
             t->open++;

@@ -14,7 +14,8 @@
 struct sample_source {
     const char *topic; /* borrowed */
     uint32_t partition;
-    uint32_t input; /* of the plan */
+    uint32_t partitions; /* of the topic */
+    uint32_t input;      /* of the plan */
     int64_t start;
     int64_t end;
 };

@@ -56,7 +56,8 @@ static void restore_input(struct shard *shard, struct shard_input *input)
     ASSERT_CMP(input->next, >=, 0);
     processor_source_restore(shard->processor, input->spec.source, input->spec.input,
                              &input->kept.state);
-    processor_source_partition(shard->processor, input->spec.source, input->spec.partition);
+    processor_source_partition(shard->processor, input->spec.source, input->spec.partition,
+                               input->spec.partitions);
 }
 
 static struct shard *shard_new(const struct shard_options *options)

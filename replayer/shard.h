@@ -55,7 +55,8 @@ struct shard_source {
     uint32_t input;    /* of the plan */
     const char *topic; /* borrowed while the shard is open */
     uint32_t partition;
-    int64_t start; /* where the version began; used when the store holds no position */
+    uint32_t partitions; /* of the topic, when the version was made */
+    int64_t start;       /* where the version began; used when the store holds no position */
 };
 
 struct shard_options {

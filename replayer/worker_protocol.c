@@ -118,12 +118,17 @@ static int take_sources(struct worker_open *open, struct err *err)
     }
     open->source_count = u32_from(count);
     open->sources = xcalloc(count, sizeof *open->sources);
+    uint32_t partitions[LIMIT_INPUTS] = {0};
     for (uint32_t i = 0; i < open->source_count; i++) {
         int rc = take_source(json_array_get(array, i), &open->sources[i], err);
         if (rc != 0) {
             err_prefix(err, "source %" PRIu32, i);
             return rc;
         }
+        partitions[open->sources[i].input]++;
+    }
+    for (uint32_t i = 0; i < open->source_count; i++) {
+        open->sources[i].partitions = partitions[open->sources[i].input];
     }
     return 0;
 }

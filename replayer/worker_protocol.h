@@ -22,7 +22,8 @@ enum worker_do {
 struct worker_source {
     const char *topic; /* borrowed from the message */
     uint32_t partition;
-    uint32_t input; /* of the plan */
+    uint32_t partitions; /* of the topic: sources with this input */
+    uint32_t input;      /* of the plan */
     int64_t start;
 };
 

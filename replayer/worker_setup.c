@@ -92,6 +92,7 @@ static void init_shard(struct worker *w, uint32_t index, struct shard_source *so
                                                  .input = given->input,
                                                  .topic = given->topic,
                                                  .partition = given->partition,
+                                                 .partitions = given->partitions,
                                                  .start = given->start};
     }
     w->shard_dirs[index] = version_dir_shard(w->dir, index);

@@ -173,9 +173,6 @@ static int range_begin(struct reader_cursor *cursor, const struct reader_range *
     if (range == NULL) {
         return 1;
     }
-    if (cursor->view->kind == PLAN_GROUP && bounds_make(cursor, range) != 0) {
-        return 0;
-    }
     bool windowed = cursor->view->shape.windowed;
     cursor->window_most = i64_min(cursor->window_most, range->window_most);
     if (windowed && range->window_least > range->window_most) {
@@ -211,8 +208,13 @@ static int hop_begin(struct reader_cursor *cursor, const struct reader_range *ra
 static int partials_begin(struct reader_cursor *cursor, const struct reader_range *range,
                           struct err *err)
 {
+    bool keys = range != NULL && cursor->view->kind == PLAN_GROUP;
+    if (keys && bounds_make(cursor, range) != 0) {
+        return 0;
+    }
     int rc = view_cursor_open(cursor->reading.snapshot, cursor->table,
-                              cursor->version->source_count, &cursor->partials, err);
+                              reader_sources(&cursor->reading, cursor->prefix, cursor->prefix_len),
+                              &cursor->partials, err);
     if (rc == 0) {
         rc = range_begin(cursor, range, err);
     }

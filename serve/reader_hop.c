@@ -57,12 +57,13 @@ int reader_hop_open(const struct reader_read *reading, struct row_finisher *fini
     if (windows->prefix_len > 0) {
         memcpy(hop->prefix, windows->prefix, windows->prefix_len);
     }
-    hop->range = (struct view_panes_range){.table = reading->table,
-                                           .source_count = reading->version->source_count,
-                                           .prefix = hop->prefix,
-                                           .prefix_len = windows->prefix_len};
-    int rc = view_cursor_open(reading->snapshot, reading->table, reading->version->source_count,
-                              &hop->finder, err);
+    hop->range = (struct view_panes_range){
+        .table = reading->table,
+        .sources = reader_sources(reading, windows->prefix, windows->prefix_len),
+        .prefix = hop->prefix,
+        .prefix_len = windows->prefix_len};
+    int rc =
+        view_cursor_open(reading->snapshot, reading->table, hop->range.sources, &hop->finder, err);
     if (rc != 0) {
         reader_hop_close(hop);
         return rc;
@@ -237,15 +238,14 @@ static bool window_of_part(const struct plan_view *view, const struct reader_lim
 int reader_hop_newest(const struct reader_read *reading, const uint8_t *key, size_t len,
                       int64_t *end, struct err *err)
 {
-    const struct reader_version *version = reading->version;
-    const struct plan_view *view = &version->plan->views[reading->table];
+    const struct plan_view *view = &reading->version->plan->views[reading->table];
+    struct view_sources sources = reader_sources(reading, key, len);
     struct reader_limits limits;
     reader_limits_make(reading, &limits);
     int64_t below = limits.shown == INT64_MAX ? INT64_MAX : limits.shown + 1;
     int64_t newest_pane = INT64_MIN;
     int rc = 0;
-    for (uint32_t s = version->input_first[view->input];
-         s < version->input_first[view->input + 1] && rc >= 0; s++) {
+    for (uint32_t s = sources.first; s < sources.behind && rc >= 0; s++) {
         for (uint32_t part = 0;; part++) {
             int64_t pane_end = 0;
             int64_t window = 0;

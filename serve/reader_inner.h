@@ -1,9 +1,9 @@
 /* The inside of the reader, shared by reader.c (which version, as of when), reader_names.c (tables
  * and whose they are), reader_version.c (versions opened once and kept), reader_row.c (one row),
- * reader_cursor.c (rows of a range), reader_hop.c, reader_session.c and reader_limits.c
- * (windows), reader_scan.c (all rows), reader_value.c (values as JSON),
- * reader_cut.c (how far a version is) reader_outbox.c
- * (messages for topics) and reader_report.c (digests, dead records). */
+ * reader_route.c (where a key may lie), reader_cursor.c (rows of a range), reader_hop.c,
+ * reader_session.c and reader_limits.c (windows), reader_scan.c (all rows), reader_value.c (values as
+ * JSON), reader_cut.c (how far a version is) reader_outbox.c (messages for topics) and
+ * reader_report.c (digests, dead records). */
 #ifndef KAPPA_SERVE_READER_INNER_H
 #define KAPPA_SERVE_READER_INNER_H
 
@@ -121,6 +121,11 @@ struct reader_limits {
 
 void reader_limits_make(const struct reader_read *reading, struct reader_limits *out);
 void reader_limits_free(struct reader_limits *limits);
+
+/* reader_route.c: the sources that may hold rows whose key columns begin with these, which need not be
+ * all: those of the table's input, or fewer. */
+struct view_sources reader_sources(const struct reader_read *reading, const uint8_t *columns,
+                                   size_t len);
 
 /* reader_hop.c: windows put together from panes. */
 struct reader_hop;

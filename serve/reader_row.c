@@ -32,14 +32,11 @@ static bool window_of(const struct plan_view *view, int64_t at_us, int64_t *end)
 }
 
 /* 1 and the newest window over all sources of the table that is shown, 0: the key has none. */
-static int newest_of(const struct reader_read *reading, const uint8_t *key, size_t len,
-                     int64_t shown, int64_t *end, struct err *err)
+static int newest_of(const struct reader_read *reading, struct view_sources sources,
+                     const uint8_t *key, size_t len, int64_t shown, int64_t *end, struct err *err)
 {
-    const struct reader_version *version = reading->version;
-    uint32_t input = version->plan->views[reading->table].input;
     int found = 0;
-    for (uint32_t source = version->input_first[input]; source < version->input_first[input + 1];
-         source++) {
+    for (uint32_t source = sources.first; source < sources.behind; source++) {
         int64_t of_source = 0;
         int rc = shown == INT64_MAX ? view_newest(reading->snapshot, reading->table, source, key,
                                                   len, &of_source, err)
@@ -57,11 +54,11 @@ static int newest_of(const struct reader_read *reading, const uint8_t *key, size
 }
 
 /* Merges the key's partials in the order of the sources: 1 a row, 0 none, negative. */
-static int merge(const struct reader_read *reading, struct row_finisher *finisher, uint32_t first,
-                 uint32_t behind, const uint8_t *key, size_t len, struct err *err)
+static int merge(const struct reader_read *reading, struct row_finisher *finisher,
+                 struct view_sources sources, const uint8_t *key, size_t len, struct err *err)
 {
     int found = 0;
-    for (uint32_t source = first; source < behind; source++) {
+    for (uint32_t source = sources.first; source < sources.behind; source++) {
         const uint8_t *value = NULL;
         size_t value_len = 0;
         int rc =
@@ -79,8 +76,8 @@ static int merge(const struct reader_read *reading, struct row_finisher *finishe
 
 /* A key as it is looked up: behind the source prefix, and in which sources. */
 struct row_key {
-    uint32_t first, behind; /* sources */
-    int64_t window_end;     /* of window tables */
+    struct view_sources sources;
+    int64_t window_end; /* of window tables */
     size_t len;
     uint8_t bytes[LIMIT_TABLE_KEY_LEN + KAPPA_KEY_WINDOW_BYTES];
 };
@@ -89,17 +86,15 @@ struct row_key {
 static int row_key_make(const struct reader_read *reading, const struct reader_key *key,
                         struct row_key *out, struct err *err)
 {
-    const struct reader_version *version = reading->version;
-    const struct plan_view *view = &version->plan->views[reading->table];
+    const struct plan_view *view = &reading->version->plan->views[reading->table];
     out->window_end = 0;
-    out->first = version->input_first[view->input];
-    out->behind = version->input_first[view->input + 1];
+    out->sources = reader_sources(reading, key->columns, key->len);
     if (view->kind == PLAN_APPEND) {
-        if (key->partition >= out->behind - out->first) {
+        if (key->partition >= out->sources.behind - out->sources.first) {
             return 0;
         }
-        out->first += key->partition;
-        out->behind = out->first + 1;
+        out->sources.first += key->partition;
+        out->sources.behind = out->sources.first + 1;
     }
     out->len = key->len;
     if (!view->shape.windowed) {
@@ -117,7 +112,8 @@ static int row_key_make(const struct reader_read *reading, const struct reader_k
     } else if (view->window == PLAN_WINDOW_HOP) {
         found = reader_hop_newest(reading, key->columns, key->len, &out->window_end, err);
     } else {
-        found = newest_of(reading, key->columns, key->len, limits.shown, &out->window_end, err);
+        found = newest_of(reading, out->sources, key->columns, key->len, limits.shown,
+                          &out->window_end, err);
     }
     reader_limits_free(&limits);
     store_i64_sortable(out->bytes, out->window_end);
@@ -161,7 +157,7 @@ static int row_merge(const struct reader_read *reading, struct row_finisher *fin
     }
     size_t skip = view->shape.windowed ? KAPPA_KEY_WINDOW_BYTES : 0;
     row_finisher_begin(finisher, key.window_end, key.bytes + skip, key.len - skip);
-    return merge(reading, finisher, key.first, key.behind, key.bytes, key.len, err);
+    return merge(reading, finisher, key.sources, key.bytes, key.len, err);
 }
 
 int reader_row_find(const struct reader_read *reading, struct row_finisher *finisher,

@@ -31,6 +31,11 @@ static const uint8_t *columns_of(const struct session_key *key)
     return key->bytes + KAPPA_KEY_WINDOW_BYTES;
 }
 
+static size_t columns_len(const struct session_key *key)
+{
+    return key->len - KAPPA_KEY_WINDOW_BYTES;
+}
+
 static void parts_add(struct parts *parts, uint32_t source, int64_t start, int64_t end)
 {
     for (size_t i = 0; i < parts->count; i++) {
@@ -144,17 +149,9 @@ static int merge(const struct reader_read *reading, struct session_key *key, str
 bool reader_session_merges(const struct reader_version *version, uint32_t table)
 {
     const struct plan_view *view = &version->plan->views[table];
-    const struct plan_input *input = &version->plan->inputs[view->input];
-    if (view->window != PLAN_WINDOW_SESSION ||
-        version->input_first[view->input + 1] - version->input_first[view->input] < 2) {
-        return false;
-    }
-    for (uint32_t k = 0; k < view->key_count && input->keyed; k++) {
-        if (view->keys[k].role == PLAN_KEY_COLUMN && view->keys[k].reg == input->key_column) {
-            return false; /* all records of a key are in one partition */
-        }
-    }
-    return true;
+    return view->window == PLAN_WINDOW_SESSION &&
+           version->input_first[view->input + 1] - version->input_first[view->input] > 1 &&
+           plan_view_keyed(version->plan, view) == PLAN_NONE; /* else they are in one partition */
 }
 
 /* False: the key is longer than any that is stored. */
@@ -200,10 +197,9 @@ int reader_session_row(const struct reader_read *reading, struct row_finisher *f
 static int find_newest(const struct reader_read *reading, struct session_key *key, int64_t below,
                        struct parts *parts, struct err *err)
 {
-    const struct reader_version *version = reading->version;
-    uint32_t input = version->plan->views[reading->table].input;
+    struct view_sources sources = reader_sources(reading, columns_of(key), columns_len(key));
     struct part newest = {.end = INT64_MIN};
-    for (uint32_t s = version->input_first[input]; s < version->input_first[input + 1]; s++) {
+    for (uint32_t s = sources.first; s < sources.behind; s++) {
         int64_t end = 0;
         int rc = view_window_below(reading->snapshot, reading->table, s, columns_of(key),
                                    key->len - KAPPA_KEY_WINDOW_BYTES, below, &end, err);
@@ -231,9 +227,8 @@ static int find_newest(const struct reader_read *reading, struct session_key *ke
 static int find_at(const struct reader_read *reading, struct session_key *key, int64_t at_us,
                    struct parts *parts, struct err *err)
 {
-    const struct reader_version *version = reading->version;
-    uint32_t input = version->plan->views[reading->table].input;
-    for (uint32_t s = version->input_first[input]; s < version->input_first[input + 1]; s++) {
+    struct view_sources sources = reader_sources(reading, columns_of(key), columns_len(key));
+    for (uint32_t s = sources.first; s < sources.behind; s++) {
         int64_t end = 0;
         const uint8_t *value = NULL;
         size_t len = 0;

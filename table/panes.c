@@ -171,7 +171,7 @@ int view_panes_open(struct view_snapshot *snapshot, const struct view_panes_rang
     if (range->prefix_len > 0) {
         memcpy(panes->prefix, range->prefix, range->prefix_len);
     }
-    for (uint32_t source = 0; source < range->source_count; source++) {
+    for (uint32_t source = range->sources.first; source < range->sources.behind; source++) {
         int rc = source_add(panes, range, source);
         if (rc != 0) {
             const struct view *view = snapshot->view;

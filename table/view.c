@@ -346,17 +346,18 @@ static int source_add(struct view_cursor *cursor, uint32_t table, uint32_t sourc
     return 0;
 }
 
-int view_cursor_open(struct view_snapshot *snapshot, uint32_t table, uint32_t source_count,
+int view_cursor_open(struct view_snapshot *snapshot, uint32_t table, struct view_sources sources,
                      struct view_cursor **out, struct err *err)
 {
     MAGIC_ASSERT(snapshot, SNAPSHOT_MAGIC);
     ASSERT_CMP(table, <, snapshot->view->table_count);
-    ASSERT_CMP(source_count, <=, LIMIT_SOURCES);
-    struct view_cursor *cursor =
-        xcalloc(1, sizeof *cursor + source_count * sizeof(struct cursor_source *));
+    ASSERT_CMP(sources.first, <=, sources.behind);
+    ASSERT_CMP(sources.behind, <=, LIMIT_SOURCES);
+    struct view_cursor *cursor = xcalloc(1, sizeof *cursor + (sources.behind - sources.first) *
+                                                                 sizeof(struct cursor_source *));
     cursor->magic = CURSOR_MAGIC;
     cursor->snapshot = snapshot;
-    for (uint32_t source = 0; source < source_count; source++) {
+    for (uint32_t source = sources.first; source < sources.behind; source++) {
         int rc = source_add(cursor, table, source);
         if (rc != 0) {
             const struct view *view = snapshot->view;

@@ -45,10 +45,16 @@ int view_window_below(struct view_snapshot *snapshot, uint32_t table, uint32_t s
 /* State and digests of a source as of the snapshot; false and zeros when it was never committed. */
 bool view_source(struct view_snapshot *snapshot, uint32_t source, struct store_source *out);
 
-/* A merged scan over all sources in the order of the key behind the source (window end, key
+/* Sources from first on and below behind. */
+struct view_sources {
+    uint32_t first;
+    uint32_t behind;
+};
+
+/* A merged scan over the sources in the order of the key behind the source (window end, key
  * columns): each call of next gives one (source, key, value); equal keys come in ascending source
  * order. */
-int view_cursor_open(struct view_snapshot *snapshot, uint32_t table, uint32_t source_count,
+int view_cursor_open(struct view_snapshot *snapshot, uint32_t table, struct view_sources sources,
                      struct view_cursor **out, struct err *err) must_check;
 /* Jumps on to the first row whose key is not below this one, which is above the last key given. */
 int view_cursor_seek(struct view_cursor *cursor, const uint8_t *key, size_t len,
@@ -65,7 +71,7 @@ struct view_panes;
 
 struct view_panes_range {
     uint32_t table;
-    uint32_t source_count;
+    struct view_sources sources;
     int64_t first; /* window ends, inclusive */
     int64_t last;
     const uint8_t *prefix; /* the key columns begin with it; borrowed by the open only */

@@ -432,8 +432,10 @@ static void replay(struct sim *sim, bool right, const int64_t *cut,
     struct shard_source sources[SIM_SOURCES_MAX];
     for (uint32_t s = 0; s < sim->sources; s++) {
         bool event = s < sim->partitions;
-        sources[s] = event ? (struct shard_source){s, 0, SIM_TOPIC, s, 0}
-                           : (struct shard_source){s, 1, SIM_PROFILES, s - sim->partitions, 0};
+        sources[s] =
+            event ? (struct shard_source){s, 0, SIM_TOPIC, s, sim->partitions, 0}
+                  : (struct shard_source){
+                        s, 1, SIM_PROFILES, s - sim->partitions, sim->sources - sim->partitions, 0};
     }
     struct shard_options options = {.plan = plan,
                                     .log = sim->log,

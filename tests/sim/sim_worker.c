@@ -291,8 +291,8 @@ static int open_shard(struct sim_worker *worker, uint32_t index, uint32_t *used,
     uint32_t count = 0;
     for (uint32_t s = index; s < worker->open.source_count; s += worker->open.shards) {
         const struct worker_source *source = &worker->open.sources[s];
-        first[count++] = (struct shard_source){s, source->input, source->topic, source->partition,
-                                               source->start};
+        first[count++] = (struct shard_source){
+            s, source->input, source->topic, source->partition, source->partitions, source->start};
     }
     *used += count;
     worker->shard_dirs[index] = version_dir_shard(worker->dir, index);

@@ -2,10 +2,12 @@
  * Method: published vectors; the CPU's CRC instruction against the portable code on random bytes. */
 #include "tests/unit/unit.h"
 
+#include "base/partitioner.h"
 #include "base/prng.h"
 #include "log/crc32c.h"
 #include "log/log.h"
 
+#include <librdkafka/rdkafka.h>
 #include <string.h>
 
 static void test_crc32c_vectors(void **state)
@@ -72,12 +74,36 @@ static void test_partition_of_key(void **state)
     assert_true(log_partition_of_key(NULL, 0, 5) < 5);
 }
 
+/* Both functions against librdkafka's own, which look at the key alone. */
+static void test_partitioners(void **state)
+{
+    (void)state;
+    struct prng prng;
+    uint8_t key[64];
+    prng_init(&prng, unit_seed("partitioners"));
+    assert_int_equal(partition_of_key(PARTITIONER_CRC32, "123456789", 9, 1U << 31),
+                     0xCBF43926 & INT32_MAX);
+    for (uint32_t i = 0; i < 20000; i++) {
+        size_t len = prng_below(&prng, sizeof key);
+        int32_t partitions = 1 + (int32_t)prng_below(&prng, 5000);
+        for (size_t k = 0; k < len; k++) {
+            key[k] = (uint8_t)prng_below(&prng, 256);
+        }
+        assert_int_equal(
+            partition_of_key(PARTITIONER_CRC32, key, len, (uint32_t)partitions),
+            rd_kafka_msg_partitioner_consistent(NULL, key, len, partitions, NULL, NULL));
+        assert_int_equal(partition_of_key(PARTITIONER_MURMUR2, key, len, (uint32_t)partitions),
+                         rd_kafka_msg_partitioner_murmur2(NULL, key, len, partitions, NULL, NULL));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_crc32c_vectors),
         cmocka_unit_test(test_crc32c_portable),
         cmocka_unit_test(test_partition_of_key),
+        cmocka_unit_test(test_partitioners),
     };
     return cmocka_run_group_tests_name("hashes", tests, NULL, NULL);
 }

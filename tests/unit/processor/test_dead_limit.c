@@ -39,7 +39,7 @@ static struct processor *start(const struct plan *plan, const struct kappa_sourc
     struct processor *processor = NULL;
     assert_int_equal(processor_open(&options, &processor, NULL), 0);
     processor_source_restore(processor, 0, 0, state);
-    processor_source_partition(processor, 0, 5);
+    processor_source_partition(processor, 0, 5, 6);
     return processor;
 }
 

@@ -368,7 +368,7 @@ static void test_meta(void **state)
     struct kappa_record record = record_of("the key", "{\"a\":1}", 7);
     record.headers = headers.data;
     record.headers_len = u32_from(headers.len);
-    decoder_partition(reader.decoder, 3);
+    decoder_partition(reader.decoder, 3, 4);
     take(&reader, &record, &got);
     assert_string_equal(buf_text(&got), "1 'the key' 7 3 1700000000123000 'last' null");
     for (uint32_t cut = 1; cut < headers.len; cut++) { /* never beyond the end */

@@ -75,8 +75,12 @@ static inline void rig_open_shard(struct rig *rig, uint32_t index)
     uint32_t count = 0;
     char *dir = xasprintf("%s/%u", rig->dir, index);
     for (uint32_t s = index; s < FIXTURE_PARTITIONS; s += rig->options.shards) {
-        rig->sources[index][count++] = (struct shard_source){
-            .source = s, .topic = "events", .partition = s, .start = rig->log->partitions[s].start};
+        rig->sources[index][count++] =
+            (struct shard_source){.source = s,
+                                  .topic = "events",
+                                  .partition = s,
+                                  .partitions = FIXTURE_PARTITIONS,
+                                  .start = rig->log->partitions[s].start};
     }
     struct shard_options options = {.plan = rig->plan,
                                     .log = &rig->log->base,

@@ -410,7 +410,8 @@ static bool count_dead(void *ctx, const struct view_dead *dead)
 static void check_scan(const struct model *model, struct view_snapshot *snapshot, uint32_t table)
 {
     struct view_cursor *cursor = NULL;
-    assert_ok(view_cursor_open(snapshot, table, MODEL_SOURCES, &cursor, &fault));
+    assert_ok(view_cursor_open(snapshot, table, (struct view_sources){0, MODEL_SOURCES}, &cursor,
+                               &fault));
     size_t expected = 0;
     for (size_t i = 0; i < model->count; i++) {
         expected += model->rows[i].table == table;

@@ -35,7 +35,7 @@ static int64_t read_once(struct view *view, int64_t last)
     (void)view_source(snapshot, 0, &state);
     int64_t number = state.state.next_offset;
     CHILD_CHECK(number >= last);
-    CHILD_CHECK(view_cursor_open(snapshot, 0, 1, &cursor, &fault) == 0);
+    CHILD_CHECK(view_cursor_open(snapshot, 0, (struct view_sources){0, 1}, &cursor, &fault) == 0);
     struct digest sum = {0};
     int64_t rows = 0;
     uint32_t source;
@@ -187,7 +187,7 @@ static void check_order(struct view_snapshot *snapshot)
     const uint8_t *value;
     size_t key_len;
     size_t value_len;
-    assert_ok(view_cursor_open(snapshot, 0, SOURCES, &cursor, &fault));
+    assert_ok(view_cursor_open(snapshot, 0, (struct view_sources){0, SOURCES}, &cursor, &fault));
     for (uint64_t number = 0; number < KEYS; number++) {
         for (uint32_t expected = 0; expected < SOURCES; expected++) {
             if (is_in(number, expected)) {

@@ -1,11 +1,12 @@
 // The dialogs behind the buttons: what is checked, what differs, and then the call.
 import { live, post, processorPath } from "./api.js";
-import { errorBox, h, put, table } from "./dom.js";
+import { errorBox, h, put, show, table } from "./dom.js";
 import * as f from "./format.js";
 import * as words from "./words.js";
 
 // A dialog with a body, a list of checks that follows the status, and a button that acts.
 // options: {title, body: [elements], checks(processor) -> [[kind, text]], verb, danger?, act() -> text}
+// act may throw {message, hint}, which is shown; refused(error) is told then, too.
 function confirm(processor, options) {
   const checks = h("ul", { class: "checks" });
   const result = h("div");
@@ -34,6 +35,7 @@ function confirm(processor, options) {
     } catch (error) {
       result.replaceChildren(errorBox(error));
       go.disabled = false;
+      options.refused?.(error);
     }
   };
   const opener = document.activeElement;
@@ -72,6 +74,9 @@ function swapChecks(p, from, to) {
     v.complete ? ["ok", `v${to} has read its topics from their beginning.`]
       : ["note", `v${to} did not begin where the log begins: what lies before is not in its tables.`],
   ];
+  const policy = words.policyText(v);
+  if (v.held_back) checks.push(["no", `Its policy holds v${to} back: ${v.held_back.message}`]);
+  else if (policy && !v.barred) checks.push(["ok", `Its policy is checked first, which may take a while: ${policy}.`]);
   if (v.barred) checks.push(["note", `v${to} was rolled back before.`]);
   if (old) {
     checks.push(workerCheck(p, from));
@@ -137,14 +142,21 @@ const receiptText = (r) =>
 export function swap(p, number) {
   const from = p.serving;
   const name = p.name;
+  const reason = h("input", { id: "reason", maxlength: 1000, size: 40, placeholder: "for the receipt" });
+  const force = h("input", { id: "force", type: "checkbox" });
+  const overrule = h("label", {}, force, h("span", {}, "Overrule the policy; takes a reason"));
+  const offer = () => show(overrule, true);
+  show(overrule, Boolean(version(p, number)?.held_back));
   const diff = from !== null && from !== number ? diffView(name, from, number, 3) : null;
   const { go } = confirm(name, {
     title: from === null ? `Let v${number} of ${name} serve` : `Swap ${name} from v${from} to v${number}`,
     checks: (now) => swapChecks(now, from, number),
-    body: diff ? [diff.el] : [],
+    body: [diff?.el, h("p", { class: "row why-row" }, h("label", {}, "Reason ", reason), overrule)].filter(Boolean),
     verb: diff ? "Swap without waiting for the comparison" : "Swap",
     closed: () => diff?.abort(),
-    act: async () => receiptText(await post(processorPath(name) + "/swap", { version: number, who: "dashboard" })),
+    refused: (error) => { if (error.code === "refused" && words.policyText(version(p, number))) offer(); },
+    act: async () => receiptText(await post(processorPath(name) + "/swap", { version: number, who: "dashboard",
+      ...(reason.value.trim() ? { reason: reason.value.trim() } : {}), ...(force.checked ? { force: true } : {}) })),
   });
   diff?.done.then(() => put(go, `Swap to v${number}`));
 }

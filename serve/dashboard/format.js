@@ -54,6 +54,8 @@ export function parseExact(text) {
       ? new Figure(context.source) : value);
 }
 
+export const plain = (value) => (typeof value === "string" ? value : print(value));
+
 export function print(value) {
   if (value instanceof Figure) return value.text;
   if (Array.isArray(value)) return "[" + value.map(print).join(", ") + "]";

@@ -60,6 +60,7 @@ function versionRow(current) {
     const parts = partitions();
     const details = h("details", {}, h("summary", {}, "Partitions"), parts.el);
     const more = h("p", { class: "small dim" });
+    const policy = h("p", { class: "small dim" });
     const errors = h("div");
     const buttons = Object.keys(BUTTONS).map((name) => h("button", {
       class: name === "abort" ? "danger" : null, "data-action": name,
@@ -70,7 +71,7 @@ function versionRow(current) {
     const el = h("div", { class: "version", "data-version": number },
       h("div", { class: "row" }, h("h3", {}, "v" + number), state.el, what,
         h("span", { class: "push row" }, swapTo, buttons)),
-      errors, numbers.el, progress, details, more);
+      errors, numbers.el, progress, details, more, policy);
     return {
       el,
       update(v) {
@@ -89,9 +90,12 @@ function versionRow(current) {
         put(more, v.worker.rss_bytes ? `memory ${f.bytes(v.worker.rss_bytes)}, files ${f.bytes(v.worker.file_bytes)}, ` +
           `${f.some(v.shards, "shard")}, worker restarted ${f.some(v.worker.restarts, "time")}` : "");
         show(more, words.isLive(v) && more.textContent !== "");
+        put(policy, "policy: " + words.policyText(v));
+        show(policy, words.isLive(v) && words.policyText(v) !== "");
         buttons.forEach((b) => show(b, BUTTONS[b.dataset.action](v, p)));
         show(swapTo, ["ready", "standby"].includes(v.state));
-        const problems = [v.error, v.trouble].filter(Boolean);
+        const held = v.held_back ? { ...v.held_back, message: "Ready, but not swapped in: " + v.held_back.message } : null;
+        const problems = [v.error, v.trouble, held].filter(Boolean);
         if (JSON.stringify(problems) !== shown) {
           shown = JSON.stringify(problems);
           errors.replaceChildren(...problems.map((e) => errorBox(e, e === v.error ? "" : "warn")));

@@ -32,11 +32,13 @@ const cutText = (cut) => Object.entries(cut).map(([topic, offsets]) => `${topic}
 
 function receiptRow(r) {
   const same = r.old_digest !== null && r.old_digest === r.new_digest;
-  return [f.time(r.time), { auto: "swap, automatic", swap: "swap", rollback: "rollback" }[r.why] ?? r.why, r.who ?? "",
+  return [f.time(r.time), { auto: "swap, automatic", swap: "swap", rollback: "rollback" }[r.why] + (r.forced ? ", forced" : ""), r.who ?? "",
     r.old ? `v${r.old} \u2192 v${r.new}` : `v${r.new}`, f.duration(r.hold_ms / 1000),
     r.old_digest === null ? "first version" : same ? "the same" : "differ",
     h("details", {}, h("summary", {}, "cut and digests"), h("pre", {},
-      `epoch ${r.epoch}\ncut ${cutText(r.cut)}\nold ${r.old_digest ?? "\u2013"}\nnew ${r.new_digest ?? "\u2013"}`))];
+      [`epoch ${r.epoch}`, `cut ${cutText(r.cut)}`, `old ${r.old_digest ?? "\u2013"}`, `new ${r.new_digest ?? "\u2013"}`,
+        ...(r.reason ? [`reason ${r.reason}`] : []), ...(r.forced ? [`policy overruled: ${r.overruled ?? "it said nothing"}`] : []),
+        ...(r.checks ?? []).map((c) => `${c.setting} = ${f.plain(c.limit)}: ${f.plain(c.found)}`)].join("\n")))];
 }
 
 export function history(main, name) {

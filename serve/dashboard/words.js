@@ -41,5 +41,9 @@ export function eta(v) {
   return f.duration(low) === f.duration(high) ? `ETA ${f.duration(low)}` : `ETA ${f.duration(low)} to ${f.duration(high)}`;
 }
 
+// "swap.max_dead = 10, swap.max_lag = 5 s", or "".
+export const policyText = (v) =>
+  Object.entries(v?.policy ?? {}).map(([name, value]) => `${name} = ${value}`).join(", ");
+
 export const lag = (v) => (v.lag === null ? "?" : `${f.count(v.lag)} (${f.duration(v.lag_seconds)})`);
 export const fileName = (v) => v.file.split("/").at(-1);

@@ -289,3 +289,34 @@ def test_page_and_other_sites(embedded):
     assert embedded.http("GET", "/dashboard/..%2Fhttp.c")[0] == 404
     status, answer, _ = embedded.http("POST", "/v1/sql", {"sql": "SELECT 1"}, {"Origin": "http://evil.example"})
     assert status == 403 and answer["error"]["hint"]
+
+
+def test_policy_held_and_overruled(embedded, page):
+    topic = embedded.topic("events")
+    embedded.produce(topic, support.events_lines(2000), "--key", "user_id")
+    embedded.deploy("features", support.features_sql(topic, right=False), "--wait")
+    embedded.deploy("features", support.features_sql(topic), "--swap", "manual", "--set", "swap.max_changed=0")
+    page.open("#/p/features")
+    page.sees("policy: ", row(2))
+    page.sees("swap.max_changed = 0", row(2))
+    page.sees("ready", row(2))
+    page.click("#swap")
+    page.sees("Its policy is checked first", "dialog")
+    page.sees("What differs", "dialog")
+    assert not page.find("#force").is_displayed()
+    page.click("#go")
+    page.sees("swap.max_changed", "dialog .error")
+    assert embedded.status("features")["serving"] == 1
+    page.click("#force")
+    page.click("#go")
+    page.sees("takes a reason", "dialog .error")
+    page.find("#reason").send_keys("the drift is the fix")
+    page.click("#go")
+    page.sees("v2 serves since", "dialog")
+    page.click("#cancel")
+    assert embedded.status("features")["serving"] == 2
+    page.click('nav.tabs a[href$="/history"]')
+    page.sees("swap, forced")
+    page.click("tbody summary")
+    page.sees("reason the drift is the fix")
+    page.sees("policy overruled: ")

@@ -14,6 +14,8 @@ static const struct cmd_option options[] = {
     {"kafka", '\0', "HOST:PORT,...", "use this Kafka as the log instead of DIR/log"},
     {"property", 'X', "NAME=VALUE", "a property of librdkafka, with --kafka; may be repeated"},
     {"http", '\0', "ADDR:PORT", "listen here (default " CONTROLLER_HTTP "; port 0: any free one)"},
+    {"hook", '\0', "CMD",
+     "a shell command for each event (see `kappa events`), which is JSON on its standard input"},
     {"redis", '\0', "ADDR:PORT",
      "also answer Redis clients here: tables as hashes, read only (port 0: any free one)"},
     {NULL, '\0', NULL, NULL},
@@ -33,10 +35,12 @@ const struct cmd_entry cmd_up = {
             "same holds "
             "for Redis,\n"
             "which is off unless --redis is given.",
-    .examples = "kappa up --data ./kappa-data\n"
-                "kappa up --data /var/lib/kappa --kafka broker1:9092,broker2:9092\n"
-                "kappa up --kafka broker:9093 -X security.protocol=SSL --http 127.0.0.1:0\n"
-                "kappa up --redis 127.0.0.1:6379    # redis-cli hgetall user_features:u42\n",
+    .examples =
+        "kappa up --data ./kappa-data\n"
+        "kappa up --data /var/lib/kappa --kafka broker1:9092,broker2:9092\n"
+        "kappa up --kafka broker:9093 -X security.protocol=SSL --http 127.0.0.1:0\n"
+        "kappa up --hook 'curl -fsS -H Content-Type:application/json -d @- https://chat/hook'\n"
+        "kappa up --redis 127.0.0.1:6379    # redis-cli hgetall user_features:u42\n",
     .options = options,
     .run = up_run,
 };
@@ -56,6 +60,7 @@ static int up(struct cli *cli, struct err *err)
         .kafka = json_text(kafka, "brokers", NULL),
         .kafka_settings = json_object_get(kafka, "properties"),
         .http = cli_option(cli, "http"),
+        .hook = cli_option(cli, "hook"),
         .redis = cli_option(cli, "redis"),
     };
     rc = controller_main(&wanted, err);

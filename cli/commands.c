@@ -24,6 +24,7 @@
     X(resume)                                                                                      \
     X(drop)                                                                                        \
     X(history)                                                                                     \
+    X(events)                                                                                      \
     X(get)                                                                                         \
     X(sql)                                                                                         \
     X(scan)                                                                                        \

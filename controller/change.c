@@ -315,7 +315,11 @@ static void change_end(struct change *change, bool durable)
     for (uint32_t i = 0; i < change->count; i++) {
         struct change_item *item = &change->items[i];
         if (durable && item->version != NULL) {
+            enum version_state from = (enum version_state)item->version->state;
             version_adopt(item->version, json_incref(item->object));
+            if (item->version->state != from) {
+                journal_state(change->core, item->version, from);
+            }
         } else if (durable && item->processor != NULL) {
             json_decref(item->processor->object);
             item->processor->object = json_incref(item->object);

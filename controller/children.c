@@ -213,6 +213,8 @@ static void finish_drop(struct core *core, struct core_version *version)
         json_t *body = json_copy(version->object);
         object_set(body, "dropped", json_true());
         core_reply(core, version->drop, body, NULL);
+        journal_note(core, "dropped", version->processor->name, version->number, NULL,
+                     "%s v%u is dropped", version->processor->name, version->number);
         model_version_remove(version);
     } else {
         core_reply(core, version->drop, NULL, &err);

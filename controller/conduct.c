@@ -211,6 +211,7 @@ void conduct_give_up(struct core *core, struct core_processor *processor, const 
     trace(TRACE_WARN, "%s: %s", processor->name, reason.text);
     swap_fail(&swap->swap);
     send_both(core, swap, "release");
+    journal_error(core, swap->new, "swap_failed", &reason);
     swap->error = reason;
     swap->backoff_us = swap->backoff_us == 0 ? SWAP_BACKOFF_US
                                              : i64_min(2 * swap->backoff_us, SWAP_BACKOFF_US_MAX);
@@ -281,6 +282,9 @@ static void swap_release(struct core *core, struct core_processor *processor)
     object_set(swap->receipt, "hold_ms", json_real((double)hold_us / 1000.0));
     conduct_correct_hold(core, processor);
     json_t *receipt = json_incref(swap->receipt);
+    journal_note(core, "swapped", processor->name, swap->new->number,
+                 json_pack("{s:O}", "receipt", receipt), "%s v%u serves%s (%s, by %s)",
+                 processor->name, swap->new->number, instead, swap->why, swap->who);
     swap->error.code = 0;
     swap->backoff_us = 0;
     swap->try_us = 0;

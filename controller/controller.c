@@ -9,6 +9,7 @@
 #include "base/trace.h"
 #include "controller/core.h"
 #include "controller/datadir.h"
+#include "controller/hook.h"
 #include "controller/notify.h"
 #include "controller/supervise.h"
 #include "log/log.h"
@@ -51,6 +52,7 @@ struct server {
     json_t *log_config;
     struct reader *reader;
     struct supervise *supervise;
+    struct hook *hook; /* or NULL */
     struct core *core;
     struct http_server *http;
     struct redis_server *redis; /* or NULL */
@@ -221,6 +223,14 @@ static const struct core_diff_ops diff_ops = {.open = op_diff_open,
                                               .stop = op_diff_stop,
                                               .close = op_diff_close};
 
+static void op_event(void *ctx, const json_t *event)
+{
+    const struct server *server = ctx;
+    if (server->hook != NULL) {
+        hook_event(server->hook, event);
+    }
+}
+
 static _Noreturn void end_in_doubt(const struct err *err)
 {
     trace(TRACE_ERROR, "a commit of the catalog failed and nobody knows whether it holds: %s",
@@ -309,12 +319,16 @@ static void stop_begin(struct server *server)
     stop_serving(server);
     on_wake(&server->wake);
     core_shutdown(server->core);
+    if (server->hook != NULL) {
+        hook_end(server->hook);
+    }
 }
 
 static void stop_maybe(struct server *server)
 {
     bool quiet = core_workers_left(server->core) == 0 && core_jobs_left(server->core) == 0 &&
-                 supervise_count(server->supervise) == 0 && !server->houseworking;
+                 supervise_count(server->supervise) == 0 && !server->houseworking &&
+                 !hook_busy(server->hook);
     if (quiet) {
         uv_stop(&server->loop);
     } else if (now_us() >= server->stop_us) {
@@ -464,6 +478,7 @@ static int open_core(struct server *server, struct err *err)
                                                  .run_job = op_run_job,
                                                  .version_digest = op_version_digest,
                                                  .diff = &diff_ops,
+                                                 .event = op_event,
                                                  .in_doubt = op_in_doubt},
                                          .catalog = server->catalog,
                                          .log = server->log,
@@ -546,6 +561,12 @@ static void close_handle(uv_handle_t *handle, void *unused)
 static void close_all(struct server *server)
 {
     stop_serving(server);
+    if (server->hook != NULL) {
+        hook_end(server->hook);
+    }
+    while (hook_busy(server->hook)) {
+        (void)uv_run(&server->loop, UV_RUN_ONCE);
+    }
     if (server->core != NULL) {
         core_shutdown(server->core);
         on_wake(&server->wake); /* calls that came too late: CLOSED */
@@ -554,6 +575,7 @@ static void close_all(struct server *server)
     supervise_close(server->supervise);
     uv_walk(&server->loop, close_handle, NULL);
     (void)uv_run(&server->loop, UV_RUN_DEFAULT);
+    hook_close(server->hook);
     int rc = uv_loop_close(&server->loop);
     ASSERT_CMP(rc, ==, 0);
     uv_mutex_destroy(&server->queue.mutex);
@@ -586,6 +608,9 @@ int controller_main(const struct controller_options *options, struct err *err)
     struct server *server = xcalloc(1, sizeof *server);
     open_loop(server);
     int rc = open_data(server, options, err);
+    if (rc == 0 && options->hook != NULL) {
+        hook_open(&server->loop, options->hook, HOOK_SECONDS * 1000, &server->hook);
+    }
     if (rc == 0) {
         rc = open_core(server, err);
     }

@@ -18,6 +18,7 @@ struct controller_options {
     const char *kafka;            /* brokers "host:port,..."; NULL: the embedded log in DATA/log */
     const json_t *kafka_settings; /* librdkafka properties, name -> text; may be NULL; borrowed */
     const char *http;             /* "host:port"; NULL: CONTROLLER_HTTP; port 0: any free one */
+    const char *hook;             /* a shell command for each event (hook.h); NULL: none */
     const char *redis;            /* the same; NULL: Redis clients are not answered */
 };
 

@@ -262,6 +262,7 @@ void version_advance(struct core *core, struct core_version *version)
         advance_catching_up(core, version);
     }
     gate_advance(core, version);
+    journal_lag(core, version);
     if (standby_is_over(core, version)) {
         (void)version_move_self(core, version, VERSION_RETIRED, NULL);
     }
@@ -301,6 +302,8 @@ int core_open(const struct core_options *options, struct core **out, struct err 
         core_close(core);
         return rc;
     }
+    journal_note(core, "started", NULL, 0, NULL, "the server has started, with %u processors",
+                 core->processor_count);
     *out = core;
     return 0;
 }
@@ -314,6 +317,7 @@ void core_tick(struct core *core)
         plots_tick(core);
         verify_tick(core);
         diff_tick(core);
+        journal_tick(core);
     }
 }
 
@@ -331,6 +335,7 @@ void core_shutdown(struct core *core)
     }
     verify_shutdown(core);
     diff_shutdown(core);
+    journal_end_waits(core);
     core_tick(core);
 }
 
@@ -369,6 +374,8 @@ void core_close(struct core *core)
     verify_close(core);
     diff_close_all(core);
     waiters_reply(core, &core->jobs, NULL, &err);
+    journal_end_waits(core);
+    journal_free(core);
     model_free(core);
     free(core->data_dir);
     free(core);

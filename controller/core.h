@@ -68,6 +68,8 @@ struct core_ops {
     int (*version_digest)(void *ctx, const char *processor, uint32_t version, json_t **out,
                           struct err *err);
     const struct core_diff_ops *diff; /* NULL: no diff */
+    /* Something has happened (journal.c); borrowed. May be NULL. */
+    void (*event)(void *ctx, const json_t *event);
     /* The catalog may or may not have taken a commit: only a fresh start can know. Must end the
      * process (a test may return; the core is dead then). */
     void (*in_doubt)(void *ctx, const struct err *err);

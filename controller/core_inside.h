@@ -34,7 +34,10 @@
 #define CATALOG_RETRY_US     INT64_C(1000000)  /* after a catalog transaction that failed */
 #define GATE_RETRY_US        INT64_C(2000000)  /* after a check that could not be made; doubles */
 #define GATE_RETRY_US_MAX    INT64_C(60000000)
+#define LAGGING_US           INT64_C(10000000) /* a serving version that is behind for so long is told */
 #define GATE_FRESH_US        INT64_C(60000000) /* a comparison counts for so long */
+
+#define JOURNAL_EVENTS 1000 /* kept */
 
 /* ---- The model ---- */
 
@@ -81,6 +84,16 @@ struct gate {
     json_t *found;     /* of what takes long: items of a receipt's "checks"; owned */
 };
 
+/* The newest events (journal.c). */
+struct journal {
+    json_t *events[JOURNAL_EVENTS]; /* a ring; owned */
+    uint32_t begin;
+    uint32_t count;
+    int64_t seq;                    /* of the newest */
+    struct journal_waiter *waiters; /* requests that wait for more; chain */
+    uint32_t waiter_count;
+};
+
 struct core_version {
     struct core_processor *processor;
     uint32_t number;
@@ -95,6 +108,8 @@ struct core_version {
     struct plot *plot; /* of its last hour, or NULL; owned */
     json_t *told_sent; /* what this worker was last told of the messages that are sent; owned */
     struct gate gate;
+    int64_t behind_us; /* serving and behind since then; 0: it is not */
+    bool lagging;      /* that was told */
 };
 
 /* A request that waits for something. */
@@ -163,7 +178,8 @@ struct core {
     struct core_verify *verifies; /* under way; chain */
     struct core_diff *diffs;      /* the same */
     struct deploy *deploys;       /* the same */
-    struct core_waiter *jobs;     /* requests that wait for a job: answered at close */
+    struct journal journal;
+    struct core_waiter *jobs; /* requests that wait for a job: answered at close */
     uint32_t jobs_out;
     uint64_t last_id;   /* of workers and swaps: ids are never used twice */
     int64_t plot_us;    /* the next points of plots are due */
@@ -361,6 +377,21 @@ bool diff_holds(const struct core *core, const struct core_processor *processor)
 void diff_tick(struct core *core);
 void diff_shutdown(struct core *core);
 void diff_close_all(struct core *core);
+
+/* ---- journal.c ---- */
+/* Something has happened. processor may be NULL, version 0; more: members to add (taken), or NULL. */
+void journal_note(struct core *core, const char *type, const char *processor, uint32_t version,
+                  json_t *more, const char *format, ...) printf_like(6, 7);
+/* The version is in another state. */
+void journal_state(struct core *core, const struct core_version *version, enum version_state from);
+void journal_error(struct core *core, const struct core_version *version, const char *type,
+                   const struct err *err);
+/* To be called at each look: tells when a serving version falls behind, and when that is over. */
+void journal_lag(struct core *core, struct core_version *version);
+void journal_request(struct core *core, void *request, const json_t *body);
+void journal_tick(struct core *core);
+void journal_end_waits(struct core *core);
+void journal_free(struct core *core);
 
 /* ---- admit.c ---- */
 /* REFUSED: it would lack what the serving version has, or not fit on the disk. LIMIT: too large.

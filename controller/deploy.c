@@ -280,6 +280,13 @@ static int answer_same(struct core *core, const struct deploy *deploy, struct co
     if (changed && !deploy->dry) {
         rc = version_set(core, same, extra, err);
         gate_reset(same);
+        if (rc == 0) {
+            journal_note(core, "policy", deploy->name, same->number,
+                         json_pack("{s:O, s:s}", "policy", json_object_get(same->object, "policy"),
+                                   "who", deploy->who),
+                         "%s v%u has another policy, by %s", deploy->name, same->number,
+                         deploy->who);
+        }
     } else {
         json_decref(extra);
     }
@@ -612,6 +619,10 @@ static void deploy_done(struct core *core, struct core_job *job)
     if (rc == 0 && version != NULL) {
         trace(TRACE_INFO, "%s v%u: planned, %u partitions from %s", deploy->name, version->number,
               deploy->source_count, deploy->from);
+        journal_note(core, "planned", deploy->name, version->number,
+                     json_pack("{s:s, s:s, s:s}", "who", deploy->who, "file", deploy->file, "from",
+                               deploy->from),
+                     "%s v%u is deployed by %s", deploy->name, version->number, deploy->who);
         core_reply(core, deploy->request, json_deep_copy(version->object), NULL);
         version_advance(core, version);
     } else if (rc < 0) {

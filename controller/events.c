@@ -227,6 +227,7 @@ static void version_exited(struct core *core, struct core_version *version, int 
         child_back_off(core, child);
         trace(TRACE_WARN, "%s v%u: %s; started again in %lld ms", version->processor->name,
               version->number, cause.text, (long long)(child->backoff_us / 1000));
+        journal_error(core, version, "worker_ended", &cause);
         check_plugins(core, version, signal, &cause);
     }
     conduct_give_up_version(core, version, &cause);

@@ -68,6 +68,7 @@ static void refusal_keep(struct core *core, struct core_version *version, const 
     if (version_set_self(core, version, extra)) {
         trace(TRACE_WARN, "%s v%u is not swapped in: %s", version->processor->name, version->number,
               err->text);
+        journal_error(core, version, "refused", err);
     }
 }
 

@@ -71,6 +71,11 @@ static void ask_plots(const struct ask *ask)
     core_reply(ask->core, ask->request, plots_json(ask->processor), NULL);
 }
 
+static void ask_events(const struct ask *ask)
+{
+    journal_request(ask->core, ask->request, ask->body);
+}
+
 /* ---- New versions ---- */
 
 static void ask_deploy(const struct ask *ask)
@@ -384,13 +389,13 @@ static const struct ask_row {
     enum ask_needs needs;
     void (*fn)(const struct ask *ask);
 } ask_rows[] = {
-    {"status", NEEDS_NOTHING, ask_status},       {"deploy", NEEDS_NAME, ask_deploy},
-    {"replay", NEEDS_PROCESSOR, ask_replay},     {"swap", NEEDS_PROCESSOR, ask_swap},
-    {"rollback", NEEDS_PROCESSOR, ask_rollback}, {"abort", NEEDS_VERSION, ask_abort},
-    {"pause", NEEDS_VERSION, ask_pause},         {"resume", NEEDS_VERSION, ask_resume},
-    {"drop", NEEDS_VERSION, ask_drop},           {"verify", NEEDS_VERSION, ask_verify},
-    {"history", NEEDS_PROCESSOR, ask_history},   {"diff", NEEDS_PROCESSOR, ask_diff},
-    {"plots", NEEDS_PROCESSOR, ask_plots},
+    {"status", NEEDS_NOTHING, ask_status}, {"events", NEEDS_NOTHING, ask_events},
+    {"deploy", NEEDS_NAME, ask_deploy},    {"replay", NEEDS_PROCESSOR, ask_replay},
+    {"swap", NEEDS_PROCESSOR, ask_swap},   {"rollback", NEEDS_PROCESSOR, ask_rollback},
+    {"abort", NEEDS_VERSION, ask_abort},   {"pause", NEEDS_VERSION, ask_pause},
+    {"resume", NEEDS_VERSION, ask_resume}, {"drop", NEEDS_VERSION, ask_drop},
+    {"verify", NEEDS_VERSION, ask_verify}, {"history", NEEDS_PROCESSOR, ask_history},
+    {"diff", NEEDS_PROCESSOR, ask_diff},   {"plots", NEEDS_PROCESSOR, ask_plots},
 };
 
 static const struct ask_row *find_row(const char *verb)

@@ -68,6 +68,8 @@ static const struct route routes[] = {
     {"GET",  P "/*/versions/*/dead",    "limit", route_dead, NULL, 0, 200, true, false, NULL},
     {"GET",  P "/*/versions/*/late",    "limit", route_late, NULL, 0, 200, true, false, NULL},
     {"GET",  P "/*/outbox",             "limit,version", route_outbox, NULL, 0, 200, true, false, NULL},
+    {"GET",  "/v1/events",              "after,limit,processor,wait",
+                                        NULL, NULL, HTTP_VERB_EVENTS, 200, false, false, NULL},
     {"GET",  "/v1/topics",              "", route_topic_list, NULL, 0, 200, true, false, NULL},
     {"POST", "/v1/topics",              "", route_topic_create, NULL, 0, 201, true, false, NULL},
     {"GET",  "/v1/topics/*/records",    "from,limit,partition,until",
@@ -293,6 +295,18 @@ static int call_target(const struct route *route, const struct route_request *re
     return 0;
 }
 
+/* The parameters of a GET are its body, as text. */
+static json_t *query_object(const struct route_request *request)
+{
+    json_t *object = json_object();
+    for (uint32_t i = 0; i < request->query_count; i++) {
+        int rc = json_object_set_new(object, request->query[i].name,
+                                     json_string(request->query[i].value));
+        ASSERT(rc == 0);
+    }
+    return object;
+}
+
 int route_call(const struct route *route, const struct route_request *request,
                const char **processor, uint32_t *version, json_t **body, struct err *err)
 {
@@ -304,6 +318,8 @@ int route_call(const struct route *route, const struct route_request *request,
         if (rc < 0) {
             return rc;
         }
+    } else if (request->query_count > 0) {
+        object = query_object(request);
     }
     int rc = call_target(route, request, object, processor, version, err);
     if (rc < 0) {

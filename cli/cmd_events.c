@@ -1,0 +1,154 @@
+/* kappa events. */
+#include "base/clock.h"
+#include "cli/client.h"
+#include "cli/cmd.h"
+#include "cli/output.h"
+#include "cli/place.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <time.h>
+
+#define WAIT_SECONDS 25 /* of one question, with --follow */
+#define AWAY_US_MAX  INT64_C(60000000)
+#define EVENTS_MAX   1000
+#define EVENTS_FEW   100
+
+static int events_run(struct cli *cli, struct err *err);
+
+static const struct cmd_option options[] = {
+    {"follow", 'f', NULL, "go on with what happens from now on"},
+    {"limit", 'n', "N", "the newest N to begin with (default 100; at most 1000 are kept)"},
+    {"type", '\0', "TYPE,...", "only these types"},
+    {NULL, '\0', NULL, NULL},
+};
+
+const struct cmd_entry cmd_events = {
+    .name = "events",
+    .args = "[PROCESSOR]",
+    .args_max = 1,
+    .summary = "show what has happened: states, swaps, refusals, failures",
+    .help =
+        "The server keeps the newest 1000 in memory, since it started. Types are the states of a "
+        "version (planned,\n"
+        "replaying, catching_up, ready, serving, standby, retired, paused, failed, aborted), and "
+        "swapped (with the\n"
+        "receipt), swap_failed, refused (by its policy), policy (another one), lagging and "
+        "caught_up (of a version\n"
+        "that serves), worker_ended, dropped, started. With -o json a line each. `kappa up --hook` "
+        "runs a command\n"
+        "for each.",
+    .examples = "kappa events features\n"
+                "kappa events --follow --type ready,swapped,refused,failed -o json\n",
+    .options = options,
+    .run = events_run,
+};
+
+static bool list_has(const char *list, const char *word)
+{
+    size_t len = strlen(word);
+    while (*list != '\0') {
+        size_t item = strcspn(list, ",");
+        if (item == len && memcmp(list, word, len) == 0) {
+            return true;
+        }
+        list += item + (list[item] == ',');
+    }
+    return false;
+}
+
+static void event_text(const struct cli *cli, const json_t *event, struct buf *out)
+{
+    const char *type = json_text(event, "type", "");
+    const char *message = json_text(event, "message", "");
+    buf_printf(out, "%.19sZ  ", json_text(event, "time", ""));
+    size_t begin = out->len;
+    out_styled(out, cli->colour, out_state_style(type), type);
+    for (size_t width = strlen(type); width < 14 && out->len > begin; width++) {
+        buf_append_u8(out, ' ');
+    }
+    out_safe(out, message, strlen(message));
+    buf_append_u8(out, '\n');
+}
+
+static int show(const struct cli *cli, const json_t *answer, struct err *err)
+{
+    const char *types = cli_option(cli, "type");
+    struct buf out = {0};
+    size_t i;
+    const json_t *event;
+    json_array_foreach (json_object_get(answer, "events"), i, event) {
+        if (types != NULL && !list_has(types, json_text(event, "type", ""))) {
+            continue;
+        }
+        if (cli->json) {
+            json_write(&out, event);
+            buf_append_u8(&out, '\n');
+        } else {
+            event_text(cli, event, &out);
+        }
+    }
+    int rc = out_write(&out, err);
+    buf_free(&out);
+    return rc;
+}
+
+/* after < 0: the newest ones. */
+static int ask(const struct cli *cli, int64_t after, int64_t limit, int wait, json_t **out,
+               struct err *err)
+{
+    struct client *client;
+    int rc = place_client(cli, &client, err);
+    if (rc < 0) {
+        return rc;
+    }
+    struct buf path = {0};
+    buf_printf(&path, "/v1/events?limit=%" PRId64 "&wait=%d", limit, wait);
+    if (after >= 0) {
+        buf_printf(&path, "&after=%" PRId64, after);
+    }
+    client_query_add(&path, "processor", cli->args[0]);
+    rc = client_call(client, buf_text(&path), NULL, WAIT_SECONDS + CLIENT_WAIT_SECONDS, out, err);
+    client_close(client);
+    buf_free(&path);
+    return rc;
+}
+
+/* A server that is away for a moment is waited for. */
+static int follow(const struct cli *cli, int64_t after, struct err *err)
+{
+    int64_t seen_us = clock_mono_us(clock_real());
+    for (;;) {
+        json_t *answer = NULL;
+        int rc = ask(cli, after, EVENTS_MAX, WAIT_SECONDS, &answer, err);
+        int64_t now_us = clock_mono_us(clock_real());
+        if (rc == 0) {
+            seen_us = now_us;
+            after = json_int(answer, "next", after);
+            rc = show(cli, answer, err);
+        } else if ((rc == -KE_UNREACHABLE || rc == -KE_CLOSED) && now_us - seen_us < AWAY_US_MAX) {
+            (void)nanosleep(&(struct timespec){.tv_nsec = 200000000L}, NULL);
+            rc = 0;
+        }
+        json_decref(answer);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+}
+
+static int events_run(struct cli *cli, struct err *err)
+{
+    int64_t limit = 0;
+    json_t *answer = NULL;
+    int rc = cli_option_int(cli, "limit", 0, EVENTS_MAX, EVENTS_FEW, &limit, err);
+    if (rc == 0) {
+        rc = ask(cli, -1, limit, 0, &answer, err);
+    }
+    if (rc == 0) {
+        rc = show(cli, answer, err);
+    }
+    int64_t next = json_int(answer, "next", 0);
+    json_decref(answer);
+    return rc == 0 && cli_option(cli, "follow") != NULL ? follow(cli, next, err) : rc;
+}

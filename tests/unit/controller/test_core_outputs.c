@@ -3,10 +3,12 @@
  * world.h, with definitions that write to a topic. */
 #include "tests/unit/controller/world.h"
 
-#define ALERTS(word)                                                                               \
-    "CREATE TABLE events (user_id text, kind text) WITH (topic='events', format='json');\n"        \
+#define ALERTS_OF(topic, word)                                                                     \
+    "CREATE TABLE events (user_id text, kind text) WITH (topic='" topic "', format='json');\n"     \
     "CREATE TABLE alerts (user_id text, word text) WITH (topic='alerts', format='json');\n"        \
     "INSERT INTO alerts SELECT user_id, '" word "' FROM events;\n"
+
+#define ALERTS(word) ALERTS_OF("events", word)
 
 static int setup(void **state)
 {
@@ -32,12 +34,17 @@ static json_t *newest_receipt(struct world *world)
     return receipt;
 }
 
-static int64_t offset_in(const json_t *receipt, const char *field, int partition)
+static int64_t offset_of(const json_t *receipt, const char *field, const char *topic, int partition)
 {
-    const json_t *offsets = json_object_get(json_object_get(receipt, field), "events");
+    const json_t *offsets = json_object_get(json_object_get(receipt, field), topic);
     const json_t *offset = json_array_get(offsets, (size_t)partition);
     assert_true(json_is_integer(offset));
     return json_integer_value(offset);
+}
+
+static int64_t offset_in(const json_t *receipt, const char *field, int partition)
+{
+    return offset_of(receipt, field, "events", partition);
 }
 
 /* The first version's messages are real from its start, though it serves only from the cut on; those of
@@ -96,6 +103,44 @@ static void test_dead_version_stands_below_the_cut(void **state)
     json_decref(receipt);
 }
 
+/* v2 reads another topic, v3 the first one again. Of a topic that nobody read before, messages are real
+ * from the start; of one that was left, from where it was left. */
+static void test_topics_that_change(void **state)
+{
+    struct world *world = *state;
+    world_deploy(world, ALERTS("one"), "auto");
+    world_wait(world, 1, "serving");
+    world_deploy(world, ALERTS_OF("others", "two"), "auto");
+    world_wait(world, 2, "serving");
+    json_t *left = newest_receipt(world);
+    for (int p = 0; p < WORLD_PARTITIONS; p++) {
+        assert_int_equal(offset_of(left, "outputs_from", "others", p), world->start[p]);
+        assert_true(offset_of(left, "cut", "others", p) > world->start[p]);
+    }
+    world_steps(world, 100);
+    world_deploy(world, ALERTS("three"), "auto");
+    world_wait(world, 3, "serving");
+    json_t *again = newest_receipt(world);
+    for (int p = 0; p < WORLD_PARTITIONS; p++) {
+        assert_int_equal(offset_in(again, "outputs_from", p), offset_in(left, "cut", p));
+        assert_true(offset_in(again, "cut", p) > offset_in(left, "cut", p));
+    }
+    json_decref(left);
+    json_decref(again);
+}
+
+/* A version whose messages are not all sent keeps its files. */
+static void test_unsent_messages_are_kept(void **state)
+{
+    struct world *world = *state;
+    world_deploy(world, ALERTS("one"), "auto");
+    world_wait(world, 1, "serving");
+    world_deploy(world, ALERTS("two"), "auto");
+    world_wait(world, 2, "serving");
+    world_refused(world, "drop", 1, json_object(), -KE_REFUSED,
+                  "the messages of v1 are not all sent yet");
+}
+
 #define WORLD_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -103,6 +148,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WORLD_TEST(test_spans_meet_at_the_cut),
         WORLD_TEST(test_dead_version_stands_below_the_cut),
+        WORLD_TEST(test_topics_that_change),
+        WORLD_TEST(test_unsent_messages_are_kept),
     };
     (void)setenv("KAPPA_LOG", "error", 0);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@ Standard library only, since the demo uses it too.
 """
 
 import contextlib
+import datetime
 import http.client
 import json
 import math
@@ -290,6 +291,11 @@ def rfc3339(ms):
     whole, fraction = divmod(ms, 1000)
     text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
     return text + (f".{fraction:03d}Z" if fraction else "Z")
+
+
+def ms_of(text):
+    """Of a time as Kappa writes it: ms since 1970."""
+    return round(datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1000)
 
 
 def features_model(records, cut, right=True):

@@ -1,6 +1,5 @@
 """kappa rekey: topics brought into one by another key, each record once, as it is; and a join of two topics that way."""
 
-import datetime
 import json
 import os
 import re
@@ -162,15 +161,11 @@ def test_kills(platform, topic):
     all_there(platform, [a, b], out)
 
 
-def ms(text):
-    return round(datetime.datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1000)
-
-
 def times_by_partition(platform, out):
     """Per partition of the topic: its records' times in ms, in their order."""
     times = {}
     for record in platform.cat(out):
-        times.setdefault(record["partition"], []).append(ms(record["time"]))
+        times.setdefault(record["partition"], []).append(support.ms_of(record["time"]))
     return times
 
 

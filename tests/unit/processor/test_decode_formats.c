@@ -394,6 +394,68 @@ static void test_meta(void **state)
     close_reader(&reader);
 }
 
+/* Neither key nor value, and the header: a mark in every format, nothing else is. */
+static void test_marks(void **state)
+{
+    (void)state;
+    static const char *const tables[] = {
+        "CREATE TABLE t (a text)",
+        "CREATE TABLE t (a text) WITH (key='a')",
+        "CREATE TABLE t (a text) WITH (format='csv')",
+        "CREATE TABLE t (a text) WITH (format='tsv')",
+        "CREATE TABLE t (a text) WITH (format='raw')",
+        "CREATE TABLE t (a text) WITH (format='debezium')",
+        "CREATE TABLE t (a text PRIMARY KEY)",
+        "CREATE TABLE t (a text PRIMARY KEY) WITH (format='debezium')",
+        "CREATE TABLE t (a text) WITH (format='avro', "
+        "avro_schema='{\"type\":\"record\",\"name\":\"r\","
+        "\"fields\":[{\"name\":\"a\",\"type\":\"string\"}]}')",
+        "CREATE TABLE t (a text) WITH (format='avro', schema_registry='http://127.0.0.1:1')"};
+
+    static const struct {
+        const char *text;
+        int64_t us; /* 0: no mark */
+    } marks[] = {{"1700000000123", 1700000000123000},
+                 {"-5", -5000},
+                 {"4611686018427387", 4611686018427387000},
+                 {"4611686018427388", 0},
+                 {"99999999999999999999999", 0},
+                 {"", 0},
+                 {"-", 0},
+                 {"12x", 0},
+                 {NULL, 0}};
+
+    for (size_t t = 0; t < array_len(tables); t++) {
+        struct reader reader = open_reader(tables[t]);
+        for (size_t m = 0; m < array_len(marks); m++) {
+            struct buf headers = {0};
+            add_header(&headers, "h", "before");
+            add_header(&headers, "kappa-mark", marks[m].text);
+            struct kappa_record record = record_of(NULL, NULL, 0);
+            record.headers = headers.data;
+            record.headers_len = u32_from(headers.len);
+            uint32_t schema = 0;
+            assert_false(decoder_schema_wanted(reader.decoder, &record, &schema));
+            enum decode_taken taken = decoder_take(reader.decoder, &record, 0);
+            assert_int_equal(taken == DECODE_MARK, marks[m].us != 0);
+            if (taken == DECODE_MARK) {
+                assert_int_equal(decoder_mark(reader.decoder), marks[m].us);
+                assert_int_equal(decoder_columns(reader.decoder)[0].state[0], EXPR_NULL);
+            }
+            record.key = (const uint8_t *)"k";
+            record.key_len = 1;
+            assert_int_not_equal(decoder_take(reader.decoder, &record, 0), DECODE_MARK);
+            record.key_len = KAPPA_NULL_LEN;
+            for (uint32_t cut = 0; cut < headers.len; cut++) {
+                record.headers_len = cut;
+                (void)decoder_take(reader.decoder, &record, 0);
+            }
+            buf_free(&headers);
+        }
+        close_reader(&reader);
+    }
+}
+
 static void test_meta_columns_are_hidden(void **state)
 {
     (void)state;
@@ -506,11 +568,9 @@ static void test_noise(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cases),
-        cmocka_unit_test(test_meta),
-        cmocka_unit_test(test_meta_columns_are_hidden),
-        cmocka_unit_test(test_csv_round_trip),
-        cmocka_unit_test(test_noise),
+        cmocka_unit_test(test_cases),          cmocka_unit_test(test_marks),
+        cmocka_unit_test(test_meta),           cmocka_unit_test(test_meta_columns_are_hidden),
+        cmocka_unit_test(test_csv_round_trip), cmocka_unit_test(test_noise),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

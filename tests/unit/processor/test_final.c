@@ -2,7 +2,8 @@
  * the window, whatever the batches, commits, evictions and restarts are.
  * Method: random records in two sources, out of order, some late, some bad, through SQL and the naive
  * store; the oracle keeps all events of a window and looks for the record that closes it. Other runs cut
- * the same records into other batches and commits: same messages, dead records and stored rows. */
+ * the same records into other batches and commits: same messages, dead records and stored rows. Some of the
+ * records are marks: the watermark is theirs alone, or they change nothing. */
 #include "tests/unit/processor/sql_world.h"
 
 #include "base/prng.h"
@@ -20,7 +21,7 @@
 static const char definition[] =
     "CREATE TABLE e (usr text, n bigint, kind text, at timestamptz) WITH (topic='e', "
     "event_time='at', timestamp_unit='ms', watermark='1 s', lateness='%lld ms', late='late', "
-    "key='usr');\n"
+    "key='usr', watermark_from='%s');\n"
     "CREATE TABLE t (usr text, start timestamptz, n bigint, total bigint, top text)"
     " WITH (topic='t', key='usr');\n"
     "INSERT INTO t SELECT usr, window_start, count(*), sum(n), max(kind)"
@@ -55,8 +56,22 @@ struct row {
     int64_t n; /* -1: null */
     int64_t at;
     bool bad;
+    bool mark; /* at: the time that has passed */
+    struct buf headers;
     struct event event;
 };
+
+static void row_mark(struct row *row, int64_t at_ms)
+{
+    char text[24];
+    row->mark = true;
+    row->at = at_ms * 1000;
+    (void)snprintf(text, sizeof text, "%lld", (long long)at_ms);
+    buf_append_u32_le(&row->headers, sizeof KAPPA_MESSAGE_MARK - 1);
+    buf_append_text(&row->headers, KAPPA_MESSAGE_MARK);
+    buf_append_u32_le(&row->headers, u32_from(strlen(text)));
+    buf_append_text(&row->headers, text);
+}
 
 static void row_random(struct row *row, struct prng *prng, int64_t *now, int64_t *offsets,
                        int64_t grain)
@@ -66,6 +81,11 @@ static void row_random(struct row *row, struct prng *prng, int64_t *now, int64_t
     int64_t step = prng_below(prng, 30) == 0 ? 12000 : 300;
     now[row->source] += (int64_t)prng_below(prng, (uint64_t)step);
     int64_t back = (int64_t)prng_below(prng, prng_below(prng, 8) == 0 ? 15000 : 1500);
+    if (prng_below(prng, 12) == 0) {
+        row->event.source = row->source;
+        row_mark(row, (now[row->source] - back) / grain * grain);
+        return;
+    }
     row->at = (now[row->source] - back) / grain * grain * 1000;
     row->kind = "abcd"[prng_below(prng, 4)];
     row->n = (int64_t)prng_below(prng, 7) - 1;
@@ -101,6 +121,7 @@ static void rows_free(struct row *rows, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         free(rows[i].event.json);
+        buf_free(&rows[i].headers);
     }
     free(rows);
 }
@@ -307,7 +328,7 @@ static void model_lines(struct model *model, uint32_t source)
 }
 
 static void model_run(struct model *model, const struct row *rows, size_t count, uint32_t source,
-                      int64_t lateness)
+                      int64_t lateness, bool marks)
 {
     int64_t limit = INT64_MIN;
     model->count = 0;
@@ -316,12 +337,14 @@ static void model_run(struct model *model, const struct row *rows, size_t count,
         if (row->source != source || row->bad) {
             continue;
         }
-        limit = i64_max(limit, row->at - SECOND - lateness);
+        if (row->mark == marks) {
+            limit = i64_max(limit, row->at - SECOND - lateness);
+        }
         for (size_t g = 0; g < model->count; g++) {
             struct group *group = &model->groups[g];
             group->closed = group->closed < 0 && group->end <= limit ? row->offset : group->closed;
         }
-        for (uint32_t v = 0; v < VIEWS; v++) {
+        for (uint32_t v = 0; v < VIEWS && !row->mark; v++) {
             if (v == 1) {
                 session_add(model, v, row, limit);
             } else if (v != 0 || row->kind != 'd') {
@@ -418,7 +441,14 @@ static void run(struct world *w, const struct row *rows, size_t count, struct pr
                                                .key = (const uint8_t *)event->key,
                                                .key_len = u32_from(strlen(event->key)),
                                                .value = (const uint8_t *)event->json,
-                                               .value_len = u32_from(event->len)};
+                                               .value_len = u32_from(event->len),
+                                               .headers = rows[i].headers.data,
+                                               .headers_len = u32_from(rows[i].headers.len)};
+            if (rows[i].mark) {
+                records[n].key = NULL;
+                records[n].key_len = KAPPA_NULL_LEN;
+                records[n].value_len = KAPPA_NULL_LEN;
+            }
         }
         assert_int_equal(
             processor_apply(w->processor, source, records, n, records[n - 1].offset + 1, NULL), 0);
@@ -433,9 +463,9 @@ static void run(struct world *w, const struct row *rows, size_t count, struct pr
     world_commit(w);
 }
 
-static void open(struct world *w, int64_t lateness_us, size_t cache_bytes)
+static void open(struct world *w, int64_t lateness_us, bool marks, size_t cache_bytes)
 {
-    char *text = xasprintf(definition, (long long)(lateness_us / 1000));
+    char *text = xasprintf(definition, (long long)(lateness_us / 1000), marks ? "marks" : "events");
     world_open(w, text, cache_bytes, NULL);
     free(text);
 }
@@ -452,27 +482,37 @@ static void test_against_model(void **state)
     (void)state;
     struct prng prng;
     prng_init(&prng, unit_seed("final"));
-    for (int round = 0; round < 12; round++) {
+    for (int round = 0; round < 16; round++) {
+        bool marks = round % 2 == 1;
         struct row *rows = rows_random(&prng, EVENTS);
         int64_t lateness = round % 3 == 0 ? 0 : (int64_t)prng_below(&prng, 4000) * 1000;
         struct model model = {0};
         for (uint32_t s = 0; s < WORLD_SOURCES; s++) {
-            model_run(&model, rows, EVENTS, s, lateness);
+            model_run(&model, rows, EVENTS, s, lateness, marks);
         }
         free(model.groups);
         char *expected = sorted_lines(&model.lines);
         struct world worlds[3];
         for (size_t i = 0; i < 3; i++) {
-            open(&worlds[i], lateness, i == 0 ? 1 << 20 : 1);
+            open(&worlds[i], lateness, marks, i == 0 ? 1 << 20 : 1);
             run(&worlds[i], rows, EVENTS, &prng, i == 1 ? 1 : 50, i == 0 ? 0 : i == 1 ? 9 : 2);
             char *actual = store_text(&worlds[i].store);
             world_assert_same(actual, expected);
             free(actual);
             mem_assert_same_rows(&worlds[0].store, &worlds[i].store);
             uint64_t late = 0;
+            uint64_t dead = 0;
+            uint64_t bad = 0;
             for (uint32_t s = 0; s < WORLD_SOURCES; s++) {
                 late += worlds[i].store.states[s].late;
             }
+            for (size_t k = 0; k < worlds[i].store.dead_count; k++) {
+                dead += worlds[i].store.dead[k].row.table == UINT32_MAX;
+            }
+            for (size_t k = 0; k < EVENTS; k++) {
+                bad += rows[k].bad;
+            }
+            assert_int_equal(dead, bad);
             assert_int_equal(late, model.late);
             assert_int_equal(worlds[i].store.late_count, model.late);
         }
@@ -492,7 +532,7 @@ static void test_many(void **state)
     struct row *rows = rows_random(&prng, MANY);
     struct world worlds[2];
     for (size_t i = 0; i < 2; i++) {
-        open(&worlds[i], SECOND, i == 0 ? SIZE_MAX / 2 : 20000);
+        open(&worlds[i], SECOND, false, i == 0 ? SIZE_MAX / 2 : 20000);
         run(&worlds[i], rows, MANY, &prng, i == 0 ? 5000 : 30, i == 0 ? 0 : 40);
     }
     char *once = store_text(&worlds[0].store);

@@ -133,7 +133,7 @@ static void explain_time(const struct plan_input *input, struct buf *out)
     }
     buf_printf(out, LABEL "%s; watermark ", "event time", input->columns[input->event_time].name);
     put_duration(out, input->watermark_us);
-    buf_append_text(out, " behind the largest seen in the partition");
+    buf_printf(out, " behind the largest %s in the partition", input->marked ? "mark" : "seen");
     if (input->lateness_us > 0) {
         buf_append_text(out, ", windows stay open for ");
         put_duration(out, input->lateness_us);
@@ -141,6 +141,17 @@ static void explain_time(const struct plan_input *input, struct buf *out)
     }
     buf_printf(out, "; late records are %s\n",
                input->late_kept ? "kept in the late table" : "counted and dropped");
+}
+
+static void explain_marks(const struct plan_topic *topic, struct buf *out)
+{
+    buf_printf(out, LABEL "written: which time has passed in all partitions that are read",
+               "marks");
+    if (topic->idle_us >= 0) {
+        buf_append_text(out, " but those silent for ");
+        put_duration(out, topic->idle_us);
+    }
+    buf_append_text(out, "\n");
 }
 
 static void explain_input(const struct plan_input *input, struct buf *out)
@@ -384,6 +395,9 @@ static void explain_view(const struct plan *plan, const struct plan_view *view, 
         const struct plan_topic *to = &plan->topics[view->topic];
         buf_printf(out, LABEL "%s, key %s; each message once, real from the swap on\n", "topic",
                    to->topic, to->key == PLAN_NONE ? "none" : to->columns[to->key].name);
+        if (to->marks) {
+            explain_marks(to, out);
+        }
         return;
     }
     if (view->kind == PLAN_APPEND) {

@@ -67,21 +67,27 @@ def put_sources(directory):
     assert archive.wait() == 0
 
 
-def readme(base, test):
-    """The two commands of the README in a clone."""
-    root = copy_root(base, "readme")
+def clone_root(base, name):
+    root = copy_root(base, name)
     subprocess.run(["git", "clone", "-q", ROOT, f"{root}/kappa"], check=True)
-    for target in ["demo", "test"] if test else ["demo"]:
-        say(f"./bootstrap {target}")
-        subprocess.run(command(root, ["./bootstrap", target], env=["HOME=/root"], directory="/kappa"), check=True)
     return root
 
 
-def packages(base, root):
-    """`make deb` in the root of the readme; what it made is installed in another, and its service run as its user."""
-    tools = "apt-get install -y -qq --no-install-recommends git debhelper lintian >/dev/null"
+def readme(base, test):
+    """The two commands of the README in a clone."""
+    root = clone_root(base, "readme")
+    for target in ["demo", "test"] if test else ["demo"]:
+        say(f"./bootstrap {target}")
+        subprocess.run(command(root, ["./bootstrap", target], env=["HOME=/root"], directory="/kappa"), check=True)
+
+
+def packages(base):
+    """`make deb`; what it made is installed in another root, and its service's command run as its user."""
+    root = clone_root(base, "build")
     say("make deb")
-    subprocess.run(command(root, ["sh", "-c", f"{tools} && make deb"], env=["HOME=/root"], directory="/kappa"), check=True)
+    tools = "apt-get install -y -qq --no-install-recommends git build-essential debhelper lintian"
+    steps = f"./bootstrap deps && {tools} >/dev/null && make deb"
+    subprocess.run(command(root, ["sh", "-c", steps], env=["HOME=/root"], directory="/kappa"), check=True)
     image = Image(base, "deb")
     for name in os.listdir(f"{root}/kappa/build/deb"):
         if name.endswith(".deb") and "dbgsym" not in name:
@@ -209,8 +215,15 @@ def run(image):
         assert "kappa\n" in result.stdout and result.stdout.endswith("exit 0\n"), result.stdout
 
 
+def dockerfile(base):
+    context = os.path.join(os.path.dirname(base), "context")
+    put_sources(context)
+    run(build(base, os.path.join(ROOT, "docker", "Dockerfile"), context))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", default=["docker", "deb", "readme"], help="docker, deb, readme (all)")
     parser.add_argument("--test", action="store_true", help="run ./bootstrap test, too")
     parser.add_argument("--dir", default=tempfile.gettempdir(), help="where the roots are made (5 GB)")
     options = parser.parse_args()
@@ -221,10 +234,12 @@ def main():
         begin = time.monotonic()
         say("making a Debian 12 root")
         base = base_root(directory)
-        context = os.path.join(directory, "context")
-        put_sources(context)
-        run(build(base, os.path.join(ROOT, "docker", "Dockerfile"), context))
-        packages(base, readme(base, options.test))
+        if "docker" in options.parts:
+            dockerfile(base)
+        if "deb" in options.parts:
+            packages(base)
+        if "readme" in options.parts:
+            readme(base, options.test)
         say(f"all of it held ({time.monotonic() - begin:.0f} s)")
 
 

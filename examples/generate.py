@@ -112,8 +112,24 @@ def requests(rng, count):
                "ts": ts}
 
 
+def user_events(rng, count, users=20):
+    """What users do in a shop; amounts are quarters, so that sums are exact."""
+    for ts in times(rng, count, 3000):
+        kind = rng.choice(["view", "view", "click", "purchase"])
+        yield {"user_id": f"u{rng.randrange(users)}", "event_type": kind, "product_id": f"p{rng.randrange(40)}",
+               "amount": rng.randrange(1, 2000) / 4 if kind == "purchase" else None, "event_time": ts}
+
+
+def labels(rng, count, users=22):
+    """What users turned out to be, at times within the first two hours; some users have no events."""
+    for _ in range(count):
+        yield {"user_id": f"u{rng.randrange(users)}", "label": rng.choice(["good", "good", "fraud"]),
+               "label_time": BASE_MS + rng.randrange(7_200_000)}
+
+
 TOPICS = {function.__name__: function for function in (
-    transactions, history, page_views, clicks, users, sales, readings, sensor_readings, requests)}
+    transactions, history, page_views, clicks, users, sales, readings, sensor_readings, requests,
+    user_events, labels)}
 
 
 def lines(name, count, seed=1):

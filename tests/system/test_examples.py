@@ -20,6 +20,7 @@ CHECKS = {
     "hourly-value": lambda p: p.json("get", "hourly_value", "--at", "2026-01-05T10:30:00Z")["row"]["total"] == 4,
     "user-features": lambda p: p.json("get", "user_features", "u1")["row"]["user_id"] == "u1",
     "nexmark": lambda p: len(p.scan("q17")) == 5994,
+    "training-set": lambda p: support.eventually(lambda: len(p.scan("training_set")) == 300, 30, "all labels"),
     "fraud": lambda p: len(p.scan("fraud")) > 10,
     "fraud-plugin": lambda p: len(p.scan("judged")) > 10,
 }

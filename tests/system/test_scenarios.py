@@ -360,6 +360,76 @@ def test_engagement(scenario):
     scenario.run("engagement/engagement.sql", check)
 
 
+def window_features(events):
+    """(features by (user, window end), largest event time) of one partition's events; all that has begun, closed or not."""
+    windows = collections.defaultdict(list)
+    for e in events:
+        windows[(e["user_id"], e["event_time"] // 300_000 * 300_000 + 300_000)].append(e)
+    made = {}
+    for key, rows in windows.items():
+        amounts = [e["amount"] for e in rows if e["event_type"] == "purchase"]
+        made[key] = (sum(e["event_type"] == "click" for e in rows), sum(e["event_type"] == "view" for e in rows),
+                     sum(amounts) if amounts else None, len({e["product_id"] for e in rows}))
+    return made, max(e["event_time"] for e in events)
+
+
+def labelled(scenario):
+    """For each label in the merged topic, what the newest feature row of its time before it is, as rows of training_set."""
+    known, rows = collections.defaultdict(list), []
+    for r in sorted(scenario.records("training"), key=lambda r: (r["partition"], r["offset"])):
+        v = r["value"]
+        if dict(map(tuple, r["headers"]))["kappa-from"] == scenario.prefix + "-labels":
+            found = max((f for f in known[v["user_id"]] if f[0] <= v["label_time"]), default=(None,) * 5)
+            rows.append((v["user_id"], v["label_time"], v["label"], *found))
+        else:
+            known[v["user_id"]].append((time_ms(v["valid_from"]), v["clicks"], v["views"], v["total_amount"],
+                                        v["distinct_products"]))
+    return rows
+
+
+def test_training_set(scenario):
+    """Each label has the features of its time, never later ones, and they are what the events of that window say."""
+    p = scenario.platform
+    scenario.topic("user-events", scenario.lines("user_events", 2500), "--key", "user_id", partitions=2)
+    scenario.topic("labels", scenario.lines("labels", 300))
+    scenario.topics = ["user-events", "user-features"]
+    p.deploy("features", scenario.definition("training-set/features.sql"), "--wait")
+    p.run("rekey", f"{scenario.prefix}-user-features", f"{scenario.prefix}-labels", "--key", "user_id", "--into",
+          f"{scenario.prefix}-training", "--wait")
+    scenario.topics = ["training"]
+    text = scenario.definition("training-set/training.sql")
+    for name in ("user-features", "labels"):
+        text = text.replace(f"'{name}'", f"'{scenario.prefix}-{name}'")
+    p.deploy("training", text, "--wait")
+    for topic, lines, args in scenario.rest:
+        p.produce(topic, lines, *args)
+    features, closed = {}, set()
+    for partition in (0, 1):
+        made, newest = window_features([r["value"] for r in scenario.records("user-events")
+                                        if r["partition"] == partition])
+        features.update(made)
+        closed |= {key for key in made if newest - 5000 >= key[1]}
+    support.eventually(lambda: len(scenario.records("training")) == 300 + len(closed), 60, "all are merged")
+    support.applied_everything(p, "training", 1, f"{scenario.prefix}-training")
+
+    def check():
+        rows = labelled(scenario)
+        assert len(rows) == 300 and sum(row[3] is not None for row in rows) > 100
+        for user, at, _, valid_from, *values in rows:
+            assert valid_from is None or valid_from <= at and tuple(values) == features[(user, valid_from)]
+        scenario.same("training_set", "user_id label_time:t label valid_from:t clicks views total_amount distinct_products",
+                      rows)
+        assert sorted(r["n"] for r in p.scan("by_label")) == sorted(
+            collections.Counter(row[2] for row in rows).values())
+
+    check()
+    p.run("replay", "training", "--shards", 3, "--cache-bytes", 400_000)
+    p.wait("training", 2)
+    receipt = p.json("history", "training")["receipts"][0]
+    assert receipt["old_digest"] == receipt["new_digest"]
+    check()
+
+
 class Deviation:
     """stddev() for sqlite3."""
 

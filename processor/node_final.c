@@ -29,7 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CLOSINGS_MIN 4096
+#define CLOSINGS_MIN 256
 #define COLUMNS_AT   (KAPPA_KEY_SOURCE_BYTES + KAPPA_KEY_WINDOW_BYTES)
 
 /* Rows with ascending keys: those of the cache between `row` and `row_end`, merged with stored ones. */

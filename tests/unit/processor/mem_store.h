@@ -96,9 +96,16 @@ static inline const struct mem_row *mem_get(const struct mem_store *store, uint3
     return here ? &store->rows[at] : NULL;
 }
 
+/* Room for one more: twice as much whenever it is full. */
+static inline struct mem_change *mem_room(struct mem_change *list, size_t count)
+{
+    bool full = (count & (count - 1)) == 0;
+    return full ? xrealloc(list, (2 * count + 1) * sizeof *list) : list;
+}
+
 static inline struct mem_change *mem_change(struct mem_store *store)
 {
-    store->open = xrealloc(store->open, (store->open_count + 1) * sizeof *store->open);
+    store->open = mem_room(store->open, store->open_count);
     struct mem_change *change = &store->open[store->open_count++];
     memset(change, 0, sizeof *change);
     return change;
@@ -284,7 +291,7 @@ static inline void mem_apply_out(struct mem_store *store, const struct mem_chang
         at--;
     }
     assert_true(at == 0 || mem_compare_outs(&store->outs[at - 1], change) < 0);
-    store->outs = xrealloc(store->outs, (store->out_count + 1) * sizeof *store->outs);
+    store->outs = mem_room(store->outs, store->out_count);
     memmove(store->outs + at + 1, store->outs + at, (store->out_count - at) * sizeof *store->outs);
     store->outs[at] = *change;
     store->out_count++;
@@ -303,10 +310,10 @@ static inline void mem_commit(struct mem_store *store)
         } else if (change->kind == MEM_OUT) {
             mem_apply_out(store, change);
         } else if (change->kind == MEM_LATE) {
-            store->late = xrealloc(store->late, (store->late_count + 1) * sizeof *store->late);
+            store->late = mem_room(store->late, store->late_count);
             store->late[store->late_count++] = *change;
         } else {
-            store->dead = xrealloc(store->dead, (store->dead_count + 1) * sizeof *store->dead);
+            store->dead = mem_room(store->dead, store->dead_count);
             store->dead[store->dead_count++] = *change;
         }
     }

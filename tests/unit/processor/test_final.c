@@ -13,7 +13,7 @@
 #include <string.h>
 
 #define EVENTS  700
-#define MANY    30000
+#define MANY    8000
 #define VIEWS   4
 #define USR_LEN 8
 #define SECOND  INT64_C(1000000)

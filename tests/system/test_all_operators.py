@@ -53,6 +53,15 @@ CREATE VIEW rich AS SELECT d.user_id, d.amount, p.level FROM dearest d LEFT JOIN
 CREATE TABLE alerts (user_id text, amount numeric(12,2), "left" numeric)
   WITH (topic='{topic}-alerts', format='json', key='user_id');
 INSERT INTO alerts SELECT user_id, amount, 1000 - amount FROM events WHERE event_type = 'purchase' AND amount > 50;
+
+CREATE TABLE finals (user_id text, until timestamptz, n bigint, total numeric, "window" text)
+  WITH (topic='{topic}-finals', key='user_id');
+INSERT INTO finals SELECT user_id, window_end, count(*), sum(amount), 'session'
+  FROM session(events, event_time, interval '1 second') GROUP BY user_id, window_end;
+INSERT INTO finals SELECT user_id, window_end, count(*), sum(amount), 'hop'
+  FROM hop(events, event_time, interval '2 seconds', interval '5 seconds') GROUP BY user_id, window_end HAVING count(*) > 2;
+INSERT INTO finals SELECT user_id, window_end, count(*), sum(amount), 'tumble'
+  FROM tumble(events, event_time, interval '3 seconds') GROUP BY user_id, window_end;
 """
 
 # Numbers the events of each user.
@@ -147,9 +156,26 @@ def run(platform, topic, events, profiles, rng):
     eventually(lambda: len(platform.cat(topic + "-alerts")) >= wanted, 30, "all messages")
     messages = [(m["partition"], m["key"], m["value"]) for m in platform.cat(topic + "-alerts")]
     assert len(messages) == wanted > 0
+    final = final_rows(platform, topic)
     version = platform.version("everything", 2)
     return {"digest": receipt["new_digest"], "tables": receipt["tables"], "rows": rows, "messages": messages,
-            "counts": (version["dead"], version["late"])}
+            "counts": (version["dead"], version["late"]), "final": final}
+
+
+def final_rows(platform, topic):
+    """The messages about closed windows, each by its name, when all are there."""
+    found = []
+
+    def named():
+        records = platform.cat(topic + "-finals")
+        found[:] = sorted((dict(r["headers"])["kappa-out"].split("/")[1], r["key"], json.dumps(r["value"]), r["time"])
+                          for r in records)
+        assert len({name for name, *_ in found}) == len(records)
+        return platform.version("everything", 2)["outputs"]["waiting"] == 0
+
+    eventually(named, 30, "no message waits")
+    assert {json.loads(value)["window"] for _, _, value, _ in found} == {"session", "hop", "tumble"}
+    return found
 
 
 def test_every_operator_on_both_logs(kafka, tmp_path, topic):

@@ -1,4 +1,5 @@
-/* Goal: dead_limit fails a version at one record, whatever the batches are.
+/* Goal: dead_limit fails a version at one record, whatever the batches are; final rows that are no
+ * messages count at the record that closed their window.
  * Method: the same records, some of them dead when decoded and some in an expression, are applied in
  * batches of random sizes; the sentence is always the one that a naive count gives. */
 #include "tests/unit/unit.h"
@@ -148,8 +149,58 @@ static void test_limit(void **state)
     free(records);
 }
 
+/* A window a record: each record closes the one before, whose row is an error when its a is 0. */
+static void test_final_rows(void **state)
+{
+    (void)state;
+    struct prng prng;
+    prng_init(&prng, unit_seed("dead limit"));
+    struct line *lines = xcalloc(RECORDS, sizeof *lines);
+    struct kappa_record *records = xcalloc(RECORDS, sizeof *records);
+    const char text[] = "CREATE TABLE t (a int, at timestamptz) WITH (event_time='at', key='a', "
+                        "dead_limit='20');"
+                        "CREATE TABLE o (x bigint) WITH (topic='o');"
+                        "INSERT INTO o SELECT 10 / sum(a) FROM %s GROUP BY a, window_end";
+    static const char *const windows[] = {"tumble(t, at, '10 ms')", "session(t, at, '10 ms')",
+                                          "hop(t, at, '10 ms', '20 ms')"};
+    for (size_t round = 0; round < 9; round++) {
+        uint32_t dead = 0;
+        uint32_t last = UINT32_MAX;
+        for (uint32_t i = 0; i < RECORDS; i++) {
+            bool zero = prng_below(&prng, 40) == 0;
+            int len = snprintf(lines[i].text, 40, "{\"a\":%d,\"at\":%u}", !zero, 100 * i);
+            records[i] = (struct kappa_record){.offset = 3 * (int64_t)i,
+                                               .time_ms = KAPPA_NO_TIME,
+                                               .key = (const uint8_t *)(zero ? "0" : "1"),
+                                               .key_len = 1,
+                                               .value = (const uint8_t *)lines[i].text,
+                                               .value_len = (uint32_t)len};
+            dead += zero ? 1 : 0;
+            last = zero && dead == 21 ? i + 1 : last;
+        }
+        assert_true(last < RECORDS);
+        char expected[80];
+        (void)snprintf(expected, sizeof expected,
+                       "at offset %u of partition 5: 21 of the %u records taken", 3 * last,
+                       last + 1);
+        char *sql = xasprintf(text, windows[round % 3]);
+        struct plan *plan = NULL;
+        assert_int_equal(plan_compile("test.sql", sql, strlen(sql), &plan, NULL), 0);
+        struct err err;
+        run(plan, records, &prng, &err);
+        if (strstr(err.text, expected) == NULL) {
+            fail_msg("%s: %s\nnot %s", windows[round % 3], err.text, expected);
+        }
+        plan_free(plan);
+        free(sql);
+    }
+    free(lines);
+    free(records);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_limit)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_limit),
+                                       cmocka_unit_test(test_final_rows)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -268,11 +268,11 @@ static bool is_expired(void *ctx, struct agg_entry *entry)
 
 /* A replay passes many windows between two commits. Rows that expired need not be kept for the flush,
  * which would leave them out: nobody asks for them, since they are closed. Each look at all rows is
- * paid for by as many new ones. */
-static void forget_expired(struct processor *p, struct node_view *view)
+ * paid for by as many new ones. Those that are to be messages become some first. */
+static int forget_expired(struct processor *p, struct node_view *view, struct err *err)
 {
     if (view->cache.count < view->forget_count || is_session(view)) {
-        return;
+        return 0;
     }
     bool any = false;
     for (uint32_t s = 0; s < p->source_count; s++) {
@@ -287,10 +287,12 @@ static void forget_expired(struct processor *p, struct node_view *view)
             }
         }
     }
-    if (any) {
+    int rc = any && view->final != NULL ? node_final_emit(p, view, err) : 0;
+    if (any && rc == 0) {
         agg_cache_forget(&view->cache, is_expired, &(struct gone){p, view});
     }
     view->forget_count = 2 * view->cache.count + FORGET_MIN;
+    return rc;
 }
 
 static int apply_rows(struct processor *p, struct node_view *view, struct err *err)
@@ -315,11 +317,8 @@ int node_aggregate_apply(struct processor *p, struct node_view *view, struct err
     node_window_late(p, view);
     make_keys(p, view);
     int rc = p->chunk.count == 0 ? 0 : apply_rows(p, view, err);
-    if (rc == 0 && view->final != NULL) {
-        rc = node_final_due(p, view, err);
-    }
     if (rc == 0 && p->chunk.count > 0 && view->plan->ttl_us == 0) {
-        forget_expired(p, view);
+        rc = forget_expired(p, view, err);
     }
     return rc;
 }

@@ -3,7 +3,8 @@
  *
  *     each record that raises the watermark    node_final_advance: which windows it closed
  *     behind a chunk, when there is much       node_final_due     } the same rows and names,
- *     each flush, first of all                 node_final_emit    } whenever it is done
+ *     before the cache forgets a window        node_final_emit    } whenever it is done
+ *     each flush, first of all                 node_final_emit    }
  *
  * Nothing that comes later changes a closed window, so its rows need not be finished at the record
  * that closed it. What must be known then is which record that was: a message is named by it. So
@@ -679,9 +680,7 @@ int node_final_due(struct processor *p, struct node_view *view, struct err *err)
 {
     const struct node_part *part = &p->chunk.source->parts[view->index];
     size_t most = view->cache.dirty_count < CLOSINGS_MIN ? CLOSINGS_MIN : view->cache.dirty_count;
-    bool forgets =
-        view->plan->window != PLAN_WINDOW_SESSION && view->cache.count >= view->forget_count;
-    bool due = part->closing_count >= most || forgets ||
-               p->options.plan->inputs[view->plan->input].dead_limited;
+    bool due =
+        part->closing_count >= most || p->options.plan->inputs[view->plan->input].dead_limited;
     return due ? node_final_emit(p, view, err) : 0;
 }

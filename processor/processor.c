@@ -387,6 +387,11 @@ int processor_run_views(struct processor *p, uint32_t rows, struct err *err)
 static int run_chunk(struct processor *p, uint32_t input, struct err *err)
 {
     int rc = processor_run_views(p, input, err);
+    for (uint32_t v = 0; p->emits && v < p->options.plan->pipeline_count && rc == 0; v++) {
+        if (p->views[v].final != NULL && p->views[v].plan->input == input) {
+            rc = node_final_due(p, &p->views[v], err);
+        }
+    }
     for (uint32_t i = 0; i < p->options.plan->plugin_count && rc == 0; i++) {
         if (p->options.plan->plugins[i].input == input) {
             rc = node_plugin_apply(p, &p->plugins[i], err);

@@ -187,7 +187,8 @@ static void test_final_rows(void **state)
         struct plan *plan = NULL;
         assert_int_equal(plan_compile("test.sql", sql, strlen(sql), &plan, NULL), 0);
         struct err err;
-        run(plan, records, &prng, &err);
+        struct kappa_source_state kept;
+        run(plan, records, &prng, &kept, &err);
         if (strstr(err.text, expected) == NULL) {
             fail_msg("%s: %s\nnot %s", windows[round % 3], err.text, expected);
         }

@@ -23,6 +23,7 @@
     X(pause)                                                                                       \
     X(resume)                                                                                      \
     X(drop)                                                                                        \
+    X(gc)                                                                                          \
     X(history)                                                                                     \
     X(events)                                                                                      \
     X(get)                                                                                         \

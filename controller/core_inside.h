@@ -393,6 +393,9 @@ void journal_tick(struct core *core);
 void journal_end_waits(struct core *core);
 void journal_free(struct core *core);
 
+/* ---- gc.c ---- */
+void gc_request(struct core *core, void *request, const json_t *body);
+
 /* ---- admit.c ---- */
 /* REFUSED: it would lack what the serving version has, or not fit on the disk. LIMIT: too large.
  * disk_free: negative when not known. */

@@ -76,6 +76,11 @@ static void ask_events(const struct ask *ask)
     journal_request(ask->core, ask->request, ask->body);
 }
 
+static void ask_gc(const struct ask *ask)
+{
+    gc_request(ask->core, ask->request, ask->body);
+}
+
 /* ---- New versions ---- */
 
 static void ask_deploy(const struct ask *ask)
@@ -395,7 +400,8 @@ static const struct ask_row {
     {"abort", NEEDS_VERSION, ask_abort},   {"pause", NEEDS_VERSION, ask_pause},
     {"resume", NEEDS_VERSION, ask_resume}, {"drop", NEEDS_VERSION, ask_drop},
     {"verify", NEEDS_VERSION, ask_verify}, {"history", NEEDS_PROCESSOR, ask_history},
-    {"diff", NEEDS_PROCESSOR, ask_diff},   {"plots", NEEDS_PROCESSOR, ask_plots},
+    {"gc", NEEDS_NOTHING, ask_gc},         {"diff", NEEDS_PROCESSOR, ask_diff},
+    {"plots", NEEDS_PROCESSOR, ask_plots},
 };
 
 static const struct ask_row *find_row(const char *verb)

@@ -68,6 +68,7 @@ static const struct route routes[] = {
     {"GET",  P "/*/versions/*/dead",    "limit", route_dead, NULL, 0, 200, true, false, NULL},
     {"GET",  P "/*/versions/*/late",    "limit", route_late, NULL, 0, 200, true, false, NULL},
     {"GET",  P "/*/outbox",             "limit,version", route_outbox, NULL, 0, 200, true, false, NULL},
+    {"POST", "/v1/gc",                  "", NULL, NULL, HTTP_VERB_GC, 200, false, false, NULL},
     {"GET",  "/v1/events",              "after,limit,processor,wait",
                                         NULL, NULL, HTTP_VERB_EVENTS, 200, false, false, NULL},
     {"GET",  "/v1/topics",              "", route_topic_list, NULL, 0, 200, true, false, NULL},

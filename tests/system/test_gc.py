@@ -1,0 +1,61 @@
+"""`kappa gc`: what is over goes with its files, by the stated rules; nothing else does."""
+
+import os
+import time
+
+import support
+
+SQL = """CREATE TABLE t (k text, n bigint) WITH (topic = 't', format = 'json', key = 'k');
+CREATE MATERIALIZED VIEW counts AS SELECT k, %s AS n FROM t GROUP BY k;
+"""
+
+
+def states(platform):
+    return {v["version"]: v["state"] for v in platform.status("counts")["versions"]}
+
+
+def test_gc(embedded):
+    embedded.topic("t", 2)
+    embedded.produce("t", [{"k": f"k{i}", "n": i} for i in range(50)], "--key", "k")
+    assert "nothing to remove" in embedded.run("gc").stdout
+    # v1 and v2 retired, v3 stands by, v4 serves, v5 aborted, v6 ready, v7 failed at its dead_limit.
+    for i in range(1, 5):
+        embedded.deploy("counts", SQL % f"{i} * count(*)", "--wait")
+    embedded.deploy("counts", SQL % "5 * count(*)", "--swap", "manual", "--wait")
+    embedded.run("abort", "counts", 5)
+    embedded.deploy("counts", SQL % "6 * count(*)", "--swap", "manual", "--wait")
+    embedded.produce("t", ['{"k": "k1", "n": "many"}'])
+    strict = (SQL % "7 * count(*)").replace("key = 'k'", "key = 'k', dead_limit = '0'")
+    embedded.deploy("counts", strict, "--wait", code=None)
+    support.eventually(lambda: states(embedded)[7] == "failed", 20, "v7 failed")
+    before = {1: "retired", 2: "retired", 3: "standby", 4: "serving", 5: "aborted", 6: "ready", 7: "failed"}
+    assert states(embedded) == before
+    plugins = os.path.join(embedded.data, "plugins")
+    os.makedirs(plugins, exist_ok=True)
+    for name, age in (("0" * 32 + ".so", 7200), ("1" * 32 + ".so", 0)):
+        with open(os.path.join(plugins, name), "wb") as out:
+            out.write(b"x" * 5000)
+        os.utime(os.path.join(plugins, name), (time.time() - age,) * 2)
+
+    # Too young, all of them; an old plugin that nobody names is not.
+    plan = embedded.json("gc", "--dry-run")
+    assert plan["versions"] == [] and [item["version"] for item in plan["kept"]] == [7, 5, 2, 1]
+    assert "only failed for" in plan["kept"][0]["why"] and "newest 1 retired" in plan["kept"][2]["why"]
+    assert [item["file"] for item in plan["plugins"]] == ["0" * 32 + ".so"]
+
+    plan = embedded.json("gc", "counts", "--older-than", "0s", "--dry-run")
+    assert [item["version"] for item in plan["versions"]] == [7, 5, 1] and plan["plugins"] == []
+    assert plan["bytes"] > 0 and states(embedded) == before and plan["dry_run"]
+    assert embedded.json("gc", "counts", "--older-than", "0s")["versions"] == plan["versions"]
+    kept = {2: "retired", 3: "standby", 4: "serving", 6: "ready"}
+    support.eventually(lambda: states(embedded) == kept, 10, "they are gone")
+    assert sorted(os.listdir(os.path.join(embedded.data, "versions", "counts"))) == ["2", "3", "4", "6"]
+    text = embedded.run("gc", "--older-than", "0s", "--keep", "0").stdout
+    assert "removed: 1 versions, 1 plugins" in text and os.listdir(plugins) == ["1" * 32 + ".so"]
+    assert len(embedded.json("history", "counts")["receipts"]) == 4
+    assert "no processor" in embedded.run("gc", "nobody", code=3).stderr
+    # What is left works: back, and a restart.
+    embedded.run("rollback", "counts")
+    embedded.kill()
+    embedded.up()
+    assert embedded.query("SELECT sum(n) AS n FROM counts") == [{"n": 150}]

@@ -392,7 +392,7 @@ static inline __attribute__((always_inline)) void take_time(struct json_decoder 
     }
 }
 
-/* A number of a column that is neither double precision, or is out of its range, nor a time. */
+/* A number of a column of another type than take_number knows, or out of its column's range. */
 static __attribute__((noinline)) void take_other_number(struct json_decoder *d, uint32_t k,
                                                         const struct json_number *number,
                                                         struct decode_column *column, uint32_t row)
@@ -435,6 +435,9 @@ static inline __attribute__((always_inline)) bool take_number(struct json_decode
     }
     if (column->type == KAPPA_TYPE_DOUBLE && json_number_double(&number, &column->vec.d[row])) {
         column->vec.state[row] = EXPR_OK;
+    } else if (column->type == KAPPA_TYPE_BIGINT && number.integral && number.exact &&
+               number.digits <= INT64_MAX) {
+        set_i64(column, row, number.negative ? -(int64_t)number.digits : (int64_t)number.digits);
     } else if (column->type == KAPPA_TYPE_TIMESTAMPTZ) {
         take_time(d, &number, column, row);
     } else {

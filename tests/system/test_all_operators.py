@@ -14,8 +14,8 @@ CREATE TABLE events (user_id text, event_type text, product_id text, amount nume
                      event_time timestamptz)
   WITH (topic='{topic}', event_time='event_time', watermark='2 s', late='late', key='user_id');
 CREATE TABLE profiles (id text PRIMARY KEY, level bigint) WITH (topic='{topic}-profiles');
-CREATE VIEW viewed AS SELECT user_id, product_id FROM events WHERE event_type = 'view';
-CREATE VIEW bought AS SELECT user_id, amount FROM events WHERE event_type = 'purchase';
+CREATE VIEW viewed AS SELECT user_id, product_id, event_time AS seen FROM events WHERE event_type = 'view';
+CREATE VIEW bought AS SELECT user_id, amount, event_time AS at FROM events WHERE event_type = 'purchase';
 
 CREATE MATERIALIZED VIEW plain WITH (ttl='20 s') AS
 SELECT user_id, product_id, count(*) AS n, sum(amount) AS total, stddev_samp(amount::double precision) AS spread,
@@ -41,6 +41,9 @@ FROM events WHERE amount > 1 WINDOW w AS (PARTITION BY user_id ORDER BY event_ti
 CREATE MATERIALIZED VIEW led AS
 SELECT v.product_id AS led, count(*) AS n, sum(b.amount) AS total
 FROM bought b LEFT JOIN viewed v ON v.user_id = b.user_id GROUP BY v.product_id;
+CREATE MATERIALIZED VIEW timely AS
+SELECT v.product_id AS led, count(*) AS n, sum(b.amount) AS total
+FROM bought b LEFT JOIN viewed v ON v.user_id = b.user_id AND v.seen < b.at GROUP BY v.product_id;
 CREATE MATERIALIZED VIEW dearest AS
 SELECT event_type, place, amount, user_id FROM
   (SELECT *, row_number() OVER (PARTITION BY event_type ORDER BY amount DESC) AS place FROM events) s WHERE place <= 5;
@@ -89,7 +92,7 @@ static void close(void *i) { (void)i; }
 const struct kappa_plugin *kappa_plugin(void)
 { static const struct kappa_plugin p = {KAPPA_PLUGIN_ABI, open, event, close}; return &p; }
 '''
-TABLES = ["plain", "minutes", "hops", "visits", "steps", "led", "dearest", "people", "counted"]
+TABLES = ["plain", "minutes", "hops", "visits", "steps", "led", "timely", "dearest", "people", "counted"]
 LEVELS = 7
 
 

@@ -151,6 +151,22 @@ def test_sessions(scenario, keyed):
     scenario.run("sessions/sessions.sql", check)
 
 
+def test_ended_sessions_leave_once(scenario):
+    scenario.topic("clicks", scenario.lines("clicks", 4000), "--key", "user_id")
+    scenario.output("session-ends")
+
+    def check():
+        want = []
+        for values in partitions(scenario.records("clicks")).values():
+            own, _, watermark = sessions_of(values, gap=30_000, bound=5000, lateness=MINUTE)
+            want += [(len(rows), support.rfc3339(end), len({v["url"] for v in rows}), support.rfc3339(start), user)
+                     for user, mine in own.items() for start, end, rows in mine if end + MINUTE <= watermark]
+        sent = scenario.sent("session-ends", "clicks ended pages started user_id", len(want))
+        assert sent == sorted(want) and len(want) > 100
+
+    scenario.run("sessions/session_ends.sql", check)
+
+
 def test_sliding_latency(scenario):
     scenario.topic("requests", scenario.lines("requests", 4000))
 

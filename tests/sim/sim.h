@@ -6,14 +6,14 @@
  * (log/log_memory.c).
  *
  * Definition: windows of every kind, OVER, a join within the topic, first rows of a key, a plugin, a second
- * input with a primary key, a topic output.
+ * input with a primary key, topics of records and of final rows.
  *
  * A run: v1 (with a bug) goes live while records arrive, v2 is deployed, replayed and swapped in,
  * rolled back, swapped in again; at any commit, message or moment a worker, the controller or the
  * whole machine may die. Checked throughout: reads never fail and never go back. Checked at the
  * end: every row against a naive model of the log, every digest against a replay with other
- * shards, batches and caches, and the output topic: each purchase once, from the version that served
- * then. */
+ * shards, batches and caches, and the output topics: each purchase and final row once, from the version
+ * that served then. */
 #ifndef KAPPA_TESTS_SIM_H
 #define KAPPA_TESTS_SIM_H
 
@@ -33,6 +33,7 @@
 #define SIM_TOPIC          "events"
 #define SIM_TABLE          "features"
 #define SIM_OUTPUT         "purchases"
+#define SIM_FINALS         "finals"
 #define SIM_PROFILES       "profiles" /* the second input: rows as they stand now */
 #define SIM_PLUGIN         "sim.so"
 #define SIM_PARTITIONS_MAX 4
@@ -171,6 +172,13 @@ json_t *sim_sender_progress(struct sim_worker *worker);
 /* Is everything sent that the serving version has made? */
 bool sim_outputs_sent(struct sim *sim);
 void sim_outputs_check(struct sim *sim);
+/* The version whose messages are real at this record: of the last swap that says so. */
+int64_t sim_version_at(const json_t *receipts, uint32_t partition, int64_t offset);
+void sim_read_all(struct sim *sim, const char *topic, uint32_t partition,
+                  void (*each)(void *ctx, const struct kappa_record *record), void *ctx);
+
+/* sim_finals.c: final rows of windows, each once. */
+void sim_finals_check(struct sim *sim, const json_t *receipts, uint32_t partitions);
 
 /* sim_check.c */
 const char *sim_definition(const struct sim *sim, bool right);

@@ -47,7 +47,11 @@ const char *sim_definition(const struct sim *sim, bool right)
     "window_end;" OTHER_WINDOWS SIM_OPERATORS                                                      \
     "CREATE TABLE purchases (user_id text, amount double precision, word text) WITH (topic = "     \
     "'" SIM_OUTPUT "', key = 'user_id'); INSERT INTO purchases SELECT user_id, amount, '" word     \
-    "' FROM events WHERE event_type = 'purchase';"
+    "' FROM events WHERE event_type = 'purchase';"                                                 \
+    "CREATE TABLE finals (user_id text, till timestamptz, n bigint, word text) WITH (topic = "     \
+    "'" SIM_FINALS                                                                                 \
+    "', key = 'user_id'); INSERT INTO finals SELECT user_id, window_end, count(*), '" word         \
+    "' FROM tumble(events, event_time, interval '1 minute') GROUP BY user_id, window_end;"
 #define RIGHT DEFINITION("event_type = 'click'", "right")
 #define WRONG DEFINITION("event_type IN ('click', 'purchase')", "wrong")
     return right         ? (sim->plugin ? RIGHT SIM_PLUGIN_VIEW : RIGHT)

@@ -145,12 +145,12 @@ struct outputs {
 };
 
 /* The version whose messages are real at this record: of the last swap that says so. */
-static int64_t version_of(const struct outputs *outputs, uint32_t partition, int64_t offset)
+int64_t sim_version_at(const json_t *receipts, uint32_t partition, int64_t offset)
 {
     int64_t version = 0;
     size_t i;
     json_t *entry;
-    json_array_foreach (outputs->receipts, i, entry) {
+    json_array_foreach (receipts, i, entry) {
         const json_t *receipt = json_object_get(entry, "value");
         const json_t *cut = json_object_get(json_object_get(receipt, "outputs_from"), SIM_TOPIC);
         if (i == 0 || offset >= json_integer_value(json_array_get(cut, partition))) {
@@ -160,8 +160,9 @@ static int64_t version_of(const struct outputs *outputs, uint32_t partition, int
     return version;
 }
 
-static void check_record(struct outputs *outputs, const struct kappa_record *record)
+static void check_record(void *ctx, const struct kappa_record *record)
 {
+    struct outputs *outputs = ctx;
     struct sim *sim = outputs->sim;
     struct sender_name name;
     if (!sender_name_find(record, &name) || name.partition >= sim->partitions ||
@@ -173,7 +174,7 @@ static void check_record(struct outputs *outputs, const struct kappa_record *rec
     const struct sim_record *cause = &outputs->at[p][offset];
     char want[128];
     (void)snprintf(want, sizeof want, "\"word\":\"%s\"",
-                   version_of(outputs, p, offset) == 1 ? "wrong" : "right");
+                   sim_version_at(outputs->receipts, p, offset) == 1 ? "wrong" : "right");
     char value[512];
     (void)snprintf(value, sizeof value, "%.*s", (int)record->value_len,
                    (const char *)record->value);
@@ -193,25 +194,22 @@ static void check_record(struct outputs *outputs, const struct kappa_record *rec
     outputs->count++;
 }
 
-static void check_partition(struct outputs *outputs, uint32_t partition)
+void sim_read_all(struct sim *sim, const char *topic, uint32_t partition,
+                  void (*each)(void *ctx, const struct kappa_record *record), void *ctx)
 {
-    struct sim *sim = outputs->sim;
     struct log_reader *reader = NULL;
     struct log_batch batch = {.at_end = false};
     struct err err = {0};
-    for (uint32_t p = 0; p < SIM_PARTITIONS_MAX; p++) {
-        outputs->last[p] = -1;
-    }
     int rc = sim->log->ops->reader_open(sim->log, "check", &reader, &err);
-    rc = rc == 0 ? reader->ops->add(reader, 0, SIM_OUTPUT, partition, 0, &err) : rc;
+    rc = rc == 0 ? reader->ops->add(reader, 0, topic, partition, 0, &err) : rc;
     while (rc == 0 && !batch.none && !batch.at_end) {
         rc = reader->ops->next(reader, 0, 1000, &batch, &err);
         for (uint32_t i = 0; rc == 0 && !batch.none && i < batch.count; i++) {
-            check_record(outputs, &batch.records[i]);
+            each(ctx, &batch.records[i]);
         }
     }
     if (rc != 0) {
-        sim_fail(sim, "reading " SIM_OUTPUT ": %s", err.text);
+        sim_fail(sim, "reading %s: %s", topic, err.text);
     }
     reader->ops->close(reader);
 }
@@ -242,8 +240,12 @@ void sim_outputs_check(struct sim *sim)
     uint32_t partitions = sim->sources - sim->partitions;
     partitions = partitions > sim->partitions ? partitions : sim->partitions;
     for (uint32_t partition = 0; partition < partitions; partition++) {
-        check_partition(&outputs, partition);
+        for (uint32_t p = 0; p < SIM_PARTITIONS_MAX; p++) {
+            outputs.last[p] = -1;
+        }
+        sim_read_all(sim, SIM_OUTPUT, partition, check_record, &outputs);
     }
+    sim_finals_check(sim, outputs.receipts, partitions);
     for (uint32_t p = 0; p < sim->partitions; p++) {
         for (int64_t offset = 0; offset < sim->offsets[p]; offset++) {
             const struct sim_record *record = &outputs.at[p][offset];

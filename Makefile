@@ -94,7 +94,7 @@ $(B)/%.cc.o: %.cc $(B)/flags
 	$(Q)$(CXX) $(CXXFLAGS) -MMD -MP -c -o $@ $<
 
 # The dashboard's files are in the binary as they are (serve/dashboard.c).
-$(B)/serve/dashboard.c.o: $(wildcard serve/dashboard/*)
+$(B)/serve/dashboard.c.o: $(wildcard serve/dashboard/*) serve/openapi.json
 
 # ---- Unit tests: tests/unit/<folder>/test_*.c, each a program that links the folder and those below it.
 UNIT_SRC := $(wildcard tests/unit/*/test_*.c)

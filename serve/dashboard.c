@@ -1,5 +1,6 @@
-/* The dashboard's files, which are part of the binary: the assembler takes their bytes as they are
- * (.incbin; the Makefile says that this object depends on them). Own header: routes_private.h.
+/* The dashboard's files and the description of the API, which are part of the binary: the assembler
+ * takes their bytes as they are (.incbin; the Makefile says that this object depends on them). Own
+ * header: routes_private.h.
  *
  * The page may load and ask only what comes from this server, may be framed by nobody, and runs no
  * script and no style that is written into it: a record that holds markup stays text. */
@@ -13,17 +14,19 @@
 
 #define SEGMENT_FILE 1 /* of /dashboard/FILE */
 
-/* dashboard_SYMBOL .. dashboard_SYMBOL_end: the bytes. */
-#define X(symbol, name, type)                                                                      \
+/* embed_SYMBOL .. embed_SYMBOL_end: the bytes of a file. */
+#define EMBED(symbol, path)                                                                        \
     __asm__(".pushsection .rodata\n"                                                               \
-            ".hidden dashboard_" #symbol "\n.global dashboard_" #symbol "\n"                       \
-            "dashboard_" #symbol ":\n.incbin \"serve/dashboard/" name "\"\n"                       \
-            ".hidden dashboard_" #symbol "_end\n.global dashboard_" #symbol "_end\n"               \
-            "dashboard_" #symbol "_end:\n.byte 0\n.popsection\n");                                 \
-    extern const uint8_t dashboard_##symbol[] __attribute__((visibility("hidden")));               \
-    extern const uint8_t dashboard_##symbol##_end[] __attribute__((visibility("hidden")));
+            ".hidden embed_" #symbol "\n.global embed_" #symbol "\n"                               \
+            "embed_" #symbol ":\n.incbin \"" path "\"\n"                                           \
+            ".hidden embed_" #symbol "_end\n.global embed_" #symbol "_end\n"                       \
+            "embed_" #symbol "_end:\n.byte 0\n.popsection\n");                                     \
+    extern const uint8_t embed_##symbol[] __attribute__((visibility("hidden")));                   \
+    extern const uint8_t embed_##symbol##_end[] __attribute__((visibility("hidden")));
+#define X(symbol, name, type) EMBED(symbol, "serve/dashboard/" name)
 #include "serve/dashboard.def"
 #undef X
+EMBED(openapi_json, "serve/openapi.json")
 
 static const struct file {
     const char *name;
@@ -32,7 +35,7 @@ static const struct file {
     const uint8_t *end;
 } files[] = {
 
-#define X(symbol, name, type) {name, type, dashboard_##symbol, dashboard_##symbol##_end},
+#define X(symbol, name, type) {name, type, embed_##symbol, embed_##symbol##_end},
 #include "serve/dashboard.def"
 #undef X
 };
@@ -62,4 +65,15 @@ int route_dashboard(const struct route_context *context, const struct route_requ
     int rc = err_set(err, KE_NOT_FOUND, "the dashboard has no file of this name");
     err_hint(err, "the page is at /");
     return rc;
+}
+
+int route_openapi(const struct route_context *context, const struct route_request *request,
+                  struct route_answer *answer, struct err *err)
+{
+    (void)context;
+    (void)request;
+    (void)err;
+    buf_append(&answer->body, embed_openapi_json,
+               (size_t)(embed_openapi_json_end - embed_openapi_json));
+    return 0;
 }

@@ -49,6 +49,7 @@ static const struct route routes[] = {
     {"GET",  "/healthz",                "", answer_alive, NULL, 0, 200, false, false, NULL},
     {"GET",  "/readyz",                 "", NULL, render_ready, HTTP_VERB_STATUS, 200, false, false, NULL},
     {"GET",  "/metrics",                "", NULL, render_metrics, HTTP_VERB_STATUS, 200, false, false, NULL},
+    {"GET",  "/v1/openapi.json",        "", route_openapi, NULL, 0, 200, false, false, NULL},
     {"GET",  "/v1/status",              "", NULL, NULL, HTTP_VERB_STATUS, 200, false, false, NULL},
     {"GET",  "/v1/status/stream",       "", NULL, NULL, ROUTE_STREAM, 200, false, false, NULL},
     {"GET",  P,                         "", NULL, NULL, HTTP_VERB_STATUS, 200, false, false, NULL},

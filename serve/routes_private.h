@@ -28,6 +28,9 @@ int route_dead(const struct route_context *context, const struct route_request *
 int route_dashboard(const struct route_context *context, const struct route_request *request,
                     struct route_answer *answer, struct err *err);
 
+int route_openapi(const struct route_context *context, const struct route_request *request,
+                  struct route_answer *answer, struct err *err);
+
 /* routes_outbox.c */
 int route_outbox(const struct route_context *context, const struct route_request *request,
                  struct route_answer *answer, struct err *err);

@@ -68,13 +68,13 @@ function swapChecks(p, from, to) {
   if (!v) return [["no", `v${to} is gone.`]];
   const ready = ["ready", "standby", "serving"].includes(v.state);
   const checks = [
-    ready ? ["ok", `v${to} has caught up (${words.stateWord(v.state)}) and is ${f.count(v.lag)} records behind the live end.`]
+    ready ? ["ok", `v${to} has caught up (${words.stateWord(v.state)}) and is ${f.some(v.lag ?? 0, "record")} behind the live end.`]
       : ["no", `v${to} is ${words.stateWord(v.state)}, ${f.percent(v.progress)} done: it is not ready yet.`],
     workerCheck(p, to),
     v.complete ? ["ok", `v${to} has read its topics from their beginning.`]
       : ["note", `v${to} did not begin where the log begins: what lies before is not in its tables.`],
   ];
-  const policy = words.policyText(v);
+  const policy = words.policyText(v, true);
   if (v.held_back) checks.push(["no", `Its policy holds v${to} back: ${v.held_back.message}`]);
   else if (policy && !v.barred) checks.push(["ok", `Its policy is checked first, which may take a while: ${policy}.`]);
   if (v.barred) checks.push(["note", `v${to} was rolled back before.`]);
@@ -98,7 +98,7 @@ const short = (n) => String(Number(n.toPrecision(3)));
 
 function columnsText(t) {
   return t.columns.filter((c) => c.differ > 0).map((c) =>
-    `${c.name} in ${f.count(c.differ)}` + (c.p50 !== undefined ? ` (by ${short(c.p50)} at the median, ${short(c.max)} at most)` : ""));
+    `${c.name} in ${f.count(c.differ)}` + (c.p50 != null ? ` (by ${short(c.p50)} at the median, ${short(c.max)} at most${c.unit ? ", in " + c.unit : ""})` : ""));
 }
 
 function rowText(t, row) {
@@ -115,6 +115,9 @@ function tableDiff(t, a, b) {
     [rowText(t, s.a), name, f.print(s.a[name]), f.print(s.b[name])]));
   return h("div", {}, title,
     h("p", {}, `${f.count(t.changed)} changed, ${f.count(t.only_in_a)} only in v${a}, ${f.count(t.only_in_b)} only in v${b}, ${f.count(t.equal)} equal`),
+    ["a", "b"].map((side) => [side === "a" ? a : b, t.columns.filter((c) => c.in === side).map((c) => c.name)])
+      .filter(([, names]) => names.length).map(([number, names]) =>
+        h("p", { class: "small dim" }, `columns only in v${number}: ${names.join(", ")}`)),
     columnsText(t).map((text) => h("p", { class: "small dim" }, "differs: " + text)),
     samples.length ? h("div", { class: "scroll" },
       table([{ name: "row" }, { name: "column" }, { name: "v" + a }, { name: "v" + b }], samples)) : null);
@@ -154,7 +157,7 @@ export function swap(p, number) {
     body: [diff?.el, h("p", { class: "row why-row" }, h("label", {}, "Reason ", reason), overrule)].filter(Boolean),
     verb: diff ? "Swap without waiting for the comparison" : "Swap",
     closed: () => diff?.abort(),
-    refused: (error) => { if (error.code === "refused" && words.policyText(version(p, number))) offer(); },
+    refused: (error) => { if (error.code === "refused" && words.policyText(version(p, number), true)) offer(); },
     act: async () => receiptText(await post(processorPath(name) + "/swap", { version: number, who: "dashboard",
       ...(reason.value.trim() ? { reason: reason.value.trim() } : {}), ...(force.checked ? { force: true } : {}) })),
   });
@@ -188,7 +191,7 @@ const SIMPLE = {
     ["ok", p.serving ? `v${p.serving} goes on serving.` : "Nothing serves now, so no reader notices."],
     ...(v.state === "standby" ? [["note", "There is no rolling back to it until it is resumed and has caught up."]] : [])] },
   resume: { verb: "Resume", did: "goes on", checks: (v) => [
-    ["ok", `v${v.version} goes on where it stopped, ${f.count(v.lag)} records behind.`]] },
+    ["ok", `v${v.version} goes on where it stopped, ${f.some(v.lag ?? 0, "record")} behind.`]] },
   abort: { verb: "Abort", did: "is aborted", danger: true, checks: (v, p) => [
     ["note", `v${v.version} stops and its files are removed: ${f.count(v.records)} records would have to be read again.`],
     ["ok", p.serving ? `v${p.serving} goes on serving.` : "Nothing serves now, so no reader notices."]] },

@@ -42,8 +42,9 @@ export function eta(v) {
 }
 
 // "swap.max_dead = 10, swap.max_lag = 5 s", or "".
-export const policyText = (v) =>
-  Object.entries(v?.policy ?? {}).map(([name, value]) => `${name} = ${value}`).join(", ");
+// checks: without what is no check.
+export const policyText = (v, checks) =>
+  Object.entries(v?.policy ?? {}).filter(([name]) => !checks || name !== "swap.mode").map(([name, value]) => `${name} = ${value}`).join(", ");
 
 export const lag = (v) => (v.lag === null ? "?" : `${f.count(v.lag)} (${f.duration(v.lag_seconds)})`);
 export const fileName = (v) => v.file.split("/").at(-1);

@@ -1,0 +1,183 @@
+"""serve/openapi.json against the server: the same addresses, methods and parameters as the table of routes, and
+answers that are as it says."""
+
+import http.client
+import json
+import os
+import re
+
+import support
+
+ROUTES = os.path.join(support.ROOT, "serve", "routes.c")
+
+
+def routes_of_source():
+    """{(method, path with * and **): set of parameters} from the table in routes.c."""
+    with open(ROUTES) as file:
+        text = file.read()
+    table = text[text.index("static const struct route routes[]"):]
+    table = table[:table.index("};")]
+    names = {"P": "/v1/processors", "T": "/v1/tables/*/rows"}
+    found = {}
+    for method, prefix, rest, query in re.findall(
+            r'\{"(\w+)",\s*([PT]\b)?\s*(?:"([^"]*)")?\s*,\s*"([^"]*)"', table):
+        found[method, names.get(prefix, "") + rest] = set(filter(None, query.split(",")))
+    return found
+
+
+class Schema:
+    """The part of JSON Schema that the file uses."""
+
+    def __init__(self, document):
+        self.document = document
+
+    def resolve(self, schema):
+        while "$ref" in schema:
+            at = self.document
+            for name in schema["$ref"].removeprefix("#/").split("/"):
+                at = at[name]
+            schema = at
+        return schema
+
+    def problems(self, value, schema, where="$"):
+        schema = self.resolve(schema)
+        unknown = set(schema) - {"type", "properties", "required", "additionalProperties", "items", "enum", "oneOf",
+                                 "minimum", "description"}
+        assert not unknown, f"the test does not know {unknown}"
+        if "oneOf" in schema:
+            tried = [self.problems(value, one, where) for one in schema["oneOf"]]
+            return [] if tried.count([]) == 1 else min(filter(None, tried), key=len)
+        kinds = schema.get("type", [])
+        kinds = [kinds] if isinstance(kinds, str) else kinds
+        if kinds and not any(self.is_a(value, kind) for kind in kinds):
+            return [f"{where}: {value!r} is not {kinds}"]
+        found = [f"{where}: {value!r} is not one of {schema['enum']}"] if value not in schema.get("enum", [value]) else []
+        if isinstance(value, dict):
+            found += [f"{where}: no {name}" for name in schema.get("required", []) if name not in value]
+            for name, one in value.items():
+                other = schema.get("additionalProperties", {})
+                inner = schema.get("properties", {}).get(name, other)
+                if inner is False:
+                    found.append(f"{where}: {name} is not described")
+                elif isinstance(inner, dict):
+                    found += self.problems(one, inner, f"{where}.{name}")
+        if isinstance(value, list):
+            for i, one in enumerate(value):
+                found += self.problems(one, schema.get("items", {}), f"{where}[{i}]")
+        return found
+
+    @staticmethod
+    def is_a(value, kind):
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return {"null": value is None, "string": isinstance(value, str), "boolean": isinstance(value, bool),
+                "object": isinstance(value, dict), "array": isinstance(value, list), "number": number,
+                "integer": number and value == int(value)}[kind]
+
+
+def test_same_routes(embedded):
+    status, document, headers = embedded.http("GET", "/v1/openapi.json")
+    assert status == 200 and headers["Content-Type"] == "application/json"
+    described = {}
+    for path, methods in document["paths"].items():
+        pattern = re.sub(r"\{\w+\}", "*", path.replace("{KEY}", "**"))
+        for method, operation in methods.items():
+            parameters = operation.get("parameters", [])
+            assert [p["name"] for p in parameters if p["in"] == "path"] == re.findall(r"\{(\w+)\}", path)
+            described[method.upper(), pattern] = {p["name"] for p in parameters if p["in"] == "query"}
+    source = routes_of_source()
+    assert len(source) > 30
+    assert described == source
+
+
+def test_answers_are_as_described(embedded):
+    document = embedded.http("GET", "/v1/openapi.json")[1]
+    schema = Schema(document)
+    asked = set()
+
+    def ask(method, path, body=None, status=None, headers=None, **names):
+        operation = document["paths"][path][method.lower()]
+        address = re.sub(r"\{(\w+)\}", lambda m: str(names[m.group(1)]), path)
+        if names.get("query"):
+            address += "?" + names["query"]
+        if isinstance(body, dict) and "requestBody" in operation:
+            (media,) = operation["requestBody"]["content"].values()
+            assert schema.problems(body, media["schema"]) == [], (path, body)
+        got, answer, headers = embedded.http(method, address, body, headers)
+        wanted = [code for code in operation["responses"] if code != "default"]
+        if status is not None:
+            assert got == status, (path, answer)
+            if got >= 400:
+                error = schema.resolve(operation["responses"]["default"])["content"]["application/json"]["schema"]
+                assert schema.problems(answer, error) == [], (path, answer)
+            return answer
+        assert [str(got)] == wanted, (path, got, answer)
+        response = operation["responses"][str(got)]
+        ((kind, media),) = response["content"].items()
+        assert kind == "*/*" or headers["Content-Type"].split(";")[0] == kind, (path, headers)
+        assert set(response.get("headers", {})) <= set(headers), (path, headers)
+        if kind == "application/x-ndjson" and not isinstance(answer, dict):
+            rows = [json.loads(line) for line in answer.splitlines()]
+        else:
+            rows = [answer]
+        for row in rows:
+            assert schema.problems(row, media["schema"]) == [], (path, row)
+        asked.add((method, path))
+        return answer
+
+    lines = {"Content-Type": "application/x-ndjson"}
+    p = "/v1/processors/{P}"
+    ask("POST", "/v1/topics", {"name": "events", "partitions": 2})
+    ask("POST", "/v1/topics", {"name": "events", "partitions": 2}, status=409)
+    events = "\n".join(support.events_lines(500)) + '\n{"user_id":"u1","event_time":"never"}\n'
+    assert ask("POST", "/v1/topics/{T}/records", events, T="events", query="key=user_id", headers=lines)["records"] == 501
+    sql = support.features_sql("events", right=False) + (
+        "CREATE MATERIALIZED VIEW total AS SELECT count(*) AS n FROM user_events;\n")
+    ask("POST", "/v1/processors", {"name": "p", "sql": sql, "dry_run": True}, status=200)
+    ask("POST", "/v1/processors", {"name": "p", "sql": "SELEC", "who": "test"}, status=400)
+    ask("POST", "/v1/processors", {"name": "p", "sql": sql, "file": "v1.sql", "who": "test"})
+    embedded.wait("p", 1)
+    ask("POST", p + "/replay", {"swap": "manual", "who": "test"}, P="p")
+    embedded.wait("p", 2, "caught-up")
+    support.applied_everything(embedded, "p", 1, "events")
+    for path in ("/", "/healthz", "/readyz", "/metrics", "/v1/openapi.json", "/v1/status", "/v1/processors", "/v1/topics",
+                 "/v1/tables"):
+        ask("GET", path)
+    ask("GET", "/dashboard/{FILE}", FILE="main.js")
+    ask("GET", p, P="p")
+    ask("GET", p, P="none", status=404)
+    ask("POST", p + "/diff", {"a": 1, "b": 2, "limit": 1}, P="p")
+    ask("POST", p + "/swap", {"version": 2, "who": "test", "reason": "to see it"}, P="p")
+    ask("POST", p + "/rollback", {"who": "test"}, P="p")
+    ask("POST", p + "/rollback", {"who": "test"}, P="p", status=409)
+    for word in ("pause", "resume"):
+        ask("POST", p + "/versions/{N}/" + word, {"who": "test"}, P="p", N=2)
+    ask("POST", p + "/versions/{N}/verify", {}, P="p", N=1)
+    assert len(ask("GET", p + "/history", P="p")["receipts"]) == 3
+    ask("GET", p + "/plots", P="p")
+    assert len(ask("GET", p + "/versions/{N}/dead", P="p", N=1, query="limit=5")["dead"]) == 1
+    ask("GET", p + "/versions/{N}/late", P="p", N=1)
+    ask("GET", p + "/outbox", P="p")
+    ask("POST", p + "/replay", {"swap": "manual"}, P="p")
+    embedded.wait("p", 3, "caught-up")
+    ask("POST", p + "/versions/{N}/abort", {}, P="p", N=3)
+    ask("POST", p + "/versions/{N}/drop", {}, P="p", N=3)
+    assert len(ask("GET", "/v1/topics/{T}/records", T="events", query="from=-3&partition=0").splitlines()) == 3
+    rows = ask("GET", "/v1/tables/{T}/rows", T="user_features", query="limit=2").splitlines()
+    row = json.loads(rows[0])
+    ask("GET", "/v1/tables/{T}/rows/{KEY}", T="user_features", KEY=row["user_id"], query="at=" + row["window_start"])
+    ask("GET", "/v1/tables/{T}/row", T="total")
+    ask("POST", "/v1/sql", {"sql": "SELECT * FROM user_features WHERE clicks > ?", "params": [0], "limit": 3})
+    ask("POST", "/v1/sql", {"sql": "SELECT nope"}, status=400)
+
+    connection = http.client.HTTPConnection(embedded.server()["http"], timeout=30)
+    connection.request("GET", "/v1/status/stream")
+    answer = connection.getresponse()
+    assert answer.status == 200 and answer.getheader("Content-Type") == "text/event-stream"
+    events = iter(lambda: answer.readline().decode(), "")
+    line = next(line for line in events if line.startswith("data: "))
+    assert schema.problems(json.loads(line[6:]), document["components"]["schemas"]["Status"]) == []
+    connection.close()
+    asked.add(("GET", "/v1/status/stream"))
+
+    every = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    assert every - asked == set()

@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/limits.h"
 #include "log/memory_private.h"
 #include "log/topic_name.h"
@@ -288,11 +289,7 @@ int log_open_memory(struct log **out, struct err *err)
     self->magic = LOG_MEMORY_MAGIC;
     arena_init(&self->arena);
     ASSERT(pthread_mutex_init(&self->mutex, NULL) == 0);
-    pthread_condattr_t monotonic;
-    ASSERT(pthread_condattr_init(&monotonic) == 0);
-    ASSERT(pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
-    ASSERT(pthread_cond_init(&self->changed, &monotonic) == 0);
-    (void)pthread_condattr_destroy(&monotonic);
+    cond_init(&self->changed);
     *out = &self->log;
     return 0;
 }

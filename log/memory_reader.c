@@ -1,6 +1,7 @@
 /* Reading the log in memory. Own header: memory_private.h. */
 #include "log/memory_private.h"
 
+#include "base/cond.h"
 #include "base/limits.h"
 #include "log/segment_record.h"
 #include "log/topic_name.h"
@@ -8,7 +9,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <time.h>
 
 #define READER_MAGIC 0x4C4D5244U /* "LMRD" */
 
@@ -123,19 +123,6 @@ static int read_round(struct memory_reader *self, uint32_t max, struct log_batch
     return 0;
 }
 
-static struct timespec deadline_of(int timeout_ms)
-{
-    struct timespec deadline;
-    ASSERT(clock_gettime(CLOCK_MONOTONIC, &deadline) == 0);
-    deadline.tv_sec += timeout_ms / 1000;
-    deadline.tv_nsec += timeout_ms % 1000 * 1000000L;
-    if (deadline.tv_nsec >= 1000000000L) {
-        deadline.tv_sec++;
-        deadline.tv_nsec -= 1000000000L;
-    }
-    return deadline;
-}
-
 static int reader_next(struct log_reader *reader, int timeout_ms, uint32_t max_records,
                        struct log_batch *batch, struct err *err)
 {
@@ -146,7 +133,7 @@ static int reader_next(struct log_reader *reader, int timeout_ms, uint32_t max_r
         self->records = xrealloc(self->records, max_records * sizeof *self->records);
         self->room = max_records;
     }
-    struct timespec deadline = deadline_of(timeout_ms > 0 ? timeout_ms : 0);
+    struct timespec deadline = cond_until(timeout_ms > 0 ? timeout_ms : 0);
     bool waited_out = timeout_ms <= 0;
     bool got = false;
     memory_lock(self->log);

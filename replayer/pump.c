@@ -6,8 +6,8 @@
  * uneven sources), the reader is closed, the queue forgotten, and a reader opened that delivers
  * only the unfinished sources; the log is the truth and gives the rest again after the release. */
 #include <inttypes.h>
-#include <time.h>
 
+#include "base/cond.h"
 #include "base/limits.h"
 #include "base/trace.h"
 #include "replayer/shard_inside.h"
@@ -96,14 +96,7 @@ void pump_wait(struct shard *shard, int timeout_ms)
 {
     pthread_mutex_lock(&shard->lock);
     if (!shard->woken && timeout_ms > 0) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += timeout_ms / 1000;
-        until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-        if (until.tv_nsec >= 1000000000) {
-            until.tv_sec++;
-            until.tv_nsec -= 1000000000;
-        }
+        struct timespec until = cond_until(timeout_ms);
         while (!shard->woken && pthread_cond_timedwait(&shard->wake, &shard->lock, &until) == 0) {
         }
     }

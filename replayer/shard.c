@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/cond.h"
 #include "base/limits.h"
 #include "replayer/shard_inside.h"
 
@@ -63,7 +64,6 @@ static void restore_input(struct shard *shard, struct shard_input *input)
 static struct shard *shard_new(const struct shard_options *options)
 {
     struct shard *shard = xcalloc(1, sizeof *shard);
-    pthread_condattr_t attributes;
     shard->plan = options->plan;
     shard->log = options->log;
     shard->clock = options->clock;
@@ -96,10 +96,7 @@ static struct shard *shard_new(const struct shard_options *options)
     }
     pending_init(&shard->pending);
     pthread_mutex_init(&shard->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&shard->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
+    cond_init(&shard->wake);
     return shard;
 }
 

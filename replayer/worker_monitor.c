@@ -5,8 +5,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "base/cond.h"
 
 #define EVERY_MS     2000
 #define STOP_WAIT_MS 300
@@ -28,17 +29,6 @@ struct worker_monitor {
     struct err finding; /* code 0: none */
     uint32_t finding_source;
 };
-
-static void deadline(struct timespec *until, int64_t ms)
-{
-    clock_gettime(CLOCK_MONOTONIC, until);
-    until->tv_sec += ms / 1000;
-    until->tv_nsec += (long)(ms % 1000) * 1000000;
-    if (until->tv_nsec >= 1000000000) {
-        until->tv_sec++;
-        until->tv_nsec -= 1000000000;
-    }
-}
 
 static void found(struct worker_monitor *m, const struct err *finding, uint32_t source)
 {
@@ -144,8 +134,7 @@ static void *thread_main(void *ctx)
     struct worker_monitor *m = ctx;
     pthread_mutex_lock(&m->lock);
     while (!m->stop && m->finding.code == 0) {
-        struct timespec until;
-        deadline(&until, EVERY_MS);
+        struct timespec until = cond_until(EVERY_MS);
         int rc = 0;
         while (!m->stop && rc == 0) {
             rc = pthread_cond_timedwait(&m->wake, &m->lock, &until);
@@ -168,7 +157,6 @@ struct worker_monitor *worker_monitor_start(const struct worker_open *open, stru
                                             int event_fd)
 {
     struct worker_monitor *m = xcalloc(1, sizeof *m);
-    pthread_condattr_t attributes;
     m->open = open;
     m->log = log;
     m->event_fd = event_fd;
@@ -180,10 +168,7 @@ struct worker_monitor *worker_monitor_start(const struct worker_open *open, stru
         m->end[i] = -1;
     }
     pthread_mutex_init(&m->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&m->wake, &attributes);
-    pthread_condattr_destroy(&attributes);
+    cond_init(&m->wake);
     int rc = pthread_create(&m->thread, NULL, thread_main, m);
     ASSERT_CMP(rc, ==, 0);
     return m;
@@ -223,9 +208,8 @@ void worker_monitor_offsets(struct worker_monitor *m, int64_t *start, int64_t *e
 
 bool worker_monitor_stop(struct worker_monitor *m)
 {
-    struct timespec until;
     int rc = 0;
-    deadline(&until, STOP_WAIT_MS);
+    struct timespec until = cond_until(STOP_WAIT_MS);
     pthread_mutex_lock(&m->lock);
     m->stop = true;
     pthread_cond_broadcast(&m->wake);

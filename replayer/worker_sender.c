@@ -3,7 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+
+#include "base/cond.h"
 
 #define SLEEP_MS 20 /* when nobody rings: pauses after errors, SENT made clean */
 
@@ -19,26 +20,6 @@ struct worker_sender {
     uint32_t span;      /* being sent */
     bool ended;
 };
-
-static void in_ms(struct timespec *until, int64_t ms)
-{
-    clock_gettime(CLOCK_MONOTONIC, until);
-    until->tv_sec += ms / 1000;
-    until->tv_nsec += (long)(ms % 1000) * 1000000;
-    if (until->tv_nsec >= 1000000000) {
-        until->tv_sec++;
-        until->tv_nsec -= 1000000000;
-    }
-}
-
-static void cond_init(pthread_cond_t *cond)
-{
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(cond, &attributes);
-    pthread_condattr_destroy(&attributes);
-}
 
 /* ---- The bell */
 
@@ -60,9 +41,8 @@ void worker_bell_ring(struct worker_bell *bell)
 /* Sleeps until it was rung after `heard`. */
 static void bell_wait(struct worker_bell *bell, uint64_t heard)
 {
-    struct timespec until;
     int rc = 0;
-    in_ms(&until, SLEEP_MS);
+    struct timespec until = cond_until(SLEEP_MS);
     pthread_mutex_lock(&bell->lock);
     while (bell->rung == heard && rc == 0) {
         rc = pthread_cond_timedwait(&bell->wake, &bell->lock, &until);
@@ -160,9 +140,8 @@ void worker_sender_look(struct worker_sender *ws, struct sender_status *status, 
 
 bool worker_sender_join(struct worker_sender *ws, int wait_ms)
 {
-    struct timespec until;
     int rc = 0;
-    in_ms(&until, wait_ms);
+    struct timespec until = cond_until(wait_ms);
     pthread_mutex_lock(&ws->lock);
     while (!ws->ended && rc == 0) {
         rc = pthread_cond_timedwait(&ws->gone, &ws->lock, &until);

@@ -7,6 +7,8 @@
  */
 #include "table/env_inner.h"
 
+#include "base/cond.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -219,11 +221,7 @@ static struct env *env_new(const char *dir)
     env->refs = 1;
     env->generation = registry_generation;
     env->dir = xstrdup(dir);
-    pthread_condattr_t attr;
-    ASSERT(pthread_condattr_init(&attr) == 0);
-    ASSERT(pthread_condattr_setclock(&attr, CLOCK_MONOTONIC) == 0);
-    ASSERT(pthread_cond_init(&env->idle, &attr) == 0);
-    (void)pthread_condattr_destroy(&attr);
+    cond_init(&env->idle);
     ASSERT(pthread_mutex_init(&env->gate, NULL) == 0);
     ASSERT(pthread_mutex_init(&env->handles, NULL) == 0);
     return env;

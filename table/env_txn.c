@@ -7,11 +7,12 @@
  */
 #include "table/env_inner.h"
 
+#include "base/cond.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 /* ---- the map */
@@ -35,9 +36,7 @@ static size_t map_bytes_now(struct env *env)
 /* Moves the map to this size (0: the one in the file, with room), unless it moved since `seen`. */
 static int env_remap(struct env *env, size_t bytes, uint32_t seen, struct err *err)
 {
-    struct timespec until;
-    (void)clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ENV_REMAP_WAIT;
+    struct timespec until = cond_until((int64_t)ENV_REMAP_WAIT * 1000);
     int rc = 0;
     (void)pthread_mutex_lock(&env->gate);
     while (env->readers > 0 && rc == 0 && env->remaps == seen) {

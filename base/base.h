@@ -100,6 +100,16 @@ static inline uint128 i128_magnitude(int128 value)
     return value < 0 ? 0 - (uint128)value : (uint128)value;
 }
 
+/* The place of the highest bit that is set, from 1; of 0: 0. */
+static inline uint32_t u128_bits(uint128 value)
+{
+    uint64_t high = (uint64_t)(value >> 64);
+    uint64_t low = (uint64_t)value;
+    return high != 0  ? 128 - (uint32_t)__builtin_clzll(high)
+           : low != 0 ? 64 - (uint32_t)__builtin_clzll(low)
+                      : 0;
+}
+
 /* 0 to 15; -1: it is none. */
 static inline int hex_digit(char c)
 {

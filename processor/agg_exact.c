@@ -5,15 +5,6 @@
 
 /* ---- Bits. */
 
-static uint32_t bit_length(uint128 value)
-{
-    uint64_t high = (uint64_t)(value >> 64);
-    uint64_t low = (uint64_t)value;
-    return high != 0  ? 128 - (uint32_t)__builtin_clzll(high)
-           : low != 0 ? 64 - (uint32_t)__builtin_clzll(low)
-                      : 0;
-}
-
 /* value is not 0. */
 static uint32_t trailing_zeros(uint128 value)
 {
@@ -51,7 +42,7 @@ static struct term term_make(uint128 magnitude, bool negative, int32_t exponent)
 /* The bit above its highest one. */
 static int32_t term_top(const struct term *term)
 {
-    return term->exponent + (int32_t)bit_length(term->magnitude);
+    return term->exponent + (int32_t)u128_bits(term->magnitude);
 }
 
 /* ---- In the struct. */
@@ -428,7 +419,7 @@ double agg_exact_round(const struct agg_exact *sum)
 static void encode_inside(const struct agg_exact *sum, struct buf *out)
 {
     struct term term = term_inside(sum);
-    uint32_t bytes = (bit_length(term.magnitude) + 7) / 8;
+    uint32_t bytes = (u128_bits(term.magnitude) + 7) / 8;
     uint64_t head = (uint64_t)bytes << 4 | (uint64_t)term.negative << 3 | sum->special;
     buf_reserve(out, 2 * AGG_VARINT_BYTES + sizeof term.magnitude);
     uint8_t *at = agg_put_varint(out->data + out->len, head);

@@ -31,18 +31,9 @@ uint128 numeric_power10(uint32_t n)
     return n < 20 ? (uint128)powers[n] : (uint128)E19 * powers[n - 19];
 }
 
-static uint32_t bits_of(uint128 value)
-{
-    uint64_t high = (uint64_t)(value >> 64);
-    uint64_t low = (uint64_t)value;
-    return high != 0  ? 128 - (uint32_t)__builtin_clzll(high)
-           : low != 0 ? 64 - (uint32_t)__builtin_clzll(low)
-                      : 0;
-}
-
 uint32_t numeric_digits(uint128 value)
 {
-    uint32_t least = bits_of(value) * 1233 >> 12; /* 1233 / 4096 is a little below log10(2) */
+    uint32_t least = u128_bits(value) * 1233 >> 12; /* 1233 / 4096 is a little below log10(2) */
     uint32_t count = least + (value >= numeric_power10(least) ? 1 : 0);
     return count == 0 ? 1 : count;
 }
@@ -152,7 +143,7 @@ static uint128 wide_divide(struct wide value, uint128 divisor, uint128 *remainde
     }
     ASSERT(divisor != 0);
     ASSERT(value.high < divisor);
-    uint32_t shift = 128 - bits_of(divisor);
+    uint32_t shift = 128 - u128_bits(divisor);
     divisor <<= shift;
     uint128 rest = value.high;
     if (shift > 0) {

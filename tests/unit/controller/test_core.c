@@ -5,23 +5,6 @@
 
 #include <signal.h>
 
-static int setup(void **state)
-{
-    struct world *world = xcalloc(1, sizeof *world);
-    world_open(world);
-    *state = world;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct world *world = *state;
-    assert_false(world->in_doubt);
-    world_close(world);
-    free(world);
-    return 0;
-}
-
 static json_t *receipt_of(struct world *world, size_t newest)
 {
     json_t *body = world_call(world, "history", "p", 0, NULL);
@@ -759,7 +742,7 @@ static void test_shutdown_drains(void **state)
     assert_int_equal(answer.err.code, -KE_CLOSED);
 }
 
-#define WORLD_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define WORLD_TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 /* A worker that hangs is told from one that has nothing to do. */
 static void test_silent_worker(void **state)

@@ -10,21 +10,6 @@
 
 #define ALERTS(word) ALERTS_OF("events", word)
 
-static int setup(void **state)
-{
-    struct world *world = xcalloc(1, sizeof *world);
-    world_open(world);
-    *state = world;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    world_close(*state);
-    free(*state);
-    return 0;
-}
-
 static json_t *newest_receipt(struct world *world)
 {
     json_t *body = world_call(world, "history", "p", 0, NULL);
@@ -141,7 +126,7 @@ static void test_unsent_messages_are_kept(void **state)
                   "the messages of v1 are not all sent yet");
 }
 
-#define WORLD_TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define WORLD_TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int main(void)
 {

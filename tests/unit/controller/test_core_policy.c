@@ -60,8 +60,8 @@ static const struct core_diff_ops model_ops = {model_open, model_snapshot, model
 /* v1 serves. */
 static int setup(void **state)
 {
-    struct world *world = xcalloc(1, sizeof *world);
-    world_open(world);
+    (void)world_setup(state);
+    struct world *world = *state;
     world_core_close(world);
     world->diff_ops = &model_ops;
     changed = 0;
@@ -71,16 +71,6 @@ static int setup(void **state)
     world_core_open(world);
     world_deploy(world, COUNTS_1, "auto");
     world_wait(world, 1, "serving");
-    *state = world;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct world *world = *state;
-    assert_false(world->in_doubt);
-    world_close(world);
-    free(world);
     return 0;
 }
 
@@ -331,7 +321,7 @@ static void test_killed_at_each_step(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, world_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_within_limits), TEST(test_too_many_rows),       TEST(test_another_column),
         TEST(test_dead_records),  TEST(test_bad_settings),        TEST(test_force),

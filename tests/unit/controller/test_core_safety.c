@@ -5,20 +5,10 @@
 
 static int setup(void **state)
 {
-    struct world *world = xcalloc(1, sizeof *world);
-    world_open(world);
+    (void)world_setup(state);
+    struct world *world = *state;
     world_deploy(world, COUNTS_1, "auto");
     world_wait(world, 1, "serving");
-    *state = world;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct world *world = *state;
-    assert_false(world->in_doubt);
-    world_close(world);
-    free(world);
     return 0;
 }
 
@@ -181,7 +171,7 @@ static void test_failed_and_serving(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, world_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_two_deploys_at_once), TEST(test_deploy_during_a_swap),
         TEST(test_gap_at_the_deploy),   TEST(test_gap_at_the_swap),

@@ -662,6 +662,25 @@ static inline void world_close(struct world *world)
     (void)nftw(world->dir, world_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+/* ---- Of a test: a world of its own ---- */
+
+static inline int world_setup(void **state)
+{
+    struct world *world = xcalloc(1, sizeof *world);
+    world_open(world);
+    *state = world;
+    return 0;
+}
+
+static inline int world_teardown(void **state)
+{
+    struct world *world = *state;
+    assert_false(world->in_doubt);
+    world_close(world);
+    free(world);
+    return 0;
+}
+
 /* ---- Calls ---- */
 
 static inline void world_ask(struct world *world, struct world_answer *answer, const char *verb,

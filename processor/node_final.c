@@ -370,7 +370,9 @@ static void refuse(struct processor *p, const struct node_view *view, const char
     }
     const struct kappa_record record = {.offset = final->part->closings[final->closing].offset,
                                         .value_len = KAPPA_NULL_LEN};
-    dead_add(&p->dead, final->source, view->index, &record, reason);
+    /* The record itself may be dead for this view, too: that one has another number. */
+    dead_add(&p->dead, final->source, p->options.plan->pipeline_count + view->index, &record,
+             reason);
     p->sources[final->source].state.dead++;
     final->refused = true;
 }

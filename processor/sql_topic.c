@@ -349,10 +349,11 @@ static int groups_check(struct sql *sql, const struct sql_select *select,
         windowed = windowed || sql_key_role(sql, select, select->keys[k]) != PLAN_KEY_COLUMN;
     }
     if (!windowed) {
-        int rc = sql_error(sql, place, "%s never final, so INSERT INTO cannot write them",
-                           select->top != NULL
-                               ? "the first rows of a key are"
-                               : "groups without window_start or window_end in GROUP BY are");
+        int rc = sql_error(
+            sql, place, "%s never final, so INSERT INTO cannot write them",
+            select->top != NULL && select->top->upsert ? "rows of a table with a PRIMARY KEY are"
+            : select->top != NULL                      ? "the first rows of a key are"
+                                  : "groups without window_start or window_end in GROUP BY are");
         err_hint(sql->err,
                  "group by the window of tumble(...), hop(...) or session(...): its rows are "
                  "written when it is closed; or write CREATE MATERIALIZED VIEW: a table that is "

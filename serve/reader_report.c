@@ -95,7 +95,9 @@ static bool dead_add(void *ctx, const struct view_dead *dead)
     json_t *item =
         json_pack("{s:s, s:I, s:I, s:s?, s:o, s:o}", "topic", of->topic, "partition",
                   (json_int_t)of->partition, "offset", (json_int_t)dead->offset, "table",
-                  dead->view < plan->pipeline_count ? plan->views[dead->view].shape.name : NULL,
+                  dead->view < 2 * plan->pipeline_count
+                      ? plan->views[dead->view % plan->pipeline_count].shape.name
+                      : NULL,
                   "reason", json_text_lossy(dead->reason, dead->reason_len), "value", value);
     ASSERT(item != NULL);
     if (encoded) {

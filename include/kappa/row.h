@@ -129,7 +129,8 @@ struct kappa_table_shape {
                      the row stands, and rows are expired by it */
 };
 
-/* Keeps a record beside the tables. view: index of the table, or UINT32_MAX for all. */
+/* Keeps a record beside the tables. view: index of the pipeline, or UINT32_MAX for all; index + number of
+ * pipelines: a final row, under the record that closed its window. */
 typedef int (*kappa_keep_fn)(void *ctx, uint32_t source, int64_t offset, uint32_t view,
                              const char *reason, const uint8_t *value, uint32_t value_len,
                              struct err *err);

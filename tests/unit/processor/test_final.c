@@ -400,7 +400,7 @@ static void store_lines(const struct mem_store *store, struct buf *out)
         const char *behind = strstr(reason, ", in the group ");
         size_t len = behind == NULL ? strlen(reason) : (size_t)(behind - reason);
         buf_printf(out, "%u@%lld dead %c !%.*s\n", dead->source, (long long)dead->number,
-                   views[dead->row.table - 1].name, (int)len, reason);
+                   views[dead->row.table - VIEWS - 2].name, (int)len, reason);
     }
 }
 

@@ -133,8 +133,8 @@ def partition_of(platform, topic, key):
 
 
 def test_kills(platform, topic):
-    """kill -9 of workers and of the controller: each message once, marks in every partition, and tables that are what
-    the topic says."""
+    """kill -9 of workers and of the controller, and a swap of what merges: each message once, marks in every partition,
+    and tables that are what the topic says."""
     rng, _ = seed_for("test_marks_kills")
     a, b, out = topic + "-a", topic + "-b", topic + "-out"
     platform.topic(a, 2)
@@ -152,6 +152,9 @@ def test_kills(platform, topic):
                              "--key", "user_id")
             made += 60
         time.sleep(rng.random() * 0.4)
+        if number == 5:
+            platform.run("replay", "merge")  # another version sends and marks from here on
+            platform.wait("merge", 2)
         workers = platform.worker_pids()
         if workers and rng.random() < 0.6:
             try:

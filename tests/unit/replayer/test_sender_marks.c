@@ -444,13 +444,78 @@ static void test_restart(void **state)
     }
 }
 
+static void publish(struct rig *rig, struct log_writer *writer, int64_t offset, const char *key)
+{
+    struct err err = {0};
+    struct buf name = {0};
+    struct buf headers = {0};
+    sender_name_write(&name, "p#1", "in", 0, 0, &(struct sender_place){.offset = offset});
+    buf_append_u32_le(&headers, sizeof SENDER_HEADER - 1);
+    buf_append_text(&headers, SENDER_HEADER);
+    buf_append_u32_le(&headers, u32_from(name.len));
+    buf_append(&headers, name.data, name.len);
+    struct kappa_record record = {.time_ms = time_of(rig, 0, offset),
+                                  .key = (const uint8_t *)key,
+                                  .key_len = u32_from(strlen(key)),
+                                  .value = (const uint8_t *)"v",
+                                  .value_len = 1,
+                                  .headers = headers.data,
+                                  .headers_len = u32_from(headers.len)};
+    assert_int_equal(writer->ops->append(writer, 0, &record, &err), 0);
+    buf_free(&name);
+    buf_free(&headers);
+}
+
+/* As commits leave it that were cut off between partitions: source 0's messages below `to` are in
+ * partition 0, and not in the other. */
+static void publish_ahead(struct rig *rig, int64_t to)
+{
+    struct log_writer *writer = NULL;
+    struct err err = {0};
+    assert_int_equal(rig->log->ops->writer_open(rig->log, "out", &writer, &err), 0);
+    for (int64_t offset = 0; offset < to; offset++) {
+        char key[16];
+        int len = snprintf(key, sizeof key, "k%d", (int)(offset * 7 % 11));
+        if (offset % 5 != 3 &&
+            log_partition_of_key((const uint8_t *)key, (size_t)len, PARTITIONS) == 0) {
+            publish(rig, writer, offset, key);
+        }
+    }
+    assert_int_equal(writer->ops->flush(writer, false, &err), 0);
+    writer->ops->close(writer);
+}
+
+/* What was found says which time has passed only when all before it has left, too. */
+static void test_found_ahead(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(unit_seed("ahead"), -1);
+    rig->base[1] = 1000000;
+    rig->base[2] = 1000000;
+    advance(rig, 1, 2);
+    advance(rig, 2, 2);
+    pass(rig, 1000000);
+    sender_close(rig->sender);
+    shell(rig, "sed -i 's/\"clean\":true/\"clean\":false/' SENT");
+    advance(rig, 0, 25001); /* several rounds */
+    publish_ahead(rig, 25001);
+    sender_start(rig);
+    for (int i = 0; i < 10; i++) {
+        rig->now_us += 300000; /* a mark behind each round */
+        step(rig);
+    }
+    struct seen seen = check(rig, nobody);
+    assert_int_equal(seen.last[0], largest(rig, 0));
+    assert_true(seen.marks > PARTITIONS);
+    rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random),
-        cmocka_unit_test(test_idle),
-        cmocka_unit_test(test_unread),
-        cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_random),      cmocka_unit_test(test_idle),
+        cmocka_unit_test(test_unread),      cmocka_unit_test(test_restart),
+        cmocka_unit_test(test_found_ahead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -153,6 +153,7 @@ static void diff_done(struct core *core, struct core_job *job)
         return;
     }
     if (core->dead) {
+        diff->phase = WAITING; /* no job is out: diff_close_all frees it */
         return;
     }
     release(core, diff);

@@ -168,6 +168,9 @@ static void test_too_many_rows(void **state)
     assert_int_equal(comparisons, 2);
     assert_string_equal(world_state(world, 2), "serving");
     assert_string_equal(held_back(world), "");
+    json_t *body = deploy(world, "SET swap.max_changed = '0.5 %';", NULL);
+    assert_true(json_is_null(json_object_get(body, "refusal")));
+    json_decref(body);
 }
 
 static void test_another_column(void **state)

@@ -12,8 +12,8 @@ function confirm(processor, options) {
   const result = h("div");
   const go = h("button", { class: options.danger ? "danger" : "main", id: "go" }, options.verb);
   const cancel = h("button", { id: "cancel", onclick: () => dialog.close() }, "Cancel");
-  const dialog = h("dialog", { "aria-label": options.title }, h("h2", {}, options.title), checks,
-    ...(options.body ?? []), result, h("div", { class: "row end" }, cancel, go));
+  const dialog = h("dialog", { "aria-label": options.title }, h("h2", {}, options.title),
+    h("div", { class: "inside" }, checks, ...(options.body ?? []), result), h("div", { class: "row end" }, cancel, go));
   let drawn = "";
   const stop = live.watch((status) => {
     const p = status.processors.find((one) => one.name === processor);
@@ -29,11 +29,13 @@ function confirm(processor, options) {
       const text = await options.act();
       stop(); // the checks stay as they were
       result.replaceChildren(h("p", { class: "done", role: "status", id: "done" }, text));
+      result.scrollIntoView({ block: "nearest" });
       go.remove();
       put(cancel, "Close");
       cancel.focus();
     } catch (error) {
       result.replaceChildren(errorBox(error));
+      result.scrollIntoView({ block: "nearest" });
       go.disabled = false;
       options.refused?.(error);
     }

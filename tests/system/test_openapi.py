@@ -166,6 +166,8 @@ def test_answers_are_as_described(embedded):
     row = json.loads(rows[0])
     ask("GET", "/v1/tables/{T}/rows/{KEY}", T="user_features", KEY=row["user_id"], query="at=" + row["window_start"])
     ask("GET", "/v1/tables/{T}/row", T="total")
+    assert ask("GET", "/v1/events", query="limit=5")["events"]
+    ask("POST", "/v1/gc", {"processor": "p", "dry_run": True})
     ask("POST", "/v1/sql", {"sql": "SELECT * FROM user_features WHERE clicks > ?", "params": [0], "limit": 3})
     ask("POST", "/v1/sql", {"sql": "SELECT nope"}, status=400)
 

@@ -19,7 +19,9 @@ static int watch(const struct rig *rig)
 /* Reads until the text so far contains `wanted`. */
 static void read_until(int fd, struct buf *text, const char *wanted)
 {
-    while (strstr(buf_text(text), wanted) == NULL) {
+    size_t from = 0; /* what lies before was searched */
+    while (strstr(buf_text(text) + from, wanted) == NULL) {
+        from = text->len > strlen(wanted) ? text->len - strlen(wanted) : 0;
         char block[65536];
         ssize_t len = recv(fd, block, sizeof block, 0);
         if (len <= 0) {

@@ -114,7 +114,8 @@ static void test_slow_client(void **state)
     read_until(fd, &text, "\"end\":300}\n\n");
     int events = occurrences(buf_text(&text), "event: status\n");
     assert_in_range(events, 2, 200); /* what fits the sockets, and the newest */
-    assert_int_equal(occurrences(buf_text(&text), filler), events);
+    assert_int_equal(occurrences(buf_text(&text), "xxx\",\"end\":"), events);
+    assert_true(text.len > (size_t)events * 100000); /* whole ones */
     free(filler);
     close(fd);
     buf_free(&text);

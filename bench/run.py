@@ -13,8 +13,8 @@
     nexmark    scenarios 1, 5, 10, 11 (features, engagement, sessions, latency) and every Nexmark query, or those of
                --queries, from the embedded log; per second of the worker's CPU time too, which other programs on the
                machine disturb less
-    flink      the same queries by Flink SQL (bench/peers/flink) and by Kappa from one topic of a real Kafka. Three
-               ratios: of wall time with the start of Flink's job and without it, and of CPU time without it. What
+    flink      the same queries by Flink SQL (bench/peers/flink) and by Kappa from one topic of a real Kafka. Four
+               ratios: of wall time and of CPU time (per core), with the start of Flink's job and without it. What
                Kappa does when a table is read (some joins) is not in its times: see the comments of the programs.
                With --rows the sizes of both results and no times.
 
@@ -311,8 +311,8 @@ def flink_rows(platform, brokers, directory, job, options):
 
 
 def flink_times(platform, brokers, directory, job, options):
-    """The three ratios: of wall time with Flink's start of the job, without it, and of CPU time (per core) without
-    it. Kappa's deployment and the start of its worker are always in its times."""
+    """The four ratios: of wall time and of CPU time (per core), with Flink's start of the job and without it. Kappa's
+    deployment and the start of its worker are always in its times."""
     events = options.events
     kappa, figures = replay(platform, job.topics[0], job.name, options, job.sql, events + job.side)
     for command in ("abort", "drop"):
@@ -325,10 +325,12 @@ def flink_times(platform, brokers, directory, job, options):
     out(bench="flink_peer", job=job.name, events_per_s=round(kappa), flink_events_per_s=round(events / wall),
         ratio=round(kappa / (events / wall), 1), ratio_without_start=round(kappa / (events / (wall - start)), 1),
         events_per_cpu_s=round(kappa_cpu), flink_events_per_cpu_s=round(peer_cpu),
-        cpu_ratio=round(kappa_cpu / peer_cpu, 1), flink_start_seconds=start,
+        cpu_ratio=round(kappa_cpu / (events / peer["cpu_seconds"]), 1),
+        cpu_ratio_without_start=round(kappa_cpu / peer_cpu, 1), flink_start_seconds=start,
         flink_start_cpu_seconds=peer["start_cpu_seconds"], flink_cpu_seconds=peer["cpu_seconds"],
         flink_records=int(peer["records"]), flink_rows_out=int(peer["rows"]), **figures)
-    return kappa / (events / wall), kappa / (events / (wall - start)), kappa_cpu / peer_cpu
+    return (kappa / (events / wall), kappa / (events / (wall - start)), kappa_cpu / (events / peer["cpu_seconds"]),
+            kappa_cpu / peer_cpu)
 
 
 def bench_flink(options, _):
@@ -342,7 +344,7 @@ def bench_flink(options, _):
             compare = flink_rows if options.rows else flink_times
             ratios = {job.name: compare(platform, broker.brokers, directory, job, options) for job in wanted}
     if not options.rows:
-        for n, what in enumerate(("ratio", "ratio_without_start", "cpu_ratio")):
+        for n, what in enumerate(("ratio", "ratio_without_start", "cpu_ratio", "cpu_ratio_without_start")):
             least = min(ratios, key=lambda name: ratios[name][n])
             out(bench="flink_peer_smallest", what=what, job=least, value=round(ratios[least][n], 1), jobs=len(ratios))
 

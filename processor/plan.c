@@ -106,6 +106,10 @@ static void plan_finish(struct sql *sql)
     plan->tables = tables;
     for (uint32_t i = 0; i < plan->plugin_count; i++) {
         sql->plugins[i].table += plan->view_count;
+        /* What a plugin makes of a record lies where the record does. */
+        if (sql->inputs[LIMIT_INPUTS + i].one_partition) {
+            sql->inputs[sql->plugins[i].input].one_partition = true;
+        }
     }
     for (uint32_t v = 0; v < plan->pipeline_count; v++) {
         views[v].table = views[v].emits ? views[v].table + plan->view_count : v;

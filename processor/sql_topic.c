@@ -367,7 +367,7 @@ static int groups_check(struct sql *sql, const struct sql_select *select,
         err_hint(sql->err, "leave record_headers out of CREATE TABLE %s", topic->name);
         return rc;
     }
-    sql_keys_together(sql, sql_rows_input(sql, select->input), select->keys, select->key_count);
+    sql_keys_together(sql, select->input, select->keys, select->key_count);
     return 0;
 }
 

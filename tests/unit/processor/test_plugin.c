@@ -229,12 +229,39 @@ static void test_refused(void **state)
     plan_free(plan);
 }
 
+/* Whether rows of a key are together is known of the message key only, not of what a plugin emits. */
+static void test_joins_of_its_rows_need_one_partition(void **state)
+{
+    (void)state;
+    static const char *const queries[] = {
+        "a.seq FROM e a JOIN e b ON a.usr = b.usr",
+        "a.seq FROM e a JOIN e b ON a.seq = b.seq",
+        "a.seq FROM p a JOIN p b ON a.usr = b.usr",
+    };
+    for (size_t i = 0; i < array_len(queries); i++) {
+        char *text = xasprintf(
+            "CREATE TABLE e (usr text, seq bigint) WITH (topic='e', key='usr');"
+            "CREATE VIEW p AS SELECT * FROM plugin('counter.so', e) AS c(usr text, seq bigint);"
+            "CREATE MATERIALIZED VIEW v AS SELECT %s;",
+            queries[i]);
+        struct plan *plan = NULL;
+        struct err err = {0};
+        if (plan_compile("t.sql", text, strlen(text), &plan, &err) != 0) {
+            fail_msg("%s", err.text);
+        }
+        assert_int_equal(plan->inputs[0].one_partition, i > 0);
+        plan_free(plan);
+        free(text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_against_sqlite),
         cmocka_unit_test(test_wrong),
         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_joins_of_its_rows_need_one_partition),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

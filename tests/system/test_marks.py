@@ -184,7 +184,7 @@ def test_history_closes_in_order(platform, topic):
     said = follows(platform, "count", 1, out)
     assert (said.messages, said.late) == (6300, 0)
     assert len(said.finished()) == 59
-    assert rfc3339(BASE) == platform.cat(out)[0]["time"]
+    assert rfc3339(BASE) in [record["time"] for record in platform.cat(out) if record["offset"] == 0]
 
 
 def test_marks_end_where_they_are(platform, topic):

@@ -152,7 +152,7 @@ def test_sessions(scenario, keyed):
 
 
 def test_ended_sessions_leave_once(scenario):
-    scenario.topic("clicks", scenario.lines("clicks", 4000), "--key", "user_id")
+    scenario.topic("clicks", scenario.lines("clicks", 9000), "--key", "user_id")
     scenario.output("session-ends")
 
     def check():

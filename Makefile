@@ -26,7 +26,9 @@ WARNINGS := $(WARN) $(if $(IS_GCC),$(WARN_GCC)) $(if $(WERROR),-Werror)
 OPT     := -O2 -g -fPIC -fno-semantic-interposition -ffp-contract=off -fno-omit-frame-pointer -fstack-protector-strong $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all,-D_FORTIFY_SOURCE=2)
 CFLAGS  := -std=c11 -D_GNU_SOURCE -I. $(WARNINGS) $(OPT) -pthread
 CXXFLAGS := -std=c++17 -I. -Wall -Wextra $(OPT) -pthread -fno-exceptions -fno-rtti
-LDFLAGS := $(if $(SAN),-fsanitize=$(SAN),-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now) -pthread -rdynamic
+# The runtime of libFuzzer is inside the program and has to be seen.
+PROGRAM_MAP := $(if $(findstring fuzzer,$(SAN)),,-Wl$(comma)--version-script=base/program.map)
+LDFLAGS := $(if $(SAN),-fsanitize=$(SAN),-Wl$(comma)-z$(comma)relro$(comma)-z$(comma)now) -pthread $(PROGRAM_MAP)
 # Folders, lowest first: a folder may use those before it (see docs/ARCHITECTURE.md).
 FOLDERS := base log processor table replayer serve library controller cli
 

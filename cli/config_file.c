@@ -1,29 +1,17 @@
 /* Reading options from a file. Own header: config_file.h. */
 #include "cli/config_file.h"
 
-#include "base/buf.h"
+#include "base/file.h"
 #include "base/suggest.h"
 #include "cli/options.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #define CONFIG_LEN_MAX ((size_t)64 * 1024)
 
 static int read_all(const char *path, struct buf *out, struct err *err)
 {
-    FILE *file = fopen(path, "re");
-    if (file == NULL) {
-        return err_errno(err, errno, "cannot read %s", path);
-    }
-    char block[4096];
-    size_t len;
-    while (out->len <= CONFIG_LEN_MAX && (len = fread(block, 1, sizeof block, file)) > 0) {
-        buf_append(out, block, len);
-    }
-    int rc = ferror(file) != 0 ? err_errno(err, errno, "cannot read %s", path) : 0;
-    (void)fclose(file);
+    int rc = file_read(path, CONFIG_LEN_MAX, out, err);
     if (rc == 0 && (out->len > CONFIG_LEN_MAX || strlen(buf_text(out)) != out->len)) {
         rc = err_set(err, KE_INVALID, "%s is not a file of options", path);
     }

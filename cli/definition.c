@@ -1,41 +1,20 @@
 /* Reading a definition from a file, and the files that it names. Own header: definition.h. */
 #include "cli/definition.h"
 
+#include "base/file.h"
 #include "base/limits.h"
 
-#include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SQL_LEN_MAX  ((size_t)(LIMIT_SQL_LEN))
 #define FILE_LEN_MAX ((size_t)(LIMIT_FILE_LEN))
 
-/* Appends what is in it, one block more than `most` at most. */
-static int read_all(FILE *file, const char *path, size_t most, struct buf *out, struct err *err)
-{
-    char block[4096];
-    size_t len;
-    while ((len = fread(block, 1, sizeof block, file)) > 0) {
-        buf_append(out, block, len);
-        if (out->len > most) {
-            return 0;
-        }
-    }
-    return ferror(file) != 0 ? err_errno(err, errno, "cannot read %s", path) : 0;
-}
-
 int definition_read(const char *path, struct buf *out, struct err *err)
 {
-    bool standard = strcmp(path, "-") == 0;
-    FILE *file = standard ? stdin : fopen(path, "re");
-    if (file == NULL) {
-        return err_errno(err, errno, "cannot read %s", path);
-    }
-    int rc = read_all(file, path, SQL_LEN_MAX, out, err);
-    if (!standard) {
-        (void)fclose(file);
-    }
+    int rc = strcmp(path, "-") == 0 ? file_read_fd(STDIN_FILENO, path, SQL_LEN_MAX, out, err)
+                                    : file_read(path, SQL_LEN_MAX, out, err);
     if (rc == 0 && out->len > SQL_LEN_MAX) {
         rc = err_set(err, KE_LIMIT, "%s is larger than %d KiB: is it a definition?", path,
                      LIMIT_SQL_LEN >> 10);
@@ -50,20 +29,17 @@ struct folder {
     struct definition *definition;
 };
 
-static int file_read(const char *path, struct buf *out, struct err *err)
+static int beside_read(const char *path, struct buf *out, struct err *err)
 {
-    FILE *file = fopen(path, "re");
-    if (file == NULL) {
-        int rc = err_errno(err, errno, "cannot read %s", path);
+    int rc = file_read(path, FILE_LEN_MAX, out, err);
+    if (rc < 0) {
         err_hint(err, "it is looked for beside the definition");
         return rc;
     }
-    int rc = read_all(file, path, FILE_LEN_MAX, out, err);
-    (void)fclose(file);
-    if (rc == 0 && out->len > FILE_LEN_MAX) {
+    if (out->len > FILE_LEN_MAX) {
         return err_set(err, KE_LIMIT, "%s is larger than %d KiB", path, LIMIT_FILE_LEN >> 10);
     }
-    return rc;
+    return 0;
 }
 
 static const char *file_text(void *ctx, const char *name, struct err *cause)
@@ -78,7 +54,7 @@ static const char *file_text(void *ctx, const char *name, struct err *cause)
     char *path = xasprintf("%.*s%s", len, folder->beside, name);
     struct buf bytes = {0};
     json_t *text = NULL;
-    if (file_read(path, &bytes, cause) == 0) {
+    if (beside_read(path, &bytes, cause) == 0) {
         bool zero = bytes.len > 0 && memchr(bytes.data, 0, bytes.len) != NULL;
         text = zero ? NULL : json_stringn(buf_text(&bytes), bytes.len);
         if (text == NULL) {

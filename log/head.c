@@ -1,7 +1,7 @@
 /* The head of a partition. Own header: head.h. */
 #include "log/head.h"
 
-#include "log/file.h"
+#include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -21,8 +21,8 @@
  * It does not replicate, compress or delete by key. */
 #include "log/log_segment.h"
 
+#include "base/file.h"
 #include "base/trace.h"
-#include "log/file.h"
 #include "log/partition.h"
 #include "log/topic_dir.h"
 #include "log/topic_name.h"

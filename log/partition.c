@@ -1,7 +1,7 @@
 /* One partition of the embedded log. Own header: partition.h. */
 #include "log/partition.h"
 
-#include "log/file.h"
+#include "base/file.h"
 #include "log/segment.h"
 
 #include <errno.h>

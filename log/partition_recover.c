@@ -17,8 +17,8 @@
  * A version whose cut lies behind an end that moved back is told so: TOPIC_CHANGED. */
 #include "log/partition.h"
 
+#include "base/file.h"
 #include "base/trace.h"
-#include "log/file.h"
 #include "log/segment.h"
 #include "log/segment_record.h"
 

@@ -2,8 +2,8 @@
 #include "log/partition_writer.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/trace.h"
-#include "log/file.h"
 #include "log/segment.h"
 #include "log/segment_record.h"
 

@@ -1,7 +1,7 @@
 /* One segment file. Own header: segment.h. */
 #include "log/segment.h"
 
-#include "log/file.h"
+#include "base/file.h"
 #include "log/segment_record.h"
 
 #include <dirent.h>

@@ -1,8 +1,8 @@
 /* The folder of one topic. Own header: topic_dir.h. */
 #include "log/topic_dir.h"
 
+#include "base/file.h"
 #include "base/limits.h"
-#include "log/file.h"
 #include "log/topic_name.h"
 
 #include <dirent.h>

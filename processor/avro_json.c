@@ -2,6 +2,7 @@
 #include "processor/avro_json.h"
 
 #include "base/limits.h"
+#include "base/timefmt.h"
 #include "processor/decode.h"
 #include "processor/expr_step.h"
 #include "processor/json_simd.h"
@@ -10,8 +11,6 @@
 
 #include <math.h>
 #include <string.h>
-
-#define DAY_US INT64_C(86400000000)
 
 static bool refuse(struct avro_json *json, const char *why)
 {
@@ -54,7 +53,7 @@ static bool put_long(struct avro_json *json, const struct avro_type *type)
     }
     switch (type->logical) {
     case AVRO_DATE:
-        if (value > DECODE_TIME_MAX / DAY_US || value < -DECODE_TIME_MAX / DAY_US) {
+        if (value > DECODE_TIME_MAX / US_DAY || value < -DECODE_TIME_MAX / US_DAY) {
             return refuse(json, "a time in it is out of range");
         }
         return put_quoted(json, text, expr_format_date(value, text));

@@ -14,6 +14,7 @@
  *     array column an array of scalars that would fit its type in JSON, or the text of one.
  *  5. The whole record is walked: bytes that its schema does not explain refuse it. */
 #include "base/limits.h"
+#include "base/timefmt.h"
 #include "processor/array.h"
 #include "processor/avro_json.h"
 #include "processor/avro_read.h"
@@ -27,7 +28,6 @@
 #include <string.h>
 
 #define FRAME_BYTES 5
-#define DAY_US      INT64_C(86400000000)
 
 /* What becomes of the fields of one record type, in one place of the schema. */
 struct slot {
@@ -257,7 +257,7 @@ static int128 time_us(const struct plan_input *input, const struct avro_type *ty
     int64_t den = input->timestamp_unit_us_den;
     switch (type->logical) {
     case AVRO_DATE:
-        return wide * DAY_US;
+        return wide * US_DAY;
     case AVRO_TIMESTAMP_MILLIS:
         return wide * 1000;
     case AVRO_TIMESTAMP_MICROS:
@@ -295,12 +295,12 @@ static bool take_long(struct avro_decoder *d, struct decode_column *column,
         return set_int(d, column, type, row, time_us(d->base.input, type, value), DECODE_TIME_MAX);
     case KAPPA_TYPE_DATE:
         if (type->logical == AVRO_DATE) {
-            return set_int(d, column, type, row, value, DECODE_TIME_MAX / DAY_US);
+            return set_int(d, column, type, row, value, DECODE_TIME_MAX / US_DAY);
         }
         if (type->logical != AVRO_PLAIN) {
             return set_int(d, column, type, row,
-                           floor_div(time_us(d->base.input, type, value), DAY_US),
-                           DECODE_TIME_MAX / DAY_US);
+                           floor_div(time_us(d->base.input, type, value), US_DAY),
+                           DECODE_TIME_MAX / US_DAY);
         }
         return wrong(d, column, type, false);
     default:

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/json.h"
 #include "base/limits.h"
 #include "replayer/sender_inside.h"
@@ -81,17 +82,6 @@ static int write_all(const char *path, const struct buf *text, bool sync, struct
     return good ? 0 : err_errno(err, failed, "cannot write %s", path);
 }
 
-static int sync_folder(const char *path, struct err *err)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return err_errno(err, errno, "cannot open %s", path);
-    }
-    int rc = fsync(fd) == 0 ? 0 : err_errno(err, errno, "cannot sync %s", path);
-    close(fd);
-    return rc;
-}
-
 int sender_sent_save(struct sender *sender, bool clean, bool sync, struct err *err)
 {
     json_t *object =
@@ -108,7 +98,7 @@ int sender_sent_save(struct sender *sender, bool clean, bool sync, struct err *e
         rc = err_errno(err, errno, "cannot write %s", path);
     }
     if (rc == 0 && sync) {
-        rc = sync_folder(sender->dir, err);
+        rc = file_sync_dir(sender->dir, err);
     }
     buf_free(&text);
     free(path);

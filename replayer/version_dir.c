@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/trace.h"
 
 #define LOCK_WAIT_MS    5000
@@ -56,17 +57,6 @@ static int make_path(const char *path, struct err *err)
     return rc;
 }
 
-static int sync_dir(const char *path, struct err *err)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return err_errno(err, errno, "cannot open %s", path);
-    }
-    int rc = fsync(fd) == 0 ? 0 : err_errno(err, errno, "cannot sync %s", path);
-    close(fd);
-    return rc;
-}
-
 /* First line of a small file, without its newline; -KE_NOT_FOUND when there is no file. */
 static int read_line(const char *path, char *text, size_t size, struct err *err)
 {
@@ -98,7 +88,7 @@ static int write_building(const char *dir, const char *boot_id, struct err *err)
         close(fd);
     }
     free(path);
-    return rc == 0 ? sync_dir(dir, err) : rc;
+    return rc == 0 ? file_sync_dir(dir, err) : rc;
 }
 
 /* ---- Environments: directories with a number as name */
@@ -255,7 +245,7 @@ int version_dir_sealed(struct version_dir *dir, struct err *err)
     }
     free(path);
     if (rc == 0) {
-        rc = sync_dir(dir->path, err);
+        rc = file_sync_dir(dir->path, err);
     }
     dir->building = rc != 0;
     return rc;

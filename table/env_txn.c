@@ -8,6 +8,7 @@
 #include "table/env_inner.h"
 
 #include "base/cond.h"
+#include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -251,23 +252,12 @@ int env_sync(struct env *env, struct err *err)
     return rc == 0 ? 0 : env_error(env, rc, "cannot sync", err);
 }
 
-static int sync_path(const char *path, struct err *err)
-{
-    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = fd < 0 ? -1 : fsync(fd);
-    int error = errno;
-    if (fd >= 0) {
-        (void)close(fd);
-    }
-    return rc == 0 ? 0 : err_errno(err, error, "cannot sync the directory %s", path);
-}
-
 int env_sync_dir(struct env *env, struct err *err)
 {
-    int rc = sync_path(env->dir, err);
+    int rc = file_sync_dir(env->dir, err);
     if (rc == 0) {
         char *parent = xasprintf("%s/..", env->dir);
-        rc = sync_path(parent, err);
+        rc = file_sync_dir(parent, err);
         free(parent);
     }
     return rc;

@@ -1,10 +1,38 @@
-/* Files of the embedded log. Own header: file.h. */
-#include "log/file.h"
+/* Files. Own header: file.h. */
+#include "base/file.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+int file_read_fd(int fd, const char *path, size_t most, struct buf *out, struct err *err)
+{
+    uint8_t block[4096];
+    while (out->len <= most) {
+        ssize_t n = read(fd, block, sizeof block);
+        if (n == 0) {
+            return 0;
+        }
+        if (n > 0) {
+            buf_append(out, block, (size_t)n);
+        } else if (errno != EINTR) {
+            return err_errno(err, errno, "cannot read %s", path);
+        }
+    }
+    return 0;
+}
+
+int file_read(const char *path, size_t most, struct buf *out, struct err *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return err_errno(err, errno, "cannot read %s", path);
+    }
+    int rc = file_read_fd(fd, path, most, out, err);
+    (void)close(fd);
+    return rc;
+}
 
 int file_write_at(int fd, const void *bytes, size_t len, int64_t at, const char *path,
                   struct err *err)
@@ -58,7 +86,7 @@ int file_sync_dir(const char *path, struct err *err)
     if (fd < 0) {
         return err_errno(err, errno, "cannot open %s", path);
     }
-    int rc = file_sync(fd, path, err);
+    int rc = fsync(fd) == 0 ? 0 : err_errno(err, errno, "cannot sync %s", path);
     (void)close(fd);
     return rc;
 }

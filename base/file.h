@@ -1,10 +1,17 @@
-/* What the embedded log does with files, with the errors translated: whole writes, files that are
- * created at once, folders that are synced. */
-#ifndef KAPPA_LOG_FILE_H
-#define KAPPA_LOG_FILE_H
+/* Files with the errors translated: whole reads and writes, files that are created at once, folders
+ * that are synced. */
+#ifndef KAPPA_BASE_FILE_H
+#define KAPPA_BASE_FILE_H
 
+#include "base/buf.h"
 #include "base/err.h"
 
+/* Appends what is in the file, but no more than a block behind `most` bytes: more than that in `out`
+ * means that it is larger. */
+int file_read(const char *path, size_t most, struct buf *out, struct err *err) must_check;
+/* The same of what is open; path is for the error. */
+int file_read_fd(int fd, const char *path, size_t most, struct buf *out,
+                 struct err *err) must_check;
 /* All of the bytes, or an error (DISK_FULL, IO); what was written until then is unspecified. */
 int file_write_at(int fd, const void *bytes, size_t len, int64_t at, const char *path,
                   struct err *err) must_check;

@@ -19,22 +19,29 @@ json_t *call_body(void)
     return json_pack("{s:o}", "who", name != NULL ? name : json_string("cli"));
 }
 
+int call_server(const struct cli *cli, const char *path, const json_t *body, long wait_seconds,
+                json_t **out, struct err *err)
+{
+    struct client *client;
+    int rc = place_client(cli, &client, err);
+    if (rc == 0) {
+        rc = client_call(client, path, body, wait_seconds, out, err);
+        client_close(client);
+    }
+    return rc;
+}
+
 int call_post(const struct cli *cli, const char *processor, uint32_t version, const char *verb,
               json_t *body, long wait_seconds, json_t **out, struct err *err)
 {
-    struct client *client;
     struct buf path = {0};
-    int rc = place_client(cli, &client, err);
-    if (rc == 0) {
-        buf_append_text(&path, "/v1/processors");
-        client_path_add(&path, processor);
-        if (version != 0) {
-            buf_printf(&path, "/versions/%" PRIu32, version);
-        }
-        client_path_add(&path, verb);
-        rc = client_call(client, buf_text(&path), body, wait_seconds, out, err);
-        client_close(client);
+    buf_append_text(&path, "/v1/processors");
+    client_path_add(&path, processor);
+    if (version != 0) {
+        buf_printf(&path, "/versions/%" PRIu32, version);
     }
+    client_path_add(&path, verb);
+    int rc = call_server(cli, buf_text(&path), body, wait_seconds, out, err);
     buf_free(&path);
     json_decref(body);
     return rc;

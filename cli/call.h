@@ -10,6 +10,9 @@ struct client;
 /* {"who": the user}: every call says who asks, for receipts. A new reference. */
 json_t *call_body(void);
 
+/* One call of the server that the command line means: client_call with a client of its own. */
+int call_server(const struct cli *cli, const char *path, const json_t *body, long wait_seconds,
+                json_t **out, struct err *err) must_check;
 /* POST to /v1/processors/PROCESSOR[/versions/VERSION]/VERB; version 0: none. body is taken. */
 int call_post(const struct cli *cli, const char *processor, uint32_t version, const char *verb,
               json_t *body, long wait_seconds, json_t **out, struct err *err) must_check;

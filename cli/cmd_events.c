@@ -1,9 +1,9 @@
 /* kappa events. */
 #include "base/clock.h"
+#include "cli/call.h"
 #include "cli/client.h"
 #include "cli/cmd.h"
 #include "cli/output.h"
-#include "cli/place.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -97,19 +97,13 @@ static int show(const struct cli *cli, const json_t *answer, struct err *err)
 static int ask(const struct cli *cli, int64_t after, int64_t limit, int wait, json_t **out,
                struct err *err)
 {
-    struct client *client;
-    int rc = place_client(cli, &client, err);
-    if (rc < 0) {
-        return rc;
-    }
     struct buf path = {0};
     buf_printf(&path, "/v1/events?limit=%" PRId64 "&wait=%d", limit, wait);
     if (after >= 0) {
         buf_printf(&path, "&after=%" PRId64, after);
     }
     client_query_add(&path, "processor", cli->args[0]);
-    rc = client_call(client, buf_text(&path), NULL, WAIT_SECONDS + CLIENT_WAIT_SECONDS, out, err);
-    client_close(client);
+    int rc = call_server(cli, buf_text(&path), NULL, WAIT_SECONDS + CLIENT_WAIT_SECONDS, out, err);
     buf_free(&path);
     return rc;
 }

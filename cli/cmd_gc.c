@@ -3,7 +3,6 @@
 #include "cli/client.h"
 #include "cli/cmd.h"
 #include "cli/output.h"
-#include "cli/place.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -116,14 +115,9 @@ static int gc_run(struct cli *cli, struct err *err)
 {
     json_t *body = call_body();
     json_t *answer = NULL;
-    struct client *client = NULL;
     int rc = body_make(cli, body, err);
     if (rc == 0) {
-        rc = place_client(cli, &client, err);
-    }
-    if (rc == 0) {
-        rc = client_call(client, "/v1/gc", body, CLIENT_WAIT_FOR_EVER, &answer, err);
-        client_close(client);
+        rc = call_server(cli, "/v1/gc", body, CLIENT_WAIT_FOR_EVER, &answer, err);
     }
     if (rc == 0) {
         rc = print(cli, answer, err);

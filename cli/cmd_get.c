@@ -91,11 +91,6 @@ static int get_local(const struct cli *cli, uint32_t version, json_t **out, stru
 
 static int get_remote(const struct cli *cli, json_t **out, struct err *err)
 {
-    struct client *client;
-    int rc = place_client(cli, &client, err);
-    if (rc < 0) {
-        return rc;
-    }
     struct buf path = {0};
     buf_append_text(&path, "/v1/tables");
     client_path_add(&path, cli->args[0]);
@@ -105,9 +100,8 @@ static int get_remote(const struct cli *cli, json_t **out, struct err *err)
     }
     client_query_add(&path, "at", cli_option(cli, "at"));
     client_query_add(&path, "version", cli_option(cli, "version"));
-    rc = client_call(client, buf_text(&path), NULL, CLIENT_WAIT_SECONDS, out, err);
+    int rc = call_server(cli, buf_text(&path), NULL, CLIENT_WAIT_SECONDS, out, err);
     buf_free(&path);
-    client_close(client);
     return rc;
 }
 

@@ -1,8 +1,8 @@
 /* kappa history. */
+#include "cli/call.h"
 #include "cli/client.h"
 #include "cli/cmd.h"
 #include "cli/output.h"
-#include "cli/place.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -68,19 +68,13 @@ static void history_text(const struct cli *cli, const json_t *receipts, struct b
 
 static int history_run(struct cli *cli, struct err *err)
 {
-    struct client *client;
-    int rc = place_client(cli, &client, err);
-    if (rc < 0) {
-        return rc;
-    }
     struct buf path = {0};
     struct buf text = {0};
     json_t *answer;
     buf_append_text(&path, "/v1/processors");
     client_path_add(&path, cli->args[0]);
     client_path_add(&path, "history");
-    rc = client_call(client, buf_text(&path), NULL, CLIENT_WAIT_SECONDS, &answer, err);
-    client_close(client);
+    int rc = call_server(cli, buf_text(&path), NULL, CLIENT_WAIT_SECONDS, &answer, err);
     buf_free(&path);
     if (rc < 0) {
         return rc;

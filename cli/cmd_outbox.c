@@ -1,4 +1,5 @@
 /* kappa outbox. */
+#include "cli/call.h"
 #include "cli/client.h"
 #include "cli/cmd.h"
 #include "cli/output.h"
@@ -37,11 +38,6 @@ const struct cmd_entry cmd_outbox = {
 static int outbox_remote(const struct cli *cli, uint32_t version, int64_t limit, json_t **out,
                          struct err *err)
 {
-    struct client *client;
-    int rc = place_client(cli, &client, err);
-    if (rc < 0) {
-        return rc;
-    }
     struct buf path = {0};
     buf_append_text(&path, "/v1/processors");
     client_path_add(&path, cli->args[0]);
@@ -49,9 +45,8 @@ static int outbox_remote(const struct cli *cli, uint32_t version, int64_t limit,
     if (version != 0) {
         buf_printf(&path, "&version=%" PRIu32, version);
     }
-    rc = client_call(client, buf_text(&path), NULL, CLIENT_WAIT_SECONDS, out, err);
+    int rc = call_server(cli, buf_text(&path), NULL, CLIENT_WAIT_SECONDS, out, err);
     buf_free(&path);
-    client_close(client);
     return rc;
 }
 

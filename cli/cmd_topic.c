@@ -1,5 +1,6 @@
 /* kappa topic create, kappa topic list. */
 #include "base/timefmt.h"
+#include "cli/call.h"
 #include "cli/client.h"
 #include "cli/cmd.h"
 #include "cli/output.h"
@@ -84,20 +85,14 @@ static int create_local(const struct cli *cli, const struct log_topic_options *o
 static int create_remote(const struct cli *cli, const struct log_topic_options *options,
                          struct err *err)
 {
-    struct client *client;
-    int rc = place_client(cli, &client, err);
-    if (rc < 0) {
-        return rc;
-    }
     json_t *answer = NULL;
     json_t *body =
         json_pack("{s:s,s:I,s:I,s:I,s:I}", "name", cli->args[0], "partitions",
                   (json_int_t)options->partitions, "retain_ms", (json_int_t)options->retain_ms,
                   "retain_bytes", (json_int_t)options->retain_bytes, "segment_bytes",
                   (json_int_t)options->segment_bytes);
-    rc = client_call(client, "/v1/topics", body, CLIENT_WAIT_SECONDS, &answer, err);
+    int rc = call_server(cli, "/v1/topics", body, CLIENT_WAIT_SECONDS, &answer, err);
     json_decref(body);
-    client_close(client);
     if (rc == 0) {
         json_decref(answer);
     }
@@ -148,13 +143,7 @@ static int list_local(const struct cli *cli, json_t **out, struct err *err)
 
 static int list_remote(const struct cli *cli, json_t **out, struct err *err)
 {
-    struct client *client;
-    int rc = place_client(cli, &client, err);
-    if (rc == 0) {
-        rc = client_call(client, "/v1/topics", NULL, CLIENT_WAIT_SECONDS, out, err);
-        client_close(client);
-    }
-    return rc;
+    return call_server(cli, "/v1/topics", NULL, CLIENT_WAIT_SECONDS, out, err);
 }
 
 static int list_run(struct cli *cli, struct err *err)

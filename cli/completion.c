@@ -1,9 +1,8 @@
 /* Candidates from the entries of the commands, and from the server. Own header: completion.h. */
 #include "cli/completion.h"
 
-#include "cli/client.h"
+#include "cli/call.h"
 #include "cli/options.h"
-#include "cli/place.h"
 
 #include <getopt.h>
 #include <stdlib.h>
@@ -72,16 +71,10 @@ static void offer_commands(struct line *line, const char *first)
 
 static json_t *ask(struct line *line, const char *path)
 {
-    struct client *client = NULL;
     struct err err = {0};
     json_t *answer = NULL;
-    if (place_client(&line->cli, &client, &err) == 0) {
-        if (client_call(client, path, NULL, COMPLETION_WAIT_SECONDS, &answer, &err) < 0) {
-            answer = NULL;
-        }
-        client_close(client);
-    }
-    return answer;
+    int rc = call_server(&line->cli, path, NULL, COMPLETION_WAIT_SECONDS, &answer, &err);
+    return rc == 0 ? answer : NULL;
 }
 
 static void offer_topics(struct line *line)

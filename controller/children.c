@@ -38,6 +38,18 @@ void child_send(struct core *core, struct child *child, json_t *message)
     json_decref(message);
 }
 
+void child_send_cut(struct core *core, struct core_version *version, const struct swap *swap,
+                    enum swap_side side)
+{
+    int64_t *cut = xcalloc(version->lag.count, sizeof *cut);
+    swap_cut_of(swap, side, cut);
+    json_t *message = json_pack("{s:s, s:I, s:o}", "do", "run_to", "id", (json_int_t)swap->id,
+                                "cut", lag_offsets_json(cut, version->lag.count));
+    ASSERT(message != NULL);
+    child_send(core, &version->child, message);
+    free(cut);
+}
+
 void child_send_word(struct core *core, struct child *child, const char *word)
 {
     json_t *message = json_pack("{s:s}", "do", word);

@@ -314,14 +314,7 @@ static void send_cut(struct core *core, struct core_swap *swap)
     for (int side = 0; side < SWAP_SIDES; side++) {
         struct core_version *version = side_version(swap, (enum swap_side)side);
         if (side_is_live(swap, (enum swap_side)side)) {
-            int64_t *cut = xcalloc(version->lag.count, sizeof *cut);
-            swap_cut_of(&swap->swap, (enum swap_side)side, cut);
-            json_t *message =
-                json_pack("{s:s, s:I, s:o}", "do", "run_to", "id", (json_int_t)swap->swap.id, "cut",
-                          lag_offsets_json(cut, version->lag.count));
-            ASSERT(message != NULL);
-            child_send(core, &version->child, message);
-            free(cut);
+            child_send_cut(core, version, &swap->swap, (enum swap_side)side);
         }
     }
 }

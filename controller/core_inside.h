@@ -274,6 +274,9 @@ void child_reconcile(struct core *core, struct core_version *version);
 void child_send_word(struct core *core, struct child *child, const char *word);
 /* message is taken. */
 void child_send(struct core *core, struct child *child, json_t *message);
+/* RUN_TO of a swap or a comparison, with the side's part of the cut. */
+void child_send_cut(struct core *core, struct core_version *version, const struct swap *swap,
+                    enum swap_side side);
 /* The next start comes later than the last one did. */
 void child_back_off(struct core *core, struct child *child);
 /* The process; false and backoff when it does not start. open is taken. */

@@ -330,17 +330,9 @@ static void send_cut(struct core *core, struct core_diff *diff)
 {
     for (int i = 0; i < SWAP_SIDES; i++) {
         struct core_version *version = held_version(core, diff, i);
-        if (version == NULL) {
-            continue;
+        if (version != NULL) {
+            child_send_cut(core, version, &diff->swap, side_of(diff, i));
         }
-        int64_t *cut = xcalloc(version->lag.count, sizeof *cut);
-        swap_cut_of(&diff->swap, side_of(diff, i), cut);
-        json_t *message =
-            json_pack("{s:s, s:I, s:o}", "do", "run_to", "id", (json_int_t)diff->swap.id, "cut",
-                      lag_offsets_json(cut, version->lag.count));
-        ASSERT(message != NULL);
-        child_send(core, &version->child, message);
-        free(cut);
     }
 }
 

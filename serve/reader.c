@@ -120,12 +120,6 @@ static int named_begin(struct reader *reader, const char *table, uint32_t number
     return rc;
 }
 
-static bool same_pointer(const struct catalog_pointer *a, const struct catalog_pointer *b)
-{
-    return a->epoch == b->epoch && a->version == b->version &&
-           strcmp(a->processor, b->processor) == 0;
-}
-
 /* The pointer; *served is false when there is none, which is not an error here. */
 static int look(struct reader *reader, const char *table, struct catalog_pointer *pointer,
                 bool *served, struct err *err)
@@ -159,7 +153,7 @@ static int serving_round(struct reader *reader, const char *table, struct reader
         taken = snapshot_of(reader, table, reading, &reason);
     }
     rc = look(reader, table, &after, &served, err);
-    bool same = rc == 0 && served && same_pointer(&before, &after);
+    bool same = rc == 0 && served && catalog_pointer_same(&before, &after);
     if (taken != 0) {
         /* It may have been retired and dropped since the first look: then there is another one. */
         if (rc == 0 && same && err != NULL) {

@@ -111,12 +111,6 @@ static int pin_named(struct reader_pins *pins, struct reader_name *name, struct 
     return pin(pins, processor, name->version, epoch, &name->pin, err);
 }
 
-static bool same_pointer(const struct catalog_pointer *a, const struct catalog_pointer *b)
-{
-    return a->epoch == b->epoch && a->version == b->version &&
-           strcmp(a->processor, b->processor) == 0;
-}
-
 /* Looks at all serving names a first time, or (again) whether they are as they were. 1: all is well;
  * 0: something moved. Two names of one processor looked at before and after a swap differ. */
 static int look_at_all(struct reader_pins *pins, bool again, struct err *err)
@@ -131,7 +125,7 @@ static int look_at_all(struct reader_pins *pins, bool again, struct err *err)
         if (rc != 0) {
             return rc;
         }
-        if (again && !same_pointer(&now, &name->pointer)) {
+        if (again && !catalog_pointer_same(&now, &name->pointer)) {
             return 0;
         }
         name->pointer = now;
@@ -139,7 +133,7 @@ static int look_at_all(struct reader_pins *pins, bool again, struct err *err)
             const struct catalog_pointer *other = &pins->names[k].pointer;
             bool related = pins->names[k].version == 0 && other->version != 0 &&
                            strcmp(other->processor, now.processor) == 0;
-            if (related && !same_pointer(other, &now)) {
+            if (related && !catalog_pointer_same(other, &now)) {
                 return 0;
             }
         }

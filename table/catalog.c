@@ -46,6 +46,12 @@ static int open_dbi(struct catalog *catalog, struct err *err)
     return env_read_commit(catalog->env, txn, err);
 }
 
+bool catalog_pointer_same(const struct catalog_pointer *a, const struct catalog_pointer *b)
+{
+    return a->epoch == b->epoch && a->version == b->version &&
+           strcmp(a->processor, b->processor) == 0;
+}
+
 int catalog_open(const char *dir, bool writable, struct catalog **out, struct err *err)
 {
     struct catalog *catalog = xcalloc(1, sizeof *catalog);

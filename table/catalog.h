@@ -23,6 +23,9 @@ struct catalog_pointer {
     uint64_t epoch;   /* of the processor: +1 at every swap, first swap 1 */
 };
 
+/* Do both name one version, as of one swap? */
+bool catalog_pointer_same(const struct catalog_pointer *a, const struct catalog_pointer *b);
+
 /* dir: DATA/catalog. writable: made when missing. A read-only open of a missing catalog is
  * NOT_FOUND. */
 int catalog_open(const char *dir, bool writable, struct catalog **out, struct err *err) must_check;

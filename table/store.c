@@ -253,20 +253,23 @@ bool store_sealed(const struct store *store)
     return store->sealed;
 }
 
-/* The read transaction stays open from load to load until the next commit begins: it stands at the
- * last commit, which the writer keeps anyway, so it holds no page back. */
-static int load_begin(struct store *store, struct err *err)
+/* What reads rows back begins here: *out is ctx. The read transaction stays open from load to load
+ * until the next commit begins: it stands at the last commit, which the writer keeps anyway, so it
+ * holds no page back. */
+static int load_begin(void *ctx, uint32_t table, struct store **out, struct err *err)
 {
+    struct store *store = ctx;
+    MAGIC_ASSERT(store, STORE_MAGIC);
+    ASSERT_CMP(table, <, store->table_count);
+    *out = store;
     return store->load_txn != NULL ? 0 : env_read_begin(store->env, &store->load_txn, err);
 }
 
 int store_load(void *ctx, uint32_t table, const uint8_t *key, size_t key_len, const uint8_t **value,
                size_t *value_len, struct err *err)
 {
-    struct store *store = ctx;
-    MAGIC_ASSERT(store, STORE_MAGIC);
-    ASSERT_CMP(table, <, store->table_count);
-    int rc = load_begin(store, err);
+    struct store *store;
+    int rc = load_begin(ctx, table, &store, err);
     if (rc != 0) {
         return rc;
     }
@@ -287,14 +290,12 @@ int store_load(void *ctx, uint32_t table, const uint8_t *key, size_t key_len, co
 int store_window_below(void *ctx, uint32_t table, const uint8_t *key, size_t key_len, int64_t below,
                        int64_t *window_end, struct err *err)
 {
-    struct store *store = ctx;
-    MAGIC_ASSERT(store, STORE_MAGIC);
-    ASSERT_CMP(table, <, store->table_count);
-    ASSERT(store->tables[table].shape.history);
-    int rc = load_begin(store, err);
+    struct store *store;
+    int rc = load_begin(ctx, table, &store, err);
     if (rc != 0) {
         return rc;
     }
+    ASSERT(store->tables[table].shape.history);
     rc = history_below(store->load_txn, store->dbs.newest[table], key, key_len, below, window_end);
     return rc == 0              ? 1
            : rc == MDB_NOTFOUND ? 0
@@ -305,10 +306,8 @@ int store_row_from(void *ctx, uint32_t table, const uint8_t *key, size_t key_len
                    const uint8_t **found, size_t *found_len, const uint8_t **value,
                    size_t *value_len, struct err *err)
 {
-    struct store *store = ctx;
-    MAGIC_ASSERT(store, STORE_MAGIC);
-    ASSERT_CMP(table, <, store->table_count);
-    int rc = load_begin(store, err);
+    struct store *store;
+    int rc = load_begin(ctx, table, &store, err);
     if (rc != 0) {
         return rc;
     }

@@ -14,6 +14,7 @@ import random
 import re
 import signal
 import subprocess
+import threading
 import time
 
 BIN = os.environ.get("KAPPA_BIN", os.path.abspath("build/release/kappa"))
@@ -251,6 +252,29 @@ def settled(platform, problems, seconds, what):
         eventually(right, seconds, what, every=0.3)
     except AssertionError:
         raise AssertionError(f"{len(found)} problems: {found[:5]}\n{platform.run('status').stdout}") from None
+
+
+class Background(threading.Thread):
+    """step(), again and again with a pause, until stopped; stop() fails when a step did."""
+
+    def __init__(self, pause):
+        super().__init__(daemon=True)
+        self.pause = pause
+        self.ended = threading.Event()
+        self.error = None
+
+    def run(self):
+        try:
+            while not self.ended.is_set():
+                self.step()
+                time.sleep(self.pause)
+        except Exception as error:  # pylint: disable=broad-except
+            self.error = error
+
+    def stop(self):
+        self.ended.set()
+        self.join(60)
+        assert self.error is None, self.error
 
 
 class Producer:

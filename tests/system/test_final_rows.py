@@ -2,10 +2,7 @@
 through swaps, rollbacks and kills; compared with a recount of the log."""
 
 import collections
-import os
 import random
-import signal
-import threading
 import time
 
 import support
@@ -29,15 +26,13 @@ KINDS = ["tumble", "hop", "session"]
 BASE = 1_700_000_000_000
 
 
-class Payments(threading.Thread):
+class Payments(support.Background):
     """Payments out of order, some late, a few at a time until stopped."""
 
     def __init__(self, platform, topic, seed, pause=0.05, batch=60):
-        super().__init__(daemon=True)
-        self.platform, self.topic, self.pause, self.batch = platform, topic, pause, batch
+        super().__init__(pause)
+        self.platform, self.topic, self.batch = platform, topic, batch
         self.rng, self.next = random.Random(seed), 0
-        self.ended = threading.Event()
-        self.error = None
 
     def payment(self):
         self.next += 1
@@ -49,18 +44,8 @@ class Payments(threading.Thread):
     def produce(self, count):
         self.platform.produce(self.topic, [self.payment() for _ in range(count)], "--key", "user_id")
 
-    def run(self):
-        try:
-            while not self.ended.is_set():
-                self.produce(self.batch)
-                time.sleep(self.pause)
-        except Exception as error:  # pylint: disable=broad-except
-            self.error = error
-
-    def stop(self):
-        self.ended.set()
-        self.join(60)
-        assert self.error is None, self.error
+    def step(self):
+        self.produce(self.batch)
 
 
 class Recount:
@@ -219,15 +204,7 @@ def test_final_rows_through_swaps_and_kills(platform, topic):
         if round_number % 4 == 3:
             platform.run("rollback", "final", code=None)
         time.sleep(rng.random() * 0.4)
-        workers = platform.worker_pids()
-        if workers and rng.random() < 0.7:
-            try:
-                os.kill(rng.choice(workers), signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        else:
-            platform.kill()
-            platform.up()
+        platform.kill_any(rng, 0.7)
     payments.stop()
     assert len(all_sent(platform, topic, out)) > 500
 

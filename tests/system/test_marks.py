@@ -1,8 +1,6 @@
 """kappa rekey --marks: which time has passed is decided once, lies in the topic, and is what every replay follows."""
 
 import collections
-import os
-import signal
 import time
 
 import support
@@ -155,15 +153,7 @@ def test_kills(platform, topic):
         if number == 5:
             platform.run("replay", "merge")  # another version sends and marks from here on
             platform.wait("merge", 2)
-        workers = platform.worker_pids()
-        if workers and rng.random() < 0.6:
-            try:
-                os.kill(rng.choice(workers), signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        else:
-            platform.kill()
-            platform.up()
+        platform.kill_any(rng, 0.6)
     eventually(lambda: Recount(platform, out).messages == made, 60, "every event once")
     eventually(lambda: len(set(Recount(platform, out).passed.values())) == 1, 20, "the marks are in every partition")
     said = follows(platform, "count", 1, out)

@@ -5,7 +5,6 @@ import collections
 import os
 import re
 import signal
-import threading
 import time
 
 import pytest
@@ -37,30 +36,18 @@ def is_large(value):
     return value["amount"] > 10000
 
 
-class Stream(threading.Thread):
+class Stream(support.Background):
     """Transactions with rising ids, a few at a time, until stopped."""
 
     def __init__(self, platform, topic, first, pause=0.05, batch=40):
-        super().__init__(daemon=True)
-        self.platform, self.topic, self.next, self.pause, self.batch = platform, topic, first, pause, batch
-        self.ended = threading.Event()
-        self.error = None
+        super().__init__(pause)
+        self.platform, self.topic, self.next, self.batch = platform, topic, first, batch
         self.start()
 
-    def run(self):
-        try:
-            while not self.ended.is_set():
-                self.platform.produce(self.topic, [transaction(i) for i in range(self.next, self.next + self.batch)],
-                                      "--key", "user_id")
-                self.next += self.batch
-                time.sleep(self.pause)
-        except Exception as error:  # pylint: disable=broad-except
-            self.error = error
-
-    def stop(self):
-        self.ended.set()
-        self.join(60)
-        assert self.error is None, self.error
+    def step(self):
+        self.platform.produce(self.topic, [transaction(i) for i in range(self.next, self.next + self.batch)],
+                              "--key", "user_id")
+        self.next += self.batch
 
 
 def spans(platform, processor):

@@ -90,24 +90,12 @@ static void deploy_with(struct world *world, const char *settings)
     json_decref(body);
 }
 
-/* Why v2 does not serve: "" when nothing is in the way. */
-static const char *held_back(struct world *world)
-{
-    static char text[400];
-    json_t *status = world_call(world, "status", "p", 0, NULL);
-    const json_t *version = json_array_get(json_object_get(status, "versions"), 1);
-    (void)snprintf(text, sizeof text, "%s",
-                   json_text(json_object_get(version, "held_back"), "message", ""));
-    json_decref(status);
-    return text;
-}
-
 static void assert_held_back(struct world *world, const char *says)
 {
     world_steps(world, 30);
     assert_string_equal(world_state(world, 2), "ready");
-    if (strstr(held_back(world), says) == NULL) {
-        fail_msg("\"%s\" does not say \"%s\"", held_back(world), says);
+    if (strstr(world_held_back(world), says) == NULL) {
+        fail_msg("\"%s\" does not say \"%s\"", world_held_back(world), says);
     }
 }
 
@@ -167,7 +155,7 @@ static void test_too_many_rows(void **state)
     world_do(world, "swap", "p", 2);
     assert_int_equal(comparisons, 2);
     assert_string_equal(world_state(world, 2), "serving");
-    assert_string_equal(held_back(world), "");
+    assert_string_equal(world_held_back(world), "");
     json_t *body = deploy(world, "SET swap.max_changed = '0.5 %';", NULL);
     assert_true(json_is_null(json_object_get(body, "refusal")));
     json_decref(body);

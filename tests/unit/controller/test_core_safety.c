@@ -24,17 +24,6 @@ static json_t *settings(const char *sql, const char *name, const char *value)
     return json_pack("{s:s, s:{s:s}}", "sql", sql, "settings", name, value);
 }
 
-static const char *held_back(struct world *world)
-{
-    static char text[400];
-    json_t *status = world_call(world, "status", "p", 0, NULL);
-    const json_t *version = json_array_get(json_object_get(status, "versions"), 1);
-    (void)snprintf(text, sizeof text, "%s",
-                   json_text(json_object_get(version, "held_back"), "message", ""));
-    json_decref(status);
-    return text;
-}
-
 static void test_two_deploys_at_once(void **state)
 {
     struct world *world = *state;
@@ -132,7 +121,7 @@ static void test_gap_of_an_automatic_swap(void **state)
     json_decref(world_call(world, "deploy", "p", 0, settings(COUNTS_2, "swap.mode", "auto")));
     world_steps(world, 50);
     assert_string_equal(world_state(world, 2), "ready");
-    assert_non_null(strstr(held_back(world), "lacks 120 offsets"));
+    assert_non_null(strstr(world_held_back(world), "lacks 120 offsets"));
     json_decref(world_call(world, "deploy", "p", 0, settings(COUNTS_2, "swap.accept_gap", "on")));
     world_wait(world, 2, "serving");
 }

@@ -779,4 +779,16 @@ static inline void world_steps(struct world *world, int count)
     }
 }
 
+/* Why v2 does not serve: "" when nothing is in the way. */
+static inline const char *world_held_back(struct world *world)
+{
+    static char text[400];
+    json_t *status = world_call(world, "status", "p", 0, NULL);
+    const json_t *version = json_array_get(json_object_get(status, "versions"), 1);
+    (void)snprintf(text, sizeof text, "%s",
+                   json_text(json_object_get(version, "held_back"), "message", ""));
+    json_decref(status);
+    return text;
+}
+
 #endif

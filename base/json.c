@@ -1,8 +1,10 @@
 /* Helpers over jansson. Own header: json.h. */
 #include "base/json.h"
 
+#include "base/digits.h"
 #include "base/limits.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,11 +86,20 @@ static void write_scalar(struct buf *buf, const json_t *value)
     ASSERT(rc == 0);
 }
 
-/* The shortest digits that read back as the same double (jansson writes 17, as in
- * 356.68000000000001). With a point or exponent, so that it stays a real number to readers. */
-static void write_real(struct buf *buf, double value)
+void json_write_real(struct buf *buf, double value)
 {
     char text[40];
+    if (!isfinite(value)) {
+        buf_append_text(buf, isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity");
+        return;
+    }
+    char *end = digits_put_short(text, value);
+    if (end != text) {
+        bool whole = memchr(text, '.', (size_t)(end - text)) == NULL;
+        memcpy(end, ".0", 2);
+        buf_append(buf, text, (size_t)(end - text) + (whole ? 2 : 0));
+        return;
+    }
     for (int digits = 15; digits <= 17; digits++) {
         (void)snprintf(text, sizeof text, "%.*g", digits, value);
         if (strtod(text, NULL) == value) {
@@ -137,7 +148,7 @@ static bool kept(const char *number, size_t len)
         return len <= 18;
     }
     struct buf again = {0};
-    write_real(&again, strtod(copy, NULL));
+    json_write_real(&again, strtod(copy, NULL));
     bool same = again.len == len && memcmp(again.data, copy, len) == 0;
     buf_free(&again);
     return same;
@@ -217,7 +228,7 @@ static void write_value(struct buf *buf, const json_t *value, unsigned depth)
 {
     ASSERT_CMP(depth, <=, LIMIT_JSON_DEPTH + 8);
     if (json_is_real(value)) {
-        write_real(buf, json_real_value(value));
+        json_write_real(buf, json_real_value(value));
     } else if (json_is_array(value)) {
         for (size_t i = 0; i < json_array_size(value); i++) {
             buf_append_u8(buf, i == 0 ? '[' : ',');

@@ -19,6 +19,10 @@ bool json_bool(const json_t *object, const char *name, bool fallback);
 double json_number(const json_t *object, const char *name, double fallback);
 /* One line, keys in the order they were set. Appended to buf. */
 void json_write(struct buf *buf, const json_t *value);
+/* The shortest digits that read back as the same double (jansson writes 17, as in
+ * 356.68000000000001). With a point or exponent, so that it stays a real number to readers. NaN and
+ * infinities, which JSON has not, by their names. */
+void json_write_real(struct buf *buf, double value);
 /* As a malloc'd string for the caller to free. */
 char *json_print(const json_t *value);
 /* {"error":{"code","message","hint"}} */

@@ -2,6 +2,8 @@
  * days_from_civil and civil_from_days ("chrono-compatible low-level date algorithms"). */
 #include "base/timefmt.h"
 
+#include "base/digits.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -34,6 +36,12 @@ void time_civil_from_days(int64_t days, int64_t *year, unsigned *month, unsigned
     *year = (int64_t)year_of_era + era * 400 + (*month <= 2 ? 1 : 0);
 }
 
+static char *put_part(char *at, char before, unsigned value, int width)
+{
+    *at++ = before;
+    return digits_put(at, value, width);
+}
+
 void time_format(int64_t us, char *text)
 {
     int64_t days = time_day_of(us);
@@ -48,18 +56,18 @@ void time_format(int64_t us, char *text)
     }
     unsigned second = (unsigned)(in_day / US_SECOND);
     unsigned fraction = (unsigned)(in_day % US_SECOND);
-    int len = snprintf(text, TIME_TEXT_LEN, "%04d-%02u-%02uT%02u:%02u:%02u", (int)year, month, day,
-                       second / 3600, second / 60 % 60, second % 60);
-    ASSERT(len > 0);
-    char *end = text + len;
-    size_t left = (size_t)(TIME_TEXT_LEN - len);
-    if (fraction == 0) {
-        (void)snprintf(end, left, "Z");
-    } else if (fraction % 1000 == 0) {
-        (void)snprintf(end, left, ".%03uZ", fraction / 1000);
-    } else {
-        (void)snprintf(end, left, ".%06uZ", fraction);
+    char *at = digits_put(text, (uint64_t)year, 4);
+    at = put_part(at, '-', month, 2);
+    at = put_part(at, '-', day, 2);
+    at = put_part(at, 'T', second / 3600, 2);
+    at = put_part(at, ':', second / 60 % 60, 2);
+    at = put_part(at, ':', second % 60, 2);
+    if (fraction % 1000 != 0) {
+        at = put_part(at, '.', fraction, 6);
+    } else if (fraction != 0) {
+        at = put_part(at, '.', fraction / 1000, 3);
     }
+    memcpy(at, "Z", 2);
 }
 
 /* A reader over the text; `ok` is sticky. */

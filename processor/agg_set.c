@@ -14,6 +14,7 @@ struct agg_set {
     uint32_t index_size; /* 0, or 2 * capacity */
     uint32_t bytes_used;
     uint32_t bytes_capacity;
+    uint32_t loose;   /* 1: no hashes yet, no index, and any capacity */
     uint32_t words[]; /* hash, end, index; then the bytes */
 };
 
@@ -135,6 +136,25 @@ static struct agg_set *set_grow(struct agg_set *old, struct pool *pool, uint32_t
     return set;
 }
 
+struct agg_set *agg_set_loose(struct pool *pool, uint32_t count, uint32_t bytes)
+{
+    struct agg_set *set = pool_alloc(pool, block_size(count, 0, bytes));
+    *set = (struct agg_set){.capacity = count, .bytes_capacity = bytes, .loose = 1};
+    return set;
+}
+
+bool agg_set_append(struct agg_set *set, const void *bytes, uint32_t len)
+{
+    if (set->bytes_capacity - set->bytes_used < len) {
+        return false;
+    }
+    ASSERT_CMP(set->count, <, set->capacity);
+    memcpy(bytes_of(set) + set->bytes_used, bytes, len);
+    set->bytes_used += len;
+    ends(set)[set->count++] = set->bytes_used;
+    return true;
+}
+
 struct agg_set *agg_set_add(struct agg_set *set, struct pool *pool, const void *bytes, uint32_t len,
                             size_t limit)
 {
@@ -142,12 +162,10 @@ struct agg_set *agg_set_add(struct agg_set *set, struct pool *pool, const void *
     return agg_set_put(set, pool, bytes, len, limit, &number);
 }
 
-struct agg_set *agg_set_put(struct agg_set *set, struct pool *pool, const void *bytes, uint32_t len,
-                            size_t limit, uint32_t *number)
+/* Into a set that is neither full nor loose. */
+static struct agg_set *set_put(struct agg_set *set, struct pool *pool, const void *bytes,
+                               uint32_t len, size_t limit, uint32_t *number)
 {
-    if (set == AGG_SET_FULL) {
-        return set;
-    }
     bytes = len == 0 ? "" : bytes; /* an empty text may be anywhere, also at NULL */
     uint32_t hash = (uint32_t)hash_bytes(bytes, len);
     *number = set == NULL ? NONE : set_find(set, hash, bytes, len);
@@ -171,6 +189,30 @@ struct agg_set *agg_set_put(struct agg_set *set, struct pool *pool, const void *
         index_put(set, i);
     }
     return set;
+}
+
+/* The same set with its hashes. */
+static struct agg_set *set_hashed(struct agg_set *loose, struct pool *pool)
+{
+    struct agg_set *set = NULL;
+    for (uint32_t i = 0; i < loose->count; i++) {
+        uint32_t len = 0;
+        uint32_t number = 0;
+        const uint8_t *bytes = agg_set_value(loose, i, &len);
+        set = set_put(set, pool, bytes, len, SIZE_MAX, &number);
+    }
+    agg_set_free(loose, pool);
+    return set;
+}
+
+struct agg_set *agg_set_put(struct agg_set *set, struct pool *pool, const void *bytes, uint32_t len,
+                            size_t limit, uint32_t *number)
+{
+    if (set == AGG_SET_FULL) {
+        return set;
+    }
+    set = set == NULL || set->loose == 0 ? set : set_hashed(set, pool);
+    return set_put(set, pool, bytes, len, limit, number);
 }
 
 void agg_set_free(struct agg_set *set, struct pool *pool)

@@ -24,6 +24,12 @@ struct agg_set *agg_set_add(struct agg_set *set, struct pool *pool, const void *
 /* Likewise, and says the value's number; nothing when the set is full. */
 struct agg_set *agg_set_put(struct agg_set *set, struct pool *pool, const void *bytes, uint32_t len,
                             size_t limit, uint32_t *number);
+/* A set to be read, without the work of finding values again: empty, with room for so many > 0 and so
+ * many bytes of them. */
+struct agg_set *agg_set_loose(struct pool *pool, uint32_t count, uint32_t bytes);
+/* Appends a value that is not in it to a loose set; false: there is no room for its bytes. Adding by
+ * agg_set_add is possible too, and ends that. */
+bool agg_set_append(struct agg_set *set, const void *bytes, uint32_t len);
 /* NULL and AGG_SET_FULL are sets too. */
 void agg_set_free(struct agg_set *set, struct pool *pool);
 uint32_t agg_set_count(const struct agg_set *set);

@@ -1,4 +1,5 @@
 /* Values as text, in PostgreSQL's layouts. Own header: expr_step.h. No stdio: this folder is pure. */
+#include "base/digits.h"
 #include "base/timefmt.h"
 #include "processor/expr_step.h"
 
@@ -6,31 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Decimal digits of value, at least `width` of them, zeros in front; returns the end. */
-static char *put_number(char *at, uint64_t value, int width)
-{
-    char digits[20];
-    int count = 0;
-    do {
-        digits[count++] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0);
-    for (int i = count; i < width; i++) {
-        *at++ = '0';
-    }
-    while (count > 0) {
-        *at++ = digits[--count];
-    }
-    return at;
-}
-
 uint32_t expr_format_bigint(int64_t value, char *out)
 {
     char *at = out;
     if (value < 0) {
         *at++ = '-';
     }
-    return (uint32_t)(put_number(at, i64_magnitude(value), 1) - out);
+    return (uint32_t)(digits_put(at, i64_magnitude(value), 1) - out);
 }
 
 /* ---- Doubles: the shortest decimal that reads back as the same double. */
@@ -110,7 +93,7 @@ static bool reads_back(const char *text, bool real, double value)
 static bool decimal_try(double value, int digits, bool real, struct decimal *out)
 {
     char format[] = "%.00e";
-    (void)put_number(format + 2, (uint64_t)(digits - 1), 2);
+    (void)digits_put(format + 2, (uint64_t)(digits - 1), 2);
     char text[48];
     int len = strfromd(text, sizeof text, format, value);
     ASSERT_CMP(len, <, (int)sizeof text);
@@ -140,7 +123,7 @@ static char *put_scientific(char *at, const struct decimal *decimal)
     }
     *at++ = 'e';
     *at++ = decimal->exponent < 0 ? '-' : '+';
-    return put_number(at, (uint64_t)abs(decimal->exponent), 2);
+    return digits_put(at, (uint64_t)abs(decimal->exponent), 2);
 }
 
 static char *put_plain(char *at, const struct decimal *decimal)
@@ -200,6 +183,10 @@ static uint32_t format_binary(double value, bool real, int least, int most, char
 
 uint32_t expr_format_double(double value, char *out)
 {
+    char *end = digits_put_short(out, value);
+    if (end != out) {
+        return (uint32_t)(end - out);
+    }
     return format_binary(value, false, 15, 17, out);
 }
 
@@ -217,7 +204,7 @@ static char *put_fraction(char *at, int64_t micros)
         return at;
     }
     *at++ = '.';
-    at = put_number(at, (uint64_t)micros, 6);
+    at = digits_put(at, (uint64_t)micros, 6);
     while (at[-1] == '0') {
         at--;
     }
@@ -232,22 +219,22 @@ static char *put_date(char *at, int64_t days, bool *ad)
     unsigned day;
     time_civil_from_days(days, &year, &month, &day);
     *ad = year > 0;
-    at = put_number(at, (uint64_t)(year > 0 ? year : 1 - year), 4);
+    at = digits_put(at, (uint64_t)(year > 0 ? year : 1 - year), 4);
     *at++ = '-';
-    at = put_number(at, month, 2);
+    at = digits_put(at, month, 2);
     *at++ = '-';
-    return put_number(at, day, 2);
+    return digits_put(at, day, 2);
 }
 
 /* 12:00:00.5; hours may be more than a day's. */
 static char *put_clock(char *at, uint64_t us)
 {
     uint64_t second = us / US_SECOND;
-    at = put_number(at, second / 3600, 2);
+    at = digits_put(at, second / 3600, 2);
     *at++ = ':';
-    at = put_number(at, second / 60 % 60, 2);
+    at = digits_put(at, second / 60 % 60, 2);
     *at++ = ':';
-    at = put_number(at, second % 60, 2);
+    at = digits_put(at, second % 60, 2);
     return put_fraction(at, (int64_t)(us % US_SECOND));
 }
 
@@ -291,7 +278,7 @@ uint32_t expr_format_interval(int64_t us, char *out)
     uint64_t clock = size % US_DAY;
     if (days > 0) {
         at += put_word(at, us < 0 ? "-" : "");
-        at = put_number(at, days, 1);
+        at = digits_put(at, days, 1);
         at += put_word(at, us > 0 && days == 1 ? " day" : " days");
         at += put_word(at, clock > 0 ? " " : "");
     }

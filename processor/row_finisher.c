@@ -131,14 +131,18 @@ int row_finisher_add(struct row_finisher *f, const uint8_t *value, size_t value_
         value += sizeof(int64_t);
         value_len -= sizeof(int64_t);
     }
-    memset(f->part, 0, f->layout.bytes);
-    int rc = agg_decode(&f->layout, f->part, &f->pool, value, value_len, err);
-    if (rc == 0) {
-        agg_merge(&f->layout, f->state, f->part, &f->pool);
-    } else {
+    bool first = f->parts == 1; /* most keys have one part: nothing is merged */
+    uint8_t *state = first ? f->state : f->part;
+    int rc = agg_decode(&f->layout, state, &f->pool, value, value_len, err);
+    if (rc != 0) {
         err_prefix(err, "table %s", f->view->shape.name);
+    } else if (!first) {
+        agg_merge(&f->layout, f->state, f->part, &f->pool);
     }
-    agg_state_free(&f->layout, f->part, &f->pool);
+    if (!first) {
+        agg_state_free(&f->layout, f->part, &f->pool);
+        memset(f->part, 0, f->layout.bytes);
+    }
     return rc;
 }
 

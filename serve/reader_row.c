@@ -31,11 +31,13 @@ static bool window_of(const struct plan_view *view, int64_t at_us, int64_t *end)
     return true;
 }
 
-/* 1 and the newest window over all sources of the table that is shown, 0: the key has none. */
-static int newest_of(const struct reader_read *reading, struct view_sources sources,
+/* 1 and the newest window over all sources of the table that is shown, 0: the key has none. Sources in
+ * front of the first and behind the last one that have this window are left out of `all`. */
+static int newest_of(const struct reader_read *reading, struct view_sources *all,
                      const uint8_t *key, size_t len, int64_t shown, int64_t *end, struct err *err)
 {
     int found = 0;
+    const struct view_sources sources = *all;
     for (uint32_t source = sources.first; source < sources.behind; source++) {
         int64_t of_source = 0;
         int rc = shown == INT64_MAX ? view_newest(reading->snapshot, reading->table, source, key,
@@ -45,8 +47,10 @@ static int newest_of(const struct reader_read *reading, struct view_sources sour
         if (rc < 0) {
             return rc;
         }
-        if (rc == 1) {
-            *end = found ? i64_max(*end, of_source) : of_source;
+        if (rc == 1 && (!found || of_source >= *end)) {
+            all->first = !found || of_source > *end ? source : all->first;
+            all->behind = source + 1;
+            *end = of_source;
             found = 1;
         }
     }
@@ -112,7 +116,7 @@ static int row_key_make(const struct reader_read *reading, const struct reader_k
     } else if (view->window == PLAN_WINDOW_HOP) {
         found = reader_hop_newest(reading, key->columns, key->len, &out->window_end, err);
     } else {
-        found = newest_of(reading, out->sources, key->columns, key->len, limits.shown,
+        found = newest_of(reading, &out->sources, key->columns, key->len, limits.shown,
                           &out->window_end, err);
     }
     reader_limits_free(&limits);

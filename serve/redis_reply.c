@@ -1,25 +1,41 @@
 /* Own header: redis_reply.h. */
 #include "serve/redis_reply.h"
 
+#include "base/digits.h"
+
 #include <string.h>
+
+#define HEAD_MAX (DIGITS_MAX + 4) /* a sign, another one, a line end */
+
+static char *put_head(char *at, char sign, int64_t number)
+{
+    *at++ = sign;
+    if (number < 0) {
+        *at++ = '-';
+    }
+    at = digits_put(at, i64_magnitude(number), 1);
+    *at++ = '\r';
+    *at++ = '\n';
+    return at;
+}
+
+/* Room for so many bytes at the end; ended by done(). */
+static char *room(struct redis_reply *reply, size_t bytes)
+{
+    buf_reserve(reply->out, bytes);
+    return (char *)reply->out->data + reply->out->len;
+}
+
+static void done(struct redis_reply *reply, char *end)
+{
+    *end = '\0';
+    reply->out->len = (size_t)((uint8_t *)end - reply->out->data);
+}
 
 /* A sign, a number, a line end. */
 static void head(struct redis_reply *reply, char sign, int64_t number)
 {
-    char text[24];
-    char *at = text + sizeof text;
-    uint64_t left = i64_magnitude(number);
-    *--at = '\n';
-    *--at = '\r';
-    do {
-        *--at = (char)('0' + left % 10);
-        left /= 10;
-    } while (left > 0);
-    if (number < 0) {
-        *--at = '-';
-    }
-    buf_append_u8(reply->out, (uint8_t)sign);
-    buf_append(reply->out, at, (size_t)(text + sizeof text - at));
+    done(reply, put_head(room(reply, HEAD_MAX), sign, number));
 }
 
 void redis_reply_status(struct redis_reply *reply, const char *text)
@@ -59,9 +75,14 @@ void redis_reply_int(struct redis_reply *reply, int64_t value)
 
 void redis_reply_bulk(struct redis_reply *reply, const void *bytes, size_t len)
 {
-    head(reply, '$', (int64_t)len);
-    buf_append(reply->out, bytes, len);
-    buf_append(reply->out, "\r\n", 2);
+    char *at = put_head(room(reply, len + HEAD_MAX + 2), '$', (int64_t)len);
+    if (len > 0) {
+        memcpy(at, bytes, len);
+        at += len;
+    }
+    *at++ = '\r';
+    *at++ = '\n';
+    done(reply, at);
 }
 
 void redis_reply_text(struct redis_reply *reply, const char *text)

@@ -68,13 +68,7 @@ static struct kappa_text text_of(struct redis_session *session, const struct kap
     if (kappa_type_is_array(value->type)) {
         value_json(text, value);
     } else if (value->type == KAPPA_TYPE_DOUBLE) {
-        json_t *json = reader_value_json(value); /* its digits are those of HTTP */
-        if (json_is_string(json)) {
-            buf_append_text(text, json_string_value(json));
-        } else {
-            json_write(text, json);
-        }
-        json_decref(json);
+        json_write_real(text, value->d); /* its digits are those of HTTP */
     } else {
         value_text(text, value);
     }

@@ -617,6 +617,54 @@ static void test_merge_order(void **unused)
     bench_close(&b);
 }
 
+/* Readers decode the first part and merge the others into it: the values are those of writers, who
+ * merge all of them. */
+static void test_merge_for_reading(void **unused)
+{
+    enum { PARTS = 3 };
+
+    (void)unused;
+    struct prng prng;
+    prng_init(&prng, unit_seed("merge for reading"));
+    struct bench b;
+    bench_open(&b);
+    for (int round = 0; round < 300; round++) {
+        uint8_t *written = state_new(&b);
+        uint8_t *read = state_new(&b);
+        uint32_t parts = 1 + (uint32_t)prng_below(&prng, PARTS);
+        random_rows(&b, &prng);
+        for (uint32_t p = 0; p < parts; p++) {
+            uint8_t *part = state_new(&b);
+            uint8_t *again = state_new(&b);
+            struct buf bytes = {0};
+            for (uint32_t i = p; i < ROWS; i += parts) {
+                feed_source(&b, part, p, i, i + 1);
+            }
+            agg_merge(&b.layout, written, part, &b.pool);
+            agg_encode(&b.layout, part, &bytes);
+            struct agg_slot slots[KINDS];
+            memcpy(slots, b.layout.slots, sizeof slots);
+            agg_layout_for_reading(&b.layout);
+            uint8_t *to = p == 0 ? read : again;
+            assert_int_equal(agg_decode(&b.layout, to, &b.pool, bytes.data, bytes.len, NULL), 0);
+            if (p > 0) {
+                agg_merge(&b.layout, read, again, &b.pool);
+            }
+            memcpy(b.layout.slots, slots, sizeof slots);
+            buf_free(&bytes);
+            state_free(&b, part);
+            state_free(&b, again);
+        }
+        for (uint32_t a = 0; a < KINDS; a++) {
+            assert_same_value(&b, written, read, a);
+        }
+        assert_same_bytes(&b, written, read);
+        state_free(&b, written);
+        state_free(&b, read);
+    }
+    bench_close(&b);
+}
+
 /* States that are merged to be stored keep the limits of stored ones; those merged for reading need
  * not. */
 static void test_merged_limits(void **unused)
@@ -673,6 +721,7 @@ int main(void)
         cmocka_unit_test(test_full_is_sticky),
         cmocka_unit_test(test_merged_limits),
         cmocka_unit_test(test_merge_order),
+        cmocka_unit_test(test_merge_for_reading),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

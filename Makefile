@@ -51,10 +51,10 @@ endef
 
 # Archives and libraries for each folder's programs, dependents first.
 LIBS_EXT_base      := -ljansson -lxxhash -lm
-LIBS_EXT_log       := -lrdkafka $(LIBS_EXT_base)
+LIBS_EXT_log       := -lrdkafka -lzstd $(LIBS_EXT_base)
 LIBS_EXT_processor := -lpg_query -lsimdjson -lstdc++ -lutf8proc -lpcre2-8 $(LIBS_EXT_base)
 LIBS_EXT_table     := -llmdb $(LIBS_EXT_base)
-LIBS_EXT_all       := -lpg_query -lsimdjson -lstdc++ -lutf8proc -lpcre2-8 -lrdkafka -llmdb -luv -lmicrohttpd -lcurl -lsqlite3 -ledit $(LIBS_EXT_base)
+LIBS_EXT_all       := -lpg_query -lsimdjson -lstdc++ -lutf8proc -lpcre2-8 -lrdkafka -lzstd -llmdb -luv -lmicrohttpd -lcurl -lsqlite3 -ledit $(LIBS_EXT_base)
 A = $(foreach f,$(1),$(B)/lib$(f).a)
 LINK_base       = $(call A,base) $(LIBS_EXT_base)
 LINK_log        = $(call A,log base) $(LIBS_EXT_log)

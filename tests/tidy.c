@@ -47,6 +47,7 @@ static const struct {
     {"<xxhash.h>", " base/digest.c "},
     {"<lmdb.h>", " table/env.h bench/ tests/ "},
     {"<librdkafka/rdkafka.h>", " log/kafka_private.h bench/ tests/ "},
+    {"<zstd.h>", " log/archive_block.c "},
     {"<pg_query.h>", " processor/sql_parse.c "},
     {"<pcre2.h>", " processor/expr_regex.c "},
     {"<utf8proc.h>", " processor/letter.c "},

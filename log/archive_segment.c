@@ -1,0 +1,506 @@
+/* Segment files of an archive. Own header: archive_segment.h. */
+#include "log/archive_segment.h"
+
+#include "base/file.h"
+#include "log/crc32c.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define HEAD_MAGIC    UINT64_C(0x31435241504B00FF) /* "\xff\0KPARC1" */
+#define TRAILER_MAGIC UINT64_C(0x31444E45504B00FF) /* "\xff\0KPEND1" */
+#define VERSION       1
+#define HEAD_BYTES    64
+#define ENTRY_BYTES   24
+#define TRAILER_BYTES 80
+#define NAME_DIGITS   20
+#define NAME_SUFFIX   ".arc"
+#define ENTRIES_MAX   (1U << 24) /* of a file that says how many it has */
+
+/* ---- Names ---- */
+
+char *archive_segment_path(const char *dir, int64_t base)
+{
+    return xasprintf("%s/%020" PRId64 NAME_SUFFIX, dir, base);
+}
+
+static bool name_to_base(const char *name, int64_t *base)
+{
+    if (strlen(name) != NAME_DIGITS + strlen(NAME_SUFFIX) ||
+        strspn(name, "0123456789") != NAME_DIGITS || strcmp(name + NAME_DIGITS, NAME_SUFFIX) != 0) {
+        return false;
+    }
+    errno = 0;
+    *base = strtoll(name, NULL, 10);
+    return errno == 0;
+}
+
+static int compare_bases(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a;
+    int64_t y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+int archive_segment_list(const char *dir, int64_t **bases, size_t *count, struct err *err)
+{
+    DIR *folder = opendir(dir);
+    if (folder == NULL) {
+        return err_errno(err, errno, "cannot open the folder %s", dir);
+    }
+    int64_t *list = NULL;
+    size_t used = 0;
+    size_t room = 0;
+    errno = 0;
+    for (struct dirent *entry; (entry = readdir(folder)) != NULL; errno = 0) {
+        int64_t base;
+        if (!name_to_base(entry->d_name, &base)) {
+            continue;
+        }
+        if (used == room) {
+            room = room == 0 ? 16 : room * 2;
+            list = xrealloc(list, room * sizeof *list);
+        }
+        list[used++] = base;
+    }
+    int failed = errno;
+    (void)closedir(folder);
+    if (failed != 0) {
+        free(list);
+        return err_errno(err, failed, "cannot read the folder %s", dir);
+    }
+    if (used > 0) {
+        qsort(list, used, sizeof *list, compare_bases);
+    }
+    *bases = list;
+    *count = used;
+    return 0;
+}
+
+/* ---- Bytes ---- */
+
+static int corrupt(const char *path, int64_t at, int64_t offset, const char *what, struct err *err)
+{
+    int rc = err_set(err, KE_CORRUPT, "%s, byte %" PRId64 ", offset %" PRId64 ": %s", path, at,
+                     offset, what);
+    err_hint(err, "kappa archive verify --repair fetches it again if the log still has it; else "
+                  "restore the file from a copy");
+    return rc;
+}
+
+/* All len bytes, or false: the file ends before, or cannot be read. */
+static bool read_at(int fd, void *bytes, size_t len, int64_t at)
+{
+    uint8_t *p = bytes;
+    while (len > 0) {
+        ssize_t n = pread(fd, p, len, at);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            return false;
+        }
+        p += n;
+        len -= (size_t)n;
+        at += n;
+    }
+    return true;
+}
+
+static void head_make(uint8_t *p, const struct archive_owner *owner, int64_t base, int64_t after)
+{
+    memset(p, 0, HEAD_BYTES);
+    store_u64_le(p, HEAD_MAGIC);
+    store_u32_le(p + 8, VERSION);
+    store_u64_le(p + 16, (uint64_t)base);
+    store_u64_le(p + 24, (uint64_t)after);
+    store_u32_le(p + 32, owner->topic_crc);
+    store_u32_le(p + 36, owner->partition);
+    store_u32_le(p + 12, crc32c(0, p + 16, HEAD_BYTES - 16));
+}
+
+static const char *head_parse(const uint8_t *p, const struct archive_owner *owner, int64_t base,
+                              int64_t *after)
+{
+    if (load_u64_le(p) != HEAD_MAGIC || load_u32_le(p + 12) != crc32c(0, p + 16, HEAD_BYTES - 16)) {
+        return "the header is damaged";
+    }
+    if (load_u32_le(p + 8) != VERSION) {
+        return "the header is of another version of the format";
+    }
+    if (load_u64_le(p + 16) != (uint64_t)base || load_u32_le(p + 32) != owner->topic_crc ||
+        load_u32_le(p + 36) != owner->partition) {
+        return "the file belongs to another topic, partition or offset";
+    }
+    *after = (int64_t)load_u64_le(p + 24);
+    return NULL;
+}
+
+static void entry_add(struct archive_segment *segment, const struct archive_block *block)
+{
+    if (segment->entry_count == segment->entry_room) {
+        segment->entry_room = segment->entry_room == 0 ? 64 : 2 * segment->entry_room;
+        segment->entries =
+            xrealloc(segment->entries, segment->entry_room * sizeof *segment->entries);
+    }
+    segment->entries[segment->entry_count++] = (struct archive_entry){
+        .from = block->from, .time_max = segment->time_max, .at = segment->used};
+}
+
+/* The block at `used` belongs to the segment from now on. */
+static void take_block(struct archive_segment *segment, const struct archive_block *block)
+{
+    segment->time_min = i64_min(segment->time_min, block->time_min);
+    segment->time_max = i64_max(segment->time_max, block->time_max);
+    entry_add(segment, block);
+    segment->end = block->next;
+    segment->records += block->count;
+    segment->raw_bytes += block->raw;
+    segment->used += ARCHIVE_BLOCK_HEAD + (int64_t)block->stored;
+}
+
+/* ---- Loading ---- */
+
+/* False: there is no sound trailer. */
+static bool load_trailer(int fd, struct archive_segment *segment, uint32_t *entries,
+                         uint32_t *index_crc)
+{
+    uint8_t p[TRAILER_BYTES];
+    int64_t at = segment->size - TRAILER_BYTES;
+    if (at < HEAD_BYTES || !read_at(fd, p, sizeof p, at) || load_u64_le(p) != TRAILER_MAGIC ||
+        load_u32_le(p + 76) != crc32c(0, p, 76) || load_u64_le(p + 64) != (uint64_t)segment->base) {
+        return false;
+    }
+    segment->end = (int64_t)load_u64_le(p + 8);
+    segment->time_min = (int64_t)load_u64_le(p + 16);
+    segment->time_max = (int64_t)load_u64_le(p + 24);
+    segment->records = (int64_t)load_u64_le(p + 32);
+    segment->raw_bytes = (int64_t)load_u64_le(p + 40);
+    segment->used = (int64_t)load_u64_le(p + 48);
+    segment->sealed = true;
+    *entries = load_u32_le(p + 56);
+    *index_crc = load_u32_le(p + 60);
+    return *entries > 0 && *entries < ENTRIES_MAX &&
+           segment->used + (int64_t)*entries * ENTRY_BYTES == at;
+}
+
+static bool load_index(int fd, struct archive_segment *segment, uint32_t count, uint32_t crc)
+{
+    size_t len = (size_t)count * ENTRY_BYTES;
+    uint8_t *bytes = xmalloc(len);
+    bool good = read_at(fd, bytes, len, segment->used) && crc32c(0, bytes, len) == crc;
+    if (good) {
+        segment->entries = xmalloc(count * sizeof *segment->entries);
+        segment->entry_count = count;
+        segment->entry_room = count;
+        for (uint32_t i = 0; i < count; i++) {
+            const uint8_t *p = bytes + (size_t)i * ENTRY_BYTES;
+            segment->entries[i] = (struct archive_entry){.from = (int64_t)load_u64_le(p),
+                                                         .time_max = (int64_t)load_u64_le(p + 8),
+                                                         .at = (int64_t)load_u64_le(p + 16)};
+        }
+    }
+    free(bytes);
+    return good;
+}
+
+/* The bytes behind the header are whole: asked of the last block only, which may be torn. */
+static bool block_whole(int fd, int64_t at, const struct archive_block *block)
+{
+    uint8_t *bytes = xmalloc((size_t)block->stored + 1);
+    bool whole = read_at(fd, bytes, block->stored, at + ARCHIVE_BLOCK_HEAD) &&
+                 crc32c(0, bytes, block->stored) == block->stored_crc;
+    free(bytes);
+    return whole;
+}
+
+/* Hops over the blocks as far as they are sound. */
+static void load_blocks(int fd, struct archive_segment *segment)
+{
+    for (;;) {
+        uint8_t head[ARCHIVE_BLOCK_HEAD];
+        struct archive_block block;
+        if (!read_at(fd, head, sizeof head, segment->used) || !archive_block_parse(head, &block) ||
+            block.from != segment->end ||
+            segment->used + ARCHIVE_BLOCK_HEAD + (int64_t)block.stored > segment->size) {
+            return;
+        }
+        int64_t behind = segment->used + ARCHIVE_BLOCK_HEAD + (int64_t)block.stored;
+        bool last = behind + ARCHIVE_BLOCK_HEAD > segment->size ||
+                    !read_at(fd, head, sizeof head, behind) ||
+                    !archive_block_parse(head, &(struct archive_block){0});
+        if (last && !block_whole(fd, segment->used, &block)) {
+            return;
+        }
+        take_block(segment, &block);
+    }
+}
+
+static void segment_begin(struct archive_segment *segment, int64_t base, int64_t after)
+{
+    *segment = (struct archive_segment){.base = base,
+                                        .end = base,
+                                        .after = after,
+                                        .time_min = INT64_MAX,
+                                        .time_max = INT64_MIN,
+                                        .used = HEAD_BYTES,
+                                        .size = HEAD_BYTES};
+}
+
+static int load_file(int fd, const char *path, const struct archive_owner *owner, int64_t base,
+                     bool entries, struct archive_segment *out, struct err *err)
+{
+    uint8_t head[HEAD_BYTES];
+    struct stat st;
+    int64_t after = -1;
+    uint32_t count = 0;
+    uint32_t crc = 0;
+    if (fstat(fd, &st) != 0) {
+        return err_errno(err, errno, "cannot look at %s", path);
+    }
+    const char *wrong = read_at(fd, head, sizeof head, 0) ? head_parse(head, owner, base, &after)
+                                                          : "the file is too short for its header";
+    if (wrong != NULL) {
+        return corrupt(path, 0, base, wrong, err);
+    }
+    segment_begin(out, base, after);
+    out->size = st.st_size;
+    if (load_trailer(fd, out, &count, &crc) && (!entries || load_index(fd, out, count, crc))) {
+        return 0;
+    }
+    segment_begin(out, base, after);
+    out->size = st.st_size;
+    load_blocks(fd, out);
+    return 0;
+}
+
+int archive_segment_load(const char *dir, const struct archive_owner *owner, int64_t base,
+                         bool entries, struct archive_segment *out, struct err *err)
+{
+    char *path = archive_segment_path(dir, base);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int rc = fd < 0 ? err_errno(err, errno, "cannot open %s", path)
+                    : load_file(fd, path, owner, base, entries, out, err);
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    free(path);
+    return rc;
+}
+
+void archive_segment_free(struct archive_segment *segment)
+{
+    free(segment->entries);
+    *segment = (struct archive_segment){0};
+}
+
+uint32_t archive_segment_find(const struct archive_segment *segment, int64_t offset)
+{
+    ASSERT_CMP(segment->entry_count, >, 0);
+    ASSERT_CMP(segment->base, <=, offset);
+    uint32_t low = 0;
+    uint32_t high = segment->entry_count;
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (segment->entries[middle].from <= offset) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static int read_block(int fd, const char *path, const struct archive_segment *segment,
+                      uint32_t entry, struct archive_block *block, struct archive_unpack *unpack,
+                      struct err *err)
+{
+    const struct archive_entry *place = &segment->entries[entry];
+    int64_t next =
+        entry + 1 < segment->entry_count ? segment->entries[entry + 1].from : segment->end;
+    uint8_t head[ARCHIVE_BLOCK_HEAD];
+    if (!read_at(fd, head, sizeof head, place->at) || !archive_block_parse(head, block) ||
+        block->from != place->from || block->next != next) {
+        return corrupt(path, place->at, place->from, "there is no sound block here", err);
+    }
+    buf_reset(&unpack->stored);
+    buf_reserve(&unpack->stored, block->stored);
+    if (!read_at(fd, unpack->stored.data, block->stored, place->at + ARCHIVE_BLOCK_HEAD)) {
+        return corrupt(path, place->at, place->from, "the block is cut off", err);
+    }
+    unpack->stored.len = block->stored;
+    const char *wrong = archive_block_open(unpack, block);
+    return wrong == NULL ? 0 : corrupt(path, place->at, place->from, wrong, err);
+}
+
+int archive_segment_read(const char *dir, const struct archive_segment *segment, uint32_t entry,
+                         struct archive_block *block, struct archive_unpack *unpack,
+                         struct err *err)
+{
+    ASSERT_CMP(entry, <, segment->entry_count);
+    char *path = archive_segment_path(dir, segment->base);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int rc = fd < 0 ? err_errno(err, errno, "cannot open %s", path)
+                    : read_block(fd, path, segment, entry, block, unpack, err);
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    free(path);
+    return rc;
+}
+
+int archive_segment_bad(const char *dir, const struct archive_segment *segment, uint32_t entry,
+                        struct err *err)
+{
+    char *path = archive_segment_path(dir, segment->base);
+    int rc = corrupt(path, segment->entries[entry].at, segment->entries[entry].from,
+                     "the records of a block are not sound", err);
+    free(path);
+    return rc;
+}
+
+/* ---- Writing ---- */
+
+int archive_segment_create(const char *dir, const struct archive_owner *owner, int64_t base,
+                           int64_t after, struct archive_segment *out, int *fd, struct err *err)
+{
+    uint8_t head[HEAD_BYTES];
+    head_make(head, owner, base, after);
+    char *path = archive_segment_path(dir, base);
+    char *temp = xasprintf("%s/new.tmp", dir);
+    int file = -1;
+    int rc = file_create(temp, head, sizeof head, &file, err);
+    if (rc == 0 && rename(temp, path) != 0) {
+        rc = err_errno(err, errno, "cannot rename %s to %s", temp, path);
+    }
+    if (rc == 0) {
+        rc = file_sync_dir(dir, err);
+    }
+    if (rc == 0) {
+        segment_begin(out, base, after);
+        *fd = file;
+    } else if (file >= 0) {
+        (void)close(file);
+        (void)unlink(temp);
+    }
+    free(temp);
+    free(path);
+    return rc;
+}
+
+int archive_segment_append(int fd, const char *dir, struct archive_segment *segment,
+                           const struct archive_pack *pack, struct err *err)
+{
+    ASSERT(!segment->sealed);
+    ASSERT_CMP(pack->head.from, ==, segment->end);
+    ASSERT_CMP(pack->out.len, ==, ARCHIVE_BLOCK_HEAD + pack->head.stored);
+    char *path = archive_segment_path(dir, segment->base);
+    int rc = file_write_at(fd, pack->out.data, pack->out.len, segment->used, path, err);
+    if (rc == 0) {
+        take_block(segment, &pack->head);
+        segment->size = segment->used;
+    }
+    free(path);
+    return rc;
+}
+
+static void trailer_make(struct buf *out, const struct archive_segment *segment)
+{
+    for (uint32_t i = 0; i < segment->entry_count; i++) {
+        buf_append_u64_le(out, (uint64_t)segment->entries[i].from);
+        buf_append_u64_le(out, (uint64_t)segment->entries[i].time_max);
+        buf_append_u64_le(out, (uint64_t)segment->entries[i].at);
+    }
+    uint32_t index_crc = crc32c(0, out->data, out->len);
+    size_t at = out->len;
+    buf_append_u64_le(out, TRAILER_MAGIC);
+    buf_append_u64_le(out, (uint64_t)segment->end);
+    buf_append_u64_le(out, (uint64_t)segment->time_min);
+    buf_append_u64_le(out, (uint64_t)segment->time_max);
+    buf_append_u64_le(out, (uint64_t)segment->records);
+    buf_append_u64_le(out, (uint64_t)segment->raw_bytes);
+    buf_append_u64_le(out, (uint64_t)segment->used);
+    buf_append_u32_le(out, segment->entry_count);
+    buf_append_u32_le(out, index_crc);
+    buf_append_u64_le(out, (uint64_t)segment->base);
+    buf_append_u32_le(out, 0);
+    buf_append_u32_le(out, crc32c(0, out->data + at, out->len - at));
+    ASSERT_CMP(out->len - at, ==, TRAILER_BYTES);
+}
+
+int archive_segment_seal(int fd, const char *dir, struct archive_segment *segment, struct err *err)
+{
+    ASSERT(!segment->sealed);
+    ASSERT_CMP(segment->entry_count, >, 0);
+    struct buf bytes = {0};
+    trailer_make(&bytes, segment);
+    char *path = archive_segment_path(dir, segment->base);
+    int rc = file_sync(fd, path, err); /* what the trailer vouches for comes first */
+    if (rc == 0) {
+        rc = file_write_at(fd, bytes.data, bytes.len, segment->used, path, err);
+    }
+    if (rc == 0) {
+        rc = file_sync(fd, path, err);
+    }
+    if (rc == 0) {
+        segment->sealed = true;
+        segment->size = segment->used + (int64_t)bytes.len;
+    }
+    buf_free(&bytes);
+    free(path);
+    return rc;
+}
+
+/* Not the one at the beginning, which is itself cut off. */
+static bool sound_block_in(const uint8_t *bytes, size_t len)
+{
+    for (size_t at = 1; at + ARCHIVE_BLOCK_HEAD <= len; at++) {
+        struct archive_block block;
+        if (bytes[at] == 'A' && archive_block_parse(bytes + at, &block)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int archive_segment_more(const char *dir, const struct archive_segment *segment, bool *more,
+                         struct err *err)
+{
+    char *path = archive_segment_path(dir, segment->base);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int rc = fd < 0 ? err_errno(err, errno, "cannot open %s", path) : 0;
+    *more = false;
+    size_t len = (size_t)(segment->size - segment->used);
+    if (rc == 0 && len > 0) {
+        uint8_t *bytes = xmalloc(len);
+        *more = read_at(fd, bytes, len, segment->used) && sound_block_in(bytes, len);
+        free(bytes);
+    }
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    free(path);
+    return rc;
+}
+
+int archive_segment_cut(const char *dir, const struct archive_segment *segment, uint32_t entry,
+                        struct err *err)
+{
+    char *path = archive_segment_path(dir, segment->base);
+    int rc = 0;
+    if (entry == 0) {
+        rc = unlink(path) == 0 ? file_sync_dir(dir, err)
+                               : err_errno(err, errno, "cannot remove %s", path);
+    } else if (truncate(path, segment->entries[entry].at) != 0) {
+        rc = err_errno(err, errno, "cannot shorten %s", path);
+    }
+    free(path);
+    return rc;
+}

@@ -196,6 +196,7 @@ static void swap_clear(struct core_swap *swap)
     struct core_swap kept = {.error = swap->error,
                              .backoff_us = swap->backoff_us,
                              .try_us = swap->try_us,
+                             .given_up = swap->given_up,
                              .waiters = swap->waiters};
     *swap = kept;
 }
@@ -213,6 +214,7 @@ void conduct_give_up(struct core *core, struct core_processor *processor, const 
     send_both(core, swap, "release");
     journal_error(core, swap->new, "swap_failed", &reason);
     swap->error = reason;
+    swap->given_up++;
     swap->backoff_us = swap->backoff_us == 0 ? SWAP_BACKOFF_US
                                              : i64_min(2 * swap->backoff_us, SWAP_BACKOFF_US_MAX);
     swap->try_us = core_now_us(core) + swap->backoff_us;

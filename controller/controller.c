@@ -508,6 +508,7 @@ static int open_http(struct server *server, const struct controller_options *opt
         .reader = server->reader,
         .log = server->log,
         .redis = server->redis == NULL ? NULL : redis_server_counters(server->redis),
+        .data = datadir_path(server->datadir),
         .ctx = server,
         .call = on_http_call};
     int rc = http_server_start(&http, &server->http, err);

@@ -138,6 +138,7 @@ struct core_swap {
     struct err error;   /* why the last try failed; code 0 when it did not */
     int64_t backoff_us; /* of automatic tries */
     int64_t try_us;     /* no automatic try before */
+    uint64_t given_up;  /* swaps since kappa up */
 };
 
 /* A person's swap or rollback that waits for workers to come up. */

@@ -61,6 +61,7 @@ void lag_open(struct lag *lag, const json_t *begin, const json_t *target)
     lag->log_end = filled(lag->count, -1);
     lag->record_time = filled(lag->count, KAPPA_NO_TIME);
     lag->at_end = xcalloc(lag->count, sizeof *lag->at_end);
+    lag->moved_us = filled(lag->count, -1);
 }
 
 void lag_close(struct lag *lag)
@@ -73,6 +74,7 @@ void lag_close(struct lag *lag)
     free(lag->log_end);
     free(lag->record_time);
     free(lag->at_end);
+    free(lag->moved_us);
     memset(lag, 0, sizeof *lag);
 }
 
@@ -86,6 +88,7 @@ bool lag_opened(struct lag *lag, const json_t *next)
     for (uint32_t i = 0; i < lag->count; i++) {
         lag->log_start[i] = -1;
         lag->log_end[i] = -1;
+        lag->moved_us[i] = -1;
     }
     memset(&lag->rate, 0, sizeof lag->rate);
     memset(&lag->arrival, 0, sizeof lag->arrival);
@@ -121,9 +124,35 @@ static void trend_add(struct lag *lag, int64_t now_us, bool running)
     }
 }
 
+/* next, waited: as they were before the event, and how many records waited then. */
+static void moved(struct lag *lag, const int64_t *next, const int64_t *waited, int64_t now_us)
+{
+    for (uint32_t i = 0; i < lag->count; i++) {
+        if (lag->next[i] != next[i] || waited[i] <= 0 || lag->moved_us[i] < 0) {
+            lag->moved_us[i] = now_us;
+        }
+    }
+}
+
+const char *lag_status(const struct lag *lag, uint32_t source, int64_t now_us)
+{
+    ASSERT_CMP(source, <, lag->count);
+    if (lag->log_end[source] < 0 || lag->moved_us[source] < 0) {
+        return "unknown";
+    }
+    bool waits = catchup_lag(lag->next[source], lag->log_end[source]) > 0;
+    return waits && now_us - lag->moved_us[source] >= LAG_STALLED_US ? "stalled" : "ok";
+}
+
 bool lag_progress(struct lag *lag, const json_t *event, int64_t now_us)
 {
+    int64_t *before = xcalloc(2 * (size_t)lag->count, sizeof *before);
+    for (uint32_t i = 0; i < lag->count; i++) {
+        before[i] = lag->next[i];
+        before[lag->count + i] = catchup_lag(lag->next[i], lag->log_end[i]);
+    }
     if (!lag_offsets(json_object_get(event, "next"), lag->next, lag->count)) {
+        free(before);
         return false;
     }
     (void)lag_offsets(json_object_get(event, "committed"), lag->committed, lag->count);
@@ -137,6 +166,8 @@ bool lag_progress(struct lag *lag, const json_t *event, int64_t now_us)
         lag->record_time[i] =
             json_is_integer(time) ? (int64_t)json_integer_value(time) : KAPPA_NO_TIME;
     }
+    moved(lag, before, before + lag->count, now_us);
+    free(before);
     catchup_rate_add(&lag->rate, now_us, catchup_sum(lag->next, lag->count));
     if (lag_records(lag) != CATCHUP_UNKNOWN) {
         catchup_rate_add(&lag->arrival, now_us, catchup_sum(lag->log_end, lag->count));

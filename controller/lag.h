@@ -14,6 +14,8 @@
 /* ... or this many seconds of its own pace away, however fast: a swap waits for them. */
 #define LAG_READY_SECONDS 0.25
 
+#define LAG_STALLED_US INT64_C(10000000)
+
 struct lag {
     uint32_t count;       /* sources */
     int64_t *begin;       /* where the version started */
@@ -24,6 +26,7 @@ struct lag {
     int64_t *log_end;     /* its end */
     int64_t *record_time; /* of the newest applied record, ms, or KAPPA_NO_TIME */
     bool *at_end;         /* the worker saw the end there */
+    int64_t *moved_us;    /* when next was last seen to grow, or to be at the end */
     struct catchup_rate rate;
     struct catchup_rate arrival;
     struct catchup_trend trend; /* of the rate, while there is a lag */
@@ -47,6 +50,9 @@ void lag_position(struct lag *lag, const int64_t *next);
 bool lag_past_target(const struct lag *lag);
 /* Close enough to the live end, or at it everywhere. */
 bool lag_is_ready(const struct lag *lag);
+/* How a source stands, for people and alerts: "ok" (at the end, or on its way there), "stalled"
+ * (records wait and none has been applied for LAG_STALLED_US), "unknown" (the end is). */
+const char *lag_status(const struct lag *lag, uint32_t source, int64_t now_us);
 /* Records behind, or CATCHUP_UNKNOWN. */
 int64_t lag_records(const struct lag *lag);
 /* Of the oldest source, or CATCHUP_NEVER when unknown. */

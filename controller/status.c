@@ -22,17 +22,35 @@ static json_t *time_json(int64_t ms)
     return json_string(text);
 }
 
-static json_t *source_json(const struct core *core, const struct lag *lag, uint32_t source,
-                           const char *topic, int64_t partition)
+/* One word for a partition: of the version when it does not read, else of the partition's lag. */
+static const char *source_status(const struct core *core, const struct core_version *version,
+                                 uint32_t source)
 {
+    const char *failure = json_text(json_object_get(version->object, "error"), "code", NULL);
+    if (failure != NULL) {
+        return failure;
+    }
+    if (version->state == VERSION_PAUSED) {
+        return "paused";
+    }
+    if (!child_is_open(&version->child)) {
+        return "stopped";
+    }
+    return lag_status(&version->lag, source, core_now_us(core));
+}
+
+static json_t *source_json(const struct core *core, const struct core_version *version,
+                           uint32_t source, const char *topic, int64_t partition)
+{
+    const struct lag *lag = &version->lag;
     int64_t behind = catchup_lag(lag->next[source], lag->log_end[source]);
     double seconds = catchup_lag_seconds(behind, lag->record_time[source], core_now_ms(core));
-    json_t *object =
-        json_pack("{s:s, s:I, s:o, s:I, s:I, s:o, s:o, s:o}", "topic", topic, "partition",
-                  (json_int_t)partition, "start", offset_or_null(lag->log_start[source]), "next",
-                  (json_int_t)lag->next[source], "committed", (json_int_t)lag->committed[source],
-                  "end", offset_or_null(lag->log_end[source]), "lag", offset_or_null(behind),
-                  "lag_seconds", number_or_null(seconds));
+    json_t *object = json_pack(
+        "{s:s, s:I, s:o, s:I, s:I, s:o, s:o, s:o, s:s}", "topic", topic, "partition",
+        (json_int_t)partition, "start", offset_or_null(lag->log_start[source]), "next",
+        (json_int_t)lag->next[source], "committed", (json_int_t)lag->committed[source], "end",
+        offset_or_null(lag->log_end[source]), "lag", offset_or_null(behind), "lag_seconds",
+        number_or_null(seconds), "status", source_status(core, version, source));
     ASSERT(object != NULL);
     return object;
 }
@@ -46,8 +64,8 @@ static json_t *sources_json(const struct core *core, const struct core_version *
     json_array_foreach (json_object_get(version->object, "inputs"), i, input) {
         const char *topic = json_text(input, "topic", "");
         for (int64_t partition = 0; partition < json_int(input, "partitions", 0); partition++) {
-            int rc = json_array_append_new(
-                sources, source_json(core, &version->lag, source++, topic, partition));
+            int rc = json_array_append_new(sources,
+                                           source_json(core, version, source++, topic, partition));
             ASSERT(rc == 0);
         }
     }
@@ -57,9 +75,10 @@ static json_t *sources_json(const struct core *core, const struct core_version *
 /* The last progress without what is shown elsewhere. */
 static json_t *worker_json(const struct core *core, const struct child *child)
 {
-    static const char *const taken[] = {"rss_bytes",  "cache_bytes",   "cache_rows", "evictions",
-                                        "file_bytes", "used_bytes",    "commits",    "commit_us",
-                                        "duplicates", "commit_us_max", "mode"};
+    static const char *const taken[] = {
+        "rss_bytes",  "cache_bytes", "cache_rows",   "evictions",  "file_bytes",
+        "used_bytes", "commits",     "commit_us",    "duplicates", "commit_us_max",
+        "mode",       "time_us",     "commits_took", "readers",    "oldest_reader_us"};
     static const char *const phases[] = {[CHILD_OFF] = "off",
                                          [CHILD_STARTING] = "starting",
                                          [CHILD_OPEN] = "running",
@@ -185,11 +204,12 @@ json_t *status_processor(const struct core *core, const struct core_processor *p
         ASSERT(rc == 0);
     }
     int64_t serving = json_int(processor->object, "serving", 0);
-    json_t *body = json_pack("{s:s, s:o, s:I, s:o, s:o, s:o}", "name", processor->name, "serving",
-                             serving != 0 ? json_integer(serving) : json_null(), "epoch",
+    json_t *body = json_pack("{s:s, s:o, s:I, s:o, s:o, s:o, s:I}", "name", processor->name,
+                             "serving", serving != 0 ? json_integer(serving) : json_null(), "epoch",
                              (json_int_t)json_int(processor->object, "epoch", 0), "versions",
                              versions, "swap", swap_json(&processor->swap), "last_swap_error",
-                             error_to_json(&processor->swap.error));
+                             error_to_json(&processor->swap.error), "swaps_given_up",
+                             (json_int_t)processor->swap.given_up);
     ASSERT(body != NULL);
     return body;
 }

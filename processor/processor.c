@@ -409,6 +409,13 @@ int processor_check(const struct processor *p, struct err *err)
     return p->excess.code;
 }
 
+static void tell(const struct processor *p, enum processor_phase phase)
+{
+    if (p->options.phase != NULL) {
+        p->options.phase(p->options.phase_ctx, phase);
+    }
+}
+
 int processor_apply(struct processor *p, uint32_t source, const struct kappa_record *records,
                     uint32_t count, int64_t next_offset, struct err *err)
 {
@@ -422,7 +429,9 @@ int processor_apply(struct processor *p, uint32_t source, const struct kappa_rec
     for (uint32_t done = 0; done < count;) {
         const struct kappa_source_state before = from->state;
         size_t listed = p->dead.count;
+        tell(p, PROCESSOR_DECODES);
         uint32_t taken = fill_chunk(p, records + done, count - done);
+        tell(p, PROCESSOR_COMPUTES);
         int rc = run_chunk(p, from->input, err);
         if (rc < 0) {
             return rc;
@@ -430,6 +439,7 @@ int processor_apply(struct processor *p, uint32_t source, const struct kappa_rec
         dead_limit_check(p, &before, listed, records + done, taken);
         done += taken;
     }
+    tell(p, PROCESSOR_RETURNS);
     ASSERT_CMP(next_offset, >=, from->state.next_offset);
     from->state.next_offset = next_offset;
     return 0;

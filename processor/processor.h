@@ -42,6 +42,9 @@ typedef int (*processor_row_fn)(void *ctx, uint32_t table, const uint8_t *key, s
                                 const uint8_t **found, size_t *found_len, const uint8_t **value,
                                 size_t *value_len, struct err *err);
 
+/* What processor_apply is busy with. */
+enum processor_phase { PROCESSOR_DECODES, PROCESSOR_COMPUTES, PROCESSOR_RETURNS };
+
 struct processor_options {
     const struct plan *plan;
     processor_load_fn load;           /* NULL: nothing is ever evicted (tests) */
@@ -52,6 +55,10 @@ struct processor_options {
     const struct kappa_plugin *const *plugins; /* per plugin of the plan; borrowed */
     size_t cache_bytes; /* budget of the aggregate cache; small budgets (1) work, slowly */
     bool rows_stored; /* false: the tables are known to be empty (a new version): no loads needed */
+    /* Told what apply does from now on, a few times a chunk; the caller may look at its clock. Or
+     * NULL. */
+    void (*phase)(void *ctx, enum processor_phase phase);
+    void *phase_ctx;
 };
 
 struct processor_stats {

@@ -22,11 +22,19 @@
 #define APPEND_COMMIT_BYTES  ((size_t)4 << 20)   /* about what a processor's cache holds */
 #define TRIM_ROWS            20000   /* of a source, taken out of the outbox by one commit */
 #define TRIM_US              1000000 /* between commits that only trim */
-#define COMMIT_ATTEMPTS      48      /* the map doubles at each: more would exceed 64 bits */
+#define READERS_US           1000000
+#define COMMIT_ATTEMPTS      48 /* the map doubles at each: more would exceed 64 bits */
 
 static int64_t now_us(const struct shard *shard)
 {
     return clock_mono_us(shard->clock);
+}
+
+void pump_spent(struct shard *shard, enum shard_time on)
+{
+    int64_t now = now_us(shard);
+    shard->time_us[on] += i64_max(now - shard->time_from_us, 0);
+    shard->time_from_us = now;
 }
 
 /* ---- The reader */
@@ -328,6 +336,7 @@ static int apply_batch(struct shard *shard, struct pending_batch *batch, struct 
     shard->duplicates += from - batch->taken;
     if (shard->plan->inputs[input->spec.input].schema_registry != NULL) {
         uint32_t ready = get_schemas(shard, input, batch->records + from, to - from);
+        pump_spent(shard, SHARD_FETCH);
         if (ready < to - from) { /* the first of the rest waits, at its offset */
             to = from + ready;
             next = batch->records[to].offset;
@@ -405,6 +414,21 @@ static int commit_once(struct shard *shard, struct err *err)
     return rc == 0 ? store_commit(shard->store, err) : rc;
 }
 
+/* Who reads, once a second at most: LMDB lists its readers as text. */
+static void look_at_readers(struct shard *shard)
+{
+    int64_t now = now_us(shard);
+    if (shard->readers_us != 0 && now - shard->readers_us < READERS_US) {
+        return;
+    }
+    uint64_t oldest = shard->readers.oldest;
+    store_readers(shard->store, &shard->readers);
+    shard->readers_us = now;
+    if (shard->readers.oldest != oldest) {
+        shard->oldest_us = now;
+    }
+}
+
 static void commit_done(struct shard *shard, int64_t started)
 {
     processor_committed(shard->processor);
@@ -423,6 +447,8 @@ static void commit_done(struct shard *shard, int64_t started)
     shard->commit_spent_us = now_us(shard) - started;
     shard->commit_us += u64_from_i64(i64_max(shard->commit_spent_us, 0));
     shard->commit_us_max = i64_max(shard->commit_us_max, shard->commit_spent_us);
+    histogram_add(&shard->commits_took, shard->commit_spent_us);
+    look_at_readers(shard);
     shard->commits++;
     if (shard->committed != NULL) {
         shard->committed(shard->committed_ctx);
@@ -441,6 +467,7 @@ static int commit_now(struct shard *shard, struct err *err)
         return rc;
     }
     commit_done(shard, started);
+    pump_spent(shard, SHARD_COMMIT);
     return 0;
 }
 
@@ -523,6 +550,7 @@ int pump_step(struct shard *shard, int timeout_ms, struct err *err)
     struct pending_batch *batch = next_usable(shard);
     if (!batch) {
         int rc = read_batch(shard, timeout_ms, &idle, err);
+        pump_spent(shard, idle ? SHARD_WAIT : SHARD_FETCH);
         if (rc != 0) {
             return rc;
         }
@@ -531,6 +559,7 @@ int pump_step(struct shard *shard, int timeout_ms, struct err *err)
     if (batch && waits_for_schema(shard, batch)) {
         int64_t left_us = shard->retry_us - now_us(shard);
         pump_wait(shard, (int)i64_min(timeout_ms, (left_us + 999) / 1000));
+        pump_spent(shard, SHARD_WAIT);
         idle = true;
     } else if (batch) {
         int rc = apply_batch(shard, batch, err);

@@ -2,6 +2,7 @@
 #include "replayer/shard.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/cond.h"
 #include "base/limits.h"
@@ -28,6 +29,12 @@ static int open_store(struct shard *shard, const struct shard_options *options, 
     return store_open(&store, &shard->store, err);
 }
 
+/* The time until now was spent on what the processor did before. */
+static void processor_phase(void *ctx, enum processor_phase phase)
+{
+    pump_spent(ctx, phase == PROCESSOR_COMPUTES ? SHARD_DECODE : SHARD_COMPUTE);
+}
+
 static int open_processor(struct shard *shard, const struct shard_options *options, struct err *err)
 {
     struct processor_options processor = {.plan = options->plan,
@@ -37,7 +44,9 @@ static int open_processor(struct shard *shard, const struct shard_options *optio
                                           .load_ctx = shard->store,
                                           .plugins = options->plugins,
                                           .cache_bytes = options->cache_bytes,
-                                          .rows_stored = store_has_rows(shard->store)};
+                                          .rows_stored = store_has_rows(shard->store),
+                                          .phase = processor_phase,
+                                          .phase_ctx = shard};
     return processor_open(&processor, &shard->processor, err);
 }
 
@@ -73,6 +82,7 @@ static struct shard *shard_new(const struct shard_options *options)
     shard->batch_now =
         shard->batch_max < SHARD_BATCH_RECORDS_MIN ? shard->batch_max : SHARD_BATCH_RECORDS_MIN;
     shard->cache_bytes = options->cache_bytes;
+    shard->time_from_us = clock_mono_us(shard->clock);
     shard->keep_bytes = options->keep_bytes ? options->keep_bytes : KEEP_BYTES_DEFAULT;
     shard->failed_source = UINT32_MAX;
     shard->input_count = options->source_count;
@@ -159,6 +169,7 @@ int shard_step(struct shard *shard, int timeout_ms, struct err *err)
     bool reads = free || shard->hold == HOLD_TO_CUT;
     if (!reads) {
         pump_wait(shard, timeout_ms);
+        pump_spent(shard, SHARD_WAIT);
         return 0;
     }
     return pump_step(shard, timeout_ms, err);
@@ -259,16 +270,21 @@ static enum shard_mode mode_of(const struct shard *shard)
 
 void shard_status(struct shard *shard, struct shard_status *out)
 {
-    *out = (struct shard_status){.mode = mode_of(shard),
-                                 .sealed = store_sealed(shard->store),
-                                 .commits = shard->commits,
-                                 .commit_us = shard->commit_us,
-                                 .commit_us_max = shard->commit_us_max,
-                                 .duplicates = shard->duplicates,
-                                 .file_bytes = shard->file_bytes,
-                                 .used_bytes = shard->used_bytes,
-                                 .trouble = shard->trouble,
-                                 .failed_source = shard->failed_source};
+    *out = (struct shard_status){
+        .mode = mode_of(shard),
+        .sealed = store_sealed(shard->store),
+        .commits = shard->commits,
+        .commit_us = shard->commit_us,
+        .commit_us_max = shard->commit_us_max,
+        .commits_took = shard->commits_took,
+        .readers = shard->readers.count,
+        .oldest_age_us = shard->readers.oldest == 0 ? 0 : shard->readers_us - shard->oldest_us,
+        .duplicates = shard->duplicates,
+        .file_bytes = shard->file_bytes,
+        .used_bytes = shard->used_bytes,
+        .trouble = shard->trouble,
+        .failed_source = shard->failed_source};
+    memcpy(out->time_us, shard->time_us, sizeof out->time_us);
     for (uint32_t i = 0; i < shard->input_count; i++) {
         struct kappa_source_state state;
         processor_source_state(shard->processor, shard->inputs[i].spec.source, &state);

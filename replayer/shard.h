@@ -45,6 +45,7 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/err.h"
+#include "base/histogram.h"
 #include "log/log.h"
 #include "processor/processor.h"
 #include "table/store.h"
@@ -91,6 +92,17 @@ struct shard_position {
     int64_t record_time_max; /* ms, or KAPPA_NO_TIME */
 };
 
+/* Where the time of a shard's thread goes. FETCH: reading the log, until a batch is there; WAIT: asked
+ * in vain, held or paused; COMMIT: writing rows and syncing. */
+enum shard_time {
+    SHARD_FETCH,
+    SHARD_WAIT,
+    SHARD_DECODE,
+    SHARD_COMPUTE,
+    SHARD_COMMIT,
+    SHARD_TIME_COUNT
+};
+
 struct shard_status {
     enum shard_mode mode;
     bool sealed;
@@ -98,11 +110,16 @@ struct shard_status {
     uint64_t commits;
     uint64_t commit_us; /* spent in commits */
     int64_t commit_us_max;
+    struct histogram commits_took;
+    int64_t time_us[SHARD_TIME_COUNT];
     uint64_t duplicates; /* records below the position that the log delivered again: dropped */
     struct processor_stats processor;
     uint64_t file_bytes, used_bytes;
-    uint64_t outbox_rows;   /* messages in the outbox */
-    struct err trouble;     /* passing trouble (broker away): code 0 when none */
+    uint32_t readers; /* snapshots of the environment that are open */
+    int64_t
+        oldest_age_us;    /* for how long the oldest of them has kept pages from being used again */
+    uint64_t outbox_rows; /* messages in the outbox */
+    struct err trouble;   /* passing trouble (broker away): code 0 when none */
     uint32_t failed_source; /* of the version: whose records ended the shard, or UINT32_MAX */
 };
 

@@ -60,6 +60,12 @@ struct shard {
     uint64_t commits;
     uint64_t commit_us;
     int64_t commit_us_max;
+    struct histogram commits_took;
+    int64_t time_us[SHARD_TIME_COUNT];
+    int64_t time_from_us; /* what is not yet counted began here */
+    struct store_readers readers;
+    int64_t readers_us; /* when they were last looked at */
+    int64_t oldest_us;  /* when the oldest of them was first seen to be it */
     uint64_t duplicates;
     uint64_t file_bytes, used_bytes; /* of the environment after the last commit */
     bool outbox_drop;
@@ -83,6 +89,8 @@ struct shard {
 int pump_step(struct shard *shard, int timeout_ms, struct err *err) must_check;
 /* Writes what was applied, if anything was. */
 int pump_commit(struct shard *shard, struct err *err) must_check;
+/* The time since the last call, or since shard_open, was spent so. */
+void pump_spent(struct shard *shard, enum shard_time on);
 /* Closes the reader and forgets what it delivered and nobody applied. */
 void pump_reader_close(struct shard *shard);
 /* Sleeps until shard_wake, at most timeout_ms. */

@@ -20,6 +20,11 @@ static const char *const mode_names[] = {
     [SHARD_TO_CUT] = "to_cut",   [SHARD_AT_CUT] = "at_cut",
 };
 
+static const char *const time_names[] = {
+    [SHARD_FETCH] = "fetch",     [SHARD_WAIT] = "wait",     [SHARD_DECODE] = "decode",
+    [SHARD_COMPUTE] = "compute", [SHARD_COMMIT] = "commit",
+};
+
 /* ---- The snapshot */
 
 /* While shards differ, the version is in the mode that is furthest from rest. */
@@ -43,6 +48,12 @@ static void add_status(struct worker_snapshot *s, const struct shard_status *sta
     s->commits += status->commits;
     s->commit_us += status->commit_us;
     s->commit_us_max = i64_max(s->commit_us_max, status->commit_us_max);
+    histogram_merge(&s->commits_took, &status->commits_took);
+    for (uint32_t i = 0; i < SHARD_TIME_COUNT; i++) {
+        s->time_us[i] += status->time_us[i];
+    }
+    s->readers = s->readers > status->readers ? s->readers : status->readers;
+    s->oldest_age_us = i64_max(s->oldest_age_us, status->oldest_age_us);
     s->cache_bytes += status->processor.cache_bytes;
     s->cache_rows += status->processor.cache_rows;
     s->evictions += status->processor.evictions;
@@ -260,6 +271,18 @@ static void set_vectors(const struct worker *w, json_t *event)
     json_object_set_new(event, "record_time_ms", times);
 }
 
+static void set_times(const struct worker_snapshot *s, json_t *event)
+{
+    json_t *times = json_object();
+    for (uint32_t i = 0; i < SHARD_TIME_COUNT; i++) {
+        set_count(times, time_names[i], u64_from_i64(s->time_us[i]));
+    }
+    json_object_set_new(event, "time_us", times);
+    json_object_set_new(event, "commits_took", histogram_to_json(&s->commits_took));
+    set_count(event, "readers", s->readers);
+    set_count(event, "oldest_reader_us", u64_from_i64(s->oldest_age_us));
+}
+
 static void say_progress(struct worker *w, double rate)
 {
     const struct worker_snapshot *s = &w->snapshot;
@@ -280,6 +303,7 @@ static void say_progress(struct worker *w, double rate)
     set_count(event, "file_bytes", s->file_bytes);
     set_count(event, "used_bytes", s->used_bytes);
     set_count(event, "rss_bytes", worker_rss_bytes());
+    set_times(s, event);
     struct err trouble = s->trouble;
     json_t *outbox = worker_send_status(w, &trouble);
     if (outbox != NULL) {

@@ -30,6 +30,10 @@ struct worker_snapshot {
     bool sealed; /* all shards */
     uint64_t records, dead, late, duplicates, commits, commit_us;
     int64_t commit_us_max;
+    struct histogram commits_took;
+    int64_t time_us[SHARD_TIME_COUNT];
+    uint32_t readers;      /* of the shard with the most */
+    int64_t oldest_age_us; /* of the oldest of all */
     uint64_t cache_bytes, cache_rows, evictions, file_bytes, used_bytes, outbox_rows;
     struct err trouble; /* of the first shard that has some */
 };

@@ -48,6 +48,7 @@ int http_server_start(const struct http_options *options, struct http_server **o
     server->listening = listening;
     server->options = *options;
     server->counters.redis = options->redis;
+    server->counters.data = options->data;
     server->context = (struct route_context){
         .reader = options->reader,
         .queries = options->reader == NULL ? NULL : query_pool_new(options->reader),

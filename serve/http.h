@@ -50,7 +50,8 @@ struct http_options {
     struct reader *reader; /* NULL: table routes answer CLOSED; borrowed until stop */
     struct log *log;       /* NULL: topic routes answer CLOSED; borrowed until stop */
     const struct redis_counters *redis; /* shown by /metrics; NULL: off; borrowed until stop */
-    void *ctx;                          /* for call */
+    const char *data; /* likewise: the directory whose disk is looked at; or NULL */
+    void *ctx;        /* for call */
     void (*call)(void *ctx, struct http_call *call);
 };
 

@@ -38,6 +38,7 @@ struct http_server {
 struct http_request {
     struct http_call call; /* first: the controller holds this */
     uint32_t magic;
+    int64_t begun_us;            /* when its headers were there */
     uint32_t owners;             /* calls_lock once it slept: connection, and call or thread */
     struct http_server *server;  /* valid while the connection owns it */
     const struct route *route;   /* NULL: err says why */

@@ -6,6 +6,7 @@
  * Refusals by the headers (host, type, size, address) are sent before the body is read. */
 #include "serve/http_private.h"
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "include/kappa/record.h"
 
@@ -59,7 +60,12 @@ static enum MHD_Result send_response(struct http_request *request,
     (void)MHD_add_response_header(response, "Cache-Control", "no-store");
     (void)MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     ASSERT_CMP(class, <, array_len(request->server->counters.answers));
-    __atomic_add_fetch(&request->server->counters.answers[class], 1, __ATOMIC_RELAXED);
+    struct route_counters *counters = &request->server->counters;
+    __atomic_add_fetch(&counters->answers[class], 1, __ATOMIC_RELAXED);
+    if (request->route != NULL) {
+        histogram_add(&counters->took[route_number(request->route)],
+                      clock_mono_us(clock_real()) - request->begun_us);
+    }
     enum MHD_Result sent = MHD_queue_response(connection, status, response);
     MHD_destroy_response(response);
     return sent;
@@ -159,6 +165,7 @@ static struct http_request *request_begin(struct http_server *server,
 {
     struct http_request *request = xcalloc(1, sizeof *request);
     request->magic = HTTP_REQUEST_MAGIC;
+    request->begun_us = clock_mono_us(clock_real());
     request->owners = 1;
     request->server = server;
     if (http_request_admit(server, connection, url, method, request) < 0) {

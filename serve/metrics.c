@@ -2,13 +2,29 @@
  * metrics.h. */
 #include "serve/metrics.h"
 
+#include "base/histogram.h"
 #include "include/kappa/version.h"
+#include "serve/process_stats.h"
 #include "serve/redis.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-enum level { PROCESS, HTTP, REDIS, PROCESSOR, STATE, VERSION, SOURCE };
+enum level {
+    BUILD,
+    PROCESS,
+    DATA,
+    HTTP,
+    ROUTE,
+    REDIS,
+    PROCESSOR,
+    SWAPS,
+    STATE,
+    VERSION,
+    PHASE,
+    SOURCE,
+    STATUS
+};
 
 struct metric {
     enum level level;
@@ -25,14 +41,32 @@ static const struct metric metrics[] = {
 };
 
 static const char *const level_labels[] = {
-    [PROCESS] = "version",
+    [BUILD] = "version",
+    [PROCESS] = "",
+    [DATA] = "",
     [HTTP] = "class",
+    [ROUTE] = "method, route",
     [REDIS] = "",
     [PROCESSOR] = "processor",
+    [SWAPS] = "processor, result",
     [STATE] = "processor, version, state",
     [VERSION] = "processor, version",
+    [PHASE] = "processor, version, phase",
     [SOURCE] = "processor, version, topic, partition",
+    [STATUS] = "processor, version, topic, partition, status",
 };
+
+/* What a sample is of. The parts below its level are NULL. */
+struct subject {
+    const json_t *processor;
+    const json_t *version;
+    const json_t *source;
+};
+
+static const char *prefix(const struct metric *metric)
+{
+    return metric->level == PROCESS ? "" : "kappa_";
+}
 
 /* `name="value"` with the escapes of the format; a comma in front unless it is the first label. */
 static void label(struct buf *out, const char *name, const char *value)
@@ -61,7 +95,7 @@ static void label_number(struct buf *out, const char *name, int64_t value)
     label(out, name, text);
 }
 
-/* The number at a dotted path, borrowed, or NULL. */
+/* The value at a dotted path, borrowed, or NULL. */
 static const json_t *member_find(const json_t *object, const char *path)
 {
     char name[32];
@@ -76,66 +110,160 @@ static const json_t *member_find(const json_t *object, const char *path)
         }
         path += len + 1;
     }
-    return json_is_number(object) ? object : NULL;
+    return object;
 }
 
-static void sample(struct buf *out, const struct metric *metric, const json_t *processor,
-                   const json_t *version, const json_t *source)
+static bool in_microseconds(const char *member)
 {
-    const json_t *object = source != NULL ? source : version != NULL ? version : processor;
-    const json_t *value = NULL;
-    if (metric->level != STATE) {
-        value = member_find(object, metric->member);
-        if (value == NULL) {
-            return;
+    size_t len = strlen(member);
+    return len > 3 && strcmp(member + len - 3, "_us") == 0;
+}
+
+/* " 12\n", behind the labels. */
+static void value_write(struct buf *out, const struct metric *metric, const json_t *value)
+{
+    if (in_microseconds(metric->member)) {
+        buf_printf(out, " %.9g\n", json_number_value(value) / 1e6);
+    } else if (json_is_integer(value)) {
+        buf_printf(out, " %" JSON_INTEGER_FORMAT "\n", json_integer_value(value));
+    } else {
+        buf_printf(out, " %.15g\n", json_real_value(value));
+    }
+}
+
+static void name_open(struct buf *out, const struct metric *metric, const char *suffix)
+{
+    buf_printf(out, "%s%s%s{", prefix(metric), metric->name, suffix);
+}
+
+static void subject_labels(struct buf *out, const struct subject *of)
+{
+    label(out, "processor", json_text(of->processor, "name", ""));
+    if (of->version != NULL) {
+        label_number(out, "version", json_int(of->version, "version", 0));
+    }
+    if (of->source != NULL) {
+        label(out, "topic", json_text(of->source, "topic", ""));
+        label_number(out, "partition", json_int(of->source, "partition", 0));
+    }
+}
+
+/* The lines of a histogram; labels is what stands between the braces. */
+static void histogram_write(struct buf *out, const struct metric *metric, const char *labels,
+                            const struct histogram *histogram)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < HISTOGRAM_COUNTS; i++) {
+        count += histogram->counts[i];
+        name_open(out, metric, "_bucket");
+        buf_append_text(out, labels);
+        if (i < HISTOGRAM_BOUNDS) {
+            buf_printf(out, ",le=\"%g\"} %" PRIu64 "\n", (double)histogram_bounds_us[i] / 1e6,
+                       count);
+        } else {
+            buf_printf(out, ",le=\"+Inf\"} %" PRIu64 "\n", count);
         }
     }
-    buf_printf(out, "kappa_%s{", metric->name);
-    label(out, "processor", json_text(processor, "name", ""));
-    if (version != NULL) {
-        label_number(out, "version", json_int(version, "version", 0));
+    name_open(out, metric, "_sum");
+    buf_printf(out, "%s} %.9g\n", labels, (double)histogram->sum_us / 1e6);
+    name_open(out, metric, "_count");
+    buf_printf(out, "%s} %" PRIu64 "\n", labels, count);
+}
+
+static void histogram_of(struct buf *out, const struct metric *metric, const struct subject *of,
+                         const json_t *value)
+{
+    struct histogram histogram;
+    if (!histogram_from_json(value, &histogram)) {
+        return;
     }
-    if (metric->level == STATE) {
-        label(out, "state", json_text(version, "state", "unknown"));
-    }
-    if (source != NULL) {
-        label(out, "topic", json_text(source, "topic", ""));
-        label_number(out, "partition", json_int(source, "partition", 0));
-    }
+    struct buf labels = {0};
+    buf_append_u8(&labels, '{');
+    subject_labels(&labels, of);
+    histogram_write(out, metric, buf_text(&labels) + 1, &histogram);
+    buf_free(&labels);
+}
+
+/* A sample with one label more; value NULL: 1. */
+static void sample_with(struct buf *out, const struct metric *metric, const struct subject *of,
+                        const char *name, const char *text, const json_t *value)
+{
+    name_open(out, metric, "");
+    subject_labels(out, of);
+    label(out, name, text);
+    buf_append_u8(out, '}');
     if (value == NULL) {
-        buf_append_text(out, "} 1\n");
-    } else if (json_is_integer(value)) {
-        buf_printf(out, "} %" JSON_INTEGER_FORMAT "\n", json_integer_value(value));
+        buf_append_text(out, " 1\n");
     } else {
-        buf_printf(out, "} %.9g\n", json_real_value(value));
+        value_write(out, metric, value);
     }
 }
 
-static void samples_of_version(struct buf *out, const struct metric *metric,
-                               const json_t *processor, const json_t *version)
+static void sample(struct buf *out, const struct metric *metric, const struct subject *of)
 {
-    if (metric->level != SOURCE) {
-        sample(out, metric, processor, version, NULL);
-        return;
+    const json_t *object = of->source != NULL    ? of->source
+                           : of->version != NULL ? of->version
+                                                 : of->processor;
+    const json_t *value = member_find(object, metric->member);
+    if (metric->type[0] == 'h') {
+        histogram_of(out, metric, of, value);
+    } else if (json_is_number(value)) {
+        name_open(out, metric, "");
+        subject_labels(out, of);
+        buf_append_u8(out, '}');
+        value_write(out, metric, value);
     }
-    size_t i;
-    const json_t *source;
-    json_array_foreach (json_object_get(version, "sources"), i, source) {
-        sample(out, metric, processor, version, source);
+}
+
+static void samples_of_phases(struct buf *out, const struct metric *metric,
+                              const struct subject *of)
+{
+    const char *phase;
+    json_t *value;
+    const json_t *phases = member_find(of->version, metric->member);
+    json_object_foreach ((json_t *)(uintptr_t)phases, phase, value) {
+        sample_with(out, metric, of, "phase", phase, value);
+    }
+}
+
+static void samples_of_version(struct buf *out, const struct metric *metric, struct subject of)
+{
+    if (metric->level == STATE) {
+        sample_with(out, metric, &of, "state", json_text(of.version, "state", "unknown"), NULL);
+    } else if (metric->level == PHASE) {
+        samples_of_phases(out, metric, &of);
+    } else if (metric->level == VERSION) {
+        sample(out, metric, &of);
+    } else {
+        size_t i;
+        json_array_foreach (json_object_get(of.version, "sources"), i, of.source) {
+            if (metric->level == SOURCE) {
+                sample(out, metric, &of);
+            } else {
+                sample_with(out, metric, &of, "status", json_text(of.source, "status", "unknown"),
+                            NULL);
+            }
+        }
     }
 }
 
 static void samples_of_processor(struct buf *out, const struct metric *metric,
                                  const json_t *processor)
 {
+    struct subject of = {.processor = processor};
     if (metric->level == PROCESSOR) {
-        sample(out, metric, processor, NULL, NULL);
+        sample(out, metric, &of);
+        return;
+    }
+    if (metric->level == SWAPS) {
+        sample_with(out, metric, &of, "result", "done", json_object_get(processor, "epoch"));
+        sample_with(out, metric, &of, "result", "given_up",
+                    json_object_get(processor, "swaps_given_up"));
         return;
     }
     size_t i;
-    const json_t *version;
-    json_array_foreach (json_object_get(processor, "versions"), i, version) {
-        samples_of_version(out, metric, processor, version);
+    json_array_foreach (json_object_get(processor, "versions"), i, of.version) {
+        samples_of_version(out, metric, of);
     }
 }
 
@@ -145,6 +273,29 @@ static void samples_of_http(struct buf *out, const struct metric *metric,
     for (size_t i = 1; i < array_len(counters->answers); i++) {
         buf_printf(out, "kappa_%s{class=\"%zuxx\"} %" PRIu64 "\n", metric->name, i,
                    counters->answers[i]);
+    }
+}
+
+/* Only addresses that somebody has asked for. */
+static void samples_of_routes(struct buf *out, const struct metric *metric,
+                              const struct route_counters *counters)
+{
+    const struct route *route;
+    for (uint32_t i = 0; (route = route_numbered(i)) != NULL; i++) {
+        struct histogram took = {0};
+        struct buf labels = {0};
+        histogram_merge(&took, &counters->took[i]);
+        uint64_t count = 0;
+        for (uint32_t k = 0; k < HISTOGRAM_COUNTS; k++) {
+            count += took.counts[k];
+        }
+        if (count > 0) {
+            buf_append_u8(&labels, '{');
+            label(&labels, "method", route->method);
+            label(&labels, "route", route->path);
+            histogram_write(out, metric, buf_text(&labels) + 1, &took);
+        }
+        buf_free(&labels);
     }
 }
 
@@ -168,31 +319,80 @@ static void sample_of_redis(struct buf *out, const struct metric *metric,
     }
 }
 
+/* A number that there is one of, without labels. */
+static void sample_alone(struct buf *out, const struct metric *metric, const json_t *object)
+{
+    const json_t *value = member_find(object, metric->member);
+    if (json_is_number(value)) {
+        buf_printf(out, "%s%s", prefix(metric), metric->name);
+        value_write(out, metric, value);
+    }
+}
+
+/* Everything that is looked at once for a rendering. */
+struct shown {
+    const json_t *status;
+    const struct route_counters *counters;
+    json_t *process;
+    json_t *disk;
+};
+
+static void samples(struct buf *out, const struct metric *metric, const struct shown *shown)
+{
+    size_t i;
+    const json_t *processor;
+    switch (metric->level) {
+    case BUILD:
+        name_open(out, metric, "");
+        label(out, "version", KAPPA_VERSION);
+        buf_append_text(out, "} 1\n");
+        break;
+    case PROCESS:
+        sample_alone(out, metric, shown->process);
+        break;
+    case DATA:
+        sample_alone(out, metric, shown->disk);
+        break;
+    case HTTP:
+        samples_of_http(out, metric, shown->counters);
+        break;
+    case ROUTE:
+        samples_of_routes(out, metric, shown->counters);
+        break;
+    case REDIS:
+        sample_of_redis(out, metric, shown->counters->redis);
+        break;
+    case PROCESSOR:
+    case SWAPS:
+    case STATE:
+    case VERSION:
+    case PHASE:
+    case SOURCE:
+    case STATUS:
+        json_array_foreach (json_object_get(shown->status, "processors"), i, processor) {
+            samples_of_processor(out, metric, processor);
+        }
+        break;
+    }
+}
+
 void metrics_render(const json_t *status, const struct route_counters *counters, struct buf *out)
 {
+    struct shown shown = {.status = status,
+                          .counters = counters,
+                          .process = process_stats(),
+                          .disk = disk_stats(counters->data)};
     for (size_t m = 0; m < array_len(metrics); m++) {
         const struct metric *metric = &metrics[m];
         if (metric->level == REDIS && counters->redis == NULL) {
             continue;
         }
-        buf_printf(out, "# HELP kappa_%s %s\n# TYPE kappa_%s %s\n", metric->name, metric->help,
-                   metric->name, metric->type);
-        if (metric->level == PROCESS) {
-            buf_printf(out, "kappa_%s{", metric->name);
-            label(out, "version", KAPPA_VERSION);
-            buf_append_text(out, "} 1\n");
-        } else if (metric->level == REDIS) {
-            sample_of_redis(out, metric, counters->redis);
-        } else if (metric->level == HTTP) {
-            samples_of_http(out, metric, counters);
-        } else {
-            size_t i;
-            const json_t *processor;
-            json_array_foreach (json_object_get(status, "processors"), i, processor) {
-                samples_of_processor(out, metric, processor);
-            }
-        }
+        buf_printf(out, "# HELP %s%s %s\n# TYPE %s%s %s\n", prefix(metric), metric->name,
+                   metric->help, prefix(metric), metric->name, metric->type);
+        samples(out, metric, &shown);
     }
+    json_decref(shown.process);
+    json_decref(shown.disk);
 }
 
 void metrics_markdown(struct buf *out)
@@ -201,7 +401,7 @@ void metrics_markdown(struct buf *out)
                          "from serve/metrics.def by `kappa help --metrics`.\n\n"
                          "| name | type | labels | meaning |\n| --- | --- | --- | --- |\n");
     for (size_t m = 0; m < array_len(metrics); m++) {
-        buf_printf(out, "| `kappa_%s` | %s | %s | %s |\n", metrics[m].name, metrics[m].type,
-                   level_labels[metrics[m].level], metrics[m].help);
+        buf_printf(out, "| `%s%s` | %s | %s | %s |\n", prefix(&metrics[m]), metrics[m].name,
+                   metrics[m].type, level_labels[metrics[m].level], metrics[m].help);
     }
 }

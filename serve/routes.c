@@ -89,6 +89,19 @@ static const struct route routes[] = {
 #undef P
 #undef T
 
+_Static_assert(array_len(routes) <= ROUTES_MAX, "each route has counters");
+
+uint32_t route_number(const struct route *route)
+{
+    ASSERT(route >= routes && route < routes + array_len(routes));
+    return (uint32_t)(route - routes);
+}
+
+const struct route *route_numbered(uint32_t number)
+{
+    return number < array_len(routes) ? &routes[number] : NULL;
+}
+
 static bool is_utf8(const char *text)
 {
     json_t *probe = json_string(text);

@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "base/histogram.h"
 #include "serve/http.h"
 
 #define ROUTE_SEGMENTS_MAX 32 /* of a path: four fixed words and the key columns */
@@ -52,9 +53,14 @@ struct route_answer {
 };
 
 /* What the server has done so far; counted by http.c. */
+#define ROUTES_MAX 64
+
+/* What /metrics shows of the server itself. */
 struct route_counters {
     uint64_t answers[6];                /* by first digit of the status; [0] unused */
+    struct histogram took[ROUTES_MAX];  /* by route_number: from the headers to the answer */
     const struct redis_counters *redis; /* of the other door, or NULL */
+    const char *data;                   /* the data directory, or NULL */
 };
 
 struct route_context {
@@ -92,6 +98,10 @@ int route_unescape(char *text, struct err *err) must_check;
  * or INVALID for a parameter that the route does not know. */
 int route_find(const struct route_request *request, const struct route **out, const char **allow,
                struct err *err) must_check;
+
+/* A number of the route below ROUTES_MAX, and the route of one; NULL above the last. */
+uint32_t route_number(const struct route *route);
+const struct route *route_numbered(uint32_t number);
 
 /* What a control route asks. *body is a new reference or NULL. */
 int route_call(const struct route *route, const struct route_request *request,

@@ -70,6 +70,10 @@ void env_fix_map(struct env *env);
 /* Frees the slots of readers that died; returns how many. */
 int env_reader_check(struct env *env);
 
+/* Read transactions that are open now, in any process. *oldest: the commit that the oldest of them
+ * sees when it is not the last one, else 0. */
+uint32_t env_readers(struct env *env, uint64_t *oldest);
+
 /* on: commits do not sync (a version under construction). */
 void env_set_nosync(struct env *env, bool on);
 int env_sync(struct env *env, struct err *err) must_check;

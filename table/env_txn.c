@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -81,6 +82,34 @@ int env_reader_check(struct env *env)
 {
     int dead = 0;
     return mdb_reader_check(env->mdb, &dead) == 0 ? dead : 0;
+}
+
+struct reader_list {
+    uint32_t count;
+    uint64_t oldest; /* UINT64_MAX: none */
+};
+
+/* A line of mdb_reader_list: "pid thread txnid", or '-' for a slot whose owner does not read. */
+static int reader_line(const char *line, void *ctx)
+{
+    struct reader_list *list = ctx;
+    const char *last = strrchr(line, ' ');
+    if (last != NULL && last[1] >= '0' && last[1] <= '9') {
+        uint64_t txn = strtoull(last + 1, NULL, 10);
+        list->count++;
+        list->oldest = txn < list->oldest ? txn : list->oldest;
+    }
+    return 0;
+}
+
+uint32_t env_readers(struct env *env, uint64_t *oldest)
+{
+    struct reader_list list = {.oldest = UINT64_MAX};
+    MDB_envinfo info;
+    (void)mdb_reader_list(env->mdb, reader_line, &list);
+    ASSERT(mdb_env_info(env->mdb, &info) == 0);
+    *oldest = list.oldest < info.me_last_txnid ? list.oldest : 0;
+    return list.count;
 }
 
 /* ---- reading */

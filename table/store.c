@@ -335,6 +335,11 @@ void store_sizes(const struct store *store, uint64_t *file_bytes, uint64_t *used
     *used_bytes = store->used_bytes;
 }
 
+void store_readers(const struct store *store, struct store_readers *out)
+{
+    out->count = env_readers(store->env, &out->oldest);
+}
+
 size_t store_commit_bytes(const struct store *store, uint64_t rows)
 {
     uint64_t pages = store->used_bytes / STORE_PAGE_BYTES;

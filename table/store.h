@@ -97,6 +97,15 @@ int store_commit(struct store *store, struct err *err) must_check;
 void store_abort(struct store *store);
 /* Syncs everything to disk, marks the environment sealed, and from now on every commit syncs. */
 int store_seal(struct store *store, struct err *err) must_check;
+
+/* Snapshots of the environment that are open, in any process. oldest: the commit that the oldest of
+ * them shows while newer ones have come, else 0; pages freed since are not used again. */
+struct store_readers {
+    uint32_t count;
+    uint64_t oldest;
+};
+
+void store_readers(const struct store *store, struct store_readers *out);
 /* Sizes for status: bytes of the file, and of pages in use. */
 void store_sizes(const struct store *store, uint64_t *file_bytes, uint64_t *used_bytes);
 

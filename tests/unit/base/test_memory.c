@@ -1,9 +1,10 @@
-/* Goal: arena, pool and buf keep what is put into them and count what they hand out.
+/* Goal: arena, pool, buf and histogram keep what is put into them and count what they hand out.
  * Method: random operations, each block filled with a pattern that is checked when it is freed. */
 #include "tests/unit/unit.h"
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/histogram.h"
 #include "base/pool.h"
 #include "base/prng.h"
 
@@ -119,12 +120,47 @@ static void test_buf_varint(void **state)
     buf_free(&buf);
 }
 
+static void test_histogram(void **state)
+{
+    (void)state;
+    struct prng prng;
+    prng_init(&prng, unit_seed("histogram"));
+    struct histogram parts[2];
+    memset(parts, 0, sizeof parts);
+    uint64_t most[HISTOGRAM_COUNTS] = {0}; /* by a recount from the other end */
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < 20000; i++) {
+        int64_t took = (int64_t)prng_below(&prng, UINT64_C(1) << prng_below(&prng, 26));
+        took = i % 7 == 0 ? histogram_bounds_us[i % HISTOGRAM_BOUNDS] + (int64_t)(i % 3) - 1 : took;
+        uint32_t class = HISTOGRAM_BOUNDS;
+        while (class > 0 && took <= histogram_bounds_us[class - 1]) {
+            class --;
+        }
+        most[class]++;
+        sum += (uint64_t)took;
+        histogram_add(&parts[i % 2], took);
+    }
+    histogram_add(&parts[0], -5); /* a clock that went back */
+    most[0]++;
+    histogram_merge(&parts[0], &parts[1]);
+    json_t *told = histogram_to_json(&parts[0]);
+    struct histogram back;
+    assert_true(histogram_from_json(told, &back));
+    assert_memory_equal(back.counts, most, sizeof most);
+    assert_int_equal(back.sum_us, sum);
+    assert_false(histogram_from_json(NULL, &back));
+    json_array_append_new(json_object_get(told, "counts"), json_integer(1));
+    assert_false(histogram_from_json(told, &back));
+    json_decref(told);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pool),
         cmocka_unit_test(test_arena),
         cmocka_unit_test(test_buf_varint),
+        cmocka_unit_test(test_histogram),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

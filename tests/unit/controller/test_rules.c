@@ -346,6 +346,32 @@ static void test_lag_questions(void **unused)
     json_decref(target);
 }
 
+static void test_lag_status(void **unused)
+{
+    (void)unused;
+    json_t *begin = json_pack("[i, i]", 0, 0);
+    json_t *target = json_pack("[i, i]", 100, 100);
+    struct lag lag;
+    lag_open(&lag, begin, target);
+    assert_string_equal(lag_status(&lag, 0, 0), "unknown");
+    progress(&lag, 1000, "{\"next\":[10,100],\"end\":[100,100]}");
+    assert_string_equal(lag_status(&lag, 0, 1000), "ok");
+    progress(&lag, LAG_STALLED_US, "{\"next\":[10,100],\"end\":[100,100]}");
+    assert_string_equal(lag_status(&lag, 0, LAG_STALLED_US), "ok");
+    assert_string_equal(lag_status(&lag, 0, LAG_STALLED_US + 1000), "stalled");
+    assert_string_equal(lag_status(&lag, 1, LAG_STALLED_US + 1000), "ok");
+    /* Records come to one that was idle for long: its time begins then. */
+    progress(&lag, 2 * LAG_STALLED_US, "{\"next\":[11,100],\"end\":[100,200]}");
+    assert_string_equal(lag_status(&lag, 0, 2 * LAG_STALLED_US), "ok");
+    assert_string_equal(lag_status(&lag, 1, 2 * LAG_STALLED_US), "ok");
+    assert_string_equal(lag_status(&lag, 1, 3 * LAG_STALLED_US), "stalled");
+    assert_true(lag_opened(&lag, begin));
+    assert_string_equal(lag_status(&lag, 1, 3 * LAG_STALLED_US), "unknown");
+    lag_close(&lag);
+    json_decref(begin);
+    json_decref(target);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -357,6 +383,7 @@ int main(void)
         cmocka_unit_test(test_swap_refuses_after_its_hold),
         cmocka_unit_test(test_recreated_topic_is_another),
         cmocka_unit_test(test_lag_questions),
+        cmocka_unit_test(test_lag_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -354,7 +354,7 @@ static void test_metrics(void **state)
     static const char *const lines[] = {
         "# TYPE kappa_build_info gauge\n",
         "kappa_serving_version{processor=\"p\\\"q\\\\\"} 2\n",
-        "kappa_swaps_total{processor=\"p\\\"q\\\\\"} 5\n",
+        "kappa_swaps_total{processor=\"p\\\"q\\\\\",result=\"done\"} 5\n",
         "kappa_version_info{processor=\"p\\\"q\\\\\",version=\"2\",state=\"serving\"} 1\n",
         "kappa_version_lag_offsets{processor=\"p\\\"q\\\\\",version=\"2\"} 12345678901234\n",
         "kappa_apply_rate_records{processor=\"p\\\"q\\\\\",version=\"2\"} 1.5\n",

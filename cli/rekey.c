@@ -40,6 +40,19 @@ static void path_expression(struct buf *out, const char *path, bool as_text)
     }
 }
 
+/* A tombstone has no fields but its own key: that text, or what is in it where it is JSON. */
+static void key_expression(struct buf *out, const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    buf_append_text(out, "CASE WHEN message IS NOT NULL THEN ");
+    path_expression(out, path, true);
+    buf_append_text(out, "\n    WHEN record_key() LIKE '{%' THEN CAST(record_key() AS jsonb) ->> ");
+    literal(out, dot == NULL ? path : dot + 1);
+    buf_append_text(out,
+                    "\n    WHEN record_key() LIKE '\"%' THEN CAST(record_key() AS jsonb) #>> '{}'"
+                    "\n    ELSE record_key() END");
+}
+
 struct unit {
     const char *name;
     const char *per_second;
@@ -61,7 +74,8 @@ static const struct unit *unit_find(const char *name)
 /* A number counts units since 1970, a text is read as a time. */
 static void time_expression(struct buf *out, const struct rekey *rekey)
 {
-    buf_append_text(out, ",\n  CASE WHEN jsonb_typeof(");
+    buf_append_text(
+        out, ",\n  CASE WHEN message IS NULL THEN record_timestamp()\n    WHEN jsonb_typeof(");
     const struct unit *unit = unit_find(rekey->time_unit);
     ASSERT(unit != NULL);
     path_expression(out, rekey->time, false);
@@ -173,7 +187,7 @@ int rekey_definition(const struct rekey *rekey, struct buf *out, struct err *err
         if (rekey->key == NULL) {
             buf_append_text(out, "record_key()");
         } else {
-            path_expression(out, rekey->key, true);
+            key_expression(out, rekey->key);
         }
         buf_append_text(out, ", message, ");
         literal(out, rekey->topics[i]);

@@ -146,6 +146,9 @@ static enum decode_taken take_tombstone(struct decoder *d, const struct kappa_re
     if (d->input->primary_count == 0 && d->input->format == PLAN_FORMAT_RAW) {
         return DECODE_ROW; /* the column is null */
     }
+    if (d->input->tombstones) {
+        return decode_key_alone(d, record, row) ? DECODE_DELETE : DECODE_REFUSED;
+    }
     if (d->input->primary_count == 0) {
         buf_append_text(&d->reason, "no value (tombstone)");
         return DECODE_REFUSED;

@@ -28,8 +28,8 @@ struct decoder;
 enum decode_taken {
     DECODE_REFUSED, /* the row is all null; decoder_reason says why, until the next call */
     DECODE_ROW,
-    DECODE_DELETE,  /* of an input with a primary key: the row with these key columns is gone; the
-                      other columns are null */
+    DECODE_DELETE, /* of an input with a primary key or tombstones: the row with these key columns is
+                      gone; the other columns are null */
     DECODE_IGNORED, /* nothing happened; the row is all null */
     DECODE_MARK     /* the same, and a time has passed: decoder_mark */
 };

@@ -75,7 +75,7 @@ bool decode_check_utf8(struct decoder *d, const uint8_t *bytes, size_t len, cons
 /* A text in quotes, cut if it is long. UTF-8. */
 void decode_show(struct buf *out, struct kappa_text text);
 
-/* ---- decode_key.c: the primary key, of inputs that have one */
+/* ---- decode_key.c: the primary key, of inputs that have one, and keys of tombstones */
 
 void decode_key_open(struct decoder *d);
 void decode_key_close(struct decoder *d);
@@ -83,6 +83,8 @@ void decode_key_close(struct decoder *d);
 bool decode_key_whole(struct decoder *d, uint32_t row);
 /* Reads its columns from the record's key. */
 bool decode_key_take(struct decoder *d, const struct kappa_record *record, uint32_t row);
+/* Of an input with key='column': that column is the text of the record's key. */
+bool decode_key_alone(struct decoder *d, const struct kappa_record *record, uint32_t row);
 
 /* ---- decode_meta.c */
 

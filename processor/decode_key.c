@@ -15,15 +15,20 @@ struct decode_key {
     struct buf bytes;        /* the key with what parsers may read behind it */
 };
 
-static struct decode_column *primary_column(const struct decoder *d, uint32_t i)
+static struct decode_column *column_at(const struct decoder *d, uint32_t index)
 {
     for (uint32_t c = 0; c < d->column_count; c++) {
-        if (d->columns[c].index == d->input->primary[i]) {
+        if (d->columns[c].index == index) {
             return &d->columns[c];
         }
     }
     ASSERT(!"key columns are always read");
     return NULL;
+}
+
+static struct decode_column *primary_column(const struct decoder *d, uint32_t i)
+{
+    return column_at(d, d->input->primary[i]);
 }
 
 void decode_key_open(struct decoder *d)
@@ -123,16 +128,30 @@ static struct kappa_text unquoted(struct decoder *d, struct kappa_text text)
     return len < 0 ? text : (struct kappa_text){(const char *)made, (uint32_t)len};
 }
 
-bool decode_key_take(struct decoder *d, const struct kappa_record *record, uint32_t row)
+/* Is the key a text? */
+static bool key_text(struct decoder *d, const struct kappa_record *record, struct kappa_text *text)
 {
     if (record->key_len == KAPPA_NULL_LEN) {
         buf_append_text(&d->reason, "neither a value nor a key: no row can be deleted");
         return false;
     }
-    if (!decode_check_utf8(d, record->key, record->key_len, "no value (tombstone), and the key")) {
+    *text = (struct kappa_text){(const char *)record->key, record->key_len};
+    return decode_check_utf8(d, record->key, record->key_len, "no value (tombstone), and the key");
+}
+
+bool decode_key_alone(struct decoder *d, const struct kappa_record *record, uint32_t row)
+{
+    struct kappa_text text;
+    return key_text(d, record, &text) &&
+           decode_text(d, column_at(d, d->input->key_column), row, text);
+}
+
+bool decode_key_take(struct decoder *d, const struct kappa_record *record, uint32_t row)
+{
+    struct kappa_text text;
+    if (!key_text(d, record, &text)) {
         return false;
     }
-    struct kappa_text text = {(const char *)record->key, record->key_len};
     if (text.len > 0 && text.bytes[0] == '{') {
         return take_object(d, record, row);
     }

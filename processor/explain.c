@@ -113,6 +113,7 @@ static bool grows(enum plan_aggregate_kind kind)
 static void explain_columns(const struct plan_input *input, struct buf *out)
 {
     uint32_t used = 0;
+    uint32_t decoded = 0;
     uint32_t all = 0;
     buf_printf(out, LABEL, "reads");
     for (uint32_t c = 0; c < input->column_count; c++) {
@@ -120,9 +121,11 @@ static void explain_columns(const struct plan_input *input, struct buf *out)
         if (input->columns[c].used) {
             buf_printf(out, "%s%s", used == 0 ? "" : ", ", input->columns[c].name);
             used++;
+            decoded += input->columns[c].hidden ? 0 : 1;
         }
     }
-    buf_printf(out, "%s (%u of %u columns are decoded)\n", used == 0 ? "no column" : "", used, all);
+    buf_printf(out, "%s (%u of %u columns are decoded)\n", used == 0 ? "no column" : "", decoded,
+               all);
 }
 
 static void explain_time(const struct plan_input *input, struct buf *out)
@@ -176,6 +179,12 @@ static void explain_input(const struct plan_input *input, struct buf *out)
         buf_printf(out, LABEL "the message key is %s: its rows are in one partition%s%s\n", "key",
                    input->columns[input->key_column].name, told ? ", chosen by " : "",
                    told ? partitioner_name(input->partitioner) : "");
+        if (input->tombstones) {
+            buf_printf(out,
+                       LABEL "a record without value deletes the row of its key on the right "
+                             "side of joins\n",
+                       "tombstones");
+        }
     }
     if (input->one_partition) {
         buf_printf(out,

@@ -103,7 +103,8 @@ struct node_chunk {
     struct node_source *source;
     uint32_t n;
     const struct kappa_record *records[NODE_CHUNK]; /* per row */
-    bool deleted[NODE_CHUNK];      /* of an input with a primary key: the row is gone; only its key
+    bool deleted
+        [NODE_CHUNK]; /* of an input with a primary key or tombstones: the row is gone; only its key
                                  columns, and no event time, are there */
     bool gone[NODE_CHUNK];         /* upsert views: deleted, or WHERE is not true */
     int64_t watermark[NODE_CHUNK]; /* behind the row, if the input has event time */

@@ -6,7 +6,10 @@
  *
  * As of a time (plan->as_of), a record of the right side becomes a version in the history of its key
  * (history_state.h), and a row of the left side sees the version that is valid at its time, of those
- * that came up to its own place. */
+ * that came up to its own place.
+ *
+ * A tombstone (plan_input.tombstones) deletes the row of its key; as of a time, it is a version that
+ * says that there is no row: the one byte GONE, with which no encoded row begins (row_encode). */
 #include "base/limits.h"
 #include "processor/event_time.h"
 #include "processor/history_state.h"
@@ -15,6 +18,8 @@
 #include "processor/row_state.h"
 
 #include <string.h>
+
+static const uint8_t GONE[1] = {2};
 
 struct node_operator *node_lookup_open(struct processor *p, const struct node_view *view,
                                        const struct plan_operator *plan)
@@ -33,6 +38,7 @@ struct node_operator *node_lookup_open(struct processor *p, const struct node_vi
         history_layout_init(&op->keyed.layout, &p->memory);
     } else {
         row_layout_init(&op->keyed.layout, &p->memory);
+        op->keyed.deletes = p->options.plan->inputs[view->plan->input].tombstones;
     }
     node_keyed_open(p, &op->keyed, plan->table);
     return op;
@@ -65,19 +71,23 @@ static int make_key(struct processor *p, const struct node_view *view, const uin
 
 _Static_assert(LIMIT_GROUP_KEY_LEN == 480, "the sentence above");
 
-/* Is the record one of the right side? An error makes it dead. */
+/* Is the record one of the right side? An error makes it dead. Of a tombstone only the key and what the
+ * record is besides its value are known: where WHERE asks for more, its key is gone whatever it was. */
 static bool is_right(struct processor *p, const struct node_view *view,
                      const struct plan_operator *plan, uint32_t row)
 {
     const struct expr_vec *registers = view->machine.registers;
+    bool deleted = p->chunk.deleted[row];
     uint8_t state = EXPR_OK;
     if (plan->right_where != PLAN_NONE) {
         state = registers[plan->right_where].state[row];
-        if (state == EXPR_NULL || (state == EXPR_OK && registers[plan->right_where].i[row] == 0)) {
+        if (state == EXPR_NULL ? !deleted
+                               : state == EXPR_OK && registers[plan->right_where].i[row] == 0) {
             return false;
         }
+        state = state == EXPR_NULL ? EXPR_OK : state;
     }
-    for (uint32_t v = 0; v < plan->value_count && state == EXPR_OK; v++) {
+    for (uint32_t v = 0; v < plan->value_count && state == EXPR_OK && !deleted; v++) {
         uint8_t other = registers[plan->values[v]].state[row];
         state = other >= EXPR_ERROR_FIRST ? other : EXPR_OK;
     }
@@ -91,12 +101,22 @@ static bool is_right(struct processor *p, const struct node_view *view,
 }
 
 /* Puts the encoded row of p->row under its key. */
-static void keep_row(struct processor *p, const struct node_view *view,
-                     const struct node_operator *op, struct agg_entry *entry, uint32_t row)
+static void keep_row(struct processor *p, const struct node_view *view, struct node_operator *op,
+                     struct agg_entry *entry, uint32_t row)
 {
     const struct plan_operator *plan = op->plan;
+    bool deleted = p->chunk.deleted[row];
+    if (deleted && !plan->as_of && !row_state_there(entry->state)) {
+        return;
+    }
+    agg_cache_touch(&op->keyed.cache, entry);
+    op->keyed.cache.dirty_bytes += p->row.len;
     if (!plan->as_of) {
-        row_state_set(entry->state, &p->pool, p->row.data, p->row.len);
+        if (deleted) {
+            row_state_clear(entry->state, &p->pool);
+        } else {
+            row_state_set(entry->state, &p->pool, p->row.data, p->row.len);
+        }
         return;
     }
     struct history_state *history = (void *)entry->state;
@@ -121,7 +141,11 @@ static int keep_right(struct processor *p, struct node_view *view, struct node_o
         return 0;
     }
     buf_reset(&p->row);
-    row_encode(&p->row, view->machine.registers, op->plan->values, op->plan->value_count, row);
+    if (p->chunk.deleted[row]) {
+        buf_append(&p->row, GONE, sizeof GONE);
+    } else {
+        row_encode(&p->row, view->machine.registers, op->plan->values, op->plan->value_count, row);
+    }
     if (p->row.len > (op->plan->as_of ? LIMIT_HISTORY_BYTES : LIMIT_ROW_BYTES)) {
         node_refuse(p, view, row,
                     op->plan->as_of ? "the row is longer than 1 MiB, which the history of its key "
@@ -132,8 +156,6 @@ static int keep_right(struct processor *p, struct node_view *view, struct node_o
     struct agg_entry *entry = NULL;
     int rc = node_keyed_find(p, &op->keyed, p->chunk.source_index, p->keys.bytes, len, &entry, err);
     if (rc == 0) {
-        agg_cache_touch(&op->keyed.cache, entry);
-        op->keyed.cache.dirty_bytes += p->row.len;
         keep_row(p, view, op, entry, row);
     }
     return rc;
@@ -169,6 +191,9 @@ static enum seen see_version(struct processor *p, struct node_view *view,
     }
     switch (history_find(history, time->i[row], plan->before, &version)) {
     case HISTORY_FOUND:
+        if (version->len == sizeof GONE && version->bytes[0] == GONE[0]) {
+            return SEEN_NONE;
+        }
         return seen_row(row_decode(version->bytes, version->len, &view->machine.scratch, registers,
                                    plan->outs, op->types, plan->value_count, row));
     case HISTORY_GONE:

@@ -301,6 +301,9 @@ int node_plugin_apply(struct processor *p, struct node_plugin *plugin, struct er
     plugin->err = err;
     plugin->rc = 0;
     for (uint32_t row = 0; row < p->chunk.n; row++) {
+        if (p->chunk.deleted[row]) {
+            continue; /* only joins see it */
+        }
         struct kappa_event event;
         fill_event(plugin, columns, row, &event);
         plugin->row = row;

@@ -86,6 +86,9 @@ struct plan_input {
     bool keyed;                  /* the record's key is the text of key_column */
     uint32_t key_column;
     enum partitioner partitioner; /* with keyed: a record's partition is this function of its key */
+    bool
+        tombstones; /* with keyed: a record without value deletes the row of its key on the right side
+                        of joins, and is no row anywhere else */
     const uint32_t *primary; /* PRIMARY KEY: columns; records are upserts and deletes of rows */
     uint32_t primary_count;
     const struct plan_rename *renames;

@@ -300,6 +300,10 @@ static uint32_t fill_chunk(struct processor *p, const struct kappa_record *recor
             continue; /* refused there */
         } else if (got != DECODE_IGNORED) {
             chunk->deleted[chunk->n] = got == DECODE_DELETE;
+            if (got == DECODE_DELETE && times != NULL) {
+                chunk->watermark[chunk->n] =
+                    event_time_watermark(state->event_time_max, input->watermark_us);
+            }
             chunk->offset[chunk->n] = record->offset;
             chunk->records[chunk->n++] = record;
         }
@@ -310,11 +314,12 @@ static uint32_t fill_chunk(struct processor *p, const struct kappa_record *recor
 static int apply_view(struct processor *p, struct node_view *view, struct err *err)
 {
     struct node_chunk *chunk = &p->chunk;
-    chunk->count = chunk->n;
-    for (uint32_t row = 0; row < chunk->n; row++) {
-        chunk->selected[row] = row;
-    }
     const struct plan_view *plan = view->plan;
+    chunk->count = 0;
+    for (uint32_t row = 0; row < chunk->n; row++) {
+        chunk->selected[chunk->count] = row;
+        chunk->count += !chunk->deleted[row] || plan->upsert;
+    }
     node_window_apply(p, view);
     expr_begin(&view->machine);
     uint32_t done = plan->row.constant_count;

@@ -12,6 +12,7 @@ static const char *const option_names[SQL_FORMAT_OPTIONS] = {
     [SQL_FORMAT_FORMAT] = "format",
     [SQL_FORMAT_KEY] = "key",
     [SQL_FORMAT_PARTITIONER] = "partitioner",
+    [SQL_FORMAT_TOMBSTONES] = "tombstones",
     [SQL_FORMAT_RENAME] = "rename",
     [SQL_FORMAT_DEAD_LIMIT] = "dead_limit",
     [SQL_FORMAT_DELIMITER] = "delimiter",
@@ -79,6 +80,10 @@ static int options_fit(struct sql *sql, const struct plan_input *input,
         {SQL_FORMAT_RENAME,
          1U << PLAN_FORMAT_JSON | 1U << PLAN_FORMAT_DEBEZIUM | 1U << PLAN_FORMAT_AVRO,
          "json, debezium and avro"},
+        {SQL_FORMAT_TOMBSTONES,
+         1U << PLAN_FORMAT_JSON | 1U << PLAN_FORMAT_CSV | 1U << PLAN_FORMAT_TSV |
+             1U << PLAN_FORMAT_AVRO,
+         "json, csv, tsv and avro"},
         {SQL_FORMAT_AVRO_SCHEMA, 1U << PLAN_FORMAT_AVRO, "avro"},
         {SQL_FORMAT_AVRO_SCHEMA_FILE, 1U << PLAN_FORMAT_AVRO, "avro"},
         {SQL_FORMAT_REGISTRY, 1U << PLAN_FORMAT_AVRO, "avro"},
@@ -323,6 +328,34 @@ static int partitioner_set(struct sql *sql, struct plan_input *input,
     return rc;
 }
 
+/* Behind key_set. */
+static int tombstones_set(struct sql *sql, struct plan_input *input,
+                          const struct sql_option *option)
+{
+    if (option->value == NULL) {
+        return 0;
+    }
+    input->tombstones = strcmp(option->value, "delete") == 0;
+    int rc = 0;
+    if (!input->tombstones && strcmp(option->value, "dead") != 0) {
+        rc = sql_error(sql, option->place,
+                       "option \"tombstones\" is 'delete' or 'dead', not \"%.40s\"", option->value);
+        err_hint(sql->err, "delete: a record without value deletes the row of its key on the right "
+                           "side of joins; dead (the default): it is listed by `kappa dead`");
+    } else if (input->primary_count > 0) {
+        rc = sql_error(sql, option->place,
+                       "option \"tombstones\": with a PRIMARY KEY they delete "
+                       "rows as they are");
+        err_hint(sql->err, "leave the option out");
+    } else if (input->tombstones && !input->keyed) {
+        rc = sql_error(sql, option->place,
+                       "option \"tombstones\": a record without value has only its key, and no "
+                       "column is it");
+        err_hint(sql->err, "add key='column'");
+    }
+    return rc;
+}
+
 /* "old" or "outer.inner" into its names. */
 static int path_read(struct sql *sql, const struct sql_option *option, const char *text, size_t len,
                      struct plan_rename *rename)
@@ -442,6 +475,7 @@ int sql_format(struct sql *sql, struct plan_input *input, const struct sql_optio
         options_fit(sql, input, options) != 0 ||
         key_set(sql, input, &options[SQL_FORMAT_KEY]) != 0 ||
         partitioner_set(sql, input, &options[SQL_FORMAT_PARTITIONER]) != 0 ||
+        tombstones_set(sql, input, &options[SQL_FORMAT_TOMBSTONES]) != 0 ||
         rename_set(sql, input, &options[SQL_FORMAT_RENAME]) != 0 ||
         dead_limit_set(sql, input, &options[SQL_FORMAT_DEAD_LIMIT]) != 0) {
         return -KE_SQL;

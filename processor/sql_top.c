@@ -149,7 +149,9 @@ int sql_upsert(struct sql *sql, struct sql_select *select)
                       input->name);
         err_hint(sql->err,
                  "write CREATE MATERIALIZED VIEW rows AS SELECT * FROM %s, and CREATE VIEW "
-                 "for the query; or declare it without PRIMARY KEY to work on its records",
+                 "for the query; or declare it without PRIMARY KEY to work on its records "
+                 "(key='column' and "
+                 "tombstones='delete' for the right side of a join)",
                  input->name);
         return rc;
     }

@@ -194,7 +194,7 @@ def test_history_is_merged_by_time(platform, topic):
 
 JOINED = """
 CREATE TABLE activity (user_id text, cents bigint, country text)
-  WITH (topic = '%s', key = 'user_id');
+  WITH (topic = '%s', key = 'user_id', tombstones = 'delete');
 CREATE VIEW clicks AS SELECT user_id, cents FROM activity WHERE record_header('kappa-from') = '%s';
 CREATE VIEW profiles AS SELECT user_id, country FROM activity WHERE record_header('kappa-from') = '%s';
 CREATE MATERIALIZED VIEW by_country AS
@@ -211,15 +211,20 @@ FROM e c WHERE origin = 'clicks' GROUP BY 1 ORDER BY 1
 
 
 def test_join_of_two_topics(platform, topic):
-    """Clicks and profiles, merged by rekey: what was joined live is what a replay joins, and what sqlite says."""
+    """Clicks and profiles, some of which are deleted, merged by rekey: what was joined live is what a replay joins,
+    and what sqlite says."""
     rng, _ = seed_for("test_join_of_two_topics")
     clicks, profiles, out = topic + "-clicks", topic + "-profiles", topic + "-activity"
     platform.topic(clicks, 3)
     platform.topic(profiles, 2)
 
+    def profile(user):
+        """A row, or a tombstone, by a key as converters write it."""
+        key = rng.choice([user, json.dumps(user), json.dumps({"user_id": user})])
+        return {"key": key, "value": rng.choice([None, *({"user_id": user, "country": c} for c in "ABCD")])}
+
     def batch(count):
-        platform.produce(profiles, [{"user_id": f"u{rng.randrange(40)}", "country": rng.choice("ABCD")}
-                                    for _ in range(count // 10)])
+        platform.produce(profiles, [profile(f"u{rng.randrange(40)}") for _ in range(count // 10)], "-J")
         platform.produce(clicks, [{"user_id": f"u{rng.randrange(50)}", "cents": rng.randrange(1000)}
                                   for _ in range(count)])
 
@@ -235,9 +240,10 @@ def test_join_of_two_topics(platform, topic):
     db.execute("CREATE TABLE e (partition, offset, origin, user_id, cents, country)")
     for r in platform.cat(out):
         origin = dict(map(tuple, r["headers"]))["kappa-from"][len(topic) + 1:]
-        value = r["value"]
-        db.execute("INSERT INTO e VALUES (?, ?, ?, ?, ?, ?)", (r["partition"], r["offset"], origin, value["user_id"],
+        value = r["value"] or {}
+        db.execute("INSERT INTO e VALUES (?, ?, ?, ?, ?, ?)", (r["partition"], r["offset"], origin, r["key"],
                                                                value.get("cents"), value.get("country")))
+    assert db.execute("SELECT count(*) FROM e WHERE country IS NULL AND cents IS NULL").fetchone()[0] > 10
     want = db.execute(ORACLE).fetchall()
     assert len(want) == 5
     rows = sorted((r["country"], r["n"], r["cents"]) for r in platform.scan("by_country"))

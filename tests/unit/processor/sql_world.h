@@ -79,6 +79,7 @@ struct event {
     char *json; /* with the readable tail; NULL: a tombstone */
     size_t len;
     char key[32]; /* "": null */
+    int64_t time_ms;
 };
 
 static inline void world_apply(struct world *w, const struct event *event)
@@ -86,6 +87,7 @@ static inline void world_apply(struct world *w, const struct event *event)
     struct kappa_source_state state;
     processor_source_state(w->processor, event->source, &state);
     struct kappa_record record = {.offset = state.next_offset,
+                                  .time_ms = event->time_ms,
                                   .value = (const uint8_t *)event->json,
                                   .value_len =
                                       event->json == NULL ? KAPPA_NULL_LEN : u32_from(event->len)};

@@ -19,6 +19,13 @@ json_t *call_body(void)
     return json_pack("{s:o}", "who", name != NULL ? name : json_string("cli"));
 }
 
+void call_alone(const struct cli *cli, json_t *body)
+{
+    if (cli_option(cli, "alone") != NULL) {
+        (void)json_object_set_new(body, "alone", json_true());
+    }
+}
+
 int call_server(const struct cli *cli, const char *path, const json_t *body, long wait_seconds,
                 json_t **out, struct err *err)
 {
@@ -121,6 +128,24 @@ static void safe_cell(struct out_table *table, const char *text)
     buf_free(&safe);
 }
 
+/* "shop: orders v1 -> v2, users v4 -> v5" */
+static void group_row(struct out_table *table, const json_t *receipt)
+{
+    const json_t *group = json_object_get(receipt, "group");
+    struct buf text = {0};
+    const char *name;
+    json_t *member;
+    json_object_foreach (json_object_get(group, "members"), name, member) {
+        buf_printf(&text, "%s%s v%" PRId64 " -> v%" PRId64, text.len == 0 ? "" : ", ", name,
+                   json_int(member, "old", 0), json_int(member, "new", 0));
+    }
+    if (text.len > 0) {
+        out_table_cell(table, "group");
+        out_table_cellf(table, "%s: %s", json_text(group, "name", ""), buf_text(&text));
+    }
+    buf_free(&text);
+}
+
 /* What the policy found, or who overruled it and why. */
 static void policy_rows(struct out_table *table, const json_t *receipt)
 {
@@ -176,6 +201,7 @@ static void receipt_text(const struct cli *cli, const json_t *receipt, struct bu
     out_table_cell(&table, "why");
     out_table_cellf(&table, "%s, by %s", json_text(receipt, "why", "-"),
                     json_text(receipt, "who", "-"));
+    group_row(&table, receipt);
     policy_rows(&table, receipt);
     out_table_end(&table, false, out);
     buf_free(&cut);

@@ -9,6 +9,8 @@ struct client;
 
 /* {"who": the user}: every call says who asks, for receipts. A new reference. */
 json_t *call_body(void);
+/* "alone", when the option --alone is given. */
+void call_alone(const struct cli *cli, json_t *body);
 
 /* One call of the server that the command line means: client_call with a client of its own. */
 int call_server(const struct cli *cli, const char *path, const json_t *body, long wait_seconds,

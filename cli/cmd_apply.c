@@ -7,6 +7,7 @@
 #include "cli/output.h"
 #include "cli/place.h"
 #include "cli/waiting.h"
+#include "processor/policy.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -238,20 +239,69 @@ static int check_barred(const struct apply_plan *plan, struct err *err)
 
 /* ---- Acting ---- */
 
-static int act(const struct cli *cli, struct client *client, struct apply_item *item,
-               struct err *err)
+static bool is_serving(const struct apply_item *item)
+{
+    return strcmp(json_text(item->answer, "state", ""), "serving") == 0;
+}
+
+/* Those that a swap has moved: the item, and of its group those that were to be moved, too. */
+static void note_moved(struct apply_plan *plan, const struct apply_item *item,
+                       const json_t *receipt)
+{
+    const json_t *members = json_object_get(json_object_get(receipt, "group"), "members");
+    for (uint32_t i = 0; i < plan->count; i++) {
+        struct apply_item *other = &plan->items[i];
+        const json_t *moved = json_object_get(members, other->name);
+        bool same = other->action == APPLY_SWAP && json_int(moved, "new", 0) == version_of(other);
+        if (other == item || same) {
+            (void)json_object_set_new(other->answer, "state", json_string("serving"));
+        }
+    }
+}
+
+static const char *group_of(const struct apply_item *item)
+{
+    const json_t *policy = json_object_get(item->answer, "policy");
+    return json_text(policy, policy_name(POLICY_GROUP), "");
+}
+
+/* The folder wants another one of its group to stay. */
+static bool goes_alone(const struct apply_plan *plan, const struct apply_item *item)
+{
+    bool alone = false;
+    for (uint32_t i = 0; i < plan->count; i++) {
+        const struct apply_item *other = &plan->items[i];
+        alone = alone || (other != item && other->action != APPLY_SWAP &&
+                          strcmp(group_of(other), group_of(item)) == 0);
+    }
+    return alone && group_of(item)[0] != '\0';
+}
+
+static int act_swap(const struct cli *cli, struct apply_plan *plan, const struct apply_item *item,
+                    struct err *err)
+{
+    if (is_serving(item)) {
+        return 0; /* moved with another one of its group */
+    }
+    json_t *answer = NULL;
+    json_t *body = call_body();
+    (void)json_object_set_new(body, "version", json_integer(version_of(item)));
+    (void)json_object_set_new(body, "reason", json_string("kappa apply"));
+    (void)json_object_set_new(body, "alone", json_boolean(goes_alone(plan, item)));
+    int rc = call_post(cli, item->name, 0, "swap", body, CLIENT_WAIT_FOR_EVER, &answer, err);
+    if (rc == 0) {
+        note_moved(plan, item, answer);
+    }
+    json_decref(answer);
+    return rc;
+}
+
+static int act(const struct cli *cli, struct client *client, struct apply_plan *plan,
+               struct apply_item *item, struct err *err)
 {
     json_t *answer = NULL;
     if (item->action == APPLY_SWAP) {
-        json_t *body = call_body();
-        (void)json_object_set_new(body, "version", json_integer(version_of(item)));
-        (void)json_object_set_new(body, "reason", json_string("kappa apply"));
-        int rc = call_post(cli, item->name, 0, "swap", body, CLIENT_WAIT_FOR_EVER, &answer, err);
-        json_decref(answer);
-        if (rc == 0) {
-            (void)json_object_set_new(item->answer, "state", json_string("serving"));
-        }
-        return rc;
+        return act_swap(cli, plan, item, err);
     }
     int rc = client_call(client, "/v1/processors", item->body, CLIENT_WAIT_FOR_EVER, &answer, err);
     if (rc == 0) {
@@ -304,7 +354,7 @@ static int act_all(const struct cli *cli, struct client *client, struct apply_pl
     int rc = 0;
     for (uint32_t i = 0; i < plan->count && rc == 0; i++) {
         struct apply_item *item = &plan->items[i];
-        rc = apply_acts(item) ? act(cli, client, item, err) : 0;
+        rc = apply_acts(item) ? act(cli, client, plan, item, err) : 0;
         if (rc != 0) {
             err_prefix(err, "%s", item->name);
             item->action = APPLY_REFUSED;

@@ -6,6 +6,7 @@
 static int rollback_run(struct cli *cli, struct err *err);
 
 static const struct cmd_option options[] = {
+    {"alone", '\0', NULL, "without the processors that changed over with it"},
     {NULL, '\0', NULL, NULL},
 };
 
@@ -15,11 +16,14 @@ const struct cmd_entry cmd_rollback = {
     .args_min = 1,
     .args_max = 1,
     .summary = "swap back to the version that served before",
-    .help = "The version on standby has gone on consuming, so this is the same exact swap "
-            "backwards: nothing is\n"
-            "lost or replayed. The version that is rolled back stays on standby, and is not "
-            "swapped in again\n"
-            "until somebody asks with `kappa swap`. Prints the receipt.",
+    .help =
+        "The version on standby has gone on consuming, so this is the same exact swap "
+        "backwards: nothing is\n"
+        "lost or replayed. The version that is rolled back stays on standby, and is not "
+        "swapped in again\n"
+        "until somebody asks with `kappa swap`. Prints the receipt. Processors that changed over "
+        "with it as a\n"
+        "group go back with it; refused when one of them has changed since.",
     .examples = "kappa rollback features\n",
     .options = options,
     .run = rollback_run,
@@ -28,8 +32,9 @@ const struct cmd_entry cmd_rollback = {
 static int rollback_run(struct cli *cli, struct err *err)
 {
     json_t *receipt;
-    int rc = call_post(cli, cli->args[0], 0, "rollback", call_body(), CLIENT_WAIT_FOR_EVER,
-                       &receipt, err);
+    json_t *body = call_body();
+    call_alone(cli, body);
+    int rc = call_post(cli, cli->args[0], 0, "rollback", body, CLIENT_WAIT_FOR_EVER, &receipt, err);
     if (rc == 0) {
         rc = call_print_receipt(cli, receipt, err);
         json_decref(receipt);

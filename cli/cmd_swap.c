@@ -9,6 +9,7 @@ static const struct cmd_option options[] = {
     {"force", '\0', NULL, "although its policy says no; takes --reason"},
     {"reason", '\0', "TEXT", "why: it is written into the receipt"},
     {"accept-gap", '\0', NULL, "although it started later in the log than the serving version"},
+    {"alone", '\0', NULL, "without the other processors of its group (SET swap.in_group)"},
     {NULL, '\0', NULL, NULL},
 };
 
@@ -18,15 +19,20 @@ const struct cmd_entry cmd_swap = {
     .args_min = 1,
     .args_max = 2,
     .summary = "make a version the serving one, at one exact cut",
-    .help = "Both versions are brought to the same offsets, then all tables of the processor "
-            "change over in one\n"
-            "transaction. Without a version: the newest that is ready. Prints the receipt. Refused "
-            "(exit 4)\n"
-            "when the version is not ready, or its policy (SET swap.NAME in the definition, --set) "
-            "says no;\n"
-            "nothing has changed then. What the policy asks for is checked now, which may take as "
-            "long as a\n"
-            "comparison of all rows. --force overrules the policy, and nothing else.",
+    .help =
+        "Both versions are brought to the same offsets, then all tables of the processor "
+        "change over in one\n"
+        "transaction. Without a version: the newest that is ready. Prints the receipt. Refused "
+        "(exit 4)\n"
+        "when the version is not ready, or its policy (SET swap.NAME in the definition, --set) "
+        "says no;\n"
+        "nothing has changed then. What the policy asks for is checked now, which may take as "
+        "long as a\n"
+        "comparison of all rows. --force overrules the policy, and nothing else. Processors that "
+        "name one\n"
+        "group (SET swap.in_group = 'shop') change over with it, in the same transaction, each at "
+        "its own cut:\n"
+        "all that is said above is asked of each of them.",
     .examples = "kappa swap features\nkappa swap features 2\n"
                 "kappa swap features 2 --force --reason 'the drift is the fix'\n",
     .options = options,
@@ -54,6 +60,7 @@ static int words_set(const struct cli *cli, json_t *body, struct err *err)
     if (cli_option(cli, "accept-gap") != NULL) {
         (void)json_object_set_new(body, "accept_gap", json_true());
     }
+    call_alone(cli, body);
     return 0;
 }
 

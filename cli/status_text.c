@@ -221,6 +221,12 @@ static void processor_head(struct buf *out, const json_t *processor, bool colour
         buf_printf(out, ": v%" PRId64 " serves, epoch %" PRId64, serving,
                    json_int(processor, "epoch", 0));
     }
+    const json_t *group = json_object_get(processor, "group");
+    if (json_is_object(group)) {
+        size_t with = json_array_size(json_object_get(group, "with"));
+        buf_printf(out, "; group %s, with %zu other%s", json_text(group, "name", ""), with,
+                   with == 1 ? "" : "s");
+    }
     if (json_is_object(swap)) {
         buf_printf(out, "; swap to v%" PRId64 ": %s", json_int(swap, "new", 0),
                    json_text(swap, "step", "?"));

@@ -1,7 +1,8 @@
 /* COMMIT of a swap: the one catalog transaction, and its receipt. Own header: core_inside.h.
  *
- * In the transaction: pointers of all tables, processor (serving, epoch + 1), both versions and
- * those that retire, receipt. Before it nothing has changed, behind it everything has. */
+ * In the transaction, for each processor that takes part: pointers of all tables, processor (serving,
+ * epoch + 1), both versions and those that retire, receipt. Before it nothing has changed, behind it
+ * everything has. */
 #include "controller/core_inside.h"
 
 #include "base/timefmt.h"
@@ -9,6 +10,7 @@
 #include "controller/judge.h"
 #include "table/catalog.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static json_t *digest_of(const struct core_swap *swap, enum swap_side side)
@@ -59,8 +61,28 @@ static json_t *receipt_make(const struct core *core, const struct core_processor
     return receipt;
 }
 
+/* {"name","members":{processor:{"epoch","old","new"}}} */
+static json_t *group_json(const struct core *core, const struct core_swap *swap)
+{
+    json_t *members = json_object();
+    for (uint32_t i = 0; i < core->processor_count; i++) {
+        const struct core_processor *member = core->processors[i];
+        if (conduct_moves(member, swap->move)) {
+            const struct core_version *old = member->swap.old;
+            json_t *one =
+                json_pack("{s:I, s:i, s:i}", "epoch", (json_int_t)member->swap.epoch, "old",
+                          old != NULL ? (int)old->number : 0, "new", (int)member->swap.new->number);
+            ASSERT(one != NULL);
+            object_set(members, member->name, one);
+        }
+    }
+    json_t *group = json_pack("{s:s, s:o}", "name", swap->group, "members", members);
+    ASSERT(group != NULL);
+    return group;
+}
+
 /* How long the old version stands by: as the new one's policy says. */
-static int64_t standby_ms(const struct core *core, const struct core_processor *processor)
+static int64_t standby_of(const struct core *core, const struct core_processor *processor)
 {
     struct policy policy;
     settings_read(processor->swap.new->object, &policy);
@@ -69,6 +91,18 @@ static int64_t standby_ms(const struct core *core, const struct core_processor *
     }
     return policy.standby_us >= 0 ? policy.standby_us / 1000
                                   : json_int(processor->object, "standby_ms", core->standby_ms);
+}
+
+/* Of a group all stand by for as long as one of them asks for, so that there is a way back for all. */
+static int64_t standby_ms(const struct core *core, const struct core_processor *processor)
+{
+    int64_t longest = 0;
+    for (uint32_t i = 0; i < core->processor_count; i++) {
+        if (conduct_moves(core->processors[i], processor->swap.move)) {
+            longest = i64_max(longest, standby_of(core, core->processors[i]));
+        }
+    }
+    return longest;
 }
 
 static bool stands_by(const struct core_version *version)
@@ -125,30 +159,82 @@ static void change_pointers(struct change *change, const struct core_processor *
     }
 }
 
-int conduct_commit(struct core *core, struct core_processor *processor, struct err *err)
+/* The processor's new object; NULL when it cannot be. */
+static json_t *processor_object(const struct core_processor *processor, struct err *err)
 {
-    struct core_swap *swap = &processor->swap;
-    ASSERT(swap->swap.step == SWAP_COMMIT);
-    ASSERT(swap->receipt == NULL);
-    swap->epoch = (uint64_t)json_int(processor->object, "epoch", 0) + 1;
-    swap->receipt = receipt_make(core, processor);
-    char key[CATALOG_KEY_LEN];
-    catalog_key_receipt(key, processor->name, swap->epoch);
+    const struct core_swap *swap = &processor->swap;
     json_t *object = json_copy(processor->object);
     object_set(object, "serving", json_integer(swap->new->number));
     object_set(object, "epoch", json_integer((json_int_t)swap->epoch));
-    int rc = outputs_swap(processor, object, err);
-    if (rc != 0) {
+    if (outputs_swap(processor, object, err) != 0) {
         json_decref(object);
-        return rc;
+        return NULL;
     }
-    struct change change;
-    change_begin(&change, core);
-    change_roles(core, &change, processor);
-    change_pointers(&change, processor);
-    change_processor(&change, processor, object);
-    change_put(&change, key, NULL, json_copy(swap->receipt));
-    return change_commit(&change, err);
+    return object;
+}
+
+static void change_member(const struct core *core, struct change *change,
+                          struct core_processor *processor, json_t *object)
+{
+    const struct core_swap *swap = &processor->swap;
+    char key[CATALOG_KEY_LEN];
+    catalog_key_receipt(key, processor->name, swap->epoch);
+    change_roles(core, change, processor);
+    change_pointers(change, processor);
+    change_processor(change, processor, object);
+    change_put(change, key, NULL, json_copy(swap->receipt));
+}
+
+/* What can fail before anything is written: per processor its new object, or NULL for those that do
+ * not take part. */
+static int prepare_members(const struct core *core, uint64_t move, json_t **objects,
+                           struct err *err)
+{
+    for (uint32_t i = 0; i < core->processor_count; i++) {
+        struct core_processor *member = core->processors[i];
+        if (conduct_moves(member, move)) {
+            ASSERT(member->swap.swap.step == SWAP_COMMIT);
+            ASSERT(member->swap.receipt == NULL);
+            member->swap.epoch = (uint64_t)json_int(member->object, "epoch", 0) + 1;
+        }
+    }
+    for (uint32_t i = 0; i < core->processor_count; i++) {
+        struct core_processor *member = core->processors[i];
+        struct core_swap *swap = &member->swap;
+        if (!conduct_moves(member, move)) {
+            continue;
+        }
+        swap->receipt = receipt_make(core, member);
+        if (swap->group != NULL) {
+            object_set(swap->receipt, "group", group_json(core, swap));
+        }
+        objects[i] = processor_object(member, err);
+        if (objects[i] == NULL) {
+            return -KE_LIMIT;
+        }
+    }
+    return 0;
+}
+
+int conduct_commit(struct core *core, uint64_t move, struct err *err)
+{
+    json_t **objects = xcalloc(core->processor_count, sizeof(json_t *));
+    int rc = prepare_members(core, move, objects, err);
+    if (rc == 0) {
+        struct change change;
+        change_begin(&change, core);
+        for (uint32_t i = 0; i < core->processor_count; i++) {
+            if (objects[i] != NULL) {
+                change_member(core, &change, core->processors[i], json_incref(objects[i]));
+            }
+        }
+        rc = change_commit(&change, err);
+    }
+    for (uint32_t i = 0; i < core->processor_count; i++) {
+        json_decref(objects[i]);
+    }
+    free(objects);
+    return rc;
 }
 
 void conduct_correct_hold(struct core *core, struct core_processor *processor)

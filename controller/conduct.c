@@ -7,6 +7,10 @@
  *     commit            one catalog transaction            (COMMIT: from here on it has happened)
  *                       serving on/off, release, receipt   (RELEASE)
  *
+ * A group (group.c) is a swap of each member, each with its own cut and answers, that share a `move`:
+ * they begin together, COMMIT waits until all are in CHECK and is one transaction of all, and giving up
+ * one gives up all.
+ *
  * Whatever goes wrong before COMMIT (a worker ends, the hold runs out, the catalog refuses) ends in
  * conduct_give_up: both are released, the reason is kept and shown, and an automatic swap is tried
  * again with backoff.
@@ -125,61 +129,107 @@ static void send_both(struct core *core, struct core_swap *swap, const char *wor
     }
 }
 
-void conduct_prepare(struct core *core, struct core_processor *processor)
+bool conduct_moves(const struct core_processor *processor, uint64_t move)
 {
-    struct core_swap *swap = &processor->swap;
-    swap->asking = false;
-    swap->swap.started_us = core_now_us(core);
-    set_party(swap, SWAP_OLD, swap->part);
-    set_party(swap, SWAP_NEW, SWAP_LIVE);
-    send_both(core, swap, "hold");
+    return processor->swap.active && processor->swap.move == move;
 }
 
-int conduct_start(struct core *core, struct core_version *version, const char *why, const char *who,
-                  const json_t *note, void *request, struct err *err)
+void conduct_prepare(struct core *core, struct core_processor *processor)
+{
+    uint64_t move = processor->swap.move;
+    processor->swap.asking = false;
+    for (uint32_t i = 0; i < core->processor_count; i++) {
+        if (conduct_moves(core->processors[i], move) && core->processors[i]->swap.asking) {
+            return;
+        }
+    }
+    for (uint32_t i = 0; i < core->processor_count; i++) {
+        struct core_swap *swap = &core->processors[i]->swap;
+        if (conduct_moves(core->processors[i], move)) {
+            swap->swap.started_us = core_now_us(core);
+            set_party(swap, SWAP_OLD, swap->part);
+            set_party(swap, SWAP_NEW, SWAP_LIVE);
+            send_both(core, swap, "hold");
+        }
+    }
+}
+
+/* Could it begin now? */
+static int check_member(struct core *core, struct core_version *version, bool asked,
+                        enum swap_part *part, struct err *err)
 {
     struct core_processor *processor = version->processor;
-    struct core_swap *swap = &processor->swap;
-    if (swap->active && (swap->new != version || request == NULL)) {
-        return err_set(err, KE_BUSY, "a swap to v%u is under way", swap->new->number);
-    }
-    if (swap->active) {
-        waiters_add(&swap->waiters, request);
-        return 0;
+    if (processor->swap.active) {
+        return err_set(err, KE_BUSY, "a swap to v%u is under way", processor->swap.new->number);
     }
     if (diff_holds(core, processor)) {
         return err_set(err, KE_AGAIN, "versions of %s are held for a comparison", processor->name);
     }
-    struct core_version *old = core_serving(processor);
-    enum swap_part part = SWAP_ABSENT;
     int rc = check_new(version, err);
-    if (rc == 0) {
-        rc = part_of_old(old, request != NULL, &part, err);
-    }
-    if (rc != 0) {
-        return rc;
-    }
+    return rc == 0 ? part_of_old(core_serving(processor), asked, part, err) : rc;
+}
+
+static void begin_member(struct core *core, const struct group *group,
+                         const struct group_member *member, uint64_t move, enum swap_part part)
+{
+    struct core_version *version = member->version;
+    struct core_version *old = core_serving(version->processor);
+    struct core_swap *swap = &version->processor->swap;
     swap->active = true;
+    swap->move = move;
+    swap->group = group->count > 1 ? xstrdup(group->name) : NULL;
+    swap->asking = part == SWAP_STILL;
     swap->part = part;
     swap->old = old;
     swap->new = version;
-    swap->why = why;
-    swap->who = xstrdup(who);
-    swap->note = json_deep_copy(note);
+    swap->note = json_deep_copy(member->note);
     swap->since_ms = core_now_ms(core);
     partitions_open(&swap->partitions, old != NULL ? json_object_get(old->object, "inputs") : NULL,
                     json_object_get(version->object, "inputs"));
     swap_open(&swap->swap, ++core->last_id, swap->partitions.count, core_now_us(core), HOLD_US_MAX);
-    if (request != NULL) {
-        waiters_add(&swap->waiters, request);
+}
+
+int conduct_start(struct core *core, const struct group *group, const char *why, const char *who,
+                  void *request, struct err *err)
+{
+    struct core_version *asked = group->members[0].version;
+    struct core_swap *first = &asked->processor->swap;
+    if (first->active && first->new == asked &&request != NULL) {
+        waiters_add(&first->waiters, request);
+        return 0;
     }
-    trace(TRACE_DEBUG, "%s: swap to v%u begins (%s)", processor->name, version->number, why);
-    if (part == SWAP_STILL) {
-        still_ask(core, processor);
-    } else {
-        conduct_prepare(core, processor);
+    enum swap_part *parts = xcalloc(group->count, sizeof *parts);
+    int rc = 0;
+    for (uint32_t i = 0; i < group->count && rc == 0; i++) {
+        rc = check_member(core, group->members[i].version, request != NULL, &parts[i], err);
+        if (rc != 0 && i > 0) {
+            err_prefix(err, "%s", group->members[i].version->processor->name);
+        }
     }
-    return 0;
+    if (rc == 0 && request != NULL) {
+        waiters_add(&first->waiters, request);
+    }
+    uint64_t move = ++core->last_id;
+    for (uint32_t i = 0; i < group->count && rc == 0; i++) {
+        struct core_version *version = group->members[i].version;
+        begin_member(core, group, &group->members[i], move, parts[i]);
+        version->processor->swap.why = why;
+        version->processor->swap.who = xstrdup(who);
+        trace(TRACE_DEBUG, "%s: swap to v%u begins (%s)", version->processor->name, version->number,
+              why);
+    }
+    bool asks = false;
+    for (uint32_t i = 0; i < group->count && rc == 0; i++) {
+        if (parts[i] == SWAP_STILL) {
+            asks = true;
+            still_ask(core, group->members[i].version->processor);
+        }
+    }
+    if (rc == 0 && !asks) {
+        conduct_prepare(core, asked->processor);
+    }
+    free(parts);
+    return rc;
 }
 
 /* ---- Ends ---- */
@@ -193,6 +243,7 @@ static void swap_clear(struct core_swap *swap)
     json_decref(swap->note);
     partitions_close(&swap->partitions);
     free(swap->who);
+    free(swap->group);
     struct core_swap kept = {.error = swap->error,
                              .backoff_us = swap->backoff_us,
                              .try_us = swap->try_us,
@@ -201,12 +252,10 @@ static void swap_clear(struct core_swap *swap)
     *swap = kept;
 }
 
-void conduct_give_up(struct core *core, struct core_processor *processor, const struct err *error)
+static void give_up_member(struct core *core, struct core_processor *processor,
+                           const struct err *error)
 {
     struct core_swap *swap = &processor->swap;
-    if (!swap->active || core->dead) {
-        return;
-    }
     struct err reason = *error;
     err_prefix(&reason, "the swap to v%u was given up", swap->new->number);
     trace(TRACE_WARN, "%s: %s", processor->name, reason.text);
@@ -220,6 +269,22 @@ void conduct_give_up(struct core *core, struct core_processor *processor, const 
     swap->try_us = core_now_us(core) + swap->backoff_us;
     swap_clear(swap);
     waiters_reply(core, &swap->waiters, NULL, &reason);
+}
+
+void conduct_give_up(struct core *core, struct core_processor *processor, const struct err *error)
+{
+    if (!processor->swap.active || core->dead) {
+        return;
+    }
+    uint64_t move = processor->swap.move;
+    struct err of_others = *error;
+    err_prefix(&of_others, "%s", processor->name);
+    for (uint32_t i = 0; i < core->processor_count; i++) {
+        struct core_processor *member = core->processors[i];
+        if (conduct_moves(member, move)) {
+            give_up_member(core, member, member == processor ? error : &of_others);
+        }
+    }
 }
 
 bool conduct_involves(const struct core_version *version)
@@ -264,9 +329,9 @@ static void send_serving(struct core *core, struct core_version *version, bool o
     child_send(core, &version->child, message);
 }
 
-static void swap_release(struct core *core, struct core_processor *processor)
+/* Behind COMMIT: who serves is told, and all go on. */
+static void release_member(struct core *core, struct core_swap *swap)
 {
-    struct core_swap *swap = &processor->swap;
     swap_committed(&swap->swap);
     send_serving(core, swap->new, true);
     if (swap->old != NULL) {
@@ -274,14 +339,19 @@ static void swap_release(struct core *core, struct core_processor *processor)
     }
     send_both(core, swap, "release");
     int64_t hold_us = core_now_us(core) - swap->swap.started_us;
+    object_set(swap->receipt, "hold_ms", json_real((double)hold_us / 1000.0));
+}
+
+static void tell_member(struct core *core, struct core_processor *processor)
+{
+    struct core_swap *swap = &processor->swap;
     char instead[40] = "";
     if (swap->old != NULL) {
         (void)snprintf(instead, sizeof instead, " instead of v%u", swap->old->number);
     }
     trace(TRACE_INFO, "%s: v%u serves%s, epoch %llu, held %.1f ms (%s)", processor->name,
-          swap->new->number, instead, (unsigned long long)swap->epoch, (double)hold_us / 1000.0,
-          swap->why);
-    object_set(swap->receipt, "hold_ms", json_real((double)hold_us / 1000.0));
+          swap->new->number, instead, (unsigned long long)swap->epoch,
+          json_number(swap->receipt, "hold_ms", 0), swap->why);
     conduct_correct_hold(core, processor);
     json_t *receipt = json_incref(swap->receipt);
     journal_note(core, "swapped", processor->name, swap->new->number,
@@ -295,15 +365,44 @@ static void swap_release(struct core *core, struct core_processor *processor)
     json_decref(receipt);
 }
 
+/* Behind the hold of all members. */
+static void swap_release(struct core *core, uint64_t move)
+{
+    for (uint32_t i = 0; i < core->processor_count; i++) {
+        if (conduct_moves(core->processors[i], move)) {
+            release_member(core, &core->processors[i]->swap);
+        }
+    }
+    for (uint32_t i = 0; i < core->processor_count; i++) {
+        if (conduct_moves(core->processors[i], move)) {
+            tell_member(core, core->processors[i]);
+        }
+    }
+}
+
+/* When all members are there. */
 static void swap_finish(struct core *core, struct core_processor *processor)
 {
+    uint64_t move = processor->swap.move;
+    for (uint32_t i = 0; i < core->processor_count; i++) {
+        const struct core_processor *member = core->processors[i];
+        if (conduct_moves(member, move) && member->swap.swap.step != SWAP_CHECK) {
+            return;
+        }
+    }
     struct err err = {0};
-    int rc = swap_may_commit(&processor->swap.swap, core_now_us(core), &err);
-    if (rc == 0) {
-        rc = conduct_commit(core, processor, &err);
+    int rc = 0;
+    for (uint32_t i = 0; i < core->processor_count && rc == 0; i++) {
+        struct core_processor *member = core->processors[i];
+        if (conduct_moves(member, move)) {
+            rc = swap_may_commit(&member->swap.swap, core_now_us(core), &err);
+        }
     }
     if (rc == 0) {
-        swap_release(core, processor);
+        rc = conduct_commit(core, move, &err);
+    }
+    if (rc == 0) {
+        swap_release(core, move);
     } else {
         conduct_give_up(core, processor, &err);
     }
@@ -373,8 +472,21 @@ void conduct_event(struct core *core, struct core_version *version, const json_t
 
 /* ---- Ticks ---- */
 
+/* Of a group, the member that is not there. */
+static struct core_processor *late_member(const struct core *core, struct core_processor *processor)
+{
+    for (uint32_t i = 0; i < core->processor_count; i++) {
+        struct core_processor *member = core->processors[i];
+        if (conduct_moves(member, processor->swap.move) && member->swap.swap.step < SWAP_CHECK) {
+            return member;
+        }
+    }
+    return processor;
+}
+
 static void run_out(struct core *core, struct core_processor *processor)
 {
+    processor = late_member(core, processor);
     const struct core_swap *swap = &processor->swap;
     enum swap_side side = SWAP_NEW;
     const char *what = swap_waits_for(&swap->swap, &side);
@@ -402,6 +514,64 @@ static struct core_version *auto_candidate(struct core_processor *processor)
     return NULL;
 }
 
+/* Would this member be swapped in by itself, if it were alone? */
+static int check_auto(struct core *core, const struct core_version *version, struct err *err)
+{
+    const struct core_processor *processor = version->processor;
+    if (strcmp(json_text(version->object, "swap", "auto"), "auto") != 0) {
+        return err_set(err, KE_AGAIN, "v%u waits for a person: swap.mode = manual",
+                       version->number);
+    }
+    if (core_now_us(core) < processor->swap.try_us || diff_holds(core, processor) ||
+        processor->swap.active) {
+        return err_set(err, KE_AGAIN, "v%u is tried again soon", version->number);
+    }
+    return 0;
+}
+
+/* May all of them? */
+static int check_group(struct core *core, struct group *group, struct err *err)
+{
+    int rc = 0;
+    for (uint32_t i = 0; i < group->count && rc == 0; i++) {
+        struct group_member *member = &group->members[i];
+        rc = i == 0 ? 0 : check_auto(core, member->version, err);
+        if (rc == 0) {
+            rc = gate_auto(core, member->version, &member->note, err);
+        }
+        if (rc != 0 && i > 0) {
+            err_prefix(err, "it changes over with the group \"%s\", and %s", group->name,
+                       member->version->processor->name);
+        }
+    }
+    return rc;
+}
+
+static void try_auto(struct core *core, struct core_version *version)
+{
+    struct core_swap *swap = &version->processor->swap;
+    struct group group;
+    struct err err = {0};
+    struct err found = {0};
+    int rc = group_open(core, version, false, &group, &err);
+    /* If others are not there, its own checks are made all the same. */
+    group.count = rc == 0 ? group.count : 1;
+    int passed = check_group(core, &group, &found);
+    if (rc == 0) {
+        rc = passed;
+        err = found;
+    }
+    if (rc != 0 && version->gate.waits.code == 0) {
+        version->gate.waits = err;
+        version->gate.waits.code = -KE_AGAIN;
+    }
+    if (rc == 0 && conduct_start(core, &group, "auto", "kappa", NULL, &err) != 0) {
+        swap->error = err;
+        swap->try_us = core_now_us(core) + SWAP_BACKOFF_US;
+    }
+    group_close(&group);
+}
+
 void conduct_tick(struct core *core, struct core_processor *processor)
 {
     struct core_swap *swap = &processor->swap;
@@ -418,14 +588,5 @@ void conduct_tick(struct core *core, struct core_processor *processor)
     if (version == NULL || core_now_us(core) < swap->try_us || diff_holds(core, processor)) {
         return;
     }
-    json_t *note = NULL;
-    struct err err = {0};
-    if (gate_auto(core, version, &note, &err) != 0) {
-        return;
-    }
-    if (conduct_start(core, version, "auto", "kappa", note, NULL, &err) != 0) {
-        swap->error = err;
-        swap->try_us = core_now_us(core) + SWAP_BACKOFF_US;
-    }
-    json_decref(note);
+    try_auto(core, version);
 }

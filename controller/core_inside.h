@@ -5,6 +5,7 @@
  *     children.c  starting, stopping, removing
  *     events.c    what workers say                    conduct.c   conducts a swap: still.c, commit.c
  *     outputs.c   who sends which messages       gate.c     may a candidate serve? judge.c
+ *     group.c     which processors change over together
  *     requests.c  control calls      deploy.c  deploy, replay         verify.c   status.c
  *     diff.c      compares versions               plots.c     lag and rate of the last hour
  */
@@ -122,7 +123,9 @@ struct core_waiter {
 struct core_swap {
     bool active;
     struct swap swap;
-    bool asking; /* not begun: the files of a version that stands still are being read */
+    uint64_t move; /* the same in all swaps of a group: they commit together or not at all */
+    char *group;   /* its name, when there are several; owned */
+    bool asking;   /* not begun: the files of a version that stands still are being read */
     struct core_version *old; /* or NULL */
     struct core_version *new;
     enum swap_part part;          /* of the old one */
@@ -296,19 +299,46 @@ void error_from_json(const json_t *body, struct err *err);
 /* The other way: a new reference, null when code is 0. */
 json_t *error_to_json(const struct err *err);
 
+/* ---- group.c ---- */
+struct group_member {
+    struct core_version *version;
+    json_t *note; /* more members of its receipt, or NULL; owned */
+};
+
+/* What changes over together; the first is the one that was asked for. */
+struct group {
+    char *name; /* NULL: it names none; owned */
+    struct group_member *members;
+    uint32_t count;
+};
+
+/* Who changes over with this version: see group.c. alone: nobody. REFUSED: somebody who should is not
+ * there. group_close in any case. */
+int group_open(struct core *core, struct core_version *asked, bool alone, struct group *group,
+               struct err *err) must_check;
+void group_close(struct group *group);
+/* The group that the version names, or NULL. */
+const char *group_name(const struct core_version *version);
+/* {"name","with":[processor]}, or null. */
+json_t *group_status(const struct core *core, const struct core_processor *processor);
+
 /* ---- conduct.c ---- */
-/* Begins a swap to `version`; request: who waits for the receipt, or NULL; note: more members of the
- * receipt, copied, or NULL. Non-zero: nothing was begun, the request is still the caller's. */
-int conduct_start(struct core *core, struct core_version *version, const char *why, const char *who,
-                  const json_t *note, void *request, struct err *err) must_check;
-/* Holds those that are live. */
+/* Begins a swap of all members; request: who waits for the receipt of the first, or NULL. Non-zero:
+ * nothing was begun, the request is still the caller's. */
+int conduct_start(struct core *core, const struct group *group, const char *why, const char *who,
+                  void *request, struct err *err) must_check;
+/* The position of the old version of this member is known: when that is true of all, holds those that
+ * are live. */
 void conduct_prepare(struct core *core, struct core_processor *processor);
+/* Does this processor take part in the move? */
+bool conduct_moves(const struct core_processor *processor, uint64_t move);
 /* Is its worker to stay away, since a swap counts on where it stands? */
 bool conduct_freezes(const struct core_version *version);
 /* A `held` or `at_cut` event. */
 void conduct_event(struct core *core, struct core_version *version, const json_t *event);
-/* COMMIT: writes pointers, roles, receipt. Memory is as the catalog when it returns 0. */
-int conduct_commit(struct core *core, struct core_processor *processor, struct err *err) must_check;
+/* COMMIT of all members: writes pointers, roles, receipts. Memory is as the catalog when it returns
+ * 0. */
+int conduct_commit(struct core *core, uint64_t move, struct err *err) must_check;
 /* The receipt was written before the hold ended: now the whole hold is known. */
 void conduct_correct_hold(struct core *core, struct core_processor *processor);
 /* Ends a swap under way without a change. */

@@ -129,13 +129,14 @@ static struct core_version *newest_to_swap(struct core_processor *processor)
 
 /* Workers that are just starting are waited for: after a crash a rollback must not need luck. So are
  * the checks of a policy, however long they take. */
-static bool wait_for_workers(const struct ask *ask, const struct core_version *version,
-                             bool rollback)
+static bool wait_for_workers(const struct ask *ask, const struct group *group, bool rollback)
 {
     struct core_later *later = &ask->processor->later;
     int64_t now = core_now_us(ask->core);
     int64_t until = ask->until_us != 0 ? ask->until_us : now + LATER_US;
-    until = gate_is_busy(version) ? now + LATER_US : until;
+    for (uint32_t i = 0; i < group->count; i++) {
+        until = gate_is_busy(group->members[i].version) ? now + LATER_US : until;
+    }
     if (later->request != NULL || now >= until || ask->core->stopping) {
         return false;
     }
@@ -147,13 +148,19 @@ static bool wait_for_workers(const struct ask *ask, const struct core_version *v
     return true;
 }
 
-/* Why, in the person's words, goes into the receipt. */
-static void note_reason(const struct ask *ask, json_t **note)
+/* Why, in the person's words, goes into the receipt; and that a group was left behind. */
+static void note_words(const struct ask *ask, const struct group *group, json_t **note)
 {
     const char *reason = json_text(ask->body, "reason", NULL);
-    if (reason != NULL) {
+    bool alone = json_bool(ask->body, "alone", false) && group_name(group->members[0].version);
+    if (reason != NULL || alone) {
         *note = *note != NULL ? *note : json_object();
+    }
+    if (reason != NULL) {
         object_set(*note, "reason", json_string(reason));
+    }
+    if (alone) {
+        object_set(*note, "alone", json_true());
     }
 }
 
@@ -165,23 +172,48 @@ static int check_reason(const struct ask *ask, struct err *err)
                                        REASON_LEN, len);
 }
 
+/* The gates of all that change over: checks of several are made at the same time. */
+static int ask_gates(const struct ask *ask, struct group *group, struct err *err)
+{
+    int rc = 0;
+    for (uint32_t i = 0; i < group->count && (rc == 0 || rc == -KE_AGAIN); i++) {
+        struct group_member *member = &group->members[i];
+        struct err reason = {0};
+        int found = member->version->state == VERSION_READY
+                        ? gate_asked(ask->core, member->version, ask->body, ask->until_us == 0,
+                                     &member->note, &reason)
+                        : 0;
+        if (found != 0 && i > 0) {
+            err_prefix(&reason, "it changes over with %s", member->version->processor->name);
+        }
+        if (found != 0) {
+            rc = found;
+            *err = reason;
+        }
+        note_words(ask, group, &member->note);
+    }
+    return rc;
+}
+
 static void start_swap(const struct ask *ask, struct core_version *version, const char *why)
 {
     struct err err = {0};
-    json_t *note = NULL;
+    struct group group = {0};
     int rc = check_reason(ask, &err);
-    if (rc == 0 && version->state == VERSION_READY) {
-        rc = gate_asked(ask->core, version, ask->body, ask->until_us == 0, &note, &err);
+    if (rc == 0) {
+        rc = group_open(ask->core, version, json_bool(ask->body, "alone", false), &group, &err);
     }
     if (rc == 0) {
-        note_reason(ask, &note);
-        rc = conduct_start(ask->core, version, why, asker(ask), note, ask->request, &err);
+        rc = ask_gates(ask, &group, &err);
     }
-    bool waits = rc == -KE_AGAIN && wait_for_workers(ask, version, strcmp(why, "rollback") == 0);
+    if (rc == 0) {
+        rc = conduct_start(ask->core, &group, why, asker(ask), ask->request, &err);
+    }
+    bool waits = rc == -KE_AGAIN && wait_for_workers(ask, &group, strcmp(why, "rollback") == 0);
     if (rc != 0 && !waits) {
         refuse(ask, &err);
     }
-    json_decref(note);
+    group_close(&group);
 }
 
 static void ask_swap(const struct ask *ask)

@@ -193,6 +193,7 @@ static json_t *swap_json(const struct core_swap *swap)
         "{s:s, s:I, s:i, s:s}", "step", state_name(&swap_steps, swap->swap.step), "since_ms",
         (json_int_t)swap->since_ms, "new", (int)swap->new->number, "why", swap->why);
     ASSERT(object != NULL);
+    object_set(object, "group", swap->group != NULL ? json_string(swap->group) : json_null());
     return object;
 }
 
@@ -211,6 +212,7 @@ json_t *status_processor(const struct core *core, const struct core_processor *p
                              error_to_json(&processor->swap.error), "swaps_given_up",
                              (json_int_t)processor->swap.given_up);
     ASSERT(body != NULL);
+    object_set(body, "group", group_status(core, processor));
     return body;
 }
 

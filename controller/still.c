@@ -82,6 +82,5 @@ void still_ask(struct core *core, struct core_processor *processor)
     still->processor = xstrdup(processor->name);
     still->version = swap->old->number;
     still->swap = swap->swap.id;
-    swap->asking = true;
     core_run_job(core, &still->job);
 }

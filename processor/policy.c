@@ -1,6 +1,7 @@
 /* Settings of a policy: names and values. Own header: policy.h. */
 #include "processor/policy.h"
 
+#include "base/limits.h"
 #include "base/timefmt.h"
 #include "processor/expr_step.h"
 
@@ -18,6 +19,7 @@ static const char *const names[POLICY_SETTINGS] = {
     [POLICY_STANDBY] = "swap.standby",
     [POLICY_VERIFY] = "swap.verify",
     [POLICY_ACCEPT_GAP] = "swap.accept_gap",
+    [POLICY_GROUP] = "swap.in_group",
 };
 
 const char *policy_name(enum policy_setting setting)
@@ -103,6 +105,16 @@ static bool read_word(const char *text, const char *yes, const char *no, bool *o
     return good;
 }
 
+/* A name of letters, digits, '_' and '-'. */
+static bool read_name(const char *text, const char **out)
+{
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-";
+    size_t len = strlen(text);
+    *out = text;
+    return len > 0 && len <= LIMIT_NAME_LEN && strspn(text, letters) == len;
+}
+
 /* What it takes; "" when the value is good. */
 static const char *value_read(struct policy *policy, enum policy_setting setting, const char *value)
 {
@@ -130,6 +142,8 @@ static const char *value_read(struct policy *policy, enum policy_setting setting
         return read_word(value, "on", "off", &policy->verify) ? "" : boolean;
     case POLICY_ACCEPT_GAP:
         return read_word(value, "on", "off", &policy->accept_gap) ? "" : boolean;
+    case POLICY_GROUP:
+        return read_name(value, &policy->group) ? "" : "a name of letters, digits, _ and -";
     case POLICY_SETTINGS:
         break;
     }
@@ -142,7 +156,7 @@ int policy_set(struct policy *policy, const char *name, const char *value, struc
     if (setting == POLICY_SETTINGS) {
         int rc = err_set(err, KE_INVALID, "there is no setting \"%.60s\"", name);
         err_hint(err, "there are swap.mode, max_lag, max_dead, max_changed, columns, caught_up, "
-                      "standby, verify and accept_gap, each with \"swap.\" in front");
+                      "standby, verify, accept_gap and in_group, each with \"swap.\" in front");
         return rc;
     }
     if (strlen(value) > POLICY_VALUE_LEN) {

@@ -10,7 +10,8 @@
  *     swap.caught_up   '5 min'            so long it must have been caught up
  *     swap.standby     '1 h'              so long the version that it replaces stands by
  *     swap.verify      on | off           it must first be replayed once more, with the same digest
- *     swap.accept_gap  on | off           it may have started later than the serving version */
+ *     swap.accept_gap  on | off           it may have started later than the serving version
+ *     swap.in_group    shop               it is swapped in only together with the others that say so */
 #ifndef KAPPA_PROCESSOR_POLICY_H
 #define KAPPA_PROCESSOR_POLICY_H
 
@@ -26,6 +27,7 @@ enum policy_setting {
     POLICY_STANDBY,
     POLICY_VERIFY,
     POLICY_ACCEPT_GAP,
+    POLICY_GROUP,
     POLICY_SETTINGS
 };
 
@@ -53,6 +55,7 @@ struct policy {
     int64_t standby_us; /* -1: as is usual */
     bool verify;
     bool accept_gap;
+    const char *group; /* borrowed; NULL: none */
 };
 
 /* "swap.mode"... */

@@ -56,6 +56,7 @@ struct world_worker {
     int signal;
     struct world_files *files;
     uint32_t version;
+    char processor[32];
     bool serving;
     bool held;
     bool paused;
@@ -100,6 +101,7 @@ struct world {
     const char *die_at;    /* a command that kills the worker of version die_version */
     const char *silent_at; /* a command that it never answers */
     uint32_t fault_version;
+    const char *fault_processor; /* NULL: of any */
     bool fault_once;
     long fail_at;    /* the brain dies at the n-th fail point; 0: never */
     long fail_count; /* fail points passed */
@@ -394,7 +396,13 @@ static inline void world_command(struct world *world, struct world_worker *worke
 {
     const char *word = json_text(message, "do", "");
     worker->version = (uint32_t)json_int(message, "version", worker->version); /* of open */
-    bool faulty = worker->version == world->fault_version && !worker->until;
+    const char *processor = json_text(message, "processor", NULL);             /* the same */
+    if (processor != NULL) {
+        (void)snprintf(worker->processor, sizeof worker->processor, "%s", processor);
+    }
+    bool of_it =
+        world->fault_processor == NULL || strcmp(world->fault_processor, worker->processor) == 0;
+    bool faulty = worker->version == world->fault_version && of_it && !worker->until;
     if (faulty && world->die_at != NULL && strcmp(world->die_at, word) == 0) {
         world->die_at = world->fault_once ? NULL : world->die_at;
         world_worker_exit(worker, 0, 9);

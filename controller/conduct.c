@@ -194,7 +194,7 @@ int conduct_start(struct core *core, const struct group *group, const char *why,
 {
     struct core_version *asked = group->members[0].version;
     struct core_swap *first = &asked->processor->swap;
-    if (first->active && first->new == asked &&request != NULL) {
+    if (request != NULL && first->active && first->new == asked) {
         waiters_add(&first->waiters, request);
         return 0;
     }

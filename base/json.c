@@ -93,7 +93,7 @@ void json_write_real(struct buf *buf, double value)
         buf_append_text(buf, isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity");
         return;
     }
-    char *end = digits_put_short(text, value);
+    char *end = digits_put_double(text, value);
     if (end != text) {
         bool whole = memchr(text, '.', (size_t)(end - text)) == NULL;
         memcpy(end, ".0", 2);

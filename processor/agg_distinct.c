@@ -96,21 +96,24 @@ static void encode(const struct agg_slot *slot, const void *slot_at, struct buf 
 static bool decode_loose(const struct agg_slot *slot, struct agg_set **set, struct pool *pool,
                          struct agg_cursor *in, uint64_t count)
 {
-    bool texts = kappa_type_payload(slot->plan->argument_type) == KAPPA_PAYLOAD_BYTES;
     size_t left = in->len - in->pos;
     if (count > left) { /* a value has a byte at least */
         return false;
     }
-    size_t room = texts ? left : count * sizeof(struct kappa_numeric);
+    if (kappa_type_payload(slot->plan->argument_type) == KAPPA_PAYLOAD_BYTES) {
+        *set = agg_set_of_texts(pool, in->bytes, in->len, &in->pos, (uint32_t)count);
+        return agg_set_count(*set) == count;
+    }
+    size_t room = count * sizeof(struct kappa_numeric);
     *set =
         agg_set_loose(pool, (uint32_t)count, (uint32_t)(room < slot->limit ? room : slot->limit));
     for (uint64_t i = 0; i < count; i++) {
         struct kappa_value value = {.type = slot->plan->argument_type};
-        if (texts ? !agg_take_text(in, &value.s) : !agg_take_value(in, &value)) {
+        if (!agg_take_value(in, &value)) {
             return false;
         }
-        value = texts ? value : agg_value_canonical(value);
-        struct kappa_text bytes = texts ? value.s : agg_value_bytes(&value);
+        value = agg_value_canonical(value);
+        struct kappa_text bytes = agg_value_bytes(&value);
         if (!agg_set_append(*set, bytes.bytes, bytes.len)) {
             return false;
         }

@@ -1,6 +1,7 @@
 /* A set of byte strings in first-seen order. Own header: agg_set.h. */
 #include "processor/agg_set.h"
 
+#include "base/buf.h"
 #include "base/digest.h"
 
 #include <string.h>
@@ -14,7 +15,7 @@ struct agg_set {
     uint32_t index_size; /* 0, or 2 * capacity */
     uint32_t bytes_used;
     uint32_t bytes_capacity;
-    uint32_t loose;   /* 1: no hashes yet, no index, and any capacity */
+    uint32_t loose;   /* 1: where values start instead of hashes, no index, any capacity */
     uint32_t words[]; /* hash, end, index; then the bytes */
 };
 
@@ -150,9 +151,35 @@ bool agg_set_append(struct agg_set *set, const void *bytes, uint32_t len)
     }
     ASSERT_CMP(set->count, <, set->capacity);
     memcpy(bytes_of(set) + set->bytes_used, bytes, len);
+    set->words[set->count] = set->bytes_used;
     set->bytes_used += len;
     ends(set)[set->count++] = set->bytes_used;
     return true;
+}
+
+/* The bytes are copied as they are, lengths and all: the values are found by where they start. */
+struct agg_set *agg_set_of_texts(struct pool *pool, const uint8_t *bytes, size_t len, size_t *pos,
+                                 uint32_t count)
+{
+    size_t first = *pos;
+    struct agg_set *set = agg_set_loose(pool, count, u32_from(len - first));
+    for (; set->count < count; set->count++) {
+        uint64_t size = 0;
+        if (*pos < len && bytes[*pos] < 0x80) {
+            size = bytes[(*pos)++];
+        } else if (!varint_read(bytes, len, pos, &size)) {
+            break;
+        }
+        if (size > len - *pos) {
+            break;
+        }
+        set->words[set->count] = (uint32_t)(*pos - first);
+        *pos += size;
+        ends(set)[set->count] = (uint32_t)(*pos - first);
+    }
+    set->bytes_used = (uint32_t)(*pos - first);
+    memcpy(bytes_of(set), bytes + first, set->bytes_used);
+    return set;
 }
 
 struct agg_set *agg_set_add(struct agg_set *set, struct pool *pool, const void *bytes, uint32_t len,
@@ -231,7 +258,7 @@ const uint8_t *agg_set_value(const struct agg_set *set, uint32_t i, uint32_t *le
 {
     ASSERT_CMP(i, <, set->count);
     const uint32_t *end = set->words + set->capacity;
-    uint32_t start = i == 0 ? 0 : end[i - 1];
+    uint32_t start = set->loose != 0 ? set->words[i] : i == 0 ? 0 : end[i - 1];
     *len = end[i] - start;
     return (const uint8_t *)(set->words + 2 * (size_t)set->capacity + set->index_size) + start;
 }

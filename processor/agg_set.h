@@ -30,6 +30,10 @@ struct agg_set *agg_set_loose(struct pool *pool, uint32_t count, uint32_t bytes)
 /* Appends a value that is not in it to a loose set; false: there is no room for its bytes. Adding by
  * agg_set_add is possible too, and ends that. */
 bool agg_set_append(struct agg_set *set, const void *bytes, uint32_t len);
+/* A loose set of `count` > 0 texts as value_codec.h encodes them, from *pos on; *pos goes behind them.
+ * It has fewer values if the bytes are none. */
+struct agg_set *agg_set_of_texts(struct pool *pool, const uint8_t *bytes, size_t len, size_t *pos,
+                                 uint32_t count);
 /* NULL and AGG_SET_FULL are sets too. */
 void agg_set_free(struct agg_set *set, struct pool *pool);
 uint32_t agg_set_count(const struct agg_set *set);

@@ -183,7 +183,7 @@ static uint32_t format_binary(double value, bool real, int least, int most, char
 
 uint32_t expr_format_double(double value, char *out)
 {
-    char *end = digits_put_short(out, value);
+    char *end = digits_put_double(out, value);
     if (end != out) {
         return (uint32_t)(end - out);
     }

@@ -100,9 +100,14 @@ int redis_key_split(const struct redis_key *key, const struct plan_view *view, s
         return 0;
     }
     places[(*count)++] = 0;
+    if (want == 1) { /* colons, backslashes and all */
+        buf_append(text, key->rest, key->rest_len);
+        parts[0] = buf_text(text);
+        return 0;
+    }
     for (size_t i = 0; i < key->rest_len; i++) {
         char c = key->rest[i];
-        if (want != 1 && c == ':') {
+        if (c == ':') {
             if (*count == REDIS_KEY_PARTS) {
                 return err_set(err, KE_LIMIT, "a key of more than %d values", REDIS_KEY_PARTS);
             }
@@ -110,7 +115,7 @@ int redis_key_split(const struct redis_key *key, const struct plan_view *view, s
             places[(*count)++] = text->len;
             continue;
         }
-        if (want != 1 && c == '\\' && i + 1 < key->rest_len) {
+        if (c == '\\' && i + 1 < key->rest_len) {
             c = key->rest[++i];
         }
         buf_append_u8(text, (uint8_t)c);

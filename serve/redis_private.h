@@ -57,6 +57,7 @@ struct redis_session {
     char name[REDIS_NAME_MAX + 1];
     char library[REDIS_NAME_MAX + 1];
     char library_version[REDIS_NAME_MAX + 1];
+    const struct redis_command *known; /* the last one, or NULL */
     bool multi;
     bool multi_failed;
     uint32_t multi_count;

@@ -125,11 +125,15 @@ static void unknown(struct redis_session *session, const struct redis_arg *name)
 static const struct redis_command *command_for(struct redis_session *session,
                                                const struct redis_arg *args, uint32_t count)
 {
-    const struct redis_command *command = redis_command_find(&args[0]);
+    const struct redis_command *command = session->known;
+    if (command == NULL || !redis_arg_is(&args[0], command->name)) { /* mostly as before */
+        command = redis_command_find(&args[0]);
+    }
     if (command == NULL) {
         unknown(session, &args[0]);
         return NULL;
     }
+    session->known = command;
     bool fits =
         command->arity < 0 ? count >= (uint32_t)-command->arity : count == (uint32_t)command->arity;
     if (!fits) {

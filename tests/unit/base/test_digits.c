@@ -25,25 +25,28 @@ static void test_put(void **unused)
     }
 }
 
-/* The shortest of up to 15 digits that reads back, by printf; false: there is none. */
-static bool shortest(double value, char *text, size_t cap)
+/* The shortest that reads back, by printf. */
+static void shortest(double value, char *text, size_t cap)
 {
-    for (int digits = 1; digits <= 15; digits++) {
+    for (int digits = 15; digits <= 17; digits++) {
         (void)snprintf(text, cap, "%.*g", digits, value);
         if (strtod(text, NULL) == value) {
-            (void)snprintf(text, cap, "%.15g", value); /* the same digits, never as 1e+02 */
-            return true;
+            return;
         }
     }
-    return false;
+    fail();
 }
 
 static double random_double(struct prng *prng)
 {
     double value = 0;
     uint64_t bits = prng_next(prng);
-    switch (prng_below(prng, 4)) {
+    switch (prng_below(prng, 5)) {
     case 0: /* any bits */
+        memcpy(&value, &bits, sizeof value);
+        return value;
+    case 4: /* any digits, exponents from 2^-15 to 2^51 */
+        bits = (bits & ~(UINT64_C(0x7FF) << 52)) | (1023 - 15 + prng_below(prng, 67)) << 52;
         memcpy(&value, &bits, sizeof value);
         return value;
     case 1: /* a sum of money */
@@ -63,28 +66,43 @@ static double random_double(struct prng *prng)
     }
 }
 
-static void test_short(void **unused)
+static bool is_power_of_two(double value)
+{
+    uint64_t bits = 0;
+    memcpy(&bits, &value, sizeof bits);
+    return (bits & ((UINT64_C(1) << 52) - 1)) == 0;
+}
+
+static void test_double(void **unused)
 {
     (void)unused;
     struct prng prng;
-    prng_init(&prng, unit_seed("short digits"));
-    uint32_t found = 0;
+    prng_init(&prng, unit_seed("doubles"));
+    uint32_t found[18] = {0};
     for (int i = 0; i < 200000; i++) {
         double value = random_double(&prng);
         double size = value < 0 ? -value : value;
-        char text[DIGITS_SHORT_MAX + 1];
+        char text[DIGITS_DOUBLE_MAX + 1];
         char wanted[64];
-        char *end = digits_put_short(text, value);
+        char *end = digits_put_double(text, value);
         *end = '\0';
-        bool is_one = size >= 1e-4 && size < 1e15 && shortest(value, wanted, sizeof wanted);
-        assert_int_equal(end != text, is_one);
-        if (is_one) {
-            found++;
-            assert_true(end - text <= DIGITS_SHORT_MAX);
-            assert_string_equal(text, wanted);
+        assert_true(end - text <= DIGITS_DOUBLE_MAX);
+        if (!(size >= 1e-4 && size < 1e15)) {
+            assert_true(end == text);
+            continue;
         }
+        shortest(value, wanted, sizeof wanted);
+        if (end == text) {
+            assert_true(is_power_of_two(value) || strchr(wanted, 'e') != NULL);
+            continue;
+        }
+        assert_string_equal(text, wanted);
+        size_t digits = strspn(wanted, "-0.");
+        digits = strlen(wanted + digits) - (strchr(wanted + digits, '.') != NULL ? 1 : 0);
+        assert_true(digits < array_len(found));
+        found[digits]++;
     }
-    assert_true(found > 50000);
+    assert_true(found[5] > 1000 && found[15] > 1000 && found[16] > 1000 && found[17] > 1000);
 }
 
 static void test_times(void **unused)
@@ -111,7 +129,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_put),
-        cmocka_unit_test(test_short),
+        cmocka_unit_test(test_double),
         cmocka_unit_test(test_times),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

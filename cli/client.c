@@ -2,6 +2,7 @@
 #include "cli/client.h"
 
 #include <curl/curl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -283,4 +284,11 @@ void client_query_add(struct buf *path, const char *name, const char *value)
     buf_append_text(path, name);
     buf_append_u8(path, '=');
     escape(path, value);
+}
+
+void client_library(struct library *out)
+{
+    *out = (struct library){.name = "libcurl"};
+    (void)snprintf(out->built, sizeof out->built, "%s", LIBCURL_VERSION);
+    (void)snprintf(out->runs, sizeof out->runs, "%s", curl_version_info(CURLVERSION_NOW)->version);
 }

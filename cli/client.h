@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "base/library.h"
 
 struct client;
 
@@ -37,5 +38,8 @@ const char *client_header(struct client *client, const char *name);
 void client_path_add(struct buf *path, const char *segment);
 /* Appends "?name=value" or "&name=value"; nothing when value is NULL. */
 void client_query_add(struct buf *path, const char *name, const char *value);
+
+/* Of libcurl. */
+void client_library(struct library *out);
 
 #endif

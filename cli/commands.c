@@ -33,6 +33,7 @@
     X(late)                                                                                        \
     X(outbox)                                                                                      \
     X(verify)                                                                                      \
+    X(doctor)                                                                                      \
     X(worker)                                                                                      \
     X(completion)                                                                                  \
     X(version)                                                                                     \

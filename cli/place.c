@@ -57,6 +57,14 @@ static bool alive(int64_t pid)
     return pid > 0 && pid <= INT32_MAX && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
 }
 
+int64_t place_server_pid(const struct cli *cli)
+{
+    json_t *file = server_file(place_data(cli));
+    int64_t pid = json_int(file, "pid", 0);
+    json_decref(file);
+    return alive(pid) ? pid : 0;
+}
+
 static int not_running(const char *data, struct err *err)
 {
     int rc = err_set(err, KE_UNREACHABLE, "kappa up is not running on %s", data);

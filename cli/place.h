@@ -17,6 +17,8 @@ const char *place_data(const struct cli *cli);
 /* The server that was named, or NULL: then the data directory counts. */
 const char *place_server(const struct cli *cli);
 
+/* The process of `kappa up` on the data directory, or 0 when none runs. */
+int64_t place_server_pid(const struct cli *cli);
 /* A client for the server. UNREACHABLE when none runs on the data directory. */
 int place_client(const struct cli *cli, struct client **out, struct err *err) must_check;
 /* A reader on the data directory. NOT_FOUND when there is none. */

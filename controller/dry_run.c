@@ -122,14 +122,14 @@ void dry_run_look(struct dry_run *dry)
     list_sources(dry);
     for (uint32_t i = 0; i < dry->source_count; i++) {
         const struct sample_source *source = &dry->sources[i];
-        dry->extents[i] = (struct log_extent){LOG_UNKNOWN, LOG_UNKNOWN, LOG_UNKNOWN};
+        dry->extents[i] = LOG_EXTENT_UNKNOWN;
         dry->first_time_ms[i] = KAPPA_NO_TIME;
         if (i > 0 && dry->sources[i - 1].input == source->input && dry->extents[i - 1].bytes < 0) {
             dry->extents[i] = dry->extents[i - 1]; /* all it knows is of the topic */
         } else if (dry->log->ops->extent != NULL &&
                    dry->log->ops->extent(dry->log, source->topic, source->partition, source->start,
                                          source->end, &dry->extents[i], NULL) != 0) {
-            dry->extents[i] = (struct log_extent){LOG_UNKNOWN, LOG_UNKNOWN, LOG_UNKNOWN};
+            dry->extents[i] = LOG_EXTENT_UNKNOWN;
         }
     }
     double short_arrival = arrival_since(dry, ARRIVAL_SHORT_MS);

@@ -507,3 +507,11 @@ int kafka_error_brokers(struct kafka_client *client, struct err *err, const char
     hint_brokers(client, KE_BROKER, err);
     return rc;
 }
+
+void log_kafka_library(struct library *out)
+{
+    *out = (struct library){.name = "librdkafka"};
+    (void)snprintf(out->built, sizeof out->built, "%d.%d.%d", RD_KAFKA_VERSION >> 24,
+                   RD_KAFKA_VERSION >> 16 & 0xff, RD_KAFKA_VERSION >> 8 & 0xff);
+    (void)snprintf(out->runs, sizeof out->runs, "%s", rd_kafka_version_str());
+}

@@ -6,18 +6,28 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The value of a setting, or NULL. */
+static const char *setting_text(const rd_kafka_ConfigEntry_t **entries, size_t count,
+                                const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(rd_kafka_ConfigEntry_name(entries[i]), name) == 0) {
+            return rd_kafka_ConfigEntry_value(entries[i]);
+        }
+    }
+    return NULL;
+}
+
 /* A setting that is a number; LOG_UNKNOWN when it is not there. */
 static int64_t setting(const rd_kafka_ConfigEntry_t **entries, size_t count, const char *name)
 {
-    for (size_t i = 0; i < count; i++) {
-        const char *value = rd_kafka_ConfigEntry_value(entries[i]);
-        if (strcmp(rd_kafka_ConfigEntry_name(entries[i]), name) == 0 && value != NULL) {
-            char *end = NULL;
-            long long number = strtoll(value, &end, 10);
-            return end != value && *end == '\0' ? i64_max(number, -1) : LOG_UNKNOWN;
-        }
+    const char *value = setting_text(entries, count, name);
+    if (value == NULL) {
+        return LOG_UNKNOWN;
     }
-    return LOG_UNKNOWN;
+    char *end = NULL;
+    long long number = strtoll(value, &end, 10);
+    return end != value && *end == '\0' ? i64_max(number, -1) : LOG_UNKNOWN;
 }
 
 static void take(rd_kafka_event_t *event, struct log_extent *out)
@@ -33,6 +43,12 @@ static void take(rd_kafka_event_t *event, struct log_extent *out)
         const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(found[0], &count);
         out->retain_ms = setting(entries, count, "retention.ms");
         out->retain_bytes = setting(entries, count, "retention.bytes");
+        const char *policy = setting_text(entries, count, "cleanup.policy");
+        out->compacted = policy == NULL ? LOG_UNKNOWN : strstr(policy, "compact") != NULL;
+        if (policy != NULL && strstr(policy, "delete") == NULL) {
+            out->retain_ms = -1; /* these only say how long tombstones and the like stay */
+            out->retain_bytes = -1;
+        }
     }
 }
 
@@ -44,7 +60,7 @@ int kafka_extent(struct log *log, const char *topic, uint32_t partition, int64_t
     (void)from;
     (void)to;
     (void)err;
-    *out = (struct log_extent){LOG_UNKNOWN, LOG_UNKNOWN, LOG_UNKNOWN};
+    *out = LOG_EXTENT_UNKNOWN;
     (void)rd_kafka_poll(rk, 0);
     rd_kafka_ConfigResource_t *resource =
         rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);

@@ -23,6 +23,7 @@
 
 #include "base/err.h"
 #include "base/json.h"
+#include "base/library.h"
 #include "include/kappa/record.h"
 
 /* What one call of next() brought: records of ONE source, in offset order. The records belong to
@@ -49,9 +50,11 @@ struct log_extent {
     int64_t bytes;        /* on disk, about; LOG_UNKNOWN */
     int64_t retain_ms;    /* of the topic, by record time; -1: for ever; LOG_UNKNOWN */
     int64_t retain_bytes; /* per partition; the same */
+    int64_t compacted;    /* 1: older records of a key go, whatever their age; 0; LOG_UNKNOWN */
 };
 
-#define LOG_UNKNOWN (-2)
+#define LOG_UNKNOWN        (-2)
+#define LOG_EXTENT_UNKNOWN ((struct log_extent){LOG_UNKNOWN, LOG_UNKNOWN, LOG_UNKNOWN, LOG_UNKNOWN})
 
 struct log;
 struct log_reader;
@@ -175,5 +178,8 @@ int log_open_config(const json_t *config, struct log **out, struct err *err) mus
 
 /* Partition of a key as Kafka's Java client chooses it: murmur2, sign bit cleared, modulo. */
 uint32_t log_partition_of_key(const void *key, size_t len, uint32_t partitions);
+
+/* Of librdkafka. */
+void log_kafka_library(struct library *out);
 
 #endif

@@ -135,6 +135,7 @@ static int embedded_extent(struct log *log, const char *topic, uint32_t number, 
     if (rc == 0) {
         out->retain_ms = partition.info.retain_ms;
         out->retain_bytes = partition.info.retain_bytes;
+        out->compacted = 0;
         rc = partition_bytes(&partition, from, to, &out->bytes, err);
         partition_close(&partition);
     }

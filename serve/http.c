@@ -8,6 +8,7 @@
 #include "serve/query.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -117,4 +118,13 @@ void http_server_stop(struct http_server *server)
     (void)pthread_cond_destroy(&server->finished);
     server->magic = 0;
     free(server);
+}
+
+void http_library(struct library *out)
+{
+    *out = (struct library){.name = "libmicrohttpd"};
+    unsigned long built = MHD_VERSION; /* in hexadecimal, as it is written */
+    (void)snprintf(out->built, sizeof out->built, "%lx.%lx.%lx", built >> 24, built >> 16 & 0xff,
+                   built >> 8 & 0xff);
+    (void)snprintf(out->runs, sizeof out->runs, "%s", MHD_get_version());
 }

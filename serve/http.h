@@ -20,6 +20,7 @@
 
 #include "base/err.h"
 #include "base/json.h"
+#include "base/library.h"
 
 struct http_server;
 struct log;
@@ -76,5 +77,8 @@ void http_call_reply(struct http_call *call, json_t *body, const struct err *err
 
 /* The word of calls.def. */
 const char *http_verb_word(enum http_verb verb);
+
+/* Of libmicrohttpd. */
+void http_library(struct library *out);
 
 #endif

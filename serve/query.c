@@ -10,6 +10,7 @@
 #include "serve/query_private.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -509,4 +510,11 @@ void query_pool_give(struct query_pool *pool, struct query *query)
     }
     (void)pthread_mutex_unlock(&pool->lock);
     query_close(query);
+}
+
+void query_library(struct library *out)
+{
+    *out = (struct library){.name = "SQLite"};
+    (void)snprintf(out->built, sizeof out->built, "%s", SQLITE_VERSION);
+    (void)snprintf(out->runs, sizeof out->runs, "%s", sqlite3_libversion());
 }

@@ -19,6 +19,7 @@
 
 #include "base/err.h"
 #include "base/json.h"
+#include "base/library.h"
 #include "serve/reader.h"
 
 struct query;
@@ -106,5 +107,8 @@ void query_pool_give(struct query_pool *pool, struct query *query);
 
 /* Appends a value as JSON: numbers with all their digits, infinities as text, blobs as "\\xdead". */
 void query_value_json(struct buf *out, const struct query_value *value);
+
+/* Of SQLite. */
+void query_library(struct library *out);
 
 #endif

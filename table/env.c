@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -130,7 +131,7 @@ int env_error(struct env *env, int rc, const char *what, struct err *err)
 
 /* ---- opening */
 
-static int refuse_network(const char *dir, struct err *err)
+int env_refuse_network(const char *dir, struct err *err)
 {
     static const struct {
         uint32_t type;
@@ -299,7 +300,7 @@ int env_open(const char *dir, bool create, size_t map_bytes, struct env **out, s
     if (create && mkdir(dir, 0750) != 0 && errno != EEXIST) {
         return err_errno(err, errno, "cannot make the directory %s", dir);
     }
-    int rc = refuse_network(dir, err);
+    int rc = env_refuse_network(dir, err);
     if (rc != 0) {
         return rc;
     }
@@ -351,4 +352,16 @@ void env_handles_lock(struct env *env)
 void env_handles_unlock(struct env *env)
 {
     (void)pthread_mutex_unlock(&env->handles);
+}
+
+void env_library(struct library *out)
+{
+    *out = (struct library){.name = "LMDB"};
+    int major;
+    int minor;
+    int patch;
+    (void)mdb_version(&major, &minor, &patch);
+    (void)snprintf(out->built, sizeof out->built, "%d.%d.%d", MDB_VERSION_MAJOR, MDB_VERSION_MINOR,
+                   MDB_VERSION_PATCH);
+    (void)snprintf(out->runs, sizeof out->runs, "%d.%d.%d", major, minor, patch);
 }

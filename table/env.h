@@ -19,6 +19,7 @@
 #define KAPPA_TABLE_ENV_H
 
 #include "base/err.h"
+#include "base/library.h"
 
 #include <lmdb.h>
 
@@ -83,5 +84,11 @@ uint64_t env_file_bytes(struct env *env);
 
 /* Translates a code of LMDB or an errno into ours: "DIR: what: why". */
 int env_error(struct env *env, int rc, const char *what, struct err *err);
+
+/* REFUSED when the directory is on a file system that LMDB's locks do not work on. */
+int env_refuse_network(const char *dir, struct err *err) must_check;
+
+/* Of LMDB. */
+void env_library(struct library *out);
 
 #endif

@@ -147,6 +147,8 @@ static void test_release_ends_a_run(void **state)
     worker_wait_drop(child, "held");
     worker_run_to(child, 2, cut);
     worker_send(child, "release", 0);
+    worker_send(child, "resume", 0); /* its answer says that the release was read before it */
+    worker_wait_drop(child, "resumed");
     place_produce(place, 200);
     wait_for_end(place, child); /* any at_cut would fail this */
     worker_stop(child);

@@ -9,12 +9,12 @@
  * are not all sent. */
 #include "controller/core_inside.h"
 
-#include "base/file.h"
 #include "base/timefmt.h"
 #include "base/trace.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,6 +139,23 @@ static void look(struct gc *gc, struct core *core)
 
 /* ---- The job: sizes ---- */
 
+static _Thread_local int64_t tree_bytes;
+
+static int add_size(const char *path, const struct stat *stat_of, int kind, struct FTW *ftw)
+{
+    (void)path;
+    (void)ftw;
+    tree_bytes += kind == FTW_F ? (int64_t)stat_of->st_blocks * 512 : 0;
+    return 0;
+}
+
+static int64_t size_of_tree(const char *path)
+{
+    tree_bytes = 0;
+    (void)nftw(path, add_size, 16, FTW_PHYS);
+    return tree_bytes;
+}
+
 static int64_t allocated(const struct stat *stat_of)
 {
     return (int64_t)stat_of->st_blocks * 512;
@@ -171,7 +188,7 @@ static void gc_run(struct core_job *job)
         char *path =
             xasprintf("%s/versions/%s/%lld", gc->data_dir, json_text(item, "processor", ""),
                       (long long)json_int(item, "version", 0));
-        object_set(item, "bytes", json_integer((json_int_t)file_tree_bytes(path)));
+        object_set(item, "bytes", json_integer(size_of_tree(path)));
         free(path);
     }
     char *path = xasprintf("%s/plugins", gc->data_dir);

@@ -76,12 +76,7 @@ int library_key_value(const struct plan_view *view, uint32_t column,
                       const struct kappa_value *given, struct arena *memory,
                       struct kappa_value *out, struct err *err)
 {
-    const struct plan_key *key = NULL;
-    for (uint32_t k = 0; k < view->key_count && key == NULL; k++) {
-        if (view->keys[k].role == PLAN_KEY_COLUMN && column-- == 0) {
-            key = &view->keys[k];
-        }
-    }
+    const struct plan_key *key = reader_key_column(view, column);
     if (key == NULL) {
         return err_set(err, KE_INVALID, "table %s has no key column so far", view->shape.name);
     }

@@ -3,7 +3,6 @@
 
 #include "base/file.h"
 #include "log/crc32c.h"
-#include "log/segment_name.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -40,7 +39,7 @@ static int load_spans(struct archive_view *view, struct err *err)
 {
     int64_t *bases = NULL;
     size_t count = 0;
-    int rc = segment_name_list(view->dir, ARCHIVE_SUFFIX, &bases, &count, err);
+    int rc = archive_segment_list(view->dir, &bases, &count, err);
     if (rc == -KE_NOT_FOUND) {
         return 0;
     }
@@ -299,7 +298,7 @@ int archive_view_remove(struct archive_view *view, uint32_t count, struct err *e
     int64_t first = i64_max(view->first, view->spans[count - 1].end);
     int rc = store_first(view, first, err);
     for (uint32_t i = 0; rc == 0 && i < count; i++) {
-        char *path = segment_name_path(view->dir, view->spans[i].base, ARCHIVE_SUFFIX);
+        char *path = archive_segment_path(view->dir, view->spans[i].base);
         if (unlink(path) != 0 && errno != ENOENT) {
             rc = err_errno(err, errno, "cannot remove %s", path);
         }

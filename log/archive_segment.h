@@ -52,6 +52,12 @@ struct archive_segment {
     uint32_t entry_count, entry_room;
 };
 
+/* Malloc'd. */
+char *archive_segment_path(const char *dir, int64_t base);
+/* Bases of the segments in the folder, ascending; malloc'd, NULL when there are none. */
+int archive_segment_list(const char *dir, int64_t **bases, size_t *count,
+                         struct err *err) must_check;
+
 /* ---- Looking */
 
 /* What the file says; entries: also where its blocks are. NOT_FOUND; CORRUPT when even the header is
@@ -68,9 +74,6 @@ int archive_segment_read(const char *dir, const struct archive_segment *segment,
 /* CORRUPT: the records of this block are none, although its bytes are those that were written. */
 int archive_segment_bad(const char *dir, const struct archive_segment *segment, uint32_t entry,
                         struct err *err);
-/* CORRUPT: what is wrong at this byte of the segment with this base. Returns the negative code. */
-int archive_segment_corrupt(const char *dir, int64_t base, int64_t at, int64_t offset,
-                            const char *what, struct err *err);
 
 /* ---- Writing */
 

@@ -108,7 +108,8 @@ struct shard_status {
     bool sealed;
     uint64_t records, dead, late; /* sums over sources */
     uint64_t commits;
-    int64_t commit_us_max; /* spent in the slowest */
+    uint64_t commit_us; /* spent in commits */
+    int64_t commit_us_max;
     struct histogram commits_took;
     int64_t time_us[SHARD_TIME_COUNT];
     uint64_t duplicates; /* records below the position that the log delivered again: dropped */

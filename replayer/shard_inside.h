@@ -58,6 +58,7 @@ struct shard {
     int64_t commit_began_us; /* when the last commit began */
     int64_t commit_spent_us; /* how long it took */
     uint64_t commits;
+    uint64_t commit_us;
     int64_t commit_us_max;
     struct histogram commits_took;
     int64_t time_us[SHARD_TIME_COUNT];

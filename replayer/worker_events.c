@@ -46,6 +46,7 @@ static void add_status(struct worker_snapshot *s, const struct shard_status *sta
     s->late += status->late;
     s->duplicates += status->duplicates;
     s->commits += status->commits;
+    s->commit_us += status->commit_us;
     s->commit_us_max = i64_max(s->commit_us_max, status->commit_us_max);
     histogram_merge(&s->commits_took, &status->commits_took);
     for (uint32_t i = 0; i < SHARD_TIME_COUNT; i++) {
@@ -294,7 +295,7 @@ static void say_progress(struct worker *w, double rate)
     set_count(event, "duplicates", s->duplicates);
     json_object_set_new(event, "rate", json_real(rate));
     set_count(event, "commits", s->commits);
-    set_count(event, "commit_us", s->commits_took.sum_us);
+    set_count(event, "commit_us", s->commit_us);
     set_count(event, "commit_us_max", u64_from_i64(s->commit_us_max));
     set_count(event, "cache_bytes", s->cache_bytes);
     set_count(event, "cache_rows", s->cache_rows);

@@ -28,7 +28,7 @@ struct worker_snapshot {
     bool *at_end;
     enum shard_mode mode;
     bool sealed; /* all shards */
-    uint64_t records, dead, late, duplicates, commits;
+    uint64_t records, dead, late, duplicates, commits, commit_us;
     int64_t commit_us_max;
     struct histogram commits_took;
     int64_t time_us[SHARD_TIME_COUNT];

@@ -3,6 +3,7 @@
 #include "serve/http_private.h"
 
 #include "base/limits.h"
+#include "serve/http_gzip.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -72,13 +73,15 @@ static bool type_is(const char *type, const char *wanted)
 static int check_type(struct MHD_Connection *connection, struct http_request *request)
 {
     const char *type = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Type");
-    if (type != NULL && type_is(type, "application/json")) {
+    bool lines = request->route->body == ROUTE_BODY_LINES;
+    bool any = request->route->body == ROUTE_BODY_ANY;
+    if (any || (type != NULL && type_is(type, "application/json"))) {
         return 0;
     }
-    if (type != NULL && request->route->body_lines && type_is(type, "application/x-ndjson")) {
+    if (type != NULL && lines && type_is(type, "application/x-ndjson")) {
         return 0;
     }
-    const char *wanted = request->route->body_lines ? "application/x-ndjson" : "application/json";
+    const char *wanted = lines ? "application/x-ndjson" : "application/json";
     request->status = MHD_HTTP_UNSUPPORTED_MEDIA_TYPE;
     (void)err_set(&request->err, KE_INVALID, "the content type of a POST must be %s, not %.100s",
                   wanted, type == NULL ? "absent" : type);
@@ -136,6 +139,11 @@ int http_request_admit(struct http_server *server, struct MHD_Connection *connec
     if (rc < 0) {
         return rc;
     }
+    const char *tags = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "If-None-Match");
+    request->if_none_match = tags == NULL ? NULL : xstrdup(tags);
+    request->parsed.if_none_match = request->if_none_match;
+    request->gzip = http_gzip_accepted(
+        MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Accept-Encoding"));
     (void)MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, query_add, request);
     if (request->err.code != 0) {
         return request->err.code;

@@ -45,11 +45,13 @@ struct http_request {
     struct route_request parsed; /* pointers into path and query_text */
     char *path;
     char *query_text[2 * ROUTE_QUERY_MAX]; /* owned names and values */
+    char *if_none_match;                   /* owned, or NULL */
     struct buf body;
     const char *allow; /* for 405, or NULL */
     int status;        /* instead of the status of err's code, or 0 */
     struct err err;    /* why it is refused, or what the call brought */
 
+    bool gzip;                 /* the client takes it */
     bool slept;                /* its connection was suspended */
     bool answered;             /* calls_lock: reply, ready or err is set */
     json_t *call_body;         /* owned */

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "include/kappa/record.h"
+#include "serve/http_gzip.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@ void http_request_free(struct http_request *request)
     for (size_t i = 0; i < array_len(request->query_text); i++) {
         free(request->query_text[i]);
     }
+    free(request->if_none_match);
     buf_free(&request->body);
     if (request->has_ready) {
         route_answer_free(&request->ready);
@@ -57,7 +59,6 @@ static enum MHD_Result send_response(struct http_request *request,
 {
     unsigned status = (unsigned)code;
     unsigned class = status / 100;
-    (void)MHD_add_response_header(response, "Cache-Control", "no-store");
     (void)MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     ASSERT_CMP(class, <, array_len(request->server->counters.answers));
     struct route_counters *counters = &request->server->counters;
@@ -75,12 +76,17 @@ static enum MHD_Result send_response(struct http_request *request,
 static enum MHD_Result send_answer(struct http_request *request, struct MHD_Connection *connection,
                                    struct route_answer *answer)
 {
+    if (request->gzip && answer->spill < 0) {
+        http_gzip(answer);
+    }
     struct MHD_Response *response = response_make(answer);
     if (response == NULL) {
         route_answer_free(answer);
         return MHD_NO;
     }
     (void)MHD_add_response_header(response, "Content-Type", answer->type);
+    (void)MHD_add_response_header(response, "Cache-Control",
+                                  answer->tagged ? "no-cache" : "no-store");
     if (request->allow != NULL) {
         (void)MHD_add_response_header(response, "Allow", request->allow);
     }
@@ -127,6 +133,9 @@ static enum MHD_Result answer_stream(struct http_request *request,
 {
     struct MHD_Response *response = NULL;
     int rc = http_stream_begin(request->server->streams, connection, &response, &request->err);
+    if (rc == 0) {
+        (void)MHD_add_response_header(response, "Cache-Control", "no-store");
+    }
     return rc < 0 ? send_err(request, connection)
                   : send_response(request, connection, request->route->status, response);
 }

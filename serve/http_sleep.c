@@ -1,6 +1,7 @@
 /* Requests that wait with their connection suspended: for the controller, or for a slow route that
  * runs in a thread of its own, so that neither a long scan nor a broker that is away keeps the
  * threads of the server. Own headers: http.h, http_private.h. */
+#include "serve/http_gzip.h"
 #include "serve/http_private.h"
 
 #include <time.h>
@@ -202,6 +203,9 @@ static void *slow_run(void *ctx)
         rc = route_answer_spill_rest(&answer, &err);
     }
     ASSERT((rc < 0) == (err.code != 0));
+    if (rc == 0 && request->gzip) {
+        http_gzip(&answer);
+    }
     slow_finish(request, &answer, &err);
     return NULL;
 }

@@ -362,6 +362,12 @@ void reader_cursor_key(const struct reader_cursor *cursor, uint32_t *source, con
     }
 }
 
+uint32_t reader_cursor_number(const struct reader_cursor *cursor)
+{
+    ASSERT_CMP(cursor->row_at, >, 0);
+    return cursor->row_at - 1;
+}
+
 void reader_cursor_close(struct reader_cursor *cursor)
 {
     if (cursor == NULL) {

@@ -1,12 +1,13 @@
 /* The inside of the reader, shared by reader.c (which version, as of when), reader_names.c (tables
  * and whose they are), reader_version.c (versions opened once and kept), reader_row.c (one row),
- * reader_route.c (where a key may lie), reader_cursor.c (rows of a range), reader_hop.c,
+ * reader_route.c (where a key may lie), reader_cursor.c (rows of a range), reader_bounds.c, reader_hop.c,
  * reader_session.c and reader_limits.c (windows), reader_scan.c (all rows), reader_value.c (values as
  * JSON), reader_cut.c (how far a version is) reader_outbox.c (messages for topics) and
  * reader_report.c (digests, dead records). */
 #ifndef KAPPA_SERVE_READER_INNER_H
 #define KAPPA_SERVE_READER_INNER_H
 
+#include "base/arena.h"
 #include "base/limits.h"
 #include "processor/processor.h"
 #include "serve/reader.h"
@@ -90,8 +91,28 @@ struct reader_range {
     size_t high_len;
     const uint8_t
         *from;       /* or NULL: a key as of reader_cursor_key; rows below it are left out. Of */
-    size_t from_len; /* hop windows, only those of windows below it. No keys beside it */
+    size_t from_len; /* hop windows, only those of windows below it */
 };
+
+/* A range with the memory of its bounds: keys and key_count of `range` are set by the caller, which
+ * puts values into `keys`, then reader_bounds_set. */
+struct reader_bounds {
+    struct arena memory;
+    struct kappa_value keys[LIMIT_COLUMNS];
+    uint8_t low[LIMIT_TABLE_KEY_LEN];
+    uint8_t high[LIMIT_TABLE_KEY_LEN];
+    struct reader_range range;
+};
+
+void reader_bounds_init(struct reader_bounds *bounds);
+void reader_bounds_free(struct reader_bounds *bounds);
+/* Bounds of the key column behind those that are given: from (inclusive) and below, or a prefix alone;
+ * each may be NULL. INVALID: a null, a prefix of what is no text, something longer than a key. */
+int reader_bounds_set(const struct plan_view *view, struct reader_bounds *bounds,
+                      const struct kappa_value *from, const struct kappa_value *below,
+                      const struct kappa_text *prefix, struct err *err) must_check;
+/* Column i of the key, without those of windows; NULL: the key has fewer. */
+const struct plan_key *reader_key_column(const struct plan_view *view, uint32_t i);
 
 /* One row as it is asked for. */
 struct reader_key {
@@ -178,6 +199,8 @@ int reader_cursor_next(struct reader_cursor *cursor, const struct kappa_value **
  * snapshot. */
 void reader_cursor_key(const struct reader_cursor *cursor, uint32_t *source, const uint8_t **key,
                        size_t *len);
+/* Of tables that keep several rows of a key: which one it is, from 0. */
+uint32_t reader_cursor_number(const struct reader_cursor *cursor);
 void reader_cursor_close(struct reader_cursor *cursor);
 
 /* Fills err with why there is no pointer for the table: unknown, or not served yet. Returns the

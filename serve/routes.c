@@ -1,6 +1,7 @@
 /* Finding the route of a request, and the parts of answers. Own header: routes.h. */
 #include "serve/routes.h"
 
+#include "base/digest.h"
 #include "base/limits.h"
 #include "serve/metrics.h"
 #include "serve/routes_private.h"
@@ -39,55 +40,64 @@ static void render_metrics(json_t *body, const struct route_counters *counters,
     metrics_render(body, counters, &answer->body);
 }
 
-#define P "/v1/processors"
-#define T "/v1/tables/*/rows"
+#define P     "/v1/processors"
+#define T     "/v1/tables/*/rows"
+#define JSON  ROUTE_BODY_JSON
+#define LINES ROUTE_BODY_LINES
+#define ANY   ROUTE_BODY_ANY
 
 /* clang-format off */
 static const struct route routes[] = {
-    {"GET",  "/",                       "", route_dashboard, NULL, 0, 200, false, false, NULL},
-    {"GET",  "/dashboard/*",            "", route_dashboard, NULL, 0, 200, false, false, NULL},
-    {"GET",  "/healthz",                "", answer_alive, NULL, 0, 200, false, false, NULL},
-    {"GET",  "/readyz",                 "", NULL, render_ready, HTTP_VERB_STATUS, 200, false, false, NULL},
-    {"GET",  "/metrics",                "", NULL, render_metrics, HTTP_VERB_STATUS, 200, false, false, NULL},
-    {"GET",  "/v1/openapi.json",        "", route_openapi, NULL, 0, 200, false, false, NULL},
-    {"GET",  "/v1/status",              "", NULL, NULL, HTTP_VERB_STATUS, 200, false, false, NULL},
-    {"GET",  "/v1/status/stream",       "", NULL, NULL, ROUTE_STREAM, 200, false, false, NULL},
-    {"GET",  P,                         "", NULL, NULL, HTTP_VERB_STATUS, 200, false, false, NULL},
-    {"GET",  P "/*",                    "", NULL, NULL, HTTP_VERB_STATUS, 200, false, false, NULL},
-    {"POST", P,                         "", NULL, NULL, HTTP_VERB_DEPLOY, 201, false, false, NULL},
-    {"POST", P "/*/replay",             "", NULL, NULL, HTTP_VERB_REPLAY, 201, false, false, NULL},
-    {"POST", P "/*/swap",               "", NULL, NULL, HTTP_VERB_SWAP, 200, false, false, NULL},
-    {"POST", P "/*/rollback",           "", NULL, NULL, HTTP_VERB_ROLLBACK, 200, false, false, NULL},
-    {"POST", P "/*/versions/*/abort",   "", NULL, NULL, HTTP_VERB_ABORT, 200, false, false, NULL},
-    {"POST", P "/*/versions/*/pause",   "", NULL, NULL, HTTP_VERB_PAUSE, 200, false, false, NULL},
-    {"POST", P "/*/versions/*/resume",  "", NULL, NULL, HTTP_VERB_RESUME, 200, false, false, NULL},
-    {"POST", P "/*/versions/*/drop",    "", NULL, NULL, HTTP_VERB_DROP, 200, false, false, NULL},
-    {"POST", P "/*/versions/*/verify",  "", NULL, NULL, HTTP_VERB_VERIFY, 200, false, false, NULL},
-    {"POST", P "/*/diff",               "", NULL, NULL, HTTP_VERB_DIFF, 200, false, false, NULL},
-    {"GET",  P "/*/history",            "", NULL, NULL, HTTP_VERB_HISTORY, 200, false, false, NULL},
-    {"GET",  P "/*/plots",              "", NULL, NULL, HTTP_VERB_PLOTS, 200, false, false, NULL},
-    {"GET",  P "/*/versions/*/dead",    "limit", route_dead, NULL, 0, 200, true, false, NULL},
-    {"GET",  P "/*/versions/*/late",    "limit", route_late, NULL, 0, 200, true, false, NULL},
-    {"GET",  P "/*/outbox",             "limit,version", route_outbox, NULL, 0, 200, true, false, NULL},
-    {"POST", "/v1/gc",                  "", NULL, NULL, HTTP_VERB_GC, 200, false, false, NULL},
+    {"GET",  "/",                       "", route_dashboard, NULL, 0, 200, false, JSON, NULL},
+    {"GET",  "/dashboard/*",            "", route_dashboard, NULL, 0, 200, false, JSON, NULL},
+    {"GET",  "/healthz",                "", answer_alive, NULL, 0, 200, false, JSON, NULL},
+    {"GET",  "/readyz",                 "", NULL, render_ready, HTTP_VERB_STATUS, 200, false, JSON, NULL},
+    {"GET",  "/metrics",                "", NULL, render_metrics, HTTP_VERB_STATUS, 200, false, JSON, NULL},
+    {"GET",  "/v1/openapi.json",        "", route_openapi, NULL, 0, 200, false, JSON, NULL},
+    {"GET",  "/v1/status",              "", NULL, NULL, HTTP_VERB_STATUS, 200, false, JSON, NULL},
+    {"GET",  "/v1/status/stream",       "", NULL, NULL, ROUTE_STREAM, 200, false, JSON, NULL},
+    {"GET",  P,                         "", NULL, NULL, HTTP_VERB_STATUS, 200, false, JSON, NULL},
+    {"GET",  P "/*",                    "", NULL, NULL, HTTP_VERB_STATUS, 200, false, JSON, NULL},
+    {"POST", P,                         "", NULL, NULL, HTTP_VERB_DEPLOY, 201, false, JSON, NULL},
+    {"POST", P "/*/replay",             "", NULL, NULL, HTTP_VERB_REPLAY, 201, false, JSON, NULL},
+    {"POST", P "/*/swap",               "", NULL, NULL, HTTP_VERB_SWAP, 200, false, JSON, NULL},
+    {"POST", P "/*/rollback",           "", NULL, NULL, HTTP_VERB_ROLLBACK, 200, false, JSON, NULL},
+    {"POST", P "/*/versions/*/abort",   "", NULL, NULL, HTTP_VERB_ABORT, 200, false, JSON, NULL},
+    {"POST", P "/*/versions/*/pause",   "", NULL, NULL, HTTP_VERB_PAUSE, 200, false, JSON, NULL},
+    {"POST", P "/*/versions/*/resume",  "", NULL, NULL, HTTP_VERB_RESUME, 200, false, JSON, NULL},
+    {"POST", P "/*/versions/*/drop",    "", NULL, NULL, HTTP_VERB_DROP, 200, false, JSON, NULL},
+    {"POST", P "/*/versions/*/verify",  "", NULL, NULL, HTTP_VERB_VERIFY, 200, false, JSON, NULL},
+    {"POST", P "/*/diff",               "", NULL, NULL, HTTP_VERB_DIFF, 200, false, JSON, NULL},
+    {"GET",  P "/*/history",            "", NULL, NULL, HTTP_VERB_HISTORY, 200, false, JSON, NULL},
+    {"GET",  P "/*/plots",              "", NULL, NULL, HTTP_VERB_PLOTS, 200, false, JSON, NULL},
+    {"GET",  P "/*/versions/*/dead",    "limit", route_dead, NULL, 0, 200, true, JSON, NULL},
+    {"GET",  P "/*/versions/*/late",    "limit", route_late, NULL, 0, 200, true, JSON, NULL},
+    {"GET",  P "/*/outbox",             "limit,version", route_outbox, NULL, 0, 200, true, JSON, NULL},
+    {"POST", "/v1/gc",                  "", NULL, NULL, HTTP_VERB_GC, 200, false, JSON, NULL},
     {"GET",  "/v1/events",              "after,limit,processor,wait",
-                                        NULL, NULL, HTTP_VERB_EVENTS, 200, false, false, NULL},
-    {"GET",  "/v1/topics",              "", route_topic_list, NULL, 0, 200, true, false, NULL},
-    {"POST", "/v1/topics",              "", route_topic_create, NULL, 0, 201, true, false, NULL},
+                                        NULL, NULL, HTTP_VERB_EVENTS, 200, false, JSON, NULL},
+    {"GET",  "/v1/topics",              "", route_topic_list, NULL, 0, 200, true, JSON, NULL},
+    {"POST", "/v1/topics",              "", route_topic_create, NULL, 0, 201, true, JSON, NULL},
     {"GET",  "/v1/topics/*/records",    "from,limit,partition,until",
-                                        route_topic_read, NULL, 0, 200, true, false, NULL},
+                                        route_topic_read, NULL, 0, 200, true, JSON, NULL},
     {"POST", "/v1/topics/*/records",    "key,time,partition,envelope",
-                                        route_topic_produce, NULL, 0, 200, true, true, NULL},
-    {"POST", "/v1/sql",                 "", route_sql, NULL, 0, 200, true, false, NULL},
-    {"GET",  "/v1/tables",              "", route_tables, NULL, 0, 200, true, false, NULL},
-    {"GET",  "/v1/tables/*/row",        "at,version", route_row, NULL, 0, 200, false, false, route_view},
-    {"GET",  T,                         "limit,version", route_rows, NULL, 0, 200, true, false, NULL},
-    {"GET",  T "/**",                   "at,version", route_row, NULL, 0, 200, false, false, route_view},
+                                        route_topic_produce, NULL, 0, 200, true, LINES, NULL},
+    {"POST", "/v1/sql",                 "", route_sql, NULL, 0, 200, true, JSON, NULL},
+    {"GET",  "/v1/tables",              "", route_tables, NULL, 0, 200, true, JSON, NULL},
+    {"GET",  "/v1/tables/*/row",        "at,version", route_row, NULL, 0, 200, false, JSON, route_view},
+    {"POST", "/v1/tables/*/get",        "", route_get_many, NULL, 0, 200, true, JSON, NULL},
+    {"GET",  T,                         "after,below,from,key,limit,prefix,since,until,version",
+                                        route_rows, NULL, 0, 200, true, JSON, NULL},
+    {"GET",  T "/**",                   "at,version", route_row, NULL, 0, 200, false, JSON, route_view},
+    {"POST", "/get-online-features",    "", route_features, NULL, 0, 200, true, ANY, NULL},
 };
 /* clang-format on */
 
 #undef P
 #undef T
+#undef JSON
+#undef LINES
+#undef ANY
 
 _Static_assert(array_len(routes) <= ROUTES_MAX, "each route has counters");
 
@@ -364,7 +374,7 @@ void route_answer_free(struct route_answer *answer)
 }
 
 /* A file without a name, on a disk rather than in memory where there is a choice. */
-static int spill_open(struct err *err)
+int route_spill_open(struct err *err)
 {
     static const char *const places[] = {"/var/tmp", "/tmp"};
     const char *wanted = getenv("TMPDIR");
@@ -381,7 +391,7 @@ int route_answer_spill(struct route_answer *answer, struct err *err)
         return 0;
     }
     if (answer->spill < 0) {
-        int fd = spill_open(err);
+        int fd = route_spill_open(err);
         if (fd < 0) {
             return fd;
         }
@@ -412,6 +422,40 @@ void route_answer_header(struct route_answer *answer, const char *name, const ch
     answer->headers[answer->header_count].name = name;
     answer->headers[answer->header_count].value = xstrdup(value);
     answer->header_count++;
+}
+
+/* Is it in a list like `"a", W/"b"`, or is that `*`? Compared weakly: W/ says nothing. */
+static bool tag_listed(const char *list, const char *tag)
+{
+    size_t len = strlen(tag);
+    for (const char *at = list; *at != '\0';) {
+        at += strspn(at, ", \t");
+        if (*at == '*') {
+            return true;
+        }
+        at += strncmp(at, "W/", 2) == 0 ? 2 : 0;
+        if (strncmp(at, tag, len) == 0) {
+            return true;
+        }
+        at += strcspn(at, ",");
+    }
+    return false;
+}
+
+bool route_answer_tag(struct route_answer *answer, const struct route_request *request,
+                      const void *content, size_t len)
+{
+    char tag[DIGEST_TEXT_LEN + 5] = "W/\"";
+    digest_format(hash_content(content, len), tag + 3);
+    tag[DIGEST_TEXT_LEN + 3] = '"';
+    tag[DIGEST_TEXT_LEN + 4] = '\0';
+    route_answer_header(answer, "ETag", tag);
+    answer->tagged = true;
+    if (request->if_none_match == NULL || !tag_listed(request->if_none_match, tag + 2)) {
+        return false;
+    }
+    answer->status = 304;
+    return true;
 }
 
 void route_answer_json(struct route_answer *answer, const json_t *body)

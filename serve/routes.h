@@ -14,8 +14,8 @@
 #include "serve/http.h"
 
 #define ROUTE_SEGMENTS_MAX 32 /* of a path: four fixed words and the key columns */
-#define ROUTE_QUERY_MAX    8  /* parameters */
-#define ROUTE_HEADERS_MAX  6  /* extra headers of an answer */
+#define ROUTE_QUERY_MAX    40 /* parameters; a key may be given by one for each of its columns */
+#define ROUTE_HEADERS_MAX  8  /* extra headers of an answer */
 
 /* As the verb of a route without an answer: a stream of the status, see http_stream.h. */
 #define ROUTE_STREAM HTTP_VERB_COUNT
@@ -32,6 +32,7 @@ struct route_request {
     } query[ROUTE_QUERY_MAX];
 
     uint32_t query_count;
+    const char *if_none_match; /* header, or NULL */
     const uint8_t *body; /* a NUL and KAPPA_RECORD_TAIL readable bytes follow; NULL when empty */
     size_t body_len;
 };
@@ -49,7 +50,8 @@ struct route_answer {
     } headers[ROUTE_HEADERS_MAX];
 
     uint32_t header_count;
-    bool later; /* throw this away and ask the route's slow function in a thread of its own */
+    bool tagged; /* has an ETag: who has it may keep it and ask again */
+    bool later;  /* throw this away and ask the route's slow function in a thread of its own */
 };
 
 /* What the server has done so far; counted by http.c. */
@@ -70,6 +72,13 @@ struct route_context {
     const bool *stop;           /* set when the server stops: long answers break off. Atomic */
 };
 
+/* What the content type of a POST must be. */
+enum route_body {
+    ROUTE_BODY_JSON,  /* one JSON object */
+    ROUTE_BODY_LINES, /* NDJSON, or a JSON object */
+    ROUTE_BODY_ANY    /* JSON by whatever name: it changes nothing, and clients do not say */
+};
+
 struct route {
     const char *method;
     const char *path;  /* '*' is one segment, a last "**" one or more */
@@ -81,9 +90,9 @@ struct route {
     void (*render)(json_t *body, const struct route_counters *counters,
                    struct route_answer *answer);
     enum http_verb verb;
-    int status;      /* when all is well */
-    bool slow;       /* answer may take long or wait for a broker: a thread of its own runs it */
-    bool body_lines; /* the body is NDJSON (or a JSON object) rather than one JSON object */
+    int status; /* when all is well */
+    bool slow;  /* answer may take long or wait for a broker: a thread of its own runs it */
+    enum route_body body;
     /* What an answer that says `later` is taken from; else NULL. */
     int (*slowly)(const struct route_context *context, const struct route_request *request,
                   struct route_answer *answer, struct err *err);
@@ -111,10 +120,16 @@ int route_call(const struct route *route, const struct route_request *request,
 void route_answer_init(struct route_answer *answer, int status);
 void route_answer_free(struct route_answer *answer);
 void route_answer_header(struct route_answer *answer, const char *name, const char *value);
+/* Tags an answer by what it says (a weak ETag, since the cut beside it moves on). True: the client has
+ * just this already (If-None-Match), and the answer is 304 without a body. */
+bool route_answer_tag(struct route_answer *answer, const struct route_request *request,
+                      const void *content, size_t len);
 /* To be called now and then while a large body grows: what is there goes to a file. IO, DISK_FULL. */
 int route_answer_spill(struct route_answer *answer, struct err *err) must_check;
 /* The rest too, of an answer that has spilled: then the file is the body. */
 int route_answer_spill_rest(struct route_answer *answer, struct err *err) must_check;
+/* An unlinked file for a large body. */
+int route_spill_open(struct err *err) must_check;
 /* One JSON text and a line end. */
 void route_answer_json(struct route_answer *answer, const json_t *body);
 void route_answer_err(struct route_answer *answer, const struct err *err);

@@ -12,17 +12,53 @@
 #define ROUTE_RECORDS_DEFAULT   1000
 #define ROUTE_RECORDS_MAX       100000
 
+/* What can be counted of them: columns of a key. */
+#define ROUTE_KEYS_MAX 28
+
 /* routes_tables.c */
+int route_reader_needed(const struct route_context *context, struct err *err) must_check;
+/* The parameter "version", or 0: the one that serves. */
+int route_version_asked(const struct route_request *request, uint32_t *version,
+                        struct err *err) must_check;
+/* The headers X-Kappa-Version, -Epoch and -Cut. */
+void route_stamp(struct route_answer *answer, uint32_t version, uint64_t epoch, const json_t *cut);
+/* Was it refused (rc) because it is a view? Then err is cleared. */
+bool route_is_view(const struct route_context *context, const char *name, uint32_t version, int rc,
+                   struct err *err);
 int route_row(const struct route_context *context, const struct route_request *request,
               struct route_answer *answer, struct err *err);
 int route_view(const struct route_context *context, const struct route_request *request,
-               struct route_answer *answer, struct err *err);
-int route_rows(const struct route_context *context, const struct route_request *request,
                struct route_answer *answer, struct err *err);
 int route_late(const struct route_context *context, const struct route_request *request,
                struct route_answer *answer, struct err *err);
 int route_dead(const struct route_context *context, const struct route_request *request,
                struct route_answer *answer, struct err *err);
+
+/* routes_scan.c */
+int route_rows(const struct route_context *context, const struct route_request *request,
+               struct route_answer *answer, struct err *err);
+
+/* routes_get.c */
+int route_get_many(const struct route_context *context, const struct route_request *request,
+                   struct route_answer *answer, struct err *err);
+
+/* A key's values as the texts that reader_row_find_text takes; JSON values of one key, or one value. */
+struct route_key {
+    char *texts[ROUTE_KEYS_MAX]; /* owned */
+    uint32_t count;
+};
+
+/* 1 a key, 0 it holds a null and so names no row, or INVALID. */
+int route_key_read(const json_t *values, struct route_key *out, struct err *err) must_check;
+void route_key_free(struct route_key *key);
+/* A time of a body: text as in route_time, or ms. */
+int route_time_json(const json_t *value, int64_t *us, struct err *err) must_check;
+/* INVALID when the object has a member that is not in the list (with commas). */
+int route_body_only(const json_t *body, const char *known, struct err *err) must_check;
+
+/* routes_features.c */
+int route_features(const struct route_context *context, const struct route_request *request,
+                   struct route_answer *answer, struct err *err);
 
 /* dashboard.c */
 int route_dashboard(const struct route_context *context, const struct route_request *request,

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SCAN_ROWS_MAX     INT64_MAX
 #define DEAD_LIMIT        100
 #define DEAD_LIMIT_MAX    10000
 #define CUT_HEADER_LEN    4096 /* a longer cut would not fit the memory of a connection */
@@ -21,7 +20,7 @@
 #define SEGMENT_PROCESSOR 2 /* of /v1/processors/P/versions/N/dead */
 #define SEGMENT_VERSION   4
 
-static int reader_needed(const struct route_context *context, struct err *err)
+int route_reader_needed(const struct route_context *context, struct err *err)
 {
     if (context->reader != NULL) {
         return 0;
@@ -29,7 +28,7 @@ static int reader_needed(const struct route_context *context, struct err *err)
     return err_set(err, KE_CLOSED, "tables cannot be read here: the server has no data directory");
 }
 
-static int version_asked(const struct route_request *request, uint32_t *version, struct err *err)
+int route_version_asked(const struct route_request *request, uint32_t *version, struct err *err)
 {
     int64_t value;
     int rc = route_query_int(request, "version", 1, INT32_MAX, 0, &value, err);
@@ -58,8 +57,7 @@ int route_time(const char *text, int64_t *us, struct err *err)
     return rc;
 }
 
-static void stamp_headers(struct route_answer *answer, uint32_t version, uint64_t epoch,
-                          const json_t *cut)
+void route_stamp(struct route_answer *answer, uint32_t version, uint64_t epoch, const json_t *cut)
 {
     char text[24];
     (void)snprintf(text, sizeof text, "%" PRIu32, version);
@@ -73,17 +71,25 @@ static void stamp_headers(struct route_answer *answer, uint32_t version, uint64_
     free(cut_text);
 }
 
-static void row_answer(struct route_answer *answer, json_t *row)
+/* Tagged by version and row: the cut moves on with every commit, whether the row has changed or not. */
+static void row_answer(struct route_answer *answer, const struct route_request *request,
+                       json_t *row)
 {
-    stamp_headers(answer, (uint32_t)json_int(row, "version", 0),
-                  (uint64_t)json_int(row, "epoch", 0), json_object_get(row, "cut"));
-    route_answer_json(answer, row);
+    uint32_t version = (uint32_t)json_int(row, "version", 0);
+    struct buf content = {0};
+    route_stamp(answer, version, (uint64_t)json_int(row, "epoch", 0), json_object_get(row, "cut"));
+    buf_printf(&content, "%s %" PRIu32 " ", json_text(row, "table", ""), version);
+    json_write(&content, json_object_get(row, "row"));
+    if (!route_answer_tag(answer, request, content.data, content.len)) {
+        route_answer_json(answer, row);
+    }
+    buf_free(&content);
     json_decref(row);
 }
 
 /* A view may take long to compute. */
-static bool is_view(const struct route_context *context, const char *name, uint32_t version, int rc,
-                    struct err *err)
+bool route_is_view(const struct route_context *context, const char *name, uint32_t version, int rc,
+                   struct err *err)
 {
     bool yes = rc == -KE_REFUSED && context->queries != NULL &&
                query_is_view(context->reader, name, version);
@@ -102,7 +108,7 @@ int route_view(const struct route_context *context, const struct route_request *
     const char *at = route_query(request, "at");
     struct query *query = NULL;
     json_t *row;
-    int rc = version_asked(request, &version, err);
+    int rc = route_version_asked(request, &version, err);
     if (rc == 0 && at != NULL) {
         rc = route_time(at, &at_us, err);
     }
@@ -118,7 +124,7 @@ int route_view(const struct route_context *context, const struct route_request *
                         &request->segments[SEGMENT_KEYS], key_count, at_us, &row, err);
     query_pool_give(context->queries, query);
     if (rc == 0) {
-        row_answer(answer, row);
+        row_answer(answer, request, row);
     }
     return rc;
 }
@@ -127,9 +133,9 @@ int route_row(const struct route_context *context, const struct route_request *r
               struct route_answer *answer, struct err *err)
 {
     uint32_t version = 0;
-    int rc = reader_needed(context, err);
+    int rc = route_reader_needed(context, err);
     if (rc == 0) {
-        rc = version_asked(request, &version, err);
+        rc = route_version_asked(request, &version, err);
     }
     int64_t at_us = KAPPA_NO_TIME;
     const char *at = route_query(request, "at");
@@ -143,88 +149,14 @@ int route_row(const struct route_context *context, const struct route_request *r
     rc = reader_get(context->reader, request->segments[SEGMENT_TABLE], version,
                     &request->segments[SEGMENT_KEYS], request->segment_count - SEGMENT_KEYS, at_us,
                     &row, err);
-    if (is_view(context, request->segments[SEGMENT_TABLE], version, rc, err)) {
+    if (route_is_view(context, request->segments[SEGMENT_TABLE], version, rc, err)) {
         answer->later = true;
         return 0;
     }
     if (rc == 0) {
-        row_answer(answer, row);
+        row_answer(answer, request, row);
     }
     return rc;
-}
-
-struct scan {
-    const struct route_context *context;
-    struct route_answer *answer;
-    int rc; /* why it broke off */
-    struct err *err;
-};
-
-static bool scan_object(void *ctx, const json_t *row)
-{
-    struct scan *scan = ctx;
-    scan->rc = __atomic_load_n(scan->context->stop, __ATOMIC_RELAXED)
-                   ? err_set(scan->err, KE_CLOSED, "the server is stopping")
-                   : route_answer_spill(scan->answer, scan->err);
-    if (scan->rc == 0) {
-        route_answer_json(scan->answer, row);
-    }
-    return scan->rc == 0;
-}
-
-static bool scan_row(void *ctx, const struct plan_view *view, const struct kappa_value *values)
-{
-    struct scan *scan = ctx;
-    json_t *row = reader_row_json(view, values);
-    bool more = scan_object(scan, row);
-    json_decref(row);
-    return more;
-}
-
-/* All rows of a view. */
-static int scan_view(const struct route_context *context, const char *name, uint32_t version,
-                     int64_t limit, struct scan *scan, struct reader_stamp *stamp, struct err *err)
-{
-    struct query *query = NULL;
-    int rc = query_pool_take(context->queries, &query, err);
-    if (rc == 0) {
-        rc = query_view_scan(query, name, version, limit, scan_object, scan, context->stop, stamp,
-                             err);
-        query_pool_give(context->queries, query);
-    }
-    return rc;
-}
-
-int route_rows(const struct route_context *context, const struct route_request *request,
-               struct route_answer *answer, struct err *err)
-{
-    uint32_t version = 0;
-    int64_t limit = -1;
-    int rc = reader_needed(context, err);
-    if (rc == 0) {
-        rc = version_asked(request, &version, err);
-    }
-    if (rc == 0) {
-        rc = route_query_int(request, "limit", 0, SCAN_ROWS_MAX, -1, &limit, err);
-    }
-    if (rc < 0) {
-        return rc;
-    }
-    struct scan scan = {.context = context, .answer = answer, .err = err};
-    struct reader_stamp stamp = {0};
-    rc = reader_scan(context->reader, request->segments[SEGMENT_TABLE], version, limit, scan_row,
-                     &scan, &stamp, err);
-    if (is_view(context, request->segments[SEGMENT_TABLE], version, rc, err)) {
-        rc = scan_view(context, request->segments[SEGMENT_TABLE], version, limit, &scan, &stamp,
-                       err);
-    }
-    if (rc < 0) {
-        return rc;
-    }
-    answer->type = "application/x-ndjson";
-    stamp_headers(answer, stamp.version, stamp.epoch, stamp.cut);
-    json_decref(stamp.cut);
-    return scan.rc;
 }
 
 static int kept_records(const struct route_context *context, const struct route_request *request,
@@ -236,7 +168,7 @@ static int kept_records(const struct route_context *context, const struct route_
     named.query[0].name = "version";
     named.query[0].value = request->segments[SEGMENT_VERSION];
     named.query_count = 1;
-    int rc = reader_needed(context, err);
+    int rc = route_reader_needed(context, err);
     if (rc == 0) {
         rc = route_query_int(request, "limit", 0, DEAD_LIMIT_MAX, DEAD_LIMIT, &limit, err);
     }

@@ -57,6 +57,7 @@ static const struct {
     {"<uv.h>", " controller/ serve/ tests/ "},
     {"<sqlite3.h>", " serve/query_private.h tests/ bench/ "},
     {"<editline/readline.h>", " cli/sql_shell.c "},
+    {"<zlib.h>", " serve/http_gzip.c "},
     {"<cmocka.h>", " tests/ "},
 };
 

@@ -166,6 +166,9 @@ def test_answers_are_as_described(embedded):
     row = json.loads(rows[0])
     ask("GET", "/v1/tables/{T}/rows/{KEY}", T="user_features", KEY=row["user_id"], query="at=" + row["window_start"])
     ask("GET", "/v1/tables/{T}/row", T="total")
+    ask("POST", "/v1/tables/{T}/get", {"keys": [[row["user_id"]], ["nobody"]]}, T="user_features")
+    ask("POST", "/v1/tables/{T}/get", {"keys": [{}]}, T="user_features", status=400)
+    ask("POST", "/get-online-features", {"features": ["user_features:clicks"], "entities": {"user_id": [row["user_id"]]}})
     assert ask("GET", "/v1/events", query="limit=5")["events"]
     ask("POST", "/v1/gc", {"processor": "p", "dry_run": True})
     ask("POST", "/v1/sql", {"sql": "SELECT * FROM user_features WHERE clicks > ?", "params": [0], "limit": 3})

@@ -1,5 +1,5 @@
 /* A server on a free port of the loopback, raw sockets to talk to it, and a controller that is a
- * list of calls which the test answers when it likes. The reader is a fake of four functions. */
+ * list of calls which the test answers when it likes. */
 #ifndef KAPPA_TESTS_HTTP_RIG_H
 #define KAPPA_TESTS_HTTP_RIG_H
 
@@ -63,29 +63,24 @@ static inline struct http_call *rig_take(struct rig *rig)
     return call;
 }
 
-static inline int rig_setup(void **state)
+/* A server over this reader, which may be NULL. */
+static inline struct rig *rig_open(struct reader *reader)
 {
     struct rig *rig = xcalloc(1, sizeof *rig);
     struct err err = {0};
     pthread_mutex_init(&rig->lock, NULL);
     pthread_cond_init(&rig->came, NULL);
     assert_int_equal(log_open_memory(&rig->log, &err), 0);
-    /* The fake reader needs no object. */
-    struct http_options options = {.address = "127.0.0.1:0",
-                                   .reader = (struct reader *)rig,
-                                   .log = rig->log,
-                                   .ctx = rig,
-                                   .call = rig_call};
+    struct http_options options = {
+        .address = "127.0.0.1:0", .reader = reader, .log = rig->log, .ctx = rig, .call = rig_call};
     if (http_server_start(&options, &rig->server, &err) != 0) {
         fail_msg("%s", err.text);
     }
-    *state = rig;
-    return 0;
+    return rig;
 }
 
-static inline int rig_teardown(void **state)
+static inline void rig_close(struct rig *rig)
 {
-    struct rig *rig = *state;
     if (rig->server != NULL) {
         http_server_stop(rig->server);
     }
@@ -93,6 +88,17 @@ static inline int rig_teardown(void **state)
     pthread_mutex_destroy(&rig->lock);
     pthread_cond_destroy(&rig->came);
     free(rig);
+}
+
+static inline int rig_setup(void **state)
+{
+    *state = rig_open(NULL);
+    return 0;
+}
+
+static inline int rig_teardown(void **state)
+{
+    rig_close(*state);
     return 0;
 }
 

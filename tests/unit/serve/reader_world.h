@@ -18,7 +18,9 @@
 #define SHARDS     2
 #define PARTITIONS 3
 #define USERS      17
-#define EVENTS     600
+#ifndef EVENTS
+#define EVENTS 600
+#endif
 
 static struct err fault;
 

@@ -7,43 +7,6 @@
 #include "base/limits.h"
 #include "base/prng.h"
 
-/* The routes of tables are tested in test_http_routes.c. */
-int reader_get(struct reader *reader, const char *table, uint32_t version, const char *const *keys,
-               uint32_t key_count, int64_t at_us, json_t **out, struct err *err)
-{
-    (void)reader, (void)table, (void)version, (void)keys, (void)key_count, (void)at_us, (void)out;
-    return err_set(err, KE_NOT_FOUND, "there is no table in this test");
-}
-
-int reader_scan(struct reader *reader, const char *table, uint32_t version, int64_t limit,
-                bool (*row)(void *ctx, const struct plan_view *view,
-                            const struct kappa_value *values),
-                void *ctx, struct reader_stamp *stamp, struct err *err)
-{
-    (void)reader, (void)table, (void)version, (void)limit, (void)row, (void)ctx, (void)stamp;
-    return err_set(err, KE_NOT_FOUND, "there is no table in this test");
-}
-
-json_t *reader_row_json(const struct plan_view *view, const struct kappa_value *values)
-{
-    (void)view, (void)values;
-    return NULL;
-}
-
-int reader_dead(struct reader *reader, const char *processor, uint32_t version, int64_t limit,
-                json_t **out, struct err *err)
-{
-    (void)reader, (void)processor, (void)version, (void)limit, (void)out;
-    return err_set(err, KE_NOT_FOUND, "there is no table in this test");
-}
-
-int reader_late(struct reader *reader, const char *processor, uint32_t version, int64_t limit,
-                json_t **out, struct err *err)
-{
-    (void)reader, (void)processor, (void)version, (void)limit, (void)out;
-    return err_set(err, KE_NOT_FOUND, "there is no table in this test");
-}
-
 static void test_a_call_sleeps_until_it_is_answered(void **state)
 {
     struct rig *rig = *state;
@@ -177,9 +140,6 @@ static void test_refusals(void **state)
     rig_expect(rig, "GET", "/v1/processors/%zz", "", NULL, 400, "invalid");
     rig_expect(rig, "GET", "/v1/processors/%00", "", NULL, 400, "invalid");
     rig_expect(rig, "GET", "/v1/processors/%ff", "", NULL, 400, "invalid");
-    rig_expect(rig, "GET", "/v1/tables/t/rows?limit=-1", "", NULL, 400, "invalid");
-    rig_expect(rig, "GET", "/v1/tables/t/rows?limit=1x", "", NULL, 400, "invalid");
-    rig_expect(rig, "GET", "/v1/tables/t/rows/k?at=noon", "", NULL, 400, "invalid");
     rig_expect(rig, "DELETE", "/v1/status", "", NULL, 405, "invalid");
     rig_expect(rig, "POST", "/v1/status", RIG_JSON, "{}", 405, "invalid");
     struct answer answer;

@@ -1,50 +1,28 @@
 /* Goal: what the routes of tables, topics and metrics give, and that a slow one holds nobody up.
- * Method: a real server over the log in memory and a reader that is played by this file. */
+ * Method: a real server over the log in memory and a real reader of versions made by hand. Serving
+ * reads can be made to wait at a gate, between their first look at the pointer and the snapshot. */
+#define EVENTS 40000 /* so many that a scan passes through a file */
 #include "tests/unit/serve/http_rig.h"
+#include "tests/unit/serve/reader_world.h"
 
 #include "base/base.h"
-#include "include/kappa/record.h"
-#include "processor/plan.h"
 
-/* ---- The reader ---- */
+#define VERSION 1
+#define EPOCH   9
 
-/* What reader_get was asked, as one line. */
-static char asked[512];
-static _Atomic int64_t rows_to_give;
-/* While closed, scans wait in front of their first row. */
+static struct world world;
+static struct reader *reader;
+static int64_t raw_rows; /* of table raw */
+
+/* While closed, reads of what is served wait. */
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t gate_moved = PTHREAD_COND_INITIALIZER;
 static bool gate_closed;
 static int at_gate;
 
-int reader_get(struct reader *reader, const char *table, uint32_t version, const char *const *keys,
-               uint32_t key_count, int64_t at_us, json_t **out, struct err *err)
+static void pass_gate(void *ctx)
 {
-    (void)reader;
-    struct buf text = {0};
-    buf_printf(&text, "%s v%u at %lld:", table, version, (long long)at_us);
-    for (uint32_t i = 0; i < key_count; i++) {
-        buf_printf(&text, " <%s>", keys[i]);
-    }
-    (void)snprintf(asked, sizeof asked, "%s", buf_text(&text));
-    buf_free(&text);
-    if (key_count > 0 && strcmp(keys[0], "nobody") == 0) {
-        return err_set(err, KE_NOT_FOUND, "table %s has no row (nobody)", table);
-    }
-    *out = json_pack("{s:s,s:i,s:i,s:{s:[i,i]},s:{s:i}}", "table", table, "version", 3, "epoch", 9,
-                     "cut", "t", 5, 6, "row", "n", 1);
-    return 0;
-}
-
-int reader_scan(struct reader *reader, const char *table, uint32_t version, int64_t limit,
-                bool (*row)(void *ctx, const struct plan_view *view,
-                            const struct kappa_value *values),
-                void *ctx, struct reader_stamp *stamp, struct err *err)
-{
-    (void)reader, (void)version;
-    if (strcmp(table, "none") == 0) {
-        return err_set(err, KE_NOT_FOUND, "there is no table none");
-    }
+    (void)ctx;
     pthread_mutex_lock(&gate);
     at_gate++;
     pthread_cond_broadcast(&gate_moved);
@@ -53,97 +31,130 @@ int reader_scan(struct reader *reader, const char *table, uint32_t version, int6
     }
     at_gate--;
     pthread_mutex_unlock(&gate);
-    *stamp = (struct reader_stamp){.processor = "p", .version = 3, .epoch = 9};
-    stamp->cut = json_pack("{s:[i]}", "t", 5);
-    int64_t count = limit >= 0 && limit < rows_to_give ? limit : rows_to_give;
-    for (int64_t i = 0; i < count; i++) {
-        struct kappa_value value = {.type = KAPPA_TYPE_BIGINT, .i = i};
-        if (!row(ctx, NULL, &value)) {
-            break;
-        }
+}
+
+static int world_setup(void **state)
+{
+    (void)state;
+    char *text = xasprintf("%s%s", definition,
+                           "CREATE MATERIALIZED VIEW triple AS SELECT u, lower(u) AS v, upper(u) "
+                           "AS w, count(*) AS c FROM ev GROUP BY u, lower(u), upper(u);\n");
+    world_open(&world, unit_seed("http_routes"));
+    make_version_of(&world, VERSION, EVENTS, text);
+    serve(&world, VERSION, EPOCH);
+    free(text);
+    for (uint32_t i = 0; i < EVENTS; i++) {
+        raw_rows += world.events[i].n > 3;
     }
+    assert_ok(reader_open(world.dir, &reader, &fault));
+    reader->between = pass_gate;
     return 0;
 }
 
-json_t *reader_row_json(const struct plan_view *view, const struct kappa_value *values)
+static int world_teardown(void **state)
 {
-    (void)view;
-    return json_pack("{s:I,s:s}", "n", (json_int_t)values[0].i, "pad",
-                     "0123456789012345678901234567890123456789");
-}
-
-int reader_dead(struct reader *reader, const char *processor, uint32_t version, int64_t limit,
-                json_t **out, struct err *err)
-{
-    (void)reader, (void)err;
-    *out = json_pack("[{s:s,s:i,s:I}]", "processor", processor, "version", (int)version, "limit",
-                     (json_int_t)limit);
+    (void)state;
+    reader_close(reader);
+    world_close(&world);
     return 0;
 }
 
-int reader_late(struct reader *reader, const char *processor, uint32_t version, int64_t limit,
-                json_t **out, struct err *err)
+static int setup(void **state)
 {
-    (void)reader, (void)err;
-    *out = json_pack("[{s:s,s:i,s:I}]", "processor", processor, "version", (int)version, "limit",
-                     (json_int_t)-limit);
+    *state = rig_open(reader);
     return 0;
 }
 
 /* ---- Tables ---- */
 
-static void test_rows_by_key(void **state)
+/* How paths become keys: what is not there is named in the answer. */
+static void test_paths_of_rows(void **state)
 {
     struct rig *rig = *state;
 
     static const struct {
         const char *path;
-        const char *asked;
+        const char *named;
     } cases[] = {
-        {"/v1/tables/t/rows/a", "t v0 at -9223372036854775808: <a>"},
-        {"/v1/tables/t/rows/a/b", "t v0 at -9223372036854775808: <a> <b>"},
-        {"/v1/tables/t/rows/a%2Fb/%20/c+d", "t v0 at -9223372036854775808: <a/b> < > <c+d>"},
-        {"/v1/tables/t/rows/%C3%A9?version=7", "t v7 at -9223372036854775808: <\xc3\xa9>"},
-        {"/v1/tables/t/rows/", "t v0 at -9223372036854775808: <>"},
-        {"/v1/tables/t/rows/../..", "t v0 at -9223372036854775808: <..> <..>"},
-        {"/v1/tables/t%2Fu/rows/k?at=1970-01-01T00:00:01Z", "t/u v0 at 1000000: <k>"},
-        {"/v1/tables/t/rows/k?at=%401970-01-01T00:00:01%2B00:00", "t v0 at 1000000: <k>"},
-        {"/v1/tables/t/rows/k?at=1500", "t v0 at 1500000: <k>"},
-        {"/v1/tables/t/row?at=0", "t v0 at 0:"},
-        {"/v1/tables/t/row", "t v0 at -9223372036854775808:"},
+        {"/v1/tables/totals/rows/a", "table totals has no row (a)"},
+        {"/v1/tables/totals/rows/c+d", "table totals has no row (c+d)"},
+        {"/v1/tables/totals/rows/", "table totals has no row ()"},
+        {"/v1/tables/totals/rows/..", "table totals has no row (..)"},
+        {"/v1/tables/totals/rows/%C3%A9?version=1", "table totals has no row (\xc3\xa9)"},
+        {"/v1/tables/totals/rows/%C3%A9?version=7", "no version 7 of p"},
+        {"/v1/tables/triple/rows/a%2Fb/%20/c+d?version=1", "table triple has no row (a/b,  , c+d)"},
+        {"/v1/tables/totals%2Fu/rows/k", "no table totals/u"},
     };
 
     for (size_t i = 0; i < array_len(cases); i++) {
-        rig_expect(rig, "GET", cases[i].path, "", NULL, 200, "");
-        assert_string_equal(asked, cases[i].asked);
+        struct answer answer;
+        rig_ask(rig, "GET", cases[i].path, "", NULL, &answer);
+        assert_int_equal(answer.status, 404);
+        if (strstr(buf_text(&answer.body), cases[i].named) == NULL) {
+            fail_msg("%s: no \"%s\" in %s", cases[i].path, cases[i].named, buf_text(&answer.body));
+        }
+        answer_free(&answer);
     }
-    struct answer answer;
-    rig_ask(rig, "GET", "/v1/tables/t/rows/k", "", NULL, &answer);
-    assert_string_equal(buf_text(&answer.body),
-                        "{\"table\":\"t\",\"version\":3,\"epoch\":9,\"cut\":{\"t\":[5,6]},"
-                        "\"row\":{\"n\":1}}\n");
-    assert_non_null(strstr(buf_text(&answer.head), "X-Kappa-Version: 3"));
-    assert_non_null(strstr(buf_text(&answer.head), "X-Kappa-Epoch: 9"));
-    assert_non_null(strstr(buf_text(&answer.head), "X-Kappa-Cut: {\"t\":[5,6]}"));
-    answer_free(&answer);
-    rig_expect(rig, "GET", "/v1/tables/t/rows/nobody", "", NULL, 404, "not_found");
-    rig_expect(rig, "GET", "/v1/processors/p/versions/4/dead?limit=5", "", NULL, 200, "");
-    rig_expect(rig, "GET", "/v1/processors/p/versions/x/dead", "", NULL, 400, "invalid");
 }
 
-/* Counts the lines {"n":0..} in order. */
+static void test_rows_by_key(void **state)
+{
+    struct rig *rig = *state;
+    char path[200];
+    const struct event *event = &world.events[301]; /* one second after the window's beginning */
+    assert_int_equal(event->t_ms, 1000);
+    static const char *const times[] = {"1970-01-01T00:00:01Z", "%401970-01-01T00:00:01%2B00:00",
+                                        "1500", "0"};
+    for (size_t i = 0; i < array_len(times); i++) {
+        struct answer answer;
+        (void)snprintf(path, sizeof path, "/v1/tables/per_minute/rows/u%u?at=%s", event->user,
+                       times[i]);
+        rig_ask(rig, "GET", path, "", NULL, &answer);
+        assert_int_equal(answer.status, 200);
+        assert_non_null(strstr(buf_text(&answer.body), "\"window_end\":\"1970-01-01T00:01:00Z\""));
+        answer_free(&answer);
+    }
+    struct answer answer;
+    rig_ask(rig, "GET", "/v1/tables/everything/row", "", NULL, &answer);
+    assert_int_equal(answer.status, 200);
+    char start[100];
+    (void)snprintf(start, sizeof start, "{\"table\":\"everything\",\"version\":%d,\"epoch\":%d,",
+                   VERSION, EPOCH);
+    assert_int_equal(strncmp(buf_text(&answer.body), start, strlen(start)), 0);
+    assert_non_null(strstr(buf_text(&answer.body), "\"row\":{\"c\":40000}}\n"));
+    const char *cut = strstr(buf_text(&answer.body), "\"cut\":{\"events\":[");
+    assert_non_null(cut);
+    assert_non_null(strstr(buf_text(&answer.head), "X-Kappa-Version: 1"));
+    assert_non_null(strstr(buf_text(&answer.head), "X-Kappa-Epoch: 9"));
+    const char *header = strstr(buf_text(&answer.head), "X-Kappa-Cut: {\"events\":[");
+    assert_non_null(header);
+    size_t len = strcspn(cut, "]");
+    assert_int_equal(strncmp(header + strlen("X-Kappa-Cut: "), cut + strlen("\"cut\":"),
+                             len - strlen("\"cut\":")),
+                     0);
+    answer_free(&answer);
+    rig_expect(rig, "GET", "/v1/tables/per_minute/rows/u1?at=noon", "", NULL, 400, "invalid");
+    rig_expect(rig, "GET", "/v1/tables/totals/rows/u1/u2", "", NULL, 400, "invalid");
+    rig_expect(rig, "GET", "/v1/tables/totals/rows/u1?at=0", "", NULL, 400, "invalid");
+    rig_expect(rig, "GET", "/v1/processors/p/versions/x/dead", "", NULL, 400, "invalid");
+    rig_ask(rig, "GET", "/v1/processors/p/versions/1/dead?limit=1", "", NULL, &answer);
+    assert_int_equal(answer.status, 200);
+    json_t *dead = json_loadb(buf_text(&answer.body), answer.body.len, 0, NULL);
+    assert_int_equal(json_array_size(json_object_get(dead, "dead")), 1);
+    json_decref(dead);
+    answer_free(&answer);
+}
+
+/* Counts the lines, which are rows of table raw. */
 static int64_t rows_in(const struct answer *answer)
 {
+    static const char begins[] = "{\"u\":\"u";
     int64_t count = 0;
-    const char *at = buf_text(&answer->body);
-    while (*at != '\0') {
-        char wanted[40];
-        (void)snprintf(wanted, sizeof wanted, "{\"n\":%lld,", (long long)count);
-        if (strncmp(at, wanted, strlen(wanted)) != 0) {
+    for (const char *at = buf_text(&answer->body); *at != '\0'; count++) {
+        if (strncmp(at, begins, strlen(begins)) != 0) {
             return -1;
         }
         at = strchr(at, '\n') + 1;
-        count++;
     }
     return count;
 }
@@ -152,21 +163,27 @@ static int64_t rows_in(const struct answer *answer)
 static void test_scans(void **state)
 {
     struct rig *rig = *state;
-    static const int64_t counts[] = {0, 1, 1000, 100000};
-    for (size_t i = 0; i < array_len(counts); i++) {
+    const int64_t limits[] = {0, 1, 1000, raw_rows, raw_rows + 1};
+    for (size_t i = 0; i < array_len(limits); i++) {
         struct answer answer;
-        rows_to_give = counts[i];
-        rig_ask(rig, "GET", "/v1/tables/t/rows", "", NULL, &answer);
+        char path[100];
+        (void)snprintf(path, sizeof path, "/v1/tables/raw/rows?limit=%lld", (long long)limits[i]);
+        rig_ask(rig, "GET", path, "", NULL, &answer);
         assert_int_equal(answer.status, 200);
-        assert_int_equal(rows_in(&answer), counts[i]);
+        assert_int_equal(rows_in(&answer), limits[i] < raw_rows ? limits[i] : raw_rows);
         assert_non_null(strstr(buf_text(&answer.head), "application/x-ndjson"));
-        assert_non_null(strstr(buf_text(&answer.head), "X-Kappa-Version: 3"));
+        assert_non_null(strstr(buf_text(&answer.head), "X-Kappa-Version: 1"));
+        bool more = limits[i] > 0 && limits[i] < raw_rows;
+        assert_int_equal(strstr(buf_text(&answer.head), "X-Kappa-Next:") != NULL, more);
         answer_free(&answer);
     }
     struct answer answer;
-    rig_ask(rig, "GET", "/v1/tables/t/rows?limit=7&version=2", "", NULL, &answer);
-    assert_int_equal(rows_in(&answer), 7);
+    rig_ask(rig, "GET", "/v1/tables/raw/rows?version=1", "", NULL, &answer);
+    assert_int_equal(rows_in(&answer), raw_rows);
+    assert_true(answer.body.len > 1U << 20);
     answer_free(&answer);
+    rig_expect(rig, "GET", "/v1/tables/totals/rows?limit=-1", "", NULL, 400, "invalid");
+    rig_expect(rig, "GET", "/v1/tables/totals/rows?limit=1x", "", NULL, 400, "invalid");
     rig_expect(rig, "GET", "/v1/tables/none/rows", "", NULL, 404, "not_found");
 }
 
@@ -205,14 +222,13 @@ static void test_slow_routes_hold_nobody_up(void **state)
 
     int fds[SLOW];
     useconds_t at_once = 0;
-    rows_to_give = 3;
     gate_close();
     for (int i = 0; i < SLOW; i++) {
-        fds[i] = rig_begin(rig, "GET", "/v1/tables/t/rows", "", NULL);
+        fds[i] = rig_begin(rig, "GET", "/v1/tables/raw/rows?limit=3", "", NULL);
     }
     gate_wait(SLOW);
-    rig_expect(rig, "GET", "/v1/tables/t/rows/k", "", NULL, 200, "");
-    rig_expect(rig, "GET", "/v1/tables/t/rows", "", NULL, 503, "again");
+    rig_expect(rig, "GET", "/v1/tables/everything/row?version=1", "", NULL, 200, "");
+    rig_expect(rig, "GET", "/v1/tables/raw/rows?version=1", "", NULL, 503, "again");
     (void)gate_open(&at_once);
     for (int i = 0; i < SLOW; i++) {
         struct answer answer;
@@ -228,9 +244,8 @@ static void test_stop_during_a_scan(void **state)
     struct rig *rig = *state;
     pthread_t opener;
     useconds_t delay_us = 200000;
-    rows_to_give = 1000000;
     gate_close();
-    int fd = rig_begin(rig, "GET", "/v1/tables/t/rows", "", NULL);
+    int fd = rig_begin(rig, "GET", "/v1/tables/raw/rows", "", NULL);
     gate_wait(1);
     assert_int_equal(pthread_create(&opener, NULL, gate_open, &delay_us), 0);
     http_server_stop(rig->server);
@@ -376,10 +391,15 @@ static void test_metrics(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, rig_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_rows_by_key),        TEST(test_scans),  TEST(test_slow_routes_hold_nobody_up),
-        TEST(test_stop_during_a_scan), TEST(test_topics), TEST(test_metrics),
+        TEST(test_paths_of_rows),
+        TEST(test_rows_by_key),
+        TEST(test_scans),
+        TEST(test_slow_routes_hold_nobody_up),
+        TEST(test_stop_during_a_scan),
+        TEST(test_topics),
+        TEST(test_metrics),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, world_setup, world_teardown);
 }

@@ -1,0 +1,291 @@
+"""The documentation is run: each page is one session of bash in an empty folder, against the real binary.
+
+How a page is written:
+
+    ```console                 commands behind "$ ", each followed by what it prints, or by nothing when that does not
+    $ kappa status             matter. A line "..." stands for any lines, "..." within a line for any text. Times, digests,
+    ...                        durations, sizes and blanks may differ. A command must end with 0, unless `echo $?` follows.
+    ```
+    ```console kafka           needs a Kafka: kafka:9092 in it is the broker of the tests
+    ```console not-run=docker  is not run, for the reason that it says: one of NOT_RUN
+    ```sql file=shop.sql       (any language) is written to that file
+    ```sql                     by itself: `kappa explain` must take it; ```sql part: does not stand by itself
+
+`kappa up ... &` is waited for. 127.0.0.1:8317 means the port that it really got. Commands that stand in no block of
+these kinds are refused, so that nobody writes one that is not run.
+"""
+
+import collections
+import contextlib
+import glob
+import http.client
+import json
+import os
+import re
+import selectors
+import signal
+import subprocess
+import time
+
+import pytest
+
+import conftest
+import support
+from support import eventually
+
+DOCS = os.path.join(support.ROOT, "docs")
+GENERATED = {"COMMANDS.md", "FUNCTIONS.md", "METRICS.md"}  # their examples are templates
+NOT_SESSIONS = {"ARCHITECTURE.md"}
+NOT_RUN = {"docker", "root", "packages", "terminal", "account"}
+COMMAND_SECONDS = 120
+FOLLOW_SECONDS = 30
+READS = re.compile(r"(kappa (get|scan|sql|status|dead|late|outbox|cat|events|history)|curl -s|redis-cli|python3)\b")
+
+Block = collections.namedtuple("Block", "line language words text")
+
+
+def pages():
+    found = glob.glob(os.path.join(DOCS, "**", "*.md"), recursive=True)
+    return sorted(os.path.relpath(path, DOCS) for path in found
+                  if os.path.basename(path) not in GENERATED | NOT_SESSIONS)
+
+
+def read(page):
+    with open(os.path.join(DOCS, page), encoding="utf-8") as file:
+        return file.read()
+
+
+def blocks(text):
+    """The fenced blocks of a page."""
+    found, fence = [], None
+    for number, line in enumerate(text.splitlines(), 1):
+        if fence is None and line.startswith("```"):
+            language, *words = line[3:].split() or [""]
+            fence = Block(number, language, words, [])
+        elif fence is not None and line.startswith("```"):
+            found.append(fence)
+            fence = None
+        elif fence is not None:
+            fence.text.append(line)
+    assert fence is None, f"line {fence.line}: this block has no end"
+    return found
+
+
+def commands(block):
+    """(line number, command, expected lines) of a console block."""
+    found = []
+    for number, line in enumerate(block.text, block.line + 1):
+        if line.startswith("$ "):
+            found.append((number, [line[2:]], []))
+        elif found and found[-1][1][-1].endswith("\\") and not found[-1][2]:
+            found[-1][1].append(line)
+        else:
+            assert found, f"line {number}: a console block begins with a command"
+            found[-1][2].append(line)
+    return [(number, "\n".join(command), expected) for number, command, expected in found]
+
+
+# What differs from run to run, and from machine to machine.
+VARIES = [
+    (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?"), "TIME"),
+    (re.compile(r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{12}([0-9a-f]{20})?\b|\b[0-9a-f]{32}\b"), "DIGEST"),
+    (re.compile(r"(?<![\w.])\d[\d.,]*(e-\d+)? ?(us|ms|s|min|h|B|KiB|MiB|GiB|TiB)(?![\w])"), "AMOUNT"),
+    (re.compile(r"\s+"), " "),
+    (re.compile(r"-{2,}"), "--"),
+]
+PROGRESS = re.compile(r"^\S+ v\d+ \w+  .*records/s  lag ")  # drawn over on a terminal
+
+
+def plain(line):
+    for pattern, instead in VARIES:
+        line = pattern.sub(instead, line)
+    return line.strip()
+
+
+def matches(expected, output):
+    want = "".join(
+        r"(?:.*\n)*?" if line.strip() == "..." else
+        ".*?".join(re.escape(plain(part)) if part.strip() else "" for part in line.split("...")) + "\n"
+        for line in expected)
+    # A blank beside "..." may be part of what it stands for.
+    want = want.replace(".*?", " *.*? *")
+    return re.fullmatch(want, "".join(plain(line) + "\n" for line in output)) is not None
+
+
+class Session:
+    """One bash, in a folder of its own."""
+
+    def __init__(self, directory, kafka=None):
+        self.home = os.path.join(directory, "home")
+        self.kafka = kafka
+        self.code = 0
+        tools = os.path.join(directory, "bin")
+        os.mkdir(self.home)
+        os.mkdir(tools)
+        self.script = os.path.join(directory, "command")
+        self.address = None
+        with open(os.path.join(tools, "kappa"), "w", encoding="utf-8") as file:
+            # Sessions run beside each other: the port is a free one, and so is that of Redis.
+            file.write(f"""#!/bin/sh
+[ "$1" = up ] && set -- "$@" --http 127.0.0.1:0
+exec {support.BIN} "$@"
+""")
+        os.chmod(os.path.join(tools, "kappa"), 0o755)
+        keep = {name: value for name, value in os.environ.items() if not name.startswith("KAPPA_")}
+        env = {**keep, "PATH": f"{tools}:{os.environ['PATH']}", "HOME": self.home, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+        self.shell = subprocess.Popen(["bash", "--norc", "--noprofile"], cwd=self.home, env=env, stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(self.shell.stdout, selectors.EVENT_READ)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        """All processes of the session end."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.shell.pid, number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.shell.wait(1)
+        self.shell.stdin.close()
+        self.shell.stdout.close()
+
+    def run(self, command):
+        """The lines that it prints; self.code is how it ended."""
+        starts = re.search(r"^kappa up\b.*&$", command)
+        data = re.search(r"--data[= ](\S+)", command)
+        state = os.path.join(self.home, data.group(1) if starts and data else "kappa-data", "server.json")
+        if starts:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(state)
+        if self.address:
+            command = command.replace("127.0.0.1:8317", self.address)
+        if self.kafka:
+            command = command.replace("kafka:9092", self.kafka)
+        with open(self.script, "w", encoding="utf-8") as file:
+            file.write(f"(exit {self.code})\n{command}\n")
+        mark = f"--end-{time.monotonic_ns()}--"
+        self.shell.stdin.write(f". {self.script} </dev/null\nprintf '\\n%s %s\\n' {mark} $?\n".encode())
+        self.shell.stdin.flush()
+        output = self._until(mark)
+        if starts:
+            self._wait_for_server(state)
+        text = output.replace(self.address, "127.0.0.1:8317") if self.address else output
+        text = text.replace(self.kafka, "kafka:9092") if self.kafka else text
+        return [line for line in text.replace(self.home, "~").splitlines() if not PROGRESS.match(line)]
+
+    def _until(self, mark):
+        got = b""
+        end = time.monotonic() + COMMAND_SECONDS
+        pattern = re.compile(rb"\n?" + re.escape(mark.encode()) + rb" (\d+)\n")
+        while True:
+            found = pattern.search(got)
+            if found:
+                self.code = int(found.group(1))
+                return got[:found.start()].decode(errors="replace")
+            left = end - time.monotonic()
+            assert left > 0, f"not over after {COMMAND_SECONDS} s, so far: {got.decode(errors='replace')}"
+            if self.selector.select(left):
+                piece = os.read(self.shell.stdout.fileno(), 1 << 16)
+                assert piece, f"the shell ended: {got.decode(errors='replace')}"
+                got += piece
+
+    def _wait_for_server(self, state):
+        def ready():
+            try:
+                with open(state, encoding="utf-8") as file:
+                    self.address = json.load(file)["http"]
+                connection = http.client.HTTPConnection(self.address, timeout=10)
+                try:
+                    connection.request("GET", "/readyz")
+                    return connection.getresponse().status == 200
+                finally:
+                    connection.close()
+            except (OSError, ValueError, KeyError, http.client.HTTPException):
+                return False
+
+        eventually(ready, 60, "the server of the page answers")
+
+
+def file_name(block):
+    return next((word[5:] for word in block.words if word.startswith("file=")), None)
+
+
+def run_console(session, page, block):
+    todo = commands(block)
+    for i, (number, command, expected) in enumerate(todo):
+        output = session.run(command)
+        if expected and READS.match(command):  # tables follow the log within milliseconds, or when the machine is free
+            end = time.monotonic() + FOLLOW_SECONDS
+            while not matches(expected, output) and time.monotonic() < end:
+                time.sleep(0.1)
+                output = session.run(command)
+        told = i + 1 < len(todo) and todo[i + 1][1] == "echo $?"
+        shown = f"docs/{page}:{number}: {command}\n" + "\n".join(output)
+        assert session.code == 0 or told, f"{shown}\nended with {session.code}"
+        if expected:
+            assert matches(expected, output), f"{shown}\n---- but the page says:\n" + "\n".join(expected)
+
+
+def run_sql(session, page, block):
+    with open(os.path.join(session.home, ".block.sql"), "w", encoding="utf-8") as file:
+        file.write("\n".join(block.text))
+    output = session.run("kappa explain .block.sql")
+    assert session.code == 0, f"docs/{page}:{block.line}: this SQL is refused\n" + "\n".join(output)
+    os.unlink(os.path.join(session.home, ".block.sql"))
+
+
+@pytest.mark.parametrize("page", pages())
+def test_page(page, tmp_path):
+    """All commands of a page, from above to below."""
+    found = blocks(read(page))
+    kafka = conftest.need_kafka() if any("kafka" in block.words for block in found) else None
+    with Session(str(tmp_path), kafka) as session:
+        for block in found:
+            name = file_name(block)
+            if name:
+                path = os.path.join(session.home, name)
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write("\n".join(block.text) + "\n")
+            elif block.language == "console" and not any(word.startswith("not-run=") for word in block.words):
+                run_console(session, page, block)
+            elif block.language == "sql" and "part" not in block.words:
+                run_sql(session, page, block)
+
+
+@pytest.mark.parametrize("page", pages())
+def test_page_hides_no_command(page):
+    """A command stands in a console block, and one that is not run says why."""
+    text = read(page)
+    for block in blocks(text):
+        reasons = [word[8:] for word in block.words if word.startswith("not-run=")]
+        assert all(reason in NOT_RUN for reason in reasons), f"docs/{page}:{block.line}: not-run= is one of {NOT_RUN}"
+        if block.language == "console":
+            assert commands(block), f"docs/{page}:{block.line}: no command"
+        elif not file_name(block):
+            for line in block.text:
+                assert not re.match(r"\s*(\$ |kappa |redis-cli |curl )", line), f"docs/{page}:{block.line}: {line}"
+    outside = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    hidden = re.search(r"^ {4,}(\$ |kappa ).*", outside, re.MULTILINE)
+    assert not hidden, f"docs/{page}: a command in an indented block: {hidden.group(0)}"
+
+
+@pytest.mark.parametrize("page", pages() + sorted(NOT_SESSIONS))
+def test_links(page):
+    """What a page links to within the repository is there."""
+    for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", read(page)):
+        path = os.path.join(os.path.dirname(os.path.join(DOCS, page)), target)
+        assert os.path.exists(path), f"docs/{page}: {target}"
+
+
+def test_matching():
+    """The comparison itself: what may differ, and what may not."""
+    assert matches(["a  1", "...", "z"], ["a 1", "b", "c", "z"])
+    assert matches(["held for 0.8 ms", "total ... end"], ["held for  12 ms", "total 7 8 end"])
+    assert matches(["old 2e41326463b1cc1399ac96eeee432f57"], ["old 5e8861e25dd25618220678b20f27cb01"])
+    assert matches(["at 2026-01-01T00:00:00Z"], ["at 2027-11-21 15:34:28"])
+    assert not matches(["a"], ["a", "b"]) and not matches(["a", "b"], ["a"])
+    assert not matches(["total 200.00"], ["total 120.00"])
+    assert not matches(["a ... b"], ["a c"])

@@ -54,13 +54,22 @@ class Page:
             raise AssertionError(f"{error}\n{self.text()}") from None
 
     def click(self, selector):
-        def clickable():
+        def clicked():
             try:
                 button = self.find(selector)
-                return button.is_displayed() and button.is_enabled() and button
+                if not (button.is_displayed() and button.is_enabled()):
+                    return False
+                button.click()  # the page may be drawn anew before it
+                return True
             except (NoSuchElementException, StaleElementReferenceException):
                 return False
-        eventually(clickable, SECONDS, f"{selector} can be clicked", every=0.1).click()
+        eventually(clicked, SECONDS, f"{selector} can be clicked", every=0.1)
+
+    def cells(self):
+        """The texts of all rows of tables, at one moment."""
+        return self.driver.execute_script("""
+            return [...document.querySelectorAll("tbody tr")].map(
+                row => [...row.querySelectorAll("td")].map(cell => cell.innerText.trim()))""")
 
     def size(self, width, dark):
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
@@ -157,10 +166,8 @@ def test_deploy_watch_swap_roll_back(embedded, page):
 
     page.click('nav.tabs a[href$="/history"]')
     page.sees("Receipts of 3 swaps")
-    rows = [[cell.text for cell in line.find_elements(By.TAG_NAME, "td")][1:4]
-            for line in page.driver.find_elements(By.CSS_SELECTOR, "tbody tr")]
-    assert rows == [["rollback", "dashboard", "v2 \u2192 v1"], ["swap", "dashboard", "v1 \u2192 v2"],
-                    ["swap, automatic", "kappa", "v1"]]
+    assert [row[1:4] for row in page.cells()] == [
+        ["rollback", "dashboard", "v2 \u2192 v1"], ["swap", "dashboard", "v1 \u2192 v2"], ["swap, automatic", "kappa", "v1"]]
     assert page.complaints() == []
 
 
@@ -230,8 +237,7 @@ def test_records_are_text(embedded, page):
     field = page.find("#text")
     field.send_keys("SELECT id, note, 0.1 + 0.2 AS f, null AS empty FROM notes", Keys.CONTROL, Keys.ENTER)
     page.sees("1 row in")
-    cells = [cell.text for cell in page.driver.find_elements(By.CSS_SELECTOR, "td")]
-    assert cells == ["9007199254740993", EVIL, "0.30000000000000004", "null"]
+    assert page.cells() == [["9007199254740993", EVIL, "0.30000000000000004", "null"]]
     page.sees("read from p v1 (epoch 1)")
     harmless()
     assert page.complaints() == []

@@ -13,6 +13,10 @@ static const struct cmd_option options[] = {
      "take options from a file: lines \"name = value\", as here and --data; the command line wins"},
     {"kafka", '\0', "HOST:PORT,...", "use this Kafka as the log instead of DIR/log"},
     {"property", 'X', "NAME=VALUE", "a property of librdkafka, with --kafka; may be repeated"},
+    {"groups", '\0', "PREFIX",
+     "with --kafka: commit where each version stands as group PREFIX.PROCESSOR.vN, for tools that "
+     "show "
+     "lag (default " CONTROLLER_GROUPS "; off: none)"},
     {"http", '\0', "ADDR:PORT", "listen here (default " CONTROLLER_HTTP "; port 0: any free one)"},
     {"hook", '\0', "CMD",
      "a shell command for each event (see `kappa events`), which is JSON on its standard input"},
@@ -59,6 +63,7 @@ static int up(struct cli *cli, struct err *err)
         .data_dir = place_data(cli),
         .kafka = json_text(kafka, "brokers", NULL),
         .kafka_settings = json_object_get(kafka, "properties"),
+        .groups = cli_option(cli, "groups"),
         .http = cli_option(cli, "http"),
         .hook = cli_option(cli, "hook"),
         .redis = cli_option(cli, "redis"),

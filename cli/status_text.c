@@ -265,6 +265,34 @@ static void outputs_line(struct buf *out, const json_t *version)
     buf_append_u8(out, '\n');
 }
 
+/* "  v3: events/0 has been blocked at 17 for 40 s by an open transaction; 5 offsets wait" */
+static void blocked_lines(struct buf *out, const json_t *version)
+{
+    bool any = false;
+    size_t i;
+    const json_t *source;
+    json_array_foreach (json_object_get(version, "sources"), i, source) {
+        char name[NAME_WIDTH + 1];
+        if (strcmp(json_text(source, "status", ""), "blocked") != 0) {
+            continue;
+        }
+        source_name(source, name, sizeof name);
+        buf_printf(out,
+                   "  v%" PRId64 ": %s has been blocked at %" PRId64
+                   " for %.0f s by an open transaction; "
+                   "%" PRId64 " offsets wait\n",
+                   json_int(version, "version", 0), name, json_int(source, "next", 0),
+                   json_number(source, "blocked_seconds", 0),
+                   json_int(source, "high", 0) - json_int(source, "end", 0));
+        any = true;
+    }
+    if (any) {
+        buf_append_text(
+            out, "     its producer ends it, or the broker when transaction.timeout.ms is over; "
+                 "kafka-transactions.sh finds one that hangs\n");
+    }
+}
+
 static void processor_text(struct buf *out, const json_t *processor, bool colour, bool whole)
 {
     const json_t *versions = json_object_get(processor, "versions");
@@ -285,6 +313,7 @@ static void processor_text(struct buf *out, const json_t *processor, bool colour
     }
     json_array_foreach (versions, i, version) {
         outputs_line(out, version);
+        blocked_lines(out, version);
     }
     problem(out, "last swap", json_object_get(processor, "last_swap_error"));
     if (barred) {

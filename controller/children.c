@@ -159,7 +159,7 @@ json_t *child_open_message(const struct core *core, const struct core_version *v
     }
     char *dir =
         xasprintf("%s/versions/%s/%u", core->data_dir, version->processor->name, version->number);
-    char *group = xasprintf("kappa-%s-%u", version->processor->name, version->number);
+    char *group = groups_name(core, version->processor->name, version->number);
     json_t *message = json_pack(
         "{s:s, s:s, s:i, s:O, s:O, s:s, s:O*, s:s, s:O, s:O, s:i, s:b, s:b, s:n, s:o, s:O}", "do",
         "open", "processor", version->processor->name, "version", (int)version->number,
@@ -170,6 +170,7 @@ json_t *child_open_message(const struct core *core, const struct core_version *v
         !version_is_sealed(version->state), "serving", version->state == VERSION_SERVING, "until",
         "sources", sources, "topics", inputs);
     ASSERT(message != NULL);
+    object_set(message, "commits", json_boolean(groups_are_on(core)));
     char *schemas = xasprintf("%s/schemas", core->data_dir);
     object_set(message, "schemas", json_string(schemas));
     free(schemas);
@@ -238,6 +239,7 @@ static void finish_drop(struct core *core, struct core_version *version)
 /* Its worker is gone for good: what waited for that. Frees a dropped version. */
 static void finish_removal(struct core *core, struct core_version *version)
 {
+    groups_forget(core, version);
     if (version->dropping) {
         finish_drop(core, version);
         return;

@@ -418,6 +418,26 @@ static int check_log_kind(struct server *server, struct err *err)
     return rc;
 }
 
+/* Groups of Kafka are named PREFIX.PROCESSOR.vN. */
+static int set_groups(json_t *log_config, const char *prefix, struct err *err)
+{
+    prefix = prefix == NULL ? CONTROLLER_GROUPS : prefix;
+    if (strcmp(prefix, "off") == 0) {
+        return 0;
+    }
+    size_t len = strlen(prefix);
+    if (len == 0 || len > LIMIT_NAME_LEN ||
+        strspn(prefix, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") !=
+            len) {
+        int rc = err_set(err, KE_INVALID, "\"%s\" is no prefix for the names of groups", prefix);
+        err_hint(err, "letters, digits and . _ -, as in --groups kappa; off: no groups");
+        return rc;
+    }
+    int rc = json_object_set_new(log_config, "groups", json_string(prefix));
+    ASSERT(rc == 0);
+    return 0;
+}
+
 static int open_log(struct server *server, const struct controller_options *options,
                     struct err *err)
 {
@@ -431,6 +451,10 @@ static int open_log(struct server *server, const struct controller_options *opti
     }
     if (server->log_config == NULL) {
         return err_set(err, KE_INVALID, "the brokers' names are not text");
+    }
+    int rc = options->kafka != NULL ? set_groups(server->log_config, options->groups, err) : 0;
+    if (rc != 0) {
+        return rc;
     }
     return log_open_config(server->log_config, &server->log, err);
 }

@@ -13,10 +13,13 @@
 
 #define CONTROLLER_HTTP "127.0.0.1:8317" /* where it listens unless told otherwise */
 
+#define CONTROLLER_GROUPS "kappa" /* prefix of Kafka groups */
+
 struct controller_options {
     const char *data_dir;         /* made when missing */
     const char *kafka;            /* brokers "host:port,..."; NULL: the embedded log in DATA/log */
     const json_t *kafka_settings; /* librdkafka properties, name -> text; may be NULL; borrowed */
+    const char *groups;           /* prefix of Kafka groups, "off"; NULL: CONTROLLER_GROUPS */
     const char *http;             /* "host:port"; NULL: CONTROLLER_HTTP; port 0: any free one */
     const char *hook;             /* a shell command for each event (hook.h); NULL: none */
     const char *redis;            /* the same; NULL: Redis clients are not answered */

@@ -293,6 +293,7 @@ int core_open(const struct core_options *options, struct core **out, struct err 
     core->log = options->log;
     core->log_config = options->log_config;
     core->data_dir = xstrdup(options->data_dir);
+    core->groups = json_array();
     core->shards = options->shards;
     core->cache_bytes = options->cache_bytes;
     core->standby_ms = options->standby_ms >= 0 ? options->standby_ms : CORE_STANDBY_MS;
@@ -318,6 +319,7 @@ void core_tick(struct core *core)
         verify_tick(core);
         diff_tick(core);
         journal_tick(core);
+        groups_tick(core);
     }
 }
 
@@ -377,6 +379,7 @@ void core_close(struct core *core)
     journal_end_waits(core);
     journal_free(core);
     model_free(core);
+    json_decref(core->groups);
     free(core->data_dir);
     free(core);
 }

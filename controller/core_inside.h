@@ -8,6 +8,7 @@
  *     group.c     which processors change over together
  *     requests.c  control calls      deploy.c  deploy, replay         verify.c   status.c
  *     diff.c      compares versions               plots.c     lag and rate of the last hour
+ *     groups.c    what others than Kappa see of a version's position
  */
 #ifndef KAPPA_CONTROLLER_CORE_INSIDE_H
 #define KAPPA_CONTROLLER_CORE_INSIDE_H
@@ -103,6 +104,7 @@ struct core_version {
     struct lag lag;
     struct child child;
     bool files_gone;   /* aborted: its directory was removed */
+    bool group_gone;   /* its group is in `groups` of the core, or was forgotten */
     void *drop;        /* the request that waits for its end, or NULL */
     bool dropping;     /* no way back: it disappears when its worker is gone */
     int64_t remove_us; /* not tried before (removing failed) */
@@ -183,6 +185,9 @@ struct core {
     struct core_diff *diffs;      /* the same */
     struct deploy *deploys;       /* the same */
     struct journal journal;
+    json_t *groups;           /* names of groups to be forgotten; owned */
+    bool groups_out;          /* a job forgets some */
+    int64_t groups_us;        /* no other before */
     struct core_waiter *jobs; /* requests that wait for a job: answered at close */
     uint32_t jobs_out;
     uint64_t last_id;   /* of workers and swaps: ids are never used twice */
@@ -191,6 +196,15 @@ struct core {
     bool stopping;
     bool dead; /* a fail point was taken, or the catalog is in doubt */
 };
+
+/* ---- groups.c ---- */
+/* The log commits each version's cut under the name of a group, for tools that show lag. */
+bool groups_are_on(const struct core *core);
+/* A new text. Also the name under which its reader is known. */
+char *groups_name(const struct core *core, const char *processor, uint32_t version);
+/* The version's worker is gone: if it reads no more, its group goes too. */
+void groups_forget(struct core *core, struct core_version *version);
+void groups_tick(struct core *core);
 
 /* ---- core.c ---- */
 int64_t core_now_us(const struct core *core);

@@ -59,6 +59,8 @@ void lag_open(struct lag *lag, const json_t *begin, const json_t *target)
     memcpy(lag->committed, lag->begin, lag->count * sizeof *lag->committed);
     lag->log_start = filled(lag->count, -1);
     lag->log_end = filled(lag->count, -1);
+    lag->log_high = filled(lag->count, -1);
+    lag->blocked_us = filled(lag->count, -1);
     lag->record_time = filled(lag->count, KAPPA_NO_TIME);
     lag->at_end = xcalloc(lag->count, sizeof *lag->at_end);
     lag->moved_us = filled(lag->count, -1);
@@ -72,6 +74,8 @@ void lag_close(struct lag *lag)
     free(lag->committed);
     free(lag->log_start);
     free(lag->log_end);
+    free(lag->log_high);
+    free(lag->blocked_us);
     free(lag->record_time);
     free(lag->at_end);
     free(lag->moved_us);
@@ -88,6 +92,8 @@ bool lag_opened(struct lag *lag, const json_t *next)
     for (uint32_t i = 0; i < lag->count; i++) {
         lag->log_start[i] = -1;
         lag->log_end[i] = -1;
+        lag->log_high[i] = -1;
+        lag->blocked_us[i] = -1;
         lag->moved_us[i] = -1;
     }
     memset(&lag->rate, 0, sizeof lag->rate);
@@ -140,8 +146,21 @@ const char *lag_status(const struct lag *lag, uint32_t source, int64_t now_us)
     if (lag->log_end[source] < 0 || lag->moved_us[source] < 0) {
         return "unknown";
     }
+    if (lag->blocked_us[source] >= 0) {
+        return "blocked";
+    }
     bool waits = catchup_lag(lag->next[source], lag->log_end[source]) > 0;
     return waits && now_us - lag->moved_us[source] >= LAG_STALLED_US ? "stalled" : "ok";
+}
+
+/* Who is not blocked any more starts anew the next time. */
+static void take_blocked(struct lag *lag, const json_t *array, int64_t now_us)
+{
+    for (uint32_t i = 0; i < lag->count; i++) {
+        bool blocked = json_is_true(json_array_get(array, i));
+        int64_t since = lag->blocked_us[i] >= 0 ? lag->blocked_us[i] : now_us;
+        lag->blocked_us[i] = blocked ? since : -1;
+    }
 }
 
 bool lag_progress(struct lag *lag, const json_t *event, int64_t now_us)
@@ -158,6 +177,8 @@ bool lag_progress(struct lag *lag, const json_t *event, int64_t now_us)
     (void)lag_offsets(json_object_get(event, "committed"), lag->committed, lag->count);
     (void)lag_offsets(json_object_get(event, "start"), lag->log_start, lag->count);
     (void)lag_offsets(json_object_get(event, "end"), lag->log_end, lag->count);
+    (void)lag_offsets(json_object_get(event, "high"), lag->log_high, lag->count);
+    take_blocked(lag, json_object_get(event, "blocked"), now_us);
     take_flags(json_object_get(event, "at_end"), lag->at_end, lag->count);
     /* A time that is not known yet is null there. */
     const json_t *times = json_object_get(event, "record_time_ms");

@@ -23,7 +23,9 @@ struct lag {
     int64_t *next;        /* next offset to apply */
     int64_t *committed;   /* cut of the last commit */
     int64_t *log_start;   /* first offset the log holds */
-    int64_t *log_end;     /* its end */
+    int64_t *log_end;     /* its end, for readers */
+    int64_t *log_high;    /* behind all that is there, also what an open transaction holds back */
+    int64_t *blocked_us;  /* such a one blocks the source since then; -1: none does */
     int64_t *record_time; /* of the newest applied record, ms, or KAPPA_NO_TIME */
     bool *at_end;         /* the worker saw the end there */
     int64_t *moved_us;    /* when next was last seen to grow, or to be at the end */
@@ -51,7 +53,8 @@ bool lag_past_target(const struct lag *lag);
 /* Close enough to the live end, or at it everywhere. */
 bool lag_is_ready(const struct lag *lag);
 /* How a source stands, for people and alerts: "ok" (at the end, or on its way there), "stalled"
- * (records wait and none has been applied for LAG_STALLED_US), "unknown" (the end is). */
+ * (records wait and none has been applied for LAG_STALLED_US), "blocked" (at the end that readers see,
+ * and an open transaction holds back what lies behind it), "unknown" (the end is). */
 const char *lag_status(const struct lag *lag, uint32_t source, int64_t now_us);
 /* Records behind, or CATCHUP_UNKNOWN. */
 int64_t lag_records(const struct lag *lag);

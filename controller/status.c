@@ -52,6 +52,10 @@ static json_t *source_json(const struct core *core, const struct core_version *v
         offset_or_null(lag->log_end[source]), "lag", offset_or_null(behind), "lag_seconds",
         number_or_null(seconds), "status", source_status(core, version, source));
     ASSERT(object != NULL);
+    int64_t blocked_us = lag->blocked_us[source];
+    object_set(object, "high", offset_or_null(lag->log_high[source]));
+    object_set(object, "blocked_seconds",
+               json_real(blocked_us < 0 ? 0.0 : (double)(core_now_us(core) - blocked_us) / 1e6));
     return object;
 }
 

@@ -281,6 +281,7 @@ static void verify_begin(struct core *core, void *request, struct core_version *
     verify->dir =
         xasprintf("%s/.verify-%u-%llu", name, version->number, (unsigned long long)++core->last_id);
     verify->open = child_open_message(core, version);
+    object_set(verify->open, "commits", json_false()); /* it stands elsewhere */
     char *dir = xasprintf("%s/versions/%s", core->data_dir, verify->dir);
     char *group = xasprintf("kappa-%s-%u-verify", name, version->number);
     int64_t shards = json_int(version->object, "shards", 1);

@@ -109,6 +109,13 @@ int kafka_sender_open(struct log *log, const char *name, struct log_sender **out
 int kafka_extent(struct log *log, const char *topic, uint32_t partition, int64_t from, int64_t to,
                  struct log_extent *out, struct err *err);
 
+/* ---- kafka_group.c */
+
+int kafka_group_commit(struct log *log, const char *group, const struct log_place *places,
+                       uint32_t count, struct err *err);
+int kafka_groups_delete(struct log *log, const char *const *groups, uint32_t count,
+                        struct err *err);
+
 /* ---- kafka_produce.c */
 
 /* Kappa's header bytes (include/kappa/record.h) as librdkafka's; NULL when they are malformed. */

@@ -53,6 +53,13 @@ struct log_extent {
     int64_t compacted;    /* 1: older records of a key go, whatever their age; 0; LOG_UNKNOWN */
 };
 
+/* A position in a partition. */
+struct log_place {
+    const char *topic;
+    uint32_t partition;
+    int64_t offset; /* the next one to read */
+};
+
 #define LOG_UNKNOWN        (-2)
 #define LOG_EXTENT_UNKNOWN ((struct log_extent){LOG_UNKNOWN, LOG_UNKNOWN, LOG_UNKNOWN, LOG_UNKNOWN})
 
@@ -81,6 +88,14 @@ struct log_ops {
                   struct log_extent *out, struct err *err);
     /* Removes whole segments that retention allows; embedded log only, others do nothing. */
     int (*expire)(struct log *log, int64_t now_ms, struct err *err);
+    /* Tells those who watch lag from outside where a reader stands, under the name of a group that
+     * nobody is a member of (Kafka's committed offsets). Nothing reads it back. Waits for the log for
+     * some seconds. NULL, and that of the next: the log has no such thing. */
+    int (*group_commit)(struct log *log, const char *group, const struct log_place *places,
+                        uint32_t count, struct err *err);
+    /* Forgets it. A group that is not there is no error. count > 0. */
+    int (*groups_delete)(struct log *log, const char *const *groups, uint32_t count,
+                         struct err *err);
     /* group: a name for the reader that operators see (Kafka group id). */
     int (*reader_open)(struct log *log, const char *group, struct log_reader **out,
                        struct err *err);
@@ -107,8 +122,12 @@ struct log_reader_ops {
      * batch->source is set when the error belongs to one source, else UINT32_MAX. */
     int (*next)(struct log_reader *reader, int timeout_ms, uint32_t max_records,
                 struct log_batch *batch, struct err *err);
-    /* Start and end as known without asking anybody: never blocks. -1 where unknown. Any thread. */
-    void (*progress)(struct log_reader *reader, uint32_t source, int64_t *start, int64_t *end);
+    /* Start and end as known without asking anybody: never blocks. -1 where unknown. Any thread.
+     * *high: behind everything that is there, also what a reader may not see yet (Kafka: the high
+     * watermark, which an open transaction lifts above the end). While it is not known that there is
+     * such a thing, the end may be told as high too. */
+    void (*progress)(struct log_reader *reader, uint32_t source, int64_t *start, int64_t *end,
+                     int64_t *high);
     /* Makes a next() that waits in another thread return early with batch->none. Any thread. */
     void (*wake)(struct log_reader *reader);
 };

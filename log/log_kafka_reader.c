@@ -144,15 +144,15 @@ static int64_t end_now(const struct kafka_source *source, int64_t position, int6
 }
 
 static void kafka_reader_progress(struct log_reader *base, uint32_t number, int64_t *start,
-                                  int64_t *end)
+                                  int64_t *end, int64_t *high)
 {
     struct kafka_reader *reader = reader_of(base);
     ASSERT_CMP(number, <, LIMIT_SOURCES);
     ASSERT(reader->by_source[number] != KAFKA_NO_INDEX);
     const struct kafka_source *source = &reader->sources[reader->by_source[number]];
-    int64_t high = -1;
-    watermarks(reader, source, start, &high);
-    *end = end_now(source, atomic_load(&source->position), high);
+    watermarks(reader, source, start, high);
+    *end = end_now(source, atomic_load(&source->position), *high);
+    *high = i64_max(*high, *end);
 }
 
 /* Nothing came in a wait: what lay below the high watermarks before it is not readable. */

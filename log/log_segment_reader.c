@@ -378,7 +378,7 @@ static int reader_add(struct log_reader *reader, uint32_t number, const char *to
 }
 
 static void reader_progress(struct log_reader *reader, uint32_t number, int64_t *start,
-                            int64_t *end)
+                            int64_t *end, int64_t *high)
 {
     struct segment_reader *self = reader_of(reader);
     ASSERT_CMP(number, <, LIMIT_SOURCES);
@@ -389,6 +389,7 @@ static void reader_progress(struct log_reader *reader, uint32_t number, int64_t 
     }
     *start = state.start_offset;
     *end = state.end_offset;
+    *high = state.end_offset;
 }
 
 static void reader_wake(struct log_reader *reader)

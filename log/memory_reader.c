@@ -177,7 +177,7 @@ static int reader_add(struct log_reader *reader, uint32_t number, const char *to
 }
 
 static void reader_progress(struct log_reader *reader, uint32_t number, int64_t *start,
-                            int64_t *end)
+                            int64_t *end, int64_t *high)
 {
     struct memory_reader *self = reader_of(reader);
     *start = -1;
@@ -189,6 +189,7 @@ static void reader_progress(struct log_reader *reader, uint32_t number, int64_t 
             *end = memory_end(self->sources[i].partition);
         }
     }
+    *high = *end;
     memory_unlock(self->log);
 }
 

@@ -92,6 +92,7 @@ static struct shard *shard_new(const struct shard_options *options)
         input->spec = options->sources[i];
         input->log_start = -1;
         input->log_end = -1;
+        input->log_high = -1;
         input->below = options->outbox_drop ? INT64_MAX : -1;
     }
     shard->outbox_drop = options->outbox_drop;
@@ -304,15 +305,19 @@ void shard_position(struct shard *shard, uint32_t index, struct shard_position *
     if (shard->reader && input->reading) {
         int64_t start = -1;
         int64_t end = -1;
-        shard->reader->ops->progress(shard->reader, index, &start, &end);
+        int64_t high = -1;
+        shard->reader->ops->progress(shard->reader, index, &start, &end, &high);
         input->log_start = i64_max(input->log_start, start);
-        input->log_end = i64_max(input->log_end, end);
+        /* It goes back when what seemed readable turns out not to be. */
+        input->log_end = end < 0 ? input->log_end : end;
+        input->log_high = i64_max(input->log_high, high);
     }
     processor_source_state(shard->processor, input->spec.source, &state);
     *out = (struct shard_position){.next = input->next,
                                    .committed = input->committed,
                                    .start = input->log_start,
                                    .end = input->log_end,
+                                   .high = i64_max(input->log_high, input->log_end),
                                    .at_end = input->log_end >= 0 && input->next >= input->log_end,
                                    .record_time_max = state.record_time_max};
 }

@@ -88,6 +88,7 @@ struct shard_position {
     int64_t next;            /* committed or not: the next offset to apply */
     int64_t committed;       /* cut of the last commit */
     int64_t start, end;      /* of the log as known; -1 unknown */
+    int64_t high;            /* behind all that is there, readable or not; -1 unknown */
     bool at_end;             /* next reached end when last looked */
     int64_t record_time_max; /* ms, or KAPPA_NO_TIME */
 };

@@ -19,6 +19,7 @@ struct shard_input {
     int64_t cut;              /* while to_cut or at_cut: do not go beyond */
     int64_t log_start;        /* as last seen, or -1 */
     int64_t log_end;          /* as last seen, or -1 */
+    int64_t log_high;         /* the same of all that is there, readable or not */
     bool at_end;              /* its newest batch ended at the end */
     bool reading;             /* the open reader delivers it */
     int64_t below;            /* messages of records below it may go; -1: none */

@@ -75,6 +75,7 @@ static void add_shard(struct worker_snapshot *s, struct worker_shard *shard)
         s->committed[source] = position->committed;
         s->start[source] = position->start;
         s->end[source] = position->end;
+        s->high[source] = position->high;
         s->at_end[source] = position->at_end;
         s->record_time_ms[source] = position->record_time_max;
     }
@@ -89,14 +90,24 @@ void worker_snapshot_take(struct worker *w)
                                   .committed = s->committed,
                                   .start = s->start,
                                   .end = s->end,
+                                  .high = s->high,
                                   .record_time_ms = s->record_time_ms,
                                   .at_end = s->at_end,
+                                  .blocked = s->blocked,
                                   .mode = SHARD_PAUSED,
                                   .sealed = true};
     for (uint32_t i = 0; i < w->shard_count; i++) {
         add_shard(s, &w->shards[i]);
     }
+    worker_monitor_tell(w->monitor, s->next, s->committed, s->high);
     worker_monitor_offsets(w->monitor, s->start, s->end);
+    worker_monitor_blocked(w->monitor, s->next, s->blocked);
+    for (uint32_t i = 0; i < w->open.source_count; i++) {
+        if (s->blocked[i]) { /* what lies behind cannot be read: this is the end */
+            s->end[i] = s->next[i];
+            s->at_end[i] = true;
+        }
+    }
 }
 
 /* ---- Events */
@@ -258,16 +269,20 @@ static void set_vectors(const struct worker *w, json_t *event)
     uint32_t count = w->open.source_count;
     json_t *at_end = json_array();
     json_t *times = json_array();
+    json_t *blocked = json_array();
     set_offsets(event, "next", s->next, count);
     set_offsets(event, "committed", s->committed, count);
     set_offsets(event, "start", s->start, count);
     set_offsets(event, "end", s->end, count);
+    set_offsets(event, "high", s->high, count);
     for (uint32_t i = 0; i < count; i++) {
         bool known = s->record_time_ms[i] != KAPPA_NO_TIME;
         json_array_append_new(at_end, json_boolean(s->at_end[i]));
         json_array_append_new(times, known ? json_integer(s->record_time_ms[i]) : json_null());
+        json_array_append_new(blocked, json_boolean(s->blocked[i]));
     }
     json_object_set_new(event, "at_end", at_end);
+    json_object_set_new(event, "blocked", blocked);
     json_object_set_new(event, "record_time_ms", times);
 }
 
@@ -317,7 +332,7 @@ static bool told_differs(const struct worker_told *a, const struct worker_told *
 {
     return a->next_sum != b->next_sum || a->committed_sum != b->committed_sum ||
            a->end_sum != b->end_sum || a->commits != b->commits || a->mode != b->mode ||
-           a->outbox_rows != b->outbox_rows || a->trouble != b->trouble;
+           a->outbox_rows != b->outbox_rows || a->blocked != b->blocked || a->trouble != b->trouble;
 }
 
 int worker_progress(struct worker *w)
@@ -332,12 +347,17 @@ int worker_progress(struct worker *w)
     worker_send_look(w);
     const struct worker_snapshot *s = &w->snapshot;
     uint32_t count = w->open.source_count;
+    uint32_t blocked = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        blocked += s->blocked[i];
+    }
     struct worker_told present = {.next_sum = catchup_sum(s->next, count),
                                   .committed_sum = catchup_sum(s->committed, count),
                                   .end_sum = catchup_sum(s->end, count),
                                   .commits = s->commits,
                                   .mode = s->mode,
                                   .outbox_rows = s->outbox_rows,
+                                  .blocked = blocked,
                                   .trouble = s->trouble.code};
     bool due = told_differs(&present, &w->told) || now - w->progress_us >= PROGRESS_QUIET_US;
     if (due && !worker_out_waiting(w)) {

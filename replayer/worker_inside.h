@@ -24,8 +24,9 @@ struct worker_request {
 
 /* How the version stands: the shards' reports brought together, one entry per source. */
 struct worker_snapshot {
-    int64_t *next, *committed, *start, *end, *record_time_ms;
+    int64_t *next, *committed, *start, *end, *high, *record_time_ms;
     bool *at_end;
+    bool *blocked; /* an open transaction holds the end below what is there */
     enum shard_mode mode;
     bool sealed; /* all shards */
     uint64_t records, dead, late, duplicates, commits, commit_us;
@@ -42,6 +43,7 @@ struct worker_snapshot {
 struct worker_told {
     int64_t next_sum, committed_sum, end_sum;
     uint64_t commits, outbox_rows;
+    uint32_t blocked; /* sources */
     enum shard_mode mode;
     int trouble;
 };

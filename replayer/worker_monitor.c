@@ -7,10 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/cond.h"
+#include "base/trace.h"
 
-#define EVERY_MS     2000
-#define STOP_WAIT_MS 300
+#define EVERY_MS        2000
+#define STOP_WAIT_MS    300
+#define COMMIT_AGAIN_US INT64_C(3600000000) /* a group is committed again although nothing moved */
+#define COMMIT_RETRY_US INT64_C(30000000)   /* after an error */
 
 struct worker_monitor {
     const struct worker_open *open; /* borrowed */
@@ -28,7 +32,20 @@ struct worker_monitor {
     int64_t *end;
     struct err finding; /* code 0: none */
     uint32_t finding_source;
+    bool told;   /* what follows is set */
+    int64_t *at; /* as told: next, committed, high */
+    int64_t *committed;
+    int64_t *high;
+    int64_t *blocked_at; /* the last stable offset is here, below what is there; or -1 */
+
+    /* The thread's own. */
+    int64_t *still;        /* stood here at the last look, with something behind; or -1 */
+    int64_t *group;        /* as committed last; -1: never */
+    int64_t group_next_us; /* not committed before, unless it has moved and nothing is wrong */
+    bool group_failed;
 };
+
+#define VECTORS 9 /* with an entry for each source */
 
 static void found(struct worker_monitor *m, const struct err *finding, uint32_t source)
 {
@@ -100,6 +117,83 @@ static int ask_offsets(struct worker_monitor *m, uint32_t s, struct err *err)
     return -KE_RANGE_LOST;
 }
 
+/* Stood still, with something behind, at this look and the one before? */
+static bool suspicious(struct worker_monitor *m, uint32_t s, int64_t *at)
+{
+    pthread_mutex_lock(&m->lock);
+    bool waits = m->told && !m->resting && m->high[s] > m->at[s];
+    *at = m->at[s];
+    pthread_mutex_unlock(&m->lock);
+    bool still = waits && m->still[s] == *at;
+    m->still[s] = waits ? *at : -1;
+    return still;
+}
+
+static void ask_stable(struct worker_monitor *m, uint32_t s)
+{
+    const struct worker_source *source = &m->open->sources[s];
+    int64_t at = -1;
+    int64_t start = -1;
+    int64_t end = -1;
+    struct err err = {.code = 0};
+    if (suspicious(m, s, &at) &&
+        m->log->ops->offsets(m->log, source->topic, source->partition, &start, &end, &err) != 0) {
+        return; /* nobody answers: as it was */
+    }
+    pthread_mutex_lock(&m->lock);
+    m->blocked_at[s] = end >= 0 && end <= at ? at : -1;
+    pthread_mutex_unlock(&m->lock);
+}
+
+/* ---- The group */
+
+/* The cut in places[]; *moved: sources that moved since it was committed last. False while a source's is
+ * not known. */
+static bool group_cut(struct worker_monitor *m, struct log_place *places, uint32_t *moved)
+{
+    pthread_mutex_lock(&m->lock);
+    bool known = m->told;
+    *moved = 0;
+    for (uint32_t s = 0; s < m->open->source_count; s++) {
+        const struct worker_source *source = &m->open->sources[s];
+        places[s] = (struct log_place){source->topic, source->partition, m->committed[s]};
+        known = known && m->committed[s] >= 0;
+        *moved += m->committed[s] != m->group[s];
+    }
+    pthread_mutex_unlock(&m->lock);
+    return known;
+}
+
+static void group_told(struct worker_monitor *m, const struct log_place *places, int rc,
+                       const struct err *err)
+{
+    for (uint32_t s = 0; s < m->open->source_count && rc == 0; s++) {
+        m->group[s] = places[s].offset;
+    }
+    if (rc != 0 && !m->group_failed) {
+        trace(TRACE_WARN, "%s; what watches the lag from outside sees old figures", err->text);
+    }
+    m->group_failed = rc != 0;
+    m->group_next_us = clock_mono_us(clock_real()) + (rc == 0 ? COMMIT_AGAIN_US : COMMIT_RETRY_US);
+}
+
+static void group_commit(struct worker_monitor *m)
+{
+    struct log_place *places = xcalloc(m->open->source_count, sizeof *places);
+    uint32_t moved = 0;
+    bool known = group_cut(m, places, &moved);
+    bool waited = clock_mono_us(clock_real()) >= m->group_next_us;
+    if (known && (waited || (moved > 0 && !m->group_failed))) {
+        struct err err = {.code = 0};
+        int rc =
+            m->log->ops->group_commit(m->log, m->open->group, places, m->open->source_count, &err);
+        group_told(m, places, rc, &err);
+    }
+    free(places);
+}
+
+/* ---- The thread */
+
 /* False when asked to stop meanwhile. */
 static bool going_on(struct worker_monitor *m, bool *resting)
 {
@@ -126,6 +220,12 @@ static void ask_all(struct worker_monitor *m)
             found(m, &err, s);
             return;
         }
+    }
+    for (uint32_t s = 0; s < m->open->source_count && going_on(m, &resting); s++) {
+        ask_stable(m, s);
+    }
+    if (m->open->commits && m->log->ops->group_commit != NULL && going_on(m, &resting)) {
+        group_commit(m);
     }
 }
 
@@ -160,12 +260,14 @@ struct worker_monitor *worker_monitor_start(const struct worker_open *open, stru
     m->open = open;
     m->log = log;
     m->event_fd = event_fd;
-    m->next = xcalloc(open->source_count, sizeof *m->next);
-    m->start = xcalloc(open->source_count, sizeof *m->start);
-    m->end = xcalloc(open->source_count, sizeof *m->end);
-    for (uint32_t i = 0; i < open->source_count; i++) {
-        m->start[i] = -1;
-        m->end[i] = -1;
+    int64_t **vectors[VECTORS] = {&m->next, &m->start,      &m->end,   &m->at,   &m->committed,
+                                  &m->high, &m->blocked_at, &m->still, &m->group};
+    for (uint32_t v = 0; v < VECTORS; v++) {
+        int64_t *vector = xcalloc(open->source_count, sizeof *vector);
+        for (uint32_t i = 0; i < open->source_count; i++) {
+            vector[i] = -1;
+        }
+        *vectors[v] = vector;
     }
     pthread_mutex_init(&m->lock, NULL);
     cond_init(&m->wake);
@@ -206,6 +308,27 @@ void worker_monitor_offsets(struct worker_monitor *m, int64_t *start, int64_t *e
     pthread_mutex_unlock(&m->lock);
 }
 
+void worker_monitor_tell(struct worker_monitor *m, const int64_t *next, const int64_t *committed,
+                         const int64_t *high)
+{
+    size_t bytes = m->open->source_count * sizeof *next;
+    pthread_mutex_lock(&m->lock);
+    memcpy(m->at, next, bytes);
+    memcpy(m->committed, committed, bytes);
+    memcpy(m->high, high, bytes);
+    m->told = true;
+    pthread_mutex_unlock(&m->lock);
+}
+
+void worker_monitor_blocked(struct worker_monitor *m, const int64_t *next, bool *blocked)
+{
+    pthread_mutex_lock(&m->lock);
+    for (uint32_t i = 0; i < m->open->source_count; i++) {
+        blocked[i] = !m->resting && m->blocked_at[i] >= 0 && m->blocked_at[i] == next[i];
+    }
+    pthread_mutex_unlock(&m->lock);
+}
+
 bool worker_monitor_stop(struct worker_monitor *m)
 {
     int rc = 0;
@@ -227,6 +350,12 @@ bool worker_monitor_stop(struct worker_monitor *m)
     free(m->next);
     free(m->start);
     free(m->end);
+    free(m->at);
+    free(m->committed);
+    free(m->high);
+    free(m->blocked_at);
+    free(m->still);
+    free(m->group);
     free(m);
     return true;
 }

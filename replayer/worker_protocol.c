@@ -181,6 +181,7 @@ static int take_settings(struct worker_open *open, struct err *err)
     open->batch_records = (uint32_t)batch;
     open->version = (uint32_t)version;
     open->serving = json_bool(open->message, "serving", false);
+    open->commits = json_bool(open->message, "commits", false);
     open->log = json_object_get(open->message, "log");
     open->plugins = json_object_get(open->message, "plugins");
     open->outbox = json_object_get(open->message, "outbox");

@@ -43,6 +43,7 @@ struct worker_open {
     const char *schemas; /* where schemas of registries are kept, or NULL */
     const json_t *log;
     const char *group;
+    bool commits; /* the cut is told to the log under the group's name */
     uint32_t shards;
     size_t cache_bytes; /* of the whole worker */
     uint32_t batch_records;

@@ -72,8 +72,10 @@ static void snapshot_init(struct worker_snapshot *s, uint32_t count)
     s->committed = xcalloc(count, sizeof(int64_t));
     s->start = xcalloc(count, sizeof(int64_t));
     s->end = xcalloc(count, sizeof(int64_t));
+    s->high = xcalloc(count, sizeof(int64_t));
     s->record_time_ms = xcalloc(count, sizeof(int64_t));
     s->at_end = xcalloc(count, sizeof(bool));
+    s->blocked = xcalloc(count, sizeof(bool));
 }
 
 static void committed(void *ctx)
@@ -186,8 +188,10 @@ void worker_teardown(struct worker *w)
     free(w->snapshot.committed);
     free(w->snapshot.start);
     free(w->snapshot.end);
+    free(w->snapshot.high);
     free(w->snapshot.record_time_ms);
     free(w->snapshot.at_end);
+    free(w->snapshot.blocked);
     free(w->sent);
     if (w->dir) {
         version_dir_close(w->dir);

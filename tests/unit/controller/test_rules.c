@@ -334,9 +334,26 @@ static void test_lag_questions(void **unused)
              "{\"next\":[205000,20],\"end\":[-1,20],\"at_end\":[true,true],"
              "\"record_time_ms\":[600,null]}");
     assert_true(lag_is_ready(&lag)); /* whatever the numbers: the worker saw the end */
+    /* An open transaction is no lag; since when it blocks is remembered until it does not. */
+    progress(&lag, 6000000,
+             "{\"next\":[205000,20],\"end\":[205000,20],\"high\":[205009,20],"
+             "\"blocked\":[true,false]}");
+    assert_int_equal(lag.log_high[0], 205009);
+    assert_int_equal(lag_records(&lag), 0);
+    assert_string_equal(lag_status(&lag, 0, 6000000), "blocked");
+    assert_string_equal(lag_status(&lag, 1, 6000000), "ok");
+    progress(&lag, 7000000, "{\"next\":[205000,20],\"blocked\":[true,false]}");
+    assert_int_equal(lag.blocked_us[0], 6000000);
+    progress(&lag, 8000000, "{\"next\":[205009,20],\"blocked\":[false,false]}");
+    assert_int_equal(lag.blocked_us[0], -1);
+    assert_string_equal(lag_status(&lag, 0, 8000000), "ok");
+    progress(&lag, 9000000, "{\"next\":[205009,20]}"); /* a worker that says nothing of it */
+    assert_string_equal(lag_status(&lag, 0, 9000000), "ok");
+    lag.blocked_us[1] = 1;
     /* A new incarnation knows no ends. */
     json_t *next = json_pack("[i, i]", 205000, 20);
     assert_true(lag_opened(&lag, next));
+    assert_int_equal(lag.blocked_us[1], -1);
     assert_false(lag_is_ready(&lag));
     json_array_append_new(next, json_integer(1));
     assert_false(lag_opened(&lag, next));

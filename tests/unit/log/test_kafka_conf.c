@@ -153,7 +153,8 @@ static void test_no_broker(void **state)
     }
     assert_in_range(complaints, 2, 4);
     assert_true(calls > 8);
-    reader->ops->progress(reader, 5, &start, &end);
+    int64_t high = -1;
+    reader->ops->progress(reader, 5, &start, &end, &high);
     assert_int_equal(start, -1);
     assert_int_equal(end, -1);
     began = now_ms();

@@ -176,7 +176,8 @@ static void check_reading(struct test_log *test, const struct model *model, stru
         int64_t start;
         int64_t end;
         assert_int_equal(next[p], model->count[p]);
-        reader->ops->progress(reader, p + 10, &start, &end);
+        int64_t high = -1;
+        reader->ops->progress(reader, p + 10, &start, &end, &high);
         assert_int_equal(start, 0);
         assert_int_equal(end, model->count[p]);
     }

@@ -276,7 +276,8 @@ static void read_model(struct test_log *test, const char *topic, const struct mo
             open--;
             int64_t start = -1;
             int64_t end = -1;
-            reader->ops->progress(reader, batch.source, &start, &end);
+            int64_t high = -1;
+            reader->ops->progress(reader, batch.source, &start, &end, &high);
             assert_int_equal(end, at[p]);
         }
     }
@@ -453,7 +454,8 @@ static void test_range_lost(void **state)
     int64_t records = 0;
     assert_int_equal(read_to_end(reader, &records), 1000);
     assert_int_equal(records, 400);
-    reader->ops->progress(reader, 0, &start, &end);
+    int64_t high = -1;
+    reader->ops->progress(reader, 0, &start, &end, &high);
     assert_int_equal(start, 600);
     assert_int_equal(end, 1000);
     reader->ops->close(reader);
@@ -600,7 +602,8 @@ static void test_transactions(void **state)
     } while (now_ms() < deadline);
     OK(test.log->ops->offsets(test.log, topic, 0, &start, &end, &test_err));
     assert_int_equal(end, 17);
-    reader->ops->progress(reader, 0, &start, &end);
+    int64_t high = -1;
+    reader->ops->progress(reader, 0, &start, &end, &high);
     assert_int_equal(end, 17); /* although the high watermark is 22 */
     struct log_reader *late = open_reader(&test, topic, 0, 12); /* within the aborted records */
     assert_int_equal(read_to_end(late, &records), 17);

@@ -197,13 +197,14 @@ static inline int fixture_next(struct log_reader *base, int timeout_ms, uint32_t
 }
 
 static inline void fixture_progress(struct log_reader *base, uint32_t source, int64_t *start,
-                                    int64_t *end)
+                                    int64_t *end, int64_t *high)
 {
     struct fixture_reader *reader = container_of(base, struct fixture_reader, base);
     for (uint32_t i = 0; i < reader->source_count; i++) {
         if (reader->sources[i].number == source) {
             *start = reader->log->partitions[reader->sources[i].partition].start;
             *end = reader->log->partitions[reader->sources[i].partition].end;
+            *high = *end;
         }
     }
 }

@@ -1,9 +1,11 @@
-/* Goal: a topic that is not the version's any more is found, and only that; a stuck log does not
- * keep the worker from ending. Method: monitors over fake logs, one per case, run side by side,
- * since each asks only every two seconds. */
+/* Goal: a topic that is not the version's any more is found, and only that; a stuck log does not keep
+ * the worker from ending; a source is blocked when it stands at the last stable offset and the log goes
+ * on; the cut is committed as a group when it has moved. Method: monitors over fake logs, side by side
+ * where they can be, since each asks only every two seconds. */
 #include "replayer/worker_monitor.h"
 
 #include <poll.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -146,8 +148,130 @@ static void test_cases(void **state)
     }
 }
 
+/* ---- Blocked sources, and the group ---- */
+
+#define LANES 3
+
+/* Partitions with last stable offsets, and what was committed. */
+struct lanes {
+    struct log base;
+    int64_t stable[LANES];
+    pthread_mutex_t lock; /* guards what follows */
+    int64_t group[LANES];
+    uint32_t commits; /* tried */
+    int code;         /* they fail with it, or 0 */
+};
+
+static int lanes_offsets(struct log *log, const char *topic, uint32_t partition, int64_t *start,
+                         int64_t *end, struct err *err)
+{
+    (void)topic;
+    (void)err;
+    *start = 0;
+    *end = container_of(log, struct lanes, base)->stable[partition];
+    return 0;
+}
+
+static int lanes_commit(struct log *log, const char *group, const struct log_place *places,
+                        uint32_t count, struct err *err)
+{
+    struct lanes *lanes = container_of(log, struct lanes, base);
+    assert_string_equal(group, "g.p.v1");
+    assert_int_equal(count, LANES);
+    pthread_mutex_lock(&lanes->lock);
+    lanes->commits++;
+    int code = lanes->code;
+    for (uint32_t i = 0; i < LANES && code == 0; i++) {
+        assert_string_equal(places[i].topic, "t");
+        assert_int_equal(places[i].partition, i);
+        lanes->group[i] = places[i].offset;
+    }
+    pthread_mutex_unlock(&lanes->lock);
+    return code == 0 ? 0 : err_set(err, (enum err_code)code, "no right to commit");
+}
+
+static uint32_t lanes_commits(struct lanes *lanes, int64_t *first)
+{
+    pthread_mutex_lock(&lanes->lock);
+    uint32_t commits = lanes->commits;
+    *first = lanes->group[0];
+    pthread_mutex_unlock(&lanes->lock);
+    return commits;
+}
+
+static void await_blocked(struct worker_monitor *monitor, const int64_t *next, uint32_t source)
+{
+    const struct timespec pause = {.tv_nsec = 20000000};
+    bool blocked[LANES] = {false};
+    for (int i = 0; i < 3000 && !blocked[source]; i++) {
+        nanosleep(&pause, NULL);
+        worker_monitor_blocked(monitor, next, blocked);
+    }
+    for (uint32_t i = 0; i < LANES; i++) {
+        assert_int_equal(blocked[i], i == source);
+    }
+}
+
+static void await_commits(struct lanes *lanes, uint32_t commits, int64_t group)
+{
+    const struct timespec pause = {.tv_nsec = 20000000};
+    int64_t first = -1;
+    for (int i = 0; i < 3000 && lanes_commits(lanes, &first) < commits; i++) {
+        nanosleep(&pause, NULL);
+    }
+    assert_int_equal(lanes_commits(lanes, &first), commits);
+    assert_int_equal(first, group);
+}
+
+static void test_blocked_and_group(void **state)
+{
+    (void)state;
+    static const struct log_ops lanes_ops = {.topic_partitions = fake_partitions,
+                                             .offsets = lanes_offsets,
+                                             .group_commit = lanes_commit};
+    struct lanes lanes = {.base = {.ops = &lanes_ops, .kind = "fake"}, .stable = {10, 15, 10}};
+    pthread_mutex_init(&lanes.lock, NULL);
+    struct worker_source sources[] = {{.topic = "t", .partition = 0},
+                                      {.topic = "t", .partition = 1},
+                                      {.topic = "t", .partition = 2}};
+    struct worker_open open = {
+        .sources = sources, .source_count = LANES, .group = "g.p.v1", .commits = true};
+    int event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct worker_monitor *monitor = worker_monitor_start(&open, &lanes.base, event_fd);
+    int64_t next[LANES] = {10, 10, 10};
+    int64_t committed[LANES] = {-1, 10, 10};  /* nothing is told before all is known */
+    const int64_t high[LANES] = {20, 20, 10}; /* 1 is slow, 2 has read all there is */
+    bool blocked[LANES];
+    worker_monitor_tell(monitor, next, committed, high);
+    await_blocked(monitor, next, 0);
+    await_commits(&lanes, 0, 0);
+    committed[0] = 10;
+    worker_monitor_tell(monitor, next, committed, high);
+    await_commits(&lanes, 1, 10);
+    next[0] = 15; /* it goes on: at once not blocked any more */
+    committed[0] = 15;
+    worker_monitor_blocked(monitor, next, blocked);
+    assert_false(blocked[0]);
+    pthread_mutex_lock(&lanes.lock);
+    lanes.code = KE_REFUSED;
+    pthread_mutex_unlock(&lanes.lock);
+    worker_monitor_tell(monitor, next, committed, high);
+    await_commits(&lanes, 2, 10);
+    next[0] = 10;
+    worker_monitor_resting(monitor, next); /* who does not read is not blocked */
+    worker_monitor_blocked(monitor, next, blocked);
+    assert_false(blocked[0]);
+    const struct timespec pause = {.tv_sec = 4, .tv_nsec = 500000000};
+    nanosleep(&pause, NULL);
+    await_commits(&lanes, 2, 10); /* refused: not asked again so soon */
+    assert_true(worker_monitor_stop(monitor));
+    pthread_mutex_destroy(&lanes.lock);
+    close(event_fd);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases),
+                                       cmocka_unit_test(test_blocked_and_group)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -95,8 +95,9 @@ $(B)/%.cc.o: %.cc $(B)/flags
 	$(SAY) CXX $<
 	$(Q)$(CXX) $(CXXFLAGS) -MMD -MP -c -o $@ $<
 
-# The dashboard's files are in the binary as they are (serve/dashboard.c).
+# These files are in the binary as they are (base/embed.h).
 $(B)/serve/dashboard.c.o: $(wildcard serve/dashboard/*) serve/openapi.json
+$(B)/cli/topics.c.o: $(wildcard docs/help/*)
 
 # ---- Unit tests: tests/unit/<folder>/test_*.c, each a program that links the folder and those below it.
 UNIT_SRC := $(wildcard tests/unit/*/test_*.c)

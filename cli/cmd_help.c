@@ -3,6 +3,7 @@
 #include "cli/functions_help.h"
 #include "cli/options.h"
 #include "cli/output.h"
+#include "cli/topics.h"
 #include "include/kappa/version.h"
 #include "serve/metrics.h"
 
@@ -21,13 +22,14 @@ static const struct cmd_option options[] = {
 
 const struct cmd_entry cmd_help = {
     .name = "help",
-    .args = "[COMMAND]",
+    .args = "[COMMAND|TOPIC]",
     .args_max = 2,
-    .summary = "show help for a command",
-    .help = "Without a command: the list of all. `kappa help functions` lists the functions of "
+    .summary = "show help for a command, or about a topic",
+    .help = "Without an argument: the list of all. `kappa help functions` lists the functions of "
             "SQL, with\n"
-            "a name it shows examples.",
-    .examples = "kappa help deploy\nkappa help functions\nkappa help functions date_trunc\n",
+            "a name it shows examples. `kappa help topics` lists what else is explained.",
+    .examples = "kappa help deploy\nkappa help windows\nkappa help functions\n"
+                "kappa help functions date_trunc\n",
     .options = options,
     .run = help_run,
 };
@@ -41,6 +43,7 @@ static void options_text(struct buf *out, const struct cmd_option *list)
     struct out_table table;
     out_table_begin(&table, 2, 0);
     table.indent = 2;
+    table.wrap = OUT_LINE;
     for (; list->name != NULL; list++) {
         char letter[8] = "    ";
         if (list->letter != '\0') {
@@ -66,11 +69,13 @@ static void each_line(struct buf *out, const char *text, const char *before)
 
 static void overview(const struct cli *cli, struct buf *out)
 {
-    buf_append_text(out, "kappa: tables from a log; new versions are replayed beside the old and "
-                         "swapped in exactly\n\nusage: kappa COMMAND [ARGUMENTS] [OPTIONS]\n\n");
+    buf_append_text(out, "kappa: tables from a log; a new version is replayed beside the old one,\n"
+                         "then swapped in at one exact cut\n\n"
+                         "usage: kappa COMMAND [ARGUMENTS] [OPTIONS]\n\n");
     struct out_table table;
     out_table_begin(&table, 2, 0);
     table.indent = 2;
+    table.wrap = OUT_LINE;
     for (size_t i = 0; cmd_entries[i] != NULL; i++) {
         const struct cmd_entry *entry = cmd_entries[i];
         if (!entry->hidden) {
@@ -94,14 +99,18 @@ static void overview(const struct cli *cli, struct buf *out)
     out_styled(out, cli->colour, OUT_BOLD, "exit codes");
     buf_append_text(out, "\n");
     each_line(out, exit_codes, "  ");
-    buf_append_text(out, "\n`kappa help COMMAND` says more.\n");
+    buf_append_text(out, "\n");
+    out_styled(out, cli->colour, OUT_BOLD, "topics");
+    buf_append_text(out, "\n");
+    topics_list(out);
+    buf_append_text(out, "\n`kappa help COMMAND` and `kappa help TOPIC` say more.\n");
 }
 
 static void one(const struct cli *cli, const struct cmd_entry *entry, struct buf *out)
 {
     buf_printf(out, "usage: kappa %s%s%s [OPTIONS]\n\n", entry->name,
                entry->args[0] == '\0' ? "" : " ", entry->args);
-    each_line(out, entry->help, "");
+    out_paragraphs(out, entry->help);
     if (entry->examples[0] != '\0') {
         buf_append_text(out, "\n");
         out_styled(out, cli->colour, OUT_BOLD, "examples");
@@ -232,17 +241,20 @@ static void manual(struct buf *out)
     buf_append_text(out, "\n");
 }
 
-/* The entry that is asked for; or the first of a group such as `topic`, and *group is set. */
-static int entry_find(const struct cli *cli, const struct cmd_entry **out, struct err *err)
+static int unknown(const struct cli *cli, struct err *err)
 {
-    int words;
-    const struct cmd_entry *entry = options_find(cli->args[0], cli->args[1], &words);
-    if (entry != NULL) {
-        *out = entry;
-        return 0;
+    struct suggest suggest;
+    suggest_begin(&suggest, cli->args[0]);
+    options_offer(&suggest);
+    for (size_t i = 0; topics_name(i) != NULL; i++) {
+        suggest_offer(&suggest, topics_name(i));
     }
-    int rc = err_set(err, KE_INVALID, "there is no command \"%s\"", cli->args[0]);
-    err_hint(err, "`kappa help` lists all commands");
+    int rc = err_set(err, KE_INVALID, "there is no command or topic \"%s\"", cli->args[0]);
+    if (suggest.best != NULL) {
+        err_hint(err, "did you mean `kappa help %s`? `kappa help` lists all", suggest.best);
+    } else {
+        err_hint(err, "`kappa help` lists all commands and topics");
+    }
     return rc;
 }
 
@@ -262,10 +274,30 @@ static bool group(const struct cli *cli, struct buf *out)
     return any;
 }
 
+/* What has a page of its own: a group of commands, a command, a topic; a command and a topic may have
+ * one name. */
+static bool about(const struct cli *cli, struct buf *out)
+{
+    int words;
+    if (group(cli, out)) {
+        return true;
+    }
+    const struct cmd_entry *entry = options_find(cli->args[0], cli->args[1], &words);
+    if (entry != NULL && cli->arg_count == words) {
+        one(cli, entry, out);
+    }
+    bool both = out->len > 0;
+    buf_append_text(out, both ? "\n" : "");
+    if (cli->arg_count == 1 && topics_text(out, cli->args[0], cli->colour)) {
+        return true;
+    }
+    out->len -= both ? 1 : 0;
+    return both;
+}
+
 static int help_run(struct cli *cli, struct err *err)
 {
     struct buf out = {0};
-    const struct cmd_entry *entry = NULL;
     int rc = 0;
     if (cli_option(cli, "markdown") != NULL) {
         markdown(&out);
@@ -283,12 +315,10 @@ static int help_run(struct cli *cli, struct err *err)
         }
     } else if (cli->arg_count == 0) {
         overview(cli, &out);
-    } else if (!group(cli, &out)) {
-        rc = entry_find(cli, &entry, err);
-        if (rc == 0) {
-            ASSERT(entry != NULL);
-            one(cli, entry, &out);
-        }
+    } else if (cli->arg_count == 1 && strcmp(cli->args[0], "topics") == 0) {
+        topics_list(&out);
+    } else if (!about(cli, &out)) {
+        rc = unknown(cli, err);
     }
     if (rc == 0) {
         rc = out_write(&out, err);

@@ -66,8 +66,7 @@ const struct cmd_entry cmd_rekey = {
     .examples = "kappa rekey clicks --key user_id --into clicks-by-user --partitions 8 --wait\n"
                 "kappa rekey clicks profiles --key user_id --into activity --wait\n"
                 "kappa rekey clicks --key user.id --into by-user --print > rekey.sql\n"
-                "kappa rekey orders payments --key order_id --time at --marks --idle 30s --into "
-                "merged --wait\n",
+                "kappa rekey orders payments --key id --time at --marks --idle 30s --into all\n",
     .options = options,
     .run = rekey_run,
 };

@@ -40,12 +40,10 @@ const struct cmd_entry cmd_sql = {
         "extract(), date_trunc(), percentile_cont() WITHIN GROUP. A numeric is a double here, of "
         "about 15 digits\n"
         "and without the zeros at its end: get and scan give it exactly. Only SELECT is allowed.",
-    .examples =
-        "kappa sql -c \"SELECT * FROM user_features WHERE user_id = 'alice'\"\n"
-        "kappa sql 'SELECT user_id, rank() OVER (ORDER BY clicks DESC) FROM totals LIMIT 10'\n"
-        "kappa sql -o csv -f report.sql > report.csv\n"
-        "kappa sql -c 'SELECT a.k, a.n, b.n FROM \"t@1\" a JOIN \"t@2\" b USING (k) WHERE a.n <> "
-        "b.n'\n",
+    .examples = "kappa sql -c \"SELECT * FROM user_features WHERE user_id = 'alice'\"\n"
+                "kappa sql 'SELECT k, rank() OVER (ORDER BY clicks DESC) FROM totals LIMIT 10'\n"
+                "kappa sql -o csv -f report.sql > report.csv\n"
+                "kappa sql 'SELECT k, a.n, b.n FROM \"t@1\" a JOIN \"t@2\" b USING (k)'\n",
     .options = options,
     .formats = "table,csv,ndjson",
     .run = sql_run,

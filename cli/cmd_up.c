@@ -39,12 +39,11 @@ const struct cmd_entry cmd_up = {
             "same holds "
             "for Redis,\n"
             "which is off unless --redis is given.",
-    .examples =
-        "kappa up --data ./kappa-data\n"
-        "kappa up --data /var/lib/kappa --kafka broker1:9092,broker2:9092\n"
-        "kappa up --kafka broker:9093 -X security.protocol=SSL --http 127.0.0.1:0\n"
-        "kappa up --hook 'curl -fsS -H Content-Type:application/json -d @- https://chat/hook'\n"
-        "kappa up --redis 127.0.0.1:6379    # redis-cli hgetall user_features:u42\n",
+    .examples = "kappa up --data ./kappa-data\n"
+                "kappa up --data /var/lib/kappa --kafka broker1:9092,broker2:9092\n"
+                "kappa up --kafka broker:9093 -X security.protocol=SSL --http 127.0.0.1:0\n"
+                "kappa up --hook 'curl -fsS --json @- https://chat/hook'\n"
+                "kappa up --redis 127.0.0.1:6379    # redis-cli hgetall user_features:u42\n",
     .options = options,
     .run = up_run,
 };

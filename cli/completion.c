@@ -3,6 +3,7 @@
 
 #include "cli/call.h"
 #include "cli/options.h"
+#include "cli/topics.h"
 
 #include <getopt.h>
 #include <stdlib.h>
@@ -146,8 +147,11 @@ static void offer_argument(struct line *line)
         offer_from_status(line, name);
     } else if (strcmp(name, "TOPIC") == 0) {
         offer_topics(line);
-    } else if (strcmp(name, "COMMAND") == 0) {
+    } else if (strcmp(name, "COMMAND|TOPIC") == 0) {
         offer_commands(line, line->cli.arg_count == 0 ? NULL : line->cli.args[0]);
+        for (size_t i = 0; line->cli.arg_count == 0 && topics_name(i) != NULL; i++) {
+            offer(line, topics_name(i));
+        }
     } else if (strcmp(name, "SHELL") == 0) {
         offer_words(line, "bash zsh fish", ' ');
     }

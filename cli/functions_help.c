@@ -106,38 +106,57 @@ void functions_markdown(struct buf *out)
     }
 }
 
+/* What one name does: each form with its example. */
+static void row_text(const struct function_row *row, struct buf *out)
+{
+    struct buf call = {0};
+    signature(row, &call);
+    size_t column = 2;
+    buf_append_text(out, "  ");
+    out_wrapped(out, buf_text(&call), call.len, column + 2, OUT_LINE, &column);
+    buf_free(&call);
+    column = 6;
+    buf_append_text(out, "\n      ");
+    out_wrapped(out, row->help, strlen(row->help), column, OUT_LINE, &column);
+    buf_append_text(out, "\n      ");
+    column = 6;
+    out_wrapped(out, row->example, strlen(row->example), column + 2, OUT_LINE, &column);
+    buf_append_text(out, "\n      = ");
+    column = 8;
+    out_wrapped(out, row->expected, strlen(row->expected), column, OUT_LINE, &column);
+    buf_append_text(out, "\n");
+}
+
 static bool section_text(struct buf *out, size_t s, const char *name)
 {
     uint32_t count;
     const struct function_row *rows = function_rows(&count);
     struct out_table table;
-    out_table_begin(&table, name == NULL ? 2 : 4, 0);
-    table.indent = 2;
+    struct buf text = {0};
     bool any = false;
+    out_table_begin(&table, 2, 0);
+    table.indent = 2;
+    table.wrap = OUT_LINE;
     for (uint32_t i = 0; i < count; i++) {
         if (rows[i].kind != sections[s].kind || (name != NULL && strcmp(rows[i].name, name) != 0)) {
             continue;
         }
         any = true;
+        if (name != NULL) {
+            row_text(&rows[i], &text);
+            continue;
+        }
         struct buf call = {0};
         signature(&rows[i], &call);
         out_table_cell(&table, buf_text(&call));
         out_table_cell(&table, rows[i].help);
-        if (name != NULL) {
-            out_table_cell(&table, rows[i].example);
-            out_table_cell(&table, rows[i].expected);
-        }
         buf_free(&call);
     }
+    out_table_end(&table, false, &text);
     if (any) {
-        buf_printf(out, "%s\n", sections[s].title);
-        out_table_end(&table, false, out);
-        buf_append_text(out, name == NULL ? "\n" : "");
-    } else {
-        struct buf nothing = {0};
-        out_table_end(&table, false, &nothing);
-        buf_free(&nothing);
+        buf_printf(out, "%s\n%s%s", sections[s].title, buf_text(&text), name == NULL ? "\n" : "");
     }
+    buf_free(&text);
     return any;
 }
 
@@ -148,7 +167,8 @@ bool functions_text(struct buf *out, const char *name)
         any = section_text(out, s, name) || any;
     }
     if (name == NULL) {
-        buf_printf(out, "%s\n`kappa help functions NAME` shows examples.\n", syntax);
+        out_paragraphs(out, syntax);
+        buf_append_text(out, "\n`kappa help functions NAME` shows examples.\n");
     }
     return any;
 }

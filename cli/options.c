@@ -150,6 +150,15 @@ const struct cmd_entry *options_find(const char *first, const char *second, int 
     return NULL;
 }
 
+void options_offer(struct suggest *suggest)
+{
+    for (size_t i = 0; cmd_entries[i] != NULL; i++) {
+        if (!cmd_entries[i]->hidden) {
+            suggest_offer(suggest, cmd_entries[i]->name);
+        }
+    }
+}
+
 static int unknown_command(const char *first, const char *second, struct err *err)
 {
     bool group = false; /* the first word is right */
@@ -161,11 +170,7 @@ static int unknown_command(const char *first, const char *second, struct err *er
         group = group || (strncmp(name, first, len) == 0 && name[len] == ' ');
     }
     suggest_begin(&suggest, group ? both : first);
-    for (size_t i = 0; cmd_entries[i] != NULL; i++) {
-        if (!cmd_entries[i]->hidden) {
-            suggest_offer(&suggest, cmd_entries[i]->name);
-        }
-    }
+    options_offer(&suggest);
     int rc;
     if (group && second == NULL) {
         rc = err_set(err, KE_INVALID, "\"kappa %s\" needs one more word", first);

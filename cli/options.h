@@ -2,6 +2,7 @@
 #ifndef KAPPA_CLI_OPTIONS_H
 #define KAPPA_CLI_OPTIONS_H
 
+#include "base/suggest.h"
 #include "cli/cmd.h"
 
 /* Options that every command takes. */
@@ -14,6 +15,9 @@ int options_parse(int argc, char **argv, struct cli *cli, struct err *err) must_
 
 /* Does the command line ask for JSON, whatever else is wrong with it? */
 bool options_want_json(int argc, char *const *argv);
+
+/* The names of all commands, for did-you-mean. */
+void options_offer(struct suggest *suggest);
 
 /* The entry of a name of one or two words (second may be NULL); *words: how many were used. NULL
  * when there is none. */

@@ -20,6 +20,8 @@ struct out_table {
     size_t cell_cap;
     uint32_t indent; /* blanks in front of each line */
     size_t *least;   /* or NULL: least width of each column; becomes the width used. Borrowed */
+    size_t wrap;     /* or 0: of two columns, lines have at most so many: the second one goes on in
+                        the next line, and begins there when the first is too wide */
 };
 
 void out_table_begin(struct out_table *table, uint32_t columns, uint64_t right);
@@ -30,6 +32,17 @@ void out_table_cellf(struct out_table *table, const char *format, ...) printf_li
 void out_table_titles(struct out_table *table, const char *const *titles);
 /* Appends all lines; the first row is the heading when bold is set. Frees the table. */
 void out_table_end(struct out_table *table, bool bold, struct buf *out);
+
+/* ---- Text in lines of OUT_LINE columns ---- */
+
+#define OUT_LINE 80
+
+/* Words of a text; *column is where the line stands, and `indent` where the next ones begin. Appended
+ * without a newline at the end. */
+void out_wrapped(struct buf *out, const char *text, size_t len, size_t indent, size_t width,
+                 size_t *column);
+/* Paragraphs, of which blank lines are between; lines that begin with a blank stay as they are. */
+void out_paragraphs(struct buf *out, const char *text);
 
 /* ---- Words ---- */
 

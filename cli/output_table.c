@@ -7,7 +7,8 @@
 #include <string.h>
 #include <wchar.h>
 
-#define GAP 2 /* blanks between columns */
+#define GAP       2  /* blanks between columns */
+#define FIRST_MAX 28 /* of two columns that are wrapped, the first is wider only in its own line */
 
 size_t out_width(const char *text)
 {
@@ -96,6 +97,39 @@ static void row_write(const struct out_table *table, const size_t *widths, size_
     buf_append_u8(out, '\n');
 }
 
+/* A row of two columns, in as many lines as it needs. */
+static void row_wrapped(const struct out_table *table, size_t left, const char *first,
+                        const char *second, struct buf *out)
+{
+    size_t indent = table->indent + left + GAP;
+    size_t column = table->indent;
+    pad(out, table->indent);
+    out_wrapped(out, first, strlen(first), table->indent + 2 * GAP, table->wrap, &column);
+    if (second[0] != '\0' && column + GAP > indent) {
+        buf_append_u8(out, '\n');
+        column = 0;
+    }
+    if (second[0] != '\0') {
+        pad(out, indent - column);
+        column = indent;
+        out_wrapped(out, second, strlen(second), indent, table->wrap, &column);
+    }
+    buf_append_u8(out, '\n');
+}
+
+static void rows_wrapped(const struct out_table *table, struct buf *out)
+{
+    ASSERT_CMP(table->columns, ==, 2);
+    size_t left = 0;
+    for (size_t i = 0; i < table->cell_count; i += 2) {
+        size_t width = out_width(table->cells[i]);
+        left = width > left && width <= FIRST_MAX ? width : left;
+    }
+    for (size_t i = 0; i < table->cell_count; i += 2) {
+        row_wrapped(table, left, table->cells[i], table->cells[i + 1], out);
+    }
+}
+
 void out_table_end(struct out_table *table, bool bold, struct buf *out)
 {
     ASSERT_CMP(table->cell_count % table->columns, ==, 0);
@@ -108,7 +142,10 @@ void out_table_end(struct out_table *table, bool bold, struct buf *out)
         size_t *widest = &widths[i % table->columns];
         *widest = width > *widest ? width : *widest;
     }
-    for (size_t row = 0; row < table->cell_count / table->columns; row++) {
+    if (table->wrap > 0) {
+        rows_wrapped(table, out);
+    }
+    for (size_t row = 0; table->wrap == 0 && row < table->cell_count / table->columns; row++) {
         row_write(table, widths, row, bold, out);
     }
     if (table->least != NULL) {

@@ -5,6 +5,8 @@
  * asked what it holds: the old objects, then nothing happened; anything else, then the process must
  * start anew (ops->in_doubt). */
 #include "controller/core_inside.h"
+
+#include "base/suggest.h"
 #include "table/catalog.h"
 
 #include <stdio.h>
@@ -57,6 +59,22 @@ struct core_processor *core_processor_find(struct core *core, const char *name)
     bool found = false;
     uint32_t place = processor_place(core, name, &found);
     return found ? core->processors[place] : NULL;
+}
+
+int core_processor_unknown(const struct core *core, const char *name, struct err *err)
+{
+    struct suggest suggest;
+    suggest_begin(&suggest, name);
+    for (uint32_t i = 0; i < core->processor_count; i++) {
+        suggest_offer(&suggest, core->processors[i]->name);
+    }
+    int rc = err_set(err, KE_NOT_FOUND, "there is no processor \"%s\"", name);
+    if (suggest.best != NULL) {
+        err_hint(err, "did you mean %s?", suggest.best);
+    } else {
+        err_hint(err, "kappa status lists the processors");
+    }
+    return rc;
 }
 
 struct core_processor *model_processor_add(struct core *core, const char *name, json_t *object)

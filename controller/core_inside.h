@@ -214,6 +214,8 @@ bool core_dies(struct core *core, const char *step);
 void core_reply(struct core *core, void *request, json_t *body, const struct err *err);
 void core_run_job(struct core *core, struct core_job *job);
 struct core_processor *core_processor_find(struct core *core, const char *name);
+/* NOT_FOUND, with the name that is nearest to it. */
+int core_processor_unknown(const struct core *core, const char *name, struct err *err);
 struct core_version *core_version_find(struct core_processor *processor, uint32_t number);
 struct core_version *core_serving(struct core_processor *processor);
 /* Number of tables of a version, and the name of one. */

@@ -286,7 +286,7 @@ static void diff_try(struct core *core, struct core_diff *diff)
     struct err err = {0};
     struct core_processor *processor = core_processor_find(core, diff->processor);
     if (processor == NULL) {
-        (void)err_set(&err, KE_NOT_FOUND, "there is no processor \"%s\"", diff->processor);
+        (void)core_processor_unknown(core, diff->processor, &err);
         diff_end(core, diff, NULL, &err);
         return;
     }

@@ -299,8 +299,7 @@ void gc_request(struct core *core, void *request, const json_t *body)
         rc = check_member(body, "keep", KEEP, &keep, &err);
     }
     if (rc == 0 && processor != NULL && core_processor_find(core, processor) == NULL) {
-        rc = err_set(&err, KE_NOT_FOUND, "there is no processor \"%s\"", processor);
-        err_hint(&err, "kappa status lists the processors");
+        rc = core_processor_unknown(core, processor, &err);
     }
     if (rc != 0) {
         core_reply(core, request, NULL, &err);

@@ -456,9 +456,7 @@ static int resolve(struct ask *ask, const struct ask_row *row, struct err *err)
     if (wants) {
         ask->processor = core_processor_find(ask->core, ask->name);
         if (ask->processor == NULL) {
-            int rc = err_set(err, KE_NOT_FOUND, "there is no processor \"%s\"", ask->name);
-            err_hint(err, "kappa status lists the processors");
-            return rc;
+            return core_processor_unknown(ask->core, ask->name, err);
         }
     }
     if (row->needs == NEEDS_VERSION) {

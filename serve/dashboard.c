@@ -6,6 +6,8 @@
  * script and no style that is written into it: a record that holds markup stays text. */
 #include "serve/routes_private.h"
 
+#include "base/embed.h"
+
 #include <string.h>
 
 #define POLICY                                                                                     \
@@ -14,15 +16,6 @@
 
 #define SEGMENT_FILE 1 /* of /dashboard/FILE */
 
-/* embed_SYMBOL .. embed_SYMBOL_end: the bytes of a file. */
-#define EMBED(symbol, path)                                                                        \
-    __asm__(".pushsection .rodata\n"                                                               \
-            ".hidden embed_" #symbol "\n.global embed_" #symbol "\n"                               \
-            "embed_" #symbol ":\n.incbin \"" path "\"\n"                                           \
-            ".hidden embed_" #symbol "_end\n.global embed_" #symbol "_end\n"                       \
-            "embed_" #symbol "_end:\n.byte 0\n.popsection\n");                                     \
-    extern const uint8_t embed_##symbol[] __attribute__((visibility("hidden")));                   \
-    extern const uint8_t embed_##symbol##_end[] __attribute__((visibility("hidden")));
 #define X(symbol, name, type) EMBED(symbol, "serve/dashboard/" name)
 #include "serve/dashboard.def"
 #undef X

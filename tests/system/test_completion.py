@@ -40,6 +40,7 @@ def test_words(embedded):
     assert "deploy" in everything and "worker" not in everything and len(everything) == len(set(everything))
     assert offered(embedded, "deploy --na") == ["--name"] and "--data" in offered(embedded, "--")
     assert offered(embedded, "scan -o ") == ["text", "json"] == offered(embedded, "status --output ")
+    assert offered(embedded, "help win") == ["windows"]
     assert offered(embedded, "help topic cr") == ["create"] and offered(embedded, "completion z") == ["zsh"]
     assert offered(embedded, "swap ") == ["counter"] and offered(embedded, "swap counter ") == ["1"]
     assert offered(embedded, "swap nobody ") == [] == offered(embedded, "swap counter 1 ")

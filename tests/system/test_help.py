@@ -1,0 +1,70 @@
+"""The help: it fits a terminal, names what there is, and knows what was meant."""
+
+import os
+import re
+import subprocess
+
+import pytest
+
+import support
+
+TOPICS = sorted(name[:-3] for name in os.listdir(os.path.join(support.ROOT, "docs", "help")))
+
+
+def kappa(*args, code=0):
+    result = subprocess.run([support.BIN, *args], capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == code, (args, result.stdout, result.stderr)
+    return result.stdout if code == 0 else result.stderr
+
+
+def section(text, name):
+    """The words that begin the lines of a section of the overview."""
+    body = text.split(f"\n{name}\n")[1].split("\n\n")[0]
+    return re.findall(r"^  (\w\S*)", body, re.MULTILINE)
+
+
+def test_topics():
+    """Each page of docs/help is a topic, with its marks of Markdown taken away."""
+    assert sorted(section(kappa("help"), "topics")) == sorted(TOPICS + ["functions"])
+    for topic in TOPICS:
+        text = kappa("help", topic)
+        assert "```" not in text and "\n#" not in text and not text.startswith("#")
+        with open(os.path.join(support.ROOT, "docs", "help", topic + ".md"), encoding="utf-8") as page:
+            title = page.readline()[2:]
+        assert title in text
+    both = kappa("help", "swap")
+    assert both.startswith("usage: kappa swap") and "RELEASE" in both, "a command and a topic of one name"
+
+
+def test_all_help_fits_80_columns():
+    overview = kappa("help")
+    commands = re.findall(r"^  ([a-z]\S*)", overview.split("options of all commands")[0], re.MULTILINE)
+    assert "deploy" in commands and len(commands) > 25
+    pages = [[], ["topics"], ["functions"]] + [[name] for name in sorted(set(commands)) + TOPICS]
+    listed = kappa("help", "functions")
+    functions = sorted(set(re.findall(r"^  (\w+)\(", listed, re.MULTILINE)))
+    assert "date_trunc" in functions and len(functions) > 100
+    pages += [["functions", name] for name in functions]
+    wide = [(page, line) for page in pages for line in kappa("help", *page).splitlines() if len(line) > 80]
+    assert not wide
+
+
+@pytest.mark.parametrize("args, hint", [
+    (["deplyo"], "did you mean `kappa deploy`?"),
+    (["topic", "crate"], "did you mean `kappa topic create`?"),
+    (["help", "windws"], "did you mean `kappa help windows`?"),
+    (["help", "rolback"], "did you mean `kappa help rollback`?"),
+    (["status", "--wach"], "did you mean --watch?"),
+])
+def test_did_you_mean(args, hint):
+    assert hint in kappa(*args, code=2)
+
+
+def test_did_you_mean_names(embedded):
+    embedded.topic("clicks", 1)
+    embedded.deploy("counter", "CREATE TABLE c (k text) WITH (topic='clicks'); CREATE MATERIALIZED VIEW by_key AS "
+                               "SELECT k, count(*) AS n FROM c GROUP BY k;", "--wait")
+    for args in (["status", "conter"], ["swap", "conter"], ["diff", "conter", "1", "2"], ["history", "conter"]):
+        assert "did you mean counter?" in embedded.run(*args, code=3).stderr, args
+    assert "lists the processors" in embedded.run("status", "something-else", code=3).stderr
+    assert "did you mean by_key?" in embedded.run("get", "by_kye", "x", code=3).stderr

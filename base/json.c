@@ -80,10 +80,54 @@ static int append_chunk(const char *data, size_t len, void *ctx)
     return 0;
 }
 
+/* Whether a text in quotes is its JSON: jansson escapes these, and nothing else when asked for compact
+ * output. */
+static bool is_plain(const char *text, size_t len)
+{
+    bool plain = true;
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        plain &= (c >= ' ') & (c != '"') & (c != '\\');
+    }
+    return plain;
+}
+
+static void write_quoted(struct buf *buf, const char *text, size_t len)
+{
+    buf_reserve(buf, len + 2);
+    buf_append_u8(buf, '"');
+    buf_append(buf, text, len);
+    buf_append_u8(buf, '"');
+}
+
 static void write_scalar(struct buf *buf, const json_t *value)
 {
+    if (json_is_string(value) && is_plain(json_string_value(value), json_string_length(value))) {
+        write_quoted(buf, json_string_value(value), json_string_length(value));
+        return;
+    }
+    if (json_is_integer(value)) {
+        json_int_t number = json_integer_value(value);
+        char text[DIGITS_MAX + 1] = "-";
+        uint64_t size = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
+        char *end = digits_put(text + (number < 0), size, 1);
+        buf_append(buf, text, (size_t)(end - text));
+        return;
+    }
     int rc = json_dump_callback(value, append_chunk, buf, JSON_COMPACT | JSON_ENCODE_ANY);
     ASSERT(rc == 0);
+}
+
+static void write_name(struct buf *buf, const char *name)
+{
+    if (is_plain(name, strlen(name))) {
+        write_quoted(buf, name, strlen(name));
+        return;
+    }
+    json_t *text = json_string_nocheck(name);
+    ASSERT(text != NULL);
+    write_scalar(buf, text);
+    json_decref(text);
 }
 
 void json_write_real(struct buf *buf, double value)
@@ -243,11 +287,8 @@ static void write_value(struct buf *buf, const json_t *value, unsigned depth)
         const json_t *member;
         char before = '{';
         json_object_foreach ((json_t *)(uintptr_t)value, name, member) {
-            json_t *text = json_string_nocheck(name);
-            ASSERT(text != NULL);
             buf_append_u8(buf, (uint8_t)before);
-            write_scalar(buf, text);
-            json_decref(text);
+            write_name(buf, name);
             buf_append_u8(buf, ':');
             write_value(buf, member, depth + 1);
             before = ',';

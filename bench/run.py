@@ -10,6 +10,7 @@
     swap       swaps and rollbacks under four readers: hold, failed reads, reads that went back
     reader     rows by key of 2 M keys through libkappa, against plain LMDB on the same bytes
     redis      HGETALL/s by redis-benchmark with pipelines of 1 and 16, next to redis-server if redis-tools is there
+    http       rows by key over HTTP by wrk, 32 connections, next to libmicrohttpd answering a constant of the same size
     nexmark    scenarios 1, 5, 10, 11 (features, engagement, sessions, latency) and every Nexmark query, or those of
                --queries, from the embedded log; per second of the worker's CPU time too, which other programs on the
                machine disturb less
@@ -32,6 +33,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "tests", "system"))
@@ -256,6 +258,33 @@ def bench_redis(options, _):
             peer.wait()
 
 
+def bench_http(options, _):
+    def rate(port, path):
+        text = subprocess.run(["wrk", "-t1", "-c32", "-d4s", f"http://127.0.0.1:{port}{path}"], capture_output=True,
+                              text=True, timeout=60, check=True).stdout
+        assert "Non-2xx" not in text, text
+        return float(re.search(r"Requests/sec:\s*([0-9.]+)", text).group(1))
+    with support.Platform(options.dir) as platform:
+        platform.up()
+        platform.topic("events", 4)
+        platform.produce("events", [json.loads(line) for line in support.events_lines(5000, users=100)])
+        platform.deploy("features", support.features_sql("events"), "--wait")
+        with open(os.path.join(platform.data, "server.json")) as file:
+            port = int(json.load(file)["http"].rsplit(":", 1)[1])
+        path = "/v1/tables/user_features/rows/u1"
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
+            size = len(answer.read())
+        peer = subprocess.Popen([os.path.join(BENCH, "http_constant"), str(size), "2"], stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, text=True)
+        try:
+            other = int(peer.stdout.readline())
+            pairs = [(rate(port, path), rate(other, "/")) for _ in range(3)]
+        finally:
+            peer.communicate("\n")
+        ours, theirs = max(a for a, _ in pairs), max(b for _, b in pairs)
+        out(bench="http_row", bytes=size, per_s=round(ours), constant_per_s=round(theirs), ratio=round(ours / theirs, 2))
+
+
 def wanted_jobs(options):
     known = jobs.jobs()
     names = options.queries.split(",") if options.queries else list(known)
@@ -351,7 +380,7 @@ def bench_flink(options, _):
 
 PARTS = {"embedded": bench_embedded, "kafka": bench_kafka, "live": bench_live, "swap": bench_swap,
          "reader": bench_reader,
-         "redis": bench_redis, "nexmark": bench_nexmark, "flink": bench_flink}
+         "redis": bench_redis, "http": bench_http, "nexmark": bench_nexmark, "flink": bench_flink}
 
 
 def main():

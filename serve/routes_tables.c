@@ -79,7 +79,10 @@ static void row_answer(struct route_answer *answer, const struct route_request *
     struct buf content = {0};
     route_stamp(answer, version, (uint64_t)json_int(row, "epoch", 0), json_object_get(row, "cut"));
     buf_printf(&content, "%s %" PRIu32 " ", json_text(row, "table", ""), version);
+    size_t before = content.len;
     json_write(&content, json_object_get(row, "row"));
+    json_object_set_new(row, "row",
+                        json_raw((const char *)content.data + before, content.len - before));
     if (!route_answer_tag(answer, request, content.data, content.len)) {
         route_answer_json(answer, row);
     }

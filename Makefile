@@ -98,6 +98,7 @@ $(B)/%.cc.o: %.cc $(B)/flags
 # These files are in the binary as they are (base/embed.h).
 $(B)/serve/dashboard.c.o: $(wildcard serve/dashboard/*) serve/openapi.json
 $(B)/cli/topics.c.o: $(wildcard docs/help/*)
+$(B)/cli/cmd_init.c.o: $(wildcard cli/project/* cli/project/*/*)
 
 # ---- Unit tests: tests/unit/<folder>/test_*.c, each a program that links the folder and those below it.
 UNIT_SRC := $(wildcard tests/unit/*/test_*.c)

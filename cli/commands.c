@@ -2,6 +2,7 @@
 #include "cli/cmd.h"
 
 #define COMMANDS(X)                                                                                \
+    X(init)                                                                                        \
     X(up)                                                                                          \
     X(topic_create)                                                                                \
     X(topic_list)                                                                                  \

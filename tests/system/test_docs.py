@@ -155,7 +155,8 @@ exec {support.BIN} "$@"
         """The lines that it prints; self.code is how it ended."""
         starts = re.search(r"^kappa up\b.*&$", command)
         data = re.search(r"--data[= ](\S+)", command)
-        state = os.path.join(self.home, data.group(1) if starts and data else "kappa-data", "server.json")
+        state = os.path.join(os.readlink(f"/proc/{self.shell.pid}/cwd"),
+                             data.group(1) if starts and data else "kappa-data", "server.json")
         if starts:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(state)
@@ -236,23 +237,45 @@ def run_sql(session, page, block):
     os.unlink(os.path.join(session.home, ".block.sql"))
 
 
+def run_blocks(session, page, found):
+    for block in found:
+        name = file_name(block)
+        if name:
+            path = os.path.join(session.home, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w", encoding="utf-8") as file:
+                file.write("\n".join(block.text) + "\n")
+        elif block.language == "console" and not any(word.startswith("not-run=") for word in block.words):
+            run_console(session, page, block)
+        elif block.language == "sql" and "part" not in block.words:
+            run_sql(session, page, block)
+
+
 @pytest.mark.parametrize("page", pages())
 def test_page(page, tmp_path):
     """All commands of a page, from above to below."""
     found = blocks(read(page))
     kafka = conftest.need_kafka() if any("kafka" in block.words for block in found) else None
     with Session(str(tmp_path), kafka) as session:
-        for block in found:
-            name = file_name(block)
-            if name:
-                path = os.path.join(session.home, name)
-                os.makedirs(os.path.dirname(path), exist_ok=True)
-                with open(path, "w", encoding="utf-8") as file:
-                    file.write("\n".join(block.text) + "\n")
-            elif block.language == "console" and not any(word.startswith("not-run=") for word in block.words):
-                run_console(session, page, block)
-            elif block.language == "sql" and "part" not in block.words:
-                run_sql(session, page, block)
+        run_blocks(session, page, found)
+
+
+def test_project_of_init(tmp_path):
+    """What `kappa init` makes works at once: its README is run in it."""
+    with Session(str(tmp_path)) as session:
+        assert session.run("kappa init shop")[-1] == "shop/README.md says what to type next"
+        session.run("cd shop")
+        with open(os.path.join(session.home, "shop", "README.md"), encoding="utf-8") as file:
+            run_blocks(session, "the README of init", blocks(file.read()))
+        session.run("kappa get per_hour Oslo --at 2026-03-01T09:30:00Z && kappa scan ranking")
+        assert session.code == 0
+        before = session.run("cat processors/shop.sql README.md")
+        assert "is there already" in session.run("kappa init")[0] and session.code == 1
+        assert session.run("cat processors/shop.sql README.md") == before
+        session.run("mkdir other && echo mine > other/kappa.conf && kappa init other")
+        assert session.code == 1 and session.run("ls other") == ["kappa.conf"], "all or nothing"
+        session.run("kappa init file/in/no/folder")
+        assert session.code == 1
 
 
 @pytest.mark.parametrize("page", pages())

@@ -274,8 +274,8 @@ def test_project_of_init(tmp_path):
         assert session.run("cat processors/shop.sql README.md") == before
         session.run("mkdir other && echo mine > other/kappa.conf && kappa init other")
         assert session.code == 1 and session.run("ls other") == ["kappa.conf"], "all or nothing"
-        session.run("kappa init file/in/no/folder")
-        assert session.code == 1
+        session.run("kappa init no/such/folder")
+        assert session.code == 3
 
 
 @pytest.mark.parametrize("page", pages())

@@ -16,7 +16,7 @@ static int get_run(struct cli *cli, struct err *err);
 
 static const struct cmd_option options[] = {
     {"at", '\0', "TIME", "of a window table: the window that holds TIME"},
-    {"version", '\0', "N", "read this version instead of the one that serves"},
+    {"version", '\0', "N", "read this version, or `candidate`, instead of the one that serves"},
     {NULL, '\0', NULL, NULL},
 };
 
@@ -38,6 +38,7 @@ const struct cmd_entry cmd_get = {
     .examples = "kappa get user_features alice\n"
                 "kappa get hourly_value sensor-7 --at 2026-01-05T10:30:00Z\n"
                 "kappa get by_country_and_day DE 2026-01-05 --version 2 -o json\n"
+                "kappa get user_features@candidate alice    as the next version sees her\n"
                 "kappa get balance -- -17     a key that begins with a dash\n",
     .options = options,
     .run = get_run,
@@ -128,11 +129,11 @@ static void row_text(const struct cli *cli, const json_t *answer, struct buf *ou
 
 static int get_run(struct cli *cli, struct err *err)
 {
-    int64_t version = 0;
+    uint32_t version = 0;
     json_t *answer = NULL;
-    int rc = cli_option_int(cli, "version", 1, INT32_MAX, 0, &version, err);
+    int rc = place_version(cli, &version, err);
     if (rc == 0) {
-        rc = place_server(cli) == NULL ? get_local(cli, (uint32_t)version, &answer, err)
+        rc = place_server(cli) == NULL ? get_local(cli, version, &answer, err)
                                        : get_remote(cli, &answer, err);
     }
     if (rc < 0) {

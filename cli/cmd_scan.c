@@ -12,7 +12,7 @@ static int scan_run(struct cli *cli, struct err *err);
 
 static const struct cmd_option options[] = {
     {"limit", '\0', "N", "at most so many rows"},
-    {"version", '\0', "N", "read this version instead of the one that serves"},
+    {"version", '\0', "N", "read this version, or `candidate`, instead of the one that serves"},
     {NULL, '\0', NULL, NULL},
 };
 
@@ -62,15 +62,15 @@ static int scan_view(struct reader *reader, const char *view, uint32_t version, 
     return rc;
 }
 
-static int scan_local(const struct cli *cli, int64_t version, int64_t limit, struct rows *rows,
+static int scan_local(const struct cli *cli, uint32_t version, int64_t limit, struct rows *rows,
                       struct err *err)
 {
     struct reader *reader;
     int rc = place_reader(cli, &reader, err);
     if (rc == 0) {
-        rc = reader_scan(reader, cli->args[0], (uint32_t)version, limit, take_row, rows, NULL, err);
-        if (rc == -KE_REFUSED && query_is_view(reader, cli->args[0], (uint32_t)version)) {
-            rc = scan_view(reader, cli->args[0], (uint32_t)version, limit, rows, err);
+        rc = reader_scan(reader, cli->args[0], version, limit, take_row, rows, NULL, err);
+        if (rc == -KE_REFUSED && query_is_view(reader, cli->args[0], version)) {
+            rc = scan_view(reader, cli->args[0], version, limit, rows, err);
         }
         reader_close(reader);
     }
@@ -98,9 +98,9 @@ static int scan_remote(const struct cli *cli, struct rows *rows, struct err *err
 
 static int scan_run(struct cli *cli, struct err *err)
 {
-    int64_t version = 0;
+    uint32_t version = 0;
     int64_t limit = -1;
-    int rc = cli_option_int(cli, "version", 1, INT32_MAX, 0, &version, err);
+    int rc = place_version(cli, &version, err);
     if (rc == 0) {
         rc = cli_option_int(cli, "limit", 0, INT64_MAX, -1, &limit, err);
     }

@@ -12,7 +12,8 @@ static int sql_run(struct cli *cli, struct err *err);
 static const struct cmd_option options[] = {
     {"command", 'c', "SQL", "run these statements and leave; may be repeated"},
     {"file", 'f', "FILE", "run the statements of a file (- is the standard input)"},
-    {"version", '\0', "N", "tables that are named plainly are those of version N"},
+    {"version", '\0', "N",
+     "tables that are named plainly are those of version N, or of the `candidate`"},
     {"timeout", '\0', "TIME", "end a statement after this long (a server: at most 10m)"},
     {NULL, '\0', NULL, NULL},
 };
@@ -26,7 +27,8 @@ const struct cmd_entry cmd_sql = {
     .help =
         "SELECT by SQLite over all tables that are served, and views of definitions. All tables of "
         "a\n"
-        "processor are read at one moment, from one version; \"table@3\" names a version. On a "
+        "processor are read at one moment, from one version; \"table@3\" and \"table@candidate\" "
+        "name a version. On a "
         "terminal: an\n"
         "editor with history; \\? shows its commands. -o table (default), csv, json or ndjson. "
         "Reads "

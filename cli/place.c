@@ -184,3 +184,16 @@ int place_log(const struct cli *cli, bool make, struct log **out, struct err *er
     free(dir);
     return rc;
 }
+
+int place_version(const struct cli *cli, uint32_t *version, struct err *err)
+{
+    const char *text = cli_option(cli, "version");
+    *version = 0;
+    if (text == NULL || reader_version_parse(text, strlen(text), version)) {
+        return 0;
+    }
+    int rc = err_set(err, KE_INVALID, "--version %s: the number of a version, from 1 on, is needed",
+                     text);
+    err_hint(err, "or `--version " READER_CANDIDATE_WORD "`, the newest one on its way to serve");
+    return rc;
+}

@@ -24,6 +24,9 @@ int place_client(const struct cli *cli, struct client **out, struct err *err) mu
 /* A reader on the data directory. NOT_FOUND when there is none. */
 int place_reader(const struct cli *cli, struct reader **out, struct err *err) must_check;
 
+/* The option --version: a number, or READER_CANDIDATE; 0 when it is not given. */
+int place_version(const struct cli *cli, uint32_t *version, struct err *err) must_check;
+
 /* The log to act on directly: --kafka, else the one of the data directory. make: the directory may
  * be made. */
 int place_log(const struct cli *cli, bool make, struct log **out, struct err *err) must_check;

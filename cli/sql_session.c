@@ -11,10 +11,8 @@
 
 int sql_session_open(const struct cli *cli, struct sql_session *session, struct err *err)
 {
-    int64_t version = 0;
     *session = (struct sql_session){0};
-    int rc = cli_option_int(cli, "version", 1, INT32_MAX, 0, &version, err);
-    session->version = (uint32_t)version;
+    int rc = place_version(cli, &session->version, err);
     if (rc == 0) {
         rc = cli_option_duration(cli, "timeout", 0, &session->timeout_us, err);
     }
@@ -165,7 +163,9 @@ static int run_remote(struct sql_session *session, const char *text, size_t len,
                   (json_int_t)i64_min(timeout_us, SERVER_TIMEOUT_US) / 1000);
     ASSERT(body != NULL);
     if (session->version != 0) {
-        ASSERT(json_object_set_new(body, "version", json_integer(session->version)) == 0);
+        json_t *version = session->version == READER_CANDIDATE ? json_string(READER_CANDIDATE_WORD)
+                                                               : json_integer(session->version);
+        ASSERT(json_object_set_new(body, "version", version) == 0);
     }
     int rc = client_post_for_lines(session->client, "/v1/sql", body, take_line, &lines,
                                    &session->stop, err);

@@ -207,14 +207,13 @@ static int name_split(const char *text, char *name, uint32_t *version, struct ka
                             LIMIT_NAME_LEN);
     }
     if (at != NULL) {
-        size_t digits = strspn(at + 1, "0123456789");
-        long number = digits >= 1 && digits <= 9 ? strtol(at + 1, NULL, 10) : 0;
-        if (at[1 + digits] != '\0' || number < 1) {
+        if (!reader_version_parse(at + 1, strlen(at + 1), version)) {
             return library_fail(
                 error, KE_INVALID,
-                "\"%.200s\": behind the @ stands the number of a version, 1 or more", text);
+                "\"%.200s\": behind the @ stands the number of a version, 1 or more, or "
+                "`" READER_CANDIDATE_WORD "`",
+                text);
         }
-        *version = (uint32_t)number;
     }
     memcpy(name, text, len);
     name[len] = '\0';

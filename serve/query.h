@@ -4,7 +4,8 @@
  *     query_open -> query_run... -> query_close        one thread at a time
  *     query_pool_take -> query_run -> query_pool_give   connections kept for the next request
  *
- * Names: every table that is served, under its name; "table@3" is the table as version 3 keeps it.
+ * Names: every table that is served, under its name; "table@3" is the table as version 3 keeps it,
+ * "table@candidate" as the newest version on its way to serve does.
  * Views of a definition (CREATE VIEW) are there like tables, of the version that serves.
  *
  * Values: whole numbers, doubles, text; booleans are 0 and 1; a time is text of one width,

@@ -16,7 +16,7 @@ static int version_of(struct reader *reader, const char *name, uint32_t version,
 {
     char processor[LIMIT_NAME_LEN + 1];
     struct catalog_pointer pointer;
-    int rc = version != 0 ? reader_processor_of(reader, name, version, processor, err)
+    int rc = version != 0 ? reader_version_resolve(reader, name, &version, processor, err)
                           : catalog_pointer_get(reader->catalog, name, &pointer, err);
     if (rc != 0) {
         return rc;

@@ -2,6 +2,8 @@
  * stand behind their operand go back to where the operand begins. Own header: query_translate.h. */
 #include "serve/query_translate.h"
 
+#include "serve/reader.h"
+
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -435,15 +437,16 @@ static int word(struct pass *pass)
     return typed_literal(pass);
 }
 
-/* name@3: 1 done, 0 it is none. */
+/* name@3, name@candidate: 1 done, 0 it is none. */
 static int named_version(struct pass *pass)
 {
     const struct query_token *token = &pass->token;
     struct query_text *query = pass->query;
     const struct query_piece *last = query->count > 0 ? &query->pieces[query->count - 1] : NULL;
+    uint32_t version;
     if (last == NULL || last->kind != QUERY_TOKEN_WORD || token->text[0] != '@' ||
         last->place + last->len != (size_t)(token->text - query->text) ||
-        strspn(token->text + 1, "0123456789") < token->len - 1 || token->len < 2) {
+        !reader_version_parse(token->text + 1, token->len - 1, &version)) {
         return 0;
     }
     struct query_piece *name = &query->pieces[query->count - 1];

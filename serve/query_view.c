@@ -17,11 +17,9 @@
 static bool versioned(char *name, uint32_t *version)
 {
     char *at = strrchr(name, '@');
-    if (at == NULL || at == name || at[1] < '1' || at[1] > '9' || strlen(at + 1) > 9 ||
-        strspn(at + 1, "0123456789") != strlen(at + 1)) {
+    if (at == NULL || at == name || !reader_version_parse(at + 1, strlen(at + 1), version)) {
         return false;
     }
-    *version = (uint32_t)strtoul(at + 1, NULL, 10);
     *at = '\0';
     return true;
 }
@@ -48,7 +46,8 @@ int query_names_add(struct query *query, const char *text, size_t len, uint32_t 
             /* Any word may be a column: only what is a table is read at the version. */
             char processor[LIMIT_NAME_LEN + 1];
             if (strlen(name) <= LIMIT_NAME_LEN &&
-                reader_processor_of(query->reader, name, version, processor, NULL) == 0) {
+                reader_processor_of(query->reader, name, version == READER_CANDIDATE ? 0 : version,
+                                    processor, NULL) == 0) {
                 rc = reader_pins_add(&query->pins, name, version, err);
             }
         }
@@ -93,6 +92,8 @@ static void known_as(const struct binding *binding, const char *name, char *out)
 {
     if (binding->version == 0) {
         (void)snprintf(out, QUERY_NAME_LEN, "%s", name);
+    } else if (binding->version == READER_CANDIDATE) {
+        (void)snprintf(out, QUERY_NAME_LEN, "%.*s@" READER_CANDIDATE_WORD, LIMIT_NAME_LEN, name);
     } else {
         (void)snprintf(out, QUERY_NAME_LEN, "%.*s@%u", LIMIT_NAME_LEN, name, binding->version);
     }

@@ -107,7 +107,7 @@ static int named_begin(struct reader *reader, const char *table, uint32_t number
                        struct reader_read *reading, struct err *err)
 {
     char processor[LIMIT_NAME_LEN + 1];
-    int rc = reader_processor_of(reader, table, number, processor, err);
+    int rc = reader_version_resolve(reader, table, &number, processor, err);
     if (rc == 0) {
         rc = reader_version_take(reader, processor, number, &reading->version, err);
     }
@@ -188,11 +188,37 @@ static int serving_begin(struct reader *reader, const char *table, struct reader
     }
 }
 
+/* "table@3": the name without the version. */
+static int name_split(const char *text, const char *at, char *table, uint32_t *version,
+                      struct err *err)
+{
+    size_t len = (size_t)(at - text);
+    if (*version != 0 || len > LIMIT_NAME_LEN ||
+        !reader_version_parse(at + 1, strlen(at + 1), version)) {
+        int rc = err_set(err, KE_INVALID, "\"%.200s\" is no name of a table", text);
+        err_hint(err, "behind the @ stands the number of a version, or `" READER_CANDIDATE_WORD
+                      "`; and a version is named once");
+        return rc;
+    }
+    memcpy(table, text, len); /* NOLINT: a piece of a text */
+    table[len] = '\0';
+    return 0;
+}
+
 int reader_begin(struct reader *reader, const char *table, uint32_t version,
                  struct reader_read *reading, struct err *err)
 {
     MAGIC_ASSERT(reader, READER_MAGIC);
     *reading = (struct reader_read){0};
+    char plain[LIMIT_NAME_LEN + 1];
+    const char *at = strchr(table, '@');
+    if (at != NULL) {
+        int bad = name_split(table, at, plain, &version, err);
+        if (bad != 0) {
+            return bad;
+        }
+        table = plain;
+    }
     int rc = version == 0 ? serving_begin(reader, table, reading, err)
                           : named_begin(reader, table, version, reading, err);
     ASSERT(rc != 0 || reading->snapshot != NULL);

@@ -20,6 +20,15 @@
 
 struct reader;
 
+/* Instead of a version's number: the candidate, which is the newest version that is on its way to serve
+ * (replaying, catching_up, ready, or paused there). In names, and where a number is read as text:
+ * "candidate". NOT_FOUND when there is none. */
+#define READER_CANDIDATE      UINT32_MAX
+#define READER_CANDIDATE_WORD "candidate"
+
+/* "3" or "candidate"; false: neither. */
+bool reader_version_parse(const char *text, size_t len, uint32_t *version);
+
 /* Where an answer comes from. */
 struct reader_stamp {
     char processor[129];
@@ -36,6 +45,7 @@ void reader_close(struct reader *reader);
 void reader_sweep(struct reader *reader);
 
 /* {"table","version","epoch","cut","row":{column: value}}: a new reference.
+ *     table     or "table@3", "table@candidate" with version 0, here as in all that takes a table
  *     version   0: the serving one; a named one is read in whatever state it is, as long as its
  *               files exist
  *     keys      one text per group column without the window columns (append views: partition,

@@ -210,6 +210,9 @@ int reader_table_not_served(struct reader *reader, const char *table, struct err
  * bytes. */
 int reader_processor_of(struct reader *reader, const char *table, uint32_t version, char *processor,
                         struct err *err) must_check;
+/* The same; READER_CANDIDATE in *version becomes a number. */
+int reader_version_resolve(struct reader *reader, const char *table, uint32_t *version,
+                           char *processor, struct err *err) must_check;
 
 /* Opens or finds a version; NOT_FOUND when there is none, or none with files. Give it back. */
 int reader_version_take(struct reader *reader, const char *processor, uint32_t number,

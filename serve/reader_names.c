@@ -4,6 +4,7 @@
 
 #include "base/suggest.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Calls fn for each table of each version in the catalog until it returns true. */
@@ -105,4 +106,78 @@ int reader_processor_of(struct reader *reader, const char *table, uint32_t versi
     bool found = search.found != NULL;
     json_decref(versions);
     return found ? 0 : reader_table_not_served(reader, table, err);
+}
+
+bool reader_version_parse(const char *text, size_t len, uint32_t *version)
+{
+    if (len == strlen(READER_CANDIDATE_WORD) && memcmp(text, READER_CANDIDATE_WORD, len) == 0) {
+        *version = READER_CANDIDATE;
+        return true;
+    }
+    uint32_t number = 0;
+    for (size_t i = 0; i < len && len <= 9; i++) {
+        if (text[i] < '0' || text[i] > '9') {
+            return false;
+        }
+        number = number * 10 + (uint32_t)(text[i] - '0');
+    }
+    *version = number;
+    return number > 0;
+}
+
+/* On its way to serve? */
+static bool is_candidate(const json_t *version)
+{
+    static const char *const states[] = {"replaying", "catching_up", "ready"};
+    const char *state = json_text(version, "state", "");
+    if (strcmp(state, "paused") == 0) {
+        state = json_text(version, "paused_from", "");
+    }
+    for (size_t i = 0; i < array_len(states); i++) {
+        if (strcmp(state, states[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int candidate_of(struct reader *reader, const char *processor, uint32_t *version,
+                        struct err *err)
+{
+    char prefix[CATALOG_KEY_LEN];
+    json_t *versions = NULL;
+    (void)snprintf(prefix, sizeof prefix, "v/%s/", processor);
+    int rc = catalog_list(reader->catalog, prefix, &versions, err);
+    if (rc != 0) {
+        return rc;
+    }
+    *version = 0;
+    size_t i;
+    json_t *item;
+    json_array_foreach (versions, i, item) { /* by number */
+        const json_t *object = json_object_get(item, "value");
+        if (is_candidate(object)) {
+            *version = (uint32_t)json_int(object, "version", 0);
+        }
+    }
+    json_decref(versions);
+    if (*version == 0) {
+        rc = err_set(err, KE_NOT_FOUND,
+                     "%s has no candidate: no version of it is on its way to serve", processor);
+        err_hint(
+            err,
+            "`kappa status %s` lists its versions; one that serves or stands by is read by its "
+            "number, as table@N",
+            processor);
+    }
+    return rc;
+}
+
+int reader_version_resolve(struct reader *reader, const char *table, uint32_t *version,
+                           char *processor, struct err *err)
+{
+    /* Of a table that nothing serves, the processor of any version that has it. */
+    uint32_t named = *version == READER_CANDIDATE ? 0 : *version;
+    int rc = reader_processor_of(reader, table, named, processor, err);
+    return rc == 0 && named == 0 ? candidate_of(reader, processor, version, err) : rc;
 }

@@ -18,6 +18,20 @@ void reader_pins_init(struct reader_pins *pins, struct reader *reader)
     pins->read_count = 0;
 }
 
+/* A candidate as a pointer. */
+static int look_candidate(struct reader_pins *pins, const char *name,
+                          struct catalog_pointer *pointer, struct err *err)
+{
+    uint32_t number = READER_CANDIDATE;
+    *pointer = (struct catalog_pointer){0};
+    int rc = reader_version_resolve(pins->reader, name, &number, pointer->processor, err);
+    if (rc == 0) {
+        pointer->version = number;
+        pointer->epoch = reader_epoch(pins->reader, pointer->processor);
+    }
+    return rc;
+}
+
 /* The pointer of a name; version 0 in it when there is none. */
 static int look(struct reader_pins *pins, const char *name, struct catalog_pointer *pointer,
                 struct err *err)
@@ -118,10 +132,11 @@ static int look_at_all(struct reader_pins *pins, bool again, struct err *err)
     for (uint32_t i = 0; i < pins->name_count; i++) {
         struct reader_name *name = &pins->names[i];
         struct catalog_pointer now;
-        if (name->version != 0) {
+        if (name->version != 0 && name->version != READER_CANDIDATE) {
             continue;
         }
-        int rc = look(pins, name->name, &now, err);
+        int rc = name->version == 0 ? look(pins, name->name, &now, err)
+                                    : look_candidate(pins, name->name, &now, err);
         if (rc != 0) {
             return rc;
         }
@@ -131,7 +146,7 @@ static int look_at_all(struct reader_pins *pins, bool again, struct err *err)
         name->pointer = now;
         for (uint32_t k = 0; !again && now.version != 0 && k < i; k++) {
             const struct catalog_pointer *other = &pins->names[k].pointer;
-            bool related = pins->names[k].version == 0 && other->version != 0 &&
+            bool related = pins->names[k].version == name->version && other->version != 0 &&
                            strcmp(other->processor, now.processor) == 0;
             if (related && !catalog_pointer_same(other, &now)) {
                 return 0;
@@ -148,7 +163,7 @@ static int pin_all(struct reader_pins *pins, struct err *err)
         const struct catalog_pointer *at = &name->pointer;
         int rc = 0;
         name->pin = PLAN_NONE;
-        if (name->version != 0) {
+        if (name->version != 0 && name->version != READER_CANDIDATE) {
             rc = pin_named(pins, name, err);
         } else if (at->version != 0) {
             rc = pin(pins, at->processor, at->version, at->epoch, &name->pin, err);

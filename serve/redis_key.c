@@ -4,6 +4,7 @@
 #include "processor/event_time.h"
 #include "processor/key_codec.h"
 #include "processor/value_text.h"
+#include "serve/reader.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -37,11 +38,7 @@ static bool suffix(const char *text, size_t len, struct redis_key *out)
         out->at_us = (minus ? -number : number) * 1000;
         return true;
     }
-    if (out->version != 0 || !digits(text, len, 9, &number) || number == 0) {
-        return false;
-    }
-    out->version = (uint32_t)number;
-    return true;
+    return out->version == 0 && reader_version_parse(text, len, &out->version);
 }
 
 int redis_key_parse(const char *text, size_t len, struct redis_key *out, struct err *err)
@@ -65,7 +62,8 @@ int redis_key_parse(const char *text, size_t len, struct redis_key *out, struct 
     if (!good) {
         int rc = err_set(err, KE_INVALID, "\"%.100s\" is no name of a row", text);
         err_hint(err,
-                 "write table:key, table@VERSION:key, or table@tMS:key for a window at a time");
+                 "write table:key, table@VERSION:key, table@candidate:key, or table@tMS:key for a "
+                 "window at a time");
         return rc;
     }
     memcpy(out->table, text, name);

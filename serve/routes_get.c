@@ -112,7 +112,6 @@ static int get_many_read(const json_t *body, struct get_many *out, struct err *e
     if (rc < 0) {
         return rc;
     }
-    int64_t version = json_int(body, "version", 0);
     out->keys = json_object_get(body, "keys");
     out->at = json_object_get(body, "at");
     if (!json_is_array(out->keys)) {
@@ -126,11 +125,7 @@ static int get_many_read(const json_t *body, struct get_many *out, struct err *e
     if (json_is_array(out->at) && json_array_size(out->at) != json_array_size(out->keys)) {
         return err_set(err, KE_INVALID, "\"at\" is one time, or one for each key");
     }
-    if (version < 0 || version > INT32_MAX) {
-        return err_set(err, KE_INVALID, "\"version\" must be the number of a version");
-    }
-    out->version = (uint32_t)version;
-    return 0;
+    return route_version_json(body, &out->version, err);
 }
 
 /* Row i into *out, a new reference: null when there is none. */

@@ -17,6 +17,8 @@
 
 /* routes_tables.c */
 int route_reader_needed(const struct route_context *context, struct err *err) must_check;
+/* The member "version" of a body, or 0: the one that serves. */
+int route_version_json(const json_t *body, uint32_t *version, struct err *err) must_check;
 /* The parameter "version", or 0: the one that serves. */
 int route_version_asked(const struct route_request *request, uint32_t *version,
                         struct err *err) must_check;

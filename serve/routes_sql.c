@@ -63,7 +63,6 @@ static int options_read(const json_t *body, const struct route_context *context,
         }
     }
     int64_t timeout_ms = QUERY_TIMEOUT_US / 1000;
-    int64_t version = 0;
     *options = (struct query_options){
         .params = json_object_get(body, "params"), .rows_max = ROWS_DEFAULT, .stop = context->stop};
     if (json_text(body, "sql", NULL) == NULL) {
@@ -74,10 +73,9 @@ static int options_read(const json_t *body, const struct route_context *context,
         rc = bounded(body, "timeout_ms", 1, TIMEOUT_MAX_MS, &timeout_ms, err);
     }
     if (rc == 0) {
-        rc = bounded(body, "version", 1, INT32_MAX, &version, err);
+        rc = route_version_json(body, &options->version, err);
     }
     options->timeout_us = timeout_ms * 1000;
-    options->version = (uint32_t)version;
     return rc;
 }
 

@@ -30,12 +30,36 @@ int route_reader_needed(const struct route_context *context, struct err *err)
 
 int route_version_asked(const struct route_request *request, uint32_t *version, struct err *err)
 {
-    int64_t value;
-    int rc = route_query_int(request, "version", 1, INT32_MAX, 0, &value, err);
-    if (rc == 0) {
-        *version = (uint32_t)value;
+    const char *text = route_query(request, "version");
+    *version = 0;
+    if (text == NULL || reader_version_parse(text, strlen(text), version)) {
+        return 0;
     }
+    int rc =
+        err_set(err, KE_INVALID, "version must be the number of a version, not \"%.100s\"", text);
+    err_hint(err, "or `" READER_CANDIDATE_WORD "`: the newest version on its way to serve");
     return rc;
+}
+
+int route_version_json(const json_t *body, uint32_t *version, struct err *err)
+{
+    const json_t *value = json_object_get(body, "version");
+    *version = 0;
+    if (value == NULL) {
+        return 0;
+    }
+    const char *word = json_is_string(value) ? json_string_value(value) : "";
+    int64_t number = json_is_integer(value) ? (int64_t)json_integer_value(value) : 0;
+    if (number >= 1 && number <= INT32_MAX) {
+        *version = (uint32_t)number;
+        return 0;
+    }
+    return strcmp(word, READER_CANDIDATE_WORD) == 0 &&
+                   reader_version_parse(word, strlen(word), version)
+               ? 0
+               : err_set(err, KE_INVALID,
+                         "\"version\" must be the number of a version, or \"" READER_CANDIDATE_WORD
+                         "\"");
 }
 
 int route_time(const char *text, int64_t *us, struct err *err)

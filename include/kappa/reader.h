@@ -101,7 +101,7 @@ KAPPA_API int kappa_reader_tables(struct kappa_reader *reader,
 /* ---- A read scope */
 
 /* name: a table, to read the version that serves it; or "table@N", to read version N in whatever state
- * it is, as long as its files exist. */
+ * it is, as long as its files exist; or "table@candidate": the newest version that is on its way to serve. */
 KAPPA_API int kappa_scope_begin(struct kappa_reader *reader, const char *name,
                                 struct kappa_scope **out, struct kappa_error *error);
 /* Closes the cursors that are still open, too. NULL does nothing. */

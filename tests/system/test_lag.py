@@ -71,7 +71,9 @@ def as_kafka_shows(broker, group):
         assert "does not exist" in str(error)
         return {}
     lines = [line.split() for line in text.splitlines() if line.strip()]
-    head = next(line for line in lines if line[0] == "GROUP")
+    head = next((line for line in lines if line[0] == "GROUP"), None)
+    if head is None:  # it has no offsets yet
+        return {}
     rows = [line for line in lines if line[0] == group]
     columns = [head.index(name) for name in ("PARTITION", "CURRENT-OFFSET", "LOG-END-OFFSET", "LAG")]
     found = [[row[column] for column in columns] for row in rows]

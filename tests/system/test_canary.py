@@ -1,0 +1,140 @@
+"""Versions side by side: the candidate by name in every reader, a share of keys from it, and what comes of it."""
+
+import ctypes
+import json
+import os
+import socket
+
+import pytest
+
+import support
+from support import eventually
+
+SQL = """CREATE TABLE orders (id text, amount bigint) WITH (topic = '%s', format = 'json');
+CREATE MATERIALIZED VIEW totals AS SELECT id, count(*) AS n, sum(amount) * %d AS amount FROM orders GROUP BY id;
+CREATE VIEW big AS SELECT id, amount FROM totals WHERE amount > 0;
+"""
+USERS = 200
+
+
+def orders(count, first=0):
+    return [{"id": f"u{i % USERS}", "amount": 1 + i} for i in range(first, first + count)]
+
+
+def redis(platform, *commands):
+    """The answers of Redis commands sent at once, as the bytes of RESP up to the end of each."""
+    host, port = platform.server()["redis"].rsplit(":", 1)
+    with socket.create_connection((host, int(port)), 30) as sock:
+        file = sock.makefile("rwb")
+        for command in commands:
+            file.write(b"*%d\r\n" % len(command) + b"".join(b"$%d\r\n%s\r\n" % (len(w.encode()), w.encode()) for w in command))
+        file.flush()
+        return [redis_read(file) for _ in commands]
+
+
+def redis_read(file):
+    line = file.readline()
+    kind, rest = line[:1], line[1:-2]
+    if kind == b"$":
+        return None if rest == b"-1" else file.read(int(rest) + 2)[:-2].decode()
+    if kind in (b"*", b"%"):
+        return [redis_read(file) for _ in range(int(rest) * (2 if kind == b"%" else 1))]
+    return int(rest) if kind == b":" else rest.decode()
+
+
+class Library:
+    """libkappa, by ctypes: amounts of one scope."""
+
+    def __init__(self, data):
+        self.lib = lib = ctypes.CDLL(os.path.join(os.path.dirname(support.BIN), "libkappa.so.0"))
+        self.reader = ctypes.c_void_p()
+        assert lib.kappa_reader_open(data.encode(), ctypes.byref(self.reader), None) == 0
+
+    def version(self, name):
+        scope, error = ctypes.c_void_p(), ctypes.create_string_buffer(4 + 1536 + 512)
+        rc = self.lib.kappa_scope_begin(self.reader, name.encode(), ctypes.byref(scope), error)
+        if rc != 0:
+            return error.raw[4:].split(b"\0")[0].decode()
+        stamp = (ctypes.c_uint64 * 16)()
+        assert self.lib.kappa_scope_stamp(scope, stamp, None) == 0
+        self.lib.kappa_scope_end(scope)
+        return stamp[1] & 0xffffffff
+
+    def close(self):
+        assert self.lib.kappa_reader_close(self.reader, None) == 0
+
+
+@pytest.fixture
+def shop(tmp_path, topic):
+    """v1 serves; v2 makes amounts ten times as large and is ready."""
+    with support.Platform(str(tmp_path), args=["--redis", "127.0.0.1:0"]) as platform:
+        platform.up()
+        platform.topic(topic, 2)
+        platform.produce(topic, orders(1000), "--key", "id")
+        platform.deploy("shop", SQL % (topic, 1), "--wait")
+        support.applied_everything(platform, "shop", 1, topic)
+        platform.topic_name = topic
+        yield platform
+
+
+def candidate(platform):
+    platform.deploy("shop", SQL % (platform.topic_name, 10), "--swap", "manual")
+    platform.wait("shop", 2, "caught-up")
+    support.applied_everything(platform, "shop", 2, platform.topic_name)
+
+
+def everywhere(platform, name, user="u7"):
+    """(version or None, amount) of a user by every reader that there is; the error's text where there is none."""
+    def answer(status, body, *_):
+        return (body["version"], body["row"]["amount"]) if status == 200 else body["error"]["message"]
+
+    found = {"http path": answer(*platform.http("GET", f"/v1/tables/{name}/rows/{user}"))}
+    table, _, version = name.partition("@")
+    if version:
+        found["http"] = answer(*platform.http("GET", f"/v1/tables/{table}/rows/{user}?version={version}"))
+        for args in ([name, user], [table, user, "--version", version]):
+            for server in ([], ["--server", platform.server()["http"]]):
+                got = platform.run("get", *args, "-o", "json", *server, code=None)
+                got = json.loads(got.stdout if got.returncode == 0 else got.stderr)
+                found["get " + " ".join(args + server)] = \
+                    (got["version"], got["row"]["amount"]) if "row" in got else got["error"]["message"]
+        number = version if version == "candidate" else int(version)
+        status, body, _ = platform.http("POST", f"/v1/tables/{table}/get", {"keys": [[user]], "version": number})
+        found["get many"] = (body["version"], body["rows"][0]["amount"]) if status == 200 else body["error"]["message"]
+    amount, = redis(platform, ["HGET", f"{name}:{user}", "amount"])
+    found["redis"] = int(amount) if amount.isdigit() else amount
+    queue = redis(platform, ["MULTI"], ["HGET", f"{name}:{user}", "amount"], ["EXEC"])[-1]
+    found["multi"] = int(queue[0]) if isinstance(queue, list) and queue[0].isdigit() else str(queue)
+    for view in ("totals", "big"):
+        status, body, _ = platform.http("POST", "/v1/sql", {"sql": f"SELECT amount FROM {name.replace('totals', view)} "
+                                                                   f"WHERE id = '{user}'"})
+        found["sql " + view] = (body["stamps"][0]["version"], body["rows"][0][0]) if status == 200 else body["error"]["message"]
+    return found
+
+
+def test_candidate_by_name(shop):
+    library = Library(shop.data)
+    one = sum(order["amount"] for order in orders(1000) if order["id"] == "u7")
+    none = everywhere(shop, "totals@candidate")
+    for reader, said in none.items():
+        assert "no candidate" in str(said), (reader, said)
+    assert "no candidate" in library.version("totals@candidate")
+    candidate(shop)
+    for name, version, amount in (("totals", 1, one), ("totals@1", 1, one), ("totals@2", 2, 10 * one),
+                                  ("totals@candidate", 2, 10 * one)):
+        for reader, said in everywhere(shop, name).items():
+            assert said in ((version, amount), amount), (name, reader, said)
+        assert library.version(name) == version
+    both = shop.query("SELECT a.amount AS a, b.amount AS b FROM totals a JOIN totals@candidate b USING (id)")
+    assert len(both) == USERS and all(row["b"] == 10 * row["a"] for row in both)
+    rows = [json.loads(line) for line in shop.run("scan", "totals@candidate", "-o", "json").stdout.splitlines()]
+    assert len(rows) == USERS and sum(row["amount"] for row in rows) == 10 * sum(range(1, 1001))
+    for wrong in ("totals@", "totals@0", "totals@newest", "totals@2@3", "totals@-1"):
+        assert shop.http("GET", f"/v1/tables/{wrong}/rows/u7")[0] == 400, wrong
+        assert "is no name" in redis(shop, ["HGET", wrong + ":u7", "amount"])[0]
+    assert shop.http("GET", "/v1/tables/totals@2/rows/u7?version=2")[0] == 400
+    assert shop.http("GET", "/v1/tables/totals/rows/u7?version=x")[0] == 400
+    shop.run("swap", "shop", 2)
+    assert "no candidate" in library.version("totals@candidate")
+    assert library.version("totals") == 2
+    library.close()

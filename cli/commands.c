@@ -23,6 +23,7 @@
     X(abort)                                                                                       \
     X(pause)                                                                                       \
     X(resume)                                                                                      \
+    X(limit)                                                                                       \
     X(drop)                                                                                        \
     X(gc)                                                                                          \
     X(history)                                                                                     \

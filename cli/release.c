@@ -3,6 +3,7 @@
 
 #include "base/limits.h"
 #include "cli/dry_run_text.h"
+#include "cli/limit_text.h"
 #include "cli/output.h"
 #include "cli/waiting.h"
 #include "processor/policy.h"
@@ -59,6 +60,18 @@ static int settings_set(const struct cli *cli, json_t *body, struct err *err)
     return rc;
 }
 
+/* --limit */
+static int limit_given(const struct cli *cli, json_t *body, struct err *err)
+{
+    const char *text = cli_option(cli, "limit");
+    json_t *limit = NULL;
+    int rc = text != NULL ? limit_text_parse(text, &limit, err) : 0;
+    if (limit != NULL) {
+        (void)json_object_set_new(body, "limit", limit);
+    }
+    return rc;
+}
+
 int release_body(const struct cli *cli, json_t *body, struct err *err)
 {
     const char *from = cli_option(cli, "from");
@@ -83,6 +96,9 @@ int release_body(const struct cli *cli, json_t *body, struct err *err)
         (void)json_object_set_new(body, "swap", json_string(swap));
     }
     int rc = settings_set(cli, body, err);
+    if (rc == 0) {
+        rc = limit_given(cli, body, err);
+    }
     if (rc == 0) {
         rc = number_set(cli, "shards", "shards", LIMIT_SHARDS, body, err);
     }

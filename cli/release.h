@@ -12,6 +12,7 @@
     {"set", '\0', "NAME=VALUE", "a setting of the policy, such as swap.max_dead=10; may be repeated"}, \
     {"accept-gap", '\0', NULL, "it may start later than the serving version, and lack what is before"}, \
     {"outputs", '\0', "WHAT", "messages are sent from its start (all: a first version), or its swap (new)"}, \
+    {"limit", '\0', "LIMIT", "read at most this, as in `kappa limit`: 50000/s, 20MB/s, or both"},     \
     {"dry-run", '\0', NULL, "only say what would be read, how long it takes, what is in the way"}, \
     {"wait", '\0', NULL, "wait until it serves, or with --swap manual until it is ready"},         \
     {"timeout", '\0', "TIME", "with --wait: give up after this long (default 10m)"},               \

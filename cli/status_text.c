@@ -1,6 +1,8 @@
 /* Laying out the status. Own header: status_text.h. */
 #include "cli/status_text.h"
 
+#include "cli/limit_text.h"
+
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -293,6 +295,17 @@ static void blocked_lines(struct buf *out, const json_t *version)
     }
 }
 
+/* "v3 is read at most 50,000 records/s" */
+static void limit_line(struct buf *out, const json_t *version)
+{
+    const json_t *limit = json_object_get(version, "limit");
+    if (json_is_object(limit)) {
+        buf_printf(out, "  v%" PRId64 " reads at most ", json_int(version, "version", 0));
+        limit_text(out, limit);
+        buf_append_u8(out, '\n');
+    }
+}
+
 static void processor_text(struct buf *out, const json_t *processor, bool colour, bool whole)
 {
     const json_t *versions = json_object_get(processor, "versions");
@@ -312,6 +325,7 @@ static void processor_text(struct buf *out, const json_t *processor, bool colour
         barred = barred || json_bool(version, "barred", false);
     }
     json_array_foreach (versions, i, version) {
+        limit_line(out, version);
         outputs_line(out, version);
         blocked_lines(out, version);
     }

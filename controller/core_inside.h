@@ -9,6 +9,7 @@
  *     requests.c  control calls      deploy.c  deploy, replay         verify.c   status.c
  *     diff.c      compares versions               plots.c     lag and rate of the last hour
  *     groups.c    what others than Kappa see of a version's position
+ *     limit.c     how fast a version may be replayed
  */
 #ifndef KAPPA_CONTROLLER_CORE_INSIDE_H
 #define KAPPA_CONTROLLER_CORE_INSIDE_H
@@ -442,6 +443,15 @@ void journal_request(struct core *core, void *request, const json_t *body);
 void journal_tick(struct core *core);
 void journal_end_waits(struct core *core);
 void journal_free(struct core *core);
+
+/* ---- limit.c ---- */
+/* An object, or null (or NULL) for no limit. INVALID with what is wrong. */
+int limit_check(const json_t *limit, struct err *err) must_check;
+/* That of a version that is being replayed: a new reference, null when there is none. */
+json_t *limit_of(const struct core_version *version);
+/* Checks it, writes it and tells the worker. REFUSED: the version has served, or ended. */
+int limit_set(struct core *core, struct core_version *version, const json_t *limit, const char *who,
+              struct err *err) must_check;
 
 /* ---- gc.c ---- */
 void gc_request(struct core *core, void *request, const json_t *body);

@@ -40,6 +40,7 @@ struct deploy {
     json_t *asked;   /* settings asked for beside the definition's; owned */
     json_t *given;   /* those of this request alone; owned */
     json_t *policy;  /* all that count; owned; from deploy_start on */
+    json_t *limit;   /* of reading: as in the version's object; NULL: none was asked for; owned */
     bool again;      /* replay: the same definition is what is wanted */
     uint32_t shards;
     int64_t cache_bytes;
@@ -67,6 +68,7 @@ static void deploy_free(struct deploy *deploy)
     json_decref(deploy->asked);
     json_decref(deploy->given);
     json_decref(deploy->policy);
+    json_decref(deploy->limit);
     free(deploy->who);
     free(deploy->data_dir);
     free(deploy->outputs);
@@ -120,7 +122,7 @@ static int check_body(const struct deploy *deploy, struct err *err)
     if (deploy->cache_bytes < 1) {
         return err_set(err, KE_INVALID, "\"cache_bytes\" must be positive");
     }
-    return 0;
+    return limit_check(deploy->limit, err);
 }
 
 static bool version_has_table(const struct core_version *version, const char *name)
@@ -289,6 +291,9 @@ static int answer_same(struct core *core, const struct deploy *deploy, struct co
         }
     } else {
         json_decref(extra);
+    }
+    if (rc == 0 && deploy->limit != NULL && !deploy->dry) {
+        rc = limit_set(core, same, deploy->limit, deploy->who, err);
     }
     if (rc != 0) {
         return rc;
@@ -503,6 +508,9 @@ static json_t *version_object(const struct core *core, const struct deploy *depl
     }
     if (deploy->plan->file_count > 0) {
         object_set(object, "files", files_json(deploy));
+    }
+    if (json_is_object(deploy->limit)) {
+        object_set(object, "limit", json_deep_copy(deploy->limit));
     }
     object_set(object, "policy", json_incref(deploy->policy));
     object_set(object, "asked", json_incref(deploy->asked));
@@ -760,6 +768,7 @@ static struct deploy *deploy_new(const struct core *core, void *request, const c
     deploy->plugins = json_deep_copy(json_object_get(body, "plugins"));
     deploy->files = json_deep_copy(json_object_get(body, "files"));
     deploy->given = given_settings(body);
+    deploy->limit = json_deep_copy(json_object_get(body, "limit"));
     deploy->dry = json_bool(body, "dry_run", false);
     int64_t shards = json_int(body, "shards", core->shards);
     deploy->shards = shards > 0 && shards <= LIMIT_SHARDS ? (uint32_t)shards : 0;

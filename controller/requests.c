@@ -380,6 +380,19 @@ static void ask_resume(const struct ask *ask)
     reply_version(ask, rc, &err);
 }
 
+static void ask_limit(const struct ask *ask)
+{
+    struct err err = {0};
+    const json_t *limit = json_object_get(ask->body, "limit");
+    int rc = 0;
+    if (limit == NULL) {
+        rc = err_set(&err, KE_INVALID, "it needs \"limit\": an object, or null for no limit");
+    } else {
+        rc = limit_set(ask->core, ask->version, limit, asker(ask), &err);
+    }
+    reply_version(ask, rc, &err);
+}
+
 /* The state in which a version may be dropped: none to move to when it is final already. */
 static enum version_state dropped_state(const struct core_version *version)
 {
@@ -433,7 +446,7 @@ static const struct ask_row {
     {"resume", NEEDS_VERSION, ask_resume}, {"drop", NEEDS_VERSION, ask_drop},
     {"verify", NEEDS_VERSION, ask_verify}, {"history", NEEDS_PROCESSOR, ask_history},
     {"gc", NEEDS_NOTHING, ask_gc},         {"diff", NEEDS_PROCESSOR, ask_diff},
-    {"plots", NEEDS_PROCESSOR, ask_plots},
+    {"plots", NEEDS_PROCESSOR, ask_plots}, {"limit", NEEDS_VERSION, ask_limit},
 };
 
 static const struct ask_row *find_row(const char *verb)

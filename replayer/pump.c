@@ -208,8 +208,32 @@ static void batch_adapt(struct shard *shard, const struct log_batch *batch)
     }
 }
 
+static uint64_t batch_bytes(const struct log_batch *batch)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < batch->count; i++) {
+        const struct kappa_record *record = &batch->records[i];
+        bytes += (record->key_len == KAPPA_NULL_LEN ? 0 : record->key_len) +
+                 (record->value_len == KAPPA_NULL_LEN ? 0 : record->value_len) +
+                 record->headers_len;
+    }
+    return bytes;
+}
+
+/* What serves, and what somebody waits for at a cut, is not slowed down. */
+static struct governor *governor_of(const struct shard *shard)
+{
+    return shard->serving || shard->hold != HOLD_NONE ? NULL : shard->governor;
+}
+
 static void batch_arrived(struct shard *shard, const struct log_batch *batch)
 {
+    struct governor *governor = governor_of(shard);
+    uint64_t bytes = batch_bytes(batch);
+    shard->bytes += bytes;
+    if (governor != NULL) {
+        governor_spent(governor, now_us(shard), batch->count, bytes);
+    }
     ASSERT_CMP(batch->source, <, shard->input_count);
     struct shard_input *input = &shard->inputs[batch->source];
     ASSERT(input->reading);
@@ -219,6 +243,25 @@ static void batch_arrived(struct shard *shard, const struct log_batch *batch)
     }
     trouble_over(shard);
     pending_push(&shard->pending, batch);
+}
+
+/* Sleeps when nothing may be read yet. */
+static bool read_limited(struct shard *shard, int timeout_ms)
+{
+    struct governor *governor = governor_of(shard);
+    int64_t wait_us = governor != NULL ? governor_wait_us(governor, now_us(shard)) : 0;
+    if (wait_us > 0) {
+        pump_wait(shard, (int)i64_min(timeout_ms, (wait_us + 999) / 1000));
+        pump_spent(shard, SHARD_LIMITED);
+    }
+    return wait_us > 0;
+}
+
+static uint32_t read_most(const struct shard *shard)
+{
+    struct governor *governor = governor_of(shard);
+    uint32_t most = governor != NULL ? governor_batch(governor) : UINT32_MAX;
+    return shard->batch_now < most ? shard->batch_now : most;
 }
 
 /* Asks the reader for one batch. *idle: there was nothing to read. */
@@ -236,7 +279,7 @@ static int read_batch(struct shard *shard, int timeout_ms, bool *idle, struct er
     int rc = reader_ready(shard, &cause);
     if (rc == 0) {
         rc = shard->reader->ops->next(shard->reader, read_timeout(shard, timeout_ms),
-                                      shard->batch_now, &batch, &cause);
+                                      read_most(shard), &batch, &cause);
     }
     if (rc != 0) {
         ASSERT_CMP(rc, <, 0);
@@ -548,7 +591,7 @@ int pump_step(struct shard *shard, int timeout_ms, struct err *err)
         return stand_at_cut(shard, err);
     }
     struct pending_batch *batch = next_usable(shard);
-    if (!batch) {
+    if (!batch && !read_limited(shard, timeout_ms)) {
         int rc = read_batch(shard, timeout_ms, &idle, err);
         pump_spent(shard, idle ? SHARD_WAIT : SHARD_FETCH);
         if (rc != 0) {

@@ -77,6 +77,7 @@ static struct shard *shard_new(const struct shard_options *options)
     shard->log = options->log;
     shard->clock = options->clock;
     shard->schemas = options->schemas;
+    shard->governor = options->governor;
     shard->group = xstrdup(options->group ? options->group : "kappa");
     shard->batch_max = options->batch_records ? options->batch_records : LIMIT_BATCH_RECORDS;
     shard->batch_now =
@@ -281,6 +282,7 @@ void shard_status(struct shard *shard, struct shard_status *out)
         .readers = shard->readers.count,
         .oldest_age_us = shard->readers.oldest == 0 ? 0 : shard->readers_us - shard->oldest_us,
         .duplicates = shard->duplicates,
+        .bytes = shard->bytes,
         .file_bytes = shard->file_bytes,
         .used_bytes = shard->used_bytes,
         .trouble = shard->trouble,

@@ -30,7 +30,9 @@
  *               are reported; before an error of the log is returned; at shard_close with `drain`.
  *
  * Batches: 64 records when caught up, doubling to LIMIT_BATCH_RECORDS while each next() comes back
- * full.
+ * full. While the version does not serve and is free to run, a governor may make them smaller and
+ * keep the log from being read for a while (governor.h); it neither counts as the end nor makes a
+ * commit due. A shard on its way to a cut is not slowed down: somebody waits for it.
  *
  * Invariants:
  *  1. Records of a source are applied in offset order, each at most once, none skipped: a record
@@ -48,6 +50,7 @@
 #include "base/histogram.h"
 #include "log/log.h"
 #include "processor/processor.h"
+#include "replayer/governor.h"
 #include "table/store.h"
 
 /* An input partition of the version; its index in the version's list is the "source". */
@@ -68,6 +71,7 @@ struct shard_options {
     const struct shard_source *sources; /* of this shard only; copied */
     uint32_t source_count;              /* may be 0: then there is only the environment */
     struct schemas *schemas;            /* for inputs with a schema_registry; borrowed, or NULL */
+    struct governor *governor;          /* how fast it may read; borrowed, or NULL */
     bool building;
     size_t cache_bytes;
     const struct kappa_plugin *const *plugins; /* per plugin of the plan; borrowed */
@@ -94,10 +98,12 @@ struct shard_position {
 };
 
 /* Where the time of a shard's thread goes. FETCH: reading the log, until a batch is there; WAIT: asked
- * in vain, held or paused; COMMIT: writing rows and syncing. */
+ * in vain, held or paused; LIMITED: kept from reading by the governor; COMMIT: writing rows and
+ * syncing. */
 enum shard_time {
     SHARD_FETCH,
     SHARD_WAIT,
+    SHARD_LIMITED,
     SHARD_DECODE,
     SHARD_COMPUTE,
     SHARD_COMMIT,
@@ -108,6 +114,7 @@ struct shard_status {
     enum shard_mode mode;
     bool sealed;
     uint64_t records, dead, late; /* sums over sources */
+    uint64_t bytes;               /* of keys, values and headers read since shard_open */
     uint64_t commits;
     uint64_t commit_us; /* spent in commits */
     int64_t commit_us_max;

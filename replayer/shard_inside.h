@@ -39,8 +39,9 @@ struct shard {
     struct shard_input *inputs;
     uint32_t input_count;
     struct pending pending;
-    struct schemas *schemas; /* borrowed; or NULL */
-    struct buf schema;       /* the one being handed in */
+    struct schemas *schemas;   /* borrowed; or NULL */
+    struct governor *governor; /* the same */
+    struct buf schema;         /* the one being handed in */
 
     enum shard_hold hold;
     bool paused;
@@ -68,6 +69,7 @@ struct shard {
     int64_t readers_us; /* when they were last looked at */
     int64_t oldest_us;  /* when the oldest of them was first seen to be it */
     uint64_t duplicates;
+    uint64_t bytes;                  /* read */
     uint64_t file_bytes, used_bytes; /* of the environment after the last commit */
     bool outbox_drop;
     bool trim_due;  /* the outbox may hold messages that are not needed */

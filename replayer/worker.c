@@ -75,6 +75,12 @@ static int add_request(struct worker *w, enum worker_do what, uint64_t id, struc
     return 0;
 }
 
+/* Those who sleep because of the old limit look again within a step. */
+static void limit_set(struct worker *w, const struct governor_limit *limit)
+{
+    governor_set(&w->governor, limit, clock_mono_us(clock_real()));
+}
+
 static int do_command(struct worker *w, const struct worker_command *command, struct err *err)
 {
     switch (command->what) {
@@ -99,10 +105,14 @@ static int do_command(struct worker *w, const struct worker_command *command, st
         if (!command->on) {
             worker_send_off(w); /* before a shard commits anything behind the cut */
         }
+        limit_set(w, &(struct governor_limit){0}); /* nor when it stands by afterwards */
         worker_order_all(w, command->what, command->on, NULL);
         return command->on ? worker_send_on(w, command->outbox, err) : 0;
     case WORKER_SENT:
         worker_order_all(w, command->what, false, command->cut);
+        return 0;
+    case WORKER_LIMIT:
+        limit_set(w, &command->limit);
         return 0;
     case WORKER_STOP:
         stop(w);
@@ -277,6 +287,7 @@ static int answer(struct worker *w, const struct worker_request *request, struct
     case WORKER_RELEASE:
     case WORKER_SERVING:
     case WORKER_SENT:
+    case WORKER_LIMIT:
     case WORKER_STOP:
         break;
     }

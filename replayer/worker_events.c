@@ -21,8 +21,8 @@ static const char *const mode_names[] = {
 };
 
 static const char *const time_names[] = {
-    [SHARD_FETCH] = "fetch",     [SHARD_WAIT] = "wait",     [SHARD_DECODE] = "decode",
-    [SHARD_COMPUTE] = "compute", [SHARD_COMMIT] = "commit",
+    [SHARD_FETCH] = "fetch",   [SHARD_WAIT] = "wait",       [SHARD_LIMITED] = "limited",
+    [SHARD_DECODE] = "decode", [SHARD_COMPUTE] = "compute", [SHARD_COMMIT] = "commit",
 };
 
 /* ---- The snapshot */
@@ -45,6 +45,7 @@ static void add_status(struct worker_snapshot *s, const struct shard_status *sta
     s->dead += status->dead;
     s->late += status->late;
     s->duplicates += status->duplicates;
+    s->bytes += status->bytes;
     s->commits += status->commits;
     s->commit_us += status->commit_us;
     s->commit_us_max = i64_max(s->commit_us_max, status->commit_us_max);
@@ -308,6 +309,7 @@ static void say_progress(struct worker *w, double rate)
     set_count(event, "dead", s->dead);
     set_count(event, "late", s->late);
     set_count(event, "duplicates", s->duplicates);
+    set_count(event, "bytes", s->bytes);
     json_object_set_new(event, "rate", json_real(rate));
     set_count(event, "commits", s->commits);
     set_count(event, "commit_us", s->commit_us);

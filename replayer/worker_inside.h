@@ -29,7 +29,7 @@ struct worker_snapshot {
     bool *blocked; /* an open transaction holds the end below what is there */
     enum shard_mode mode;
     bool sealed; /* all shards */
-    uint64_t records, dead, late, duplicates, commits, commit_us;
+    uint64_t records, dead, late, duplicates, bytes, commits, commit_us;
     int64_t commit_us_max;
     struct histogram commits_took;
     int64_t time_us[SHARD_TIME_COUNT];
@@ -62,6 +62,7 @@ struct worker {
     struct plugins *plugins; /* or NULL */
     struct log *log;
     struct schemas *schemas;
+    struct governor governor; /* of all shards, once there are some */
     struct version_dir *dir;
     struct worker_monitor *monitor;
     struct shard_source *sources; /* of all shards, grouped by shard */

@@ -13,7 +13,7 @@ static const char *const words[] = {
     [WORKER_OPEN] = "open",       [WORKER_HOLD] = "hold",       [WORKER_RUN_TO] = "run_to",
     [WORKER_RELEASE] = "release", [WORKER_PAUSE] = "pause",     [WORKER_RESUME] = "resume",
     [WORKER_SEAL] = "seal",       [WORKER_SERVING] = "serving", [WORKER_STOP] = "stop",
-    [WORKER_SENT] = "sent",
+    [WORKER_SENT] = "sent",       [WORKER_LIMIT] = "limit",
 };
 
 int worker_message_parse(const char *line, size_t len, json_t **message, enum worker_do *what,
@@ -186,6 +186,9 @@ static int take_settings(struct worker_open *open, struct err *err)
     open->plugins = json_object_get(open->message, "plugins");
     open->outbox = json_object_get(open->message, "outbox");
     open->outbox = json_is_object(open->outbox) ? open->outbox : NULL;
+    if (rc == 0) {
+        rc = governor_limit_parse(json_object_get(open->message, "limit"), &open->limit, err);
+    }
     if (rc == 0 && !json_is_object(open->log)) {
         rc = err_set(err, KE_INVALID, "\"log\" must be an object");
     }
@@ -253,6 +256,8 @@ int worker_command_parse(const json_t *message, enum worker_do what, uint32_t so
         rc = take_cut(json_object_get(message, "cut"), "cut", source_count, &out->cut, err);
     } else if (rc == 0 && what == WORKER_SENT) {
         rc = take_cut(json_object_get(message, "below"), "below", source_count, &out->cut, err);
+    } else if (rc == 0 && what == WORKER_LIMIT) {
+        rc = governor_limit_parse(message, &out->limit, err);
     }
     out->outbox = json_object_get(message, "outbox");
     out->outbox = json_is_object(out->outbox) ? out->outbox : NULL;

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/json.h"
+#include "replayer/governor.h"
 
 enum worker_do {
     WORKER_OPEN,
@@ -16,6 +17,7 @@ enum worker_do {
     WORKER_SEAL,
     WORKER_SERVING,
     WORKER_SENT,
+    WORKER_LIMIT,
     WORKER_STOP
 };
 
@@ -48,9 +50,10 @@ struct worker_open {
     size_t cache_bytes; /* of the whole worker */
     uint32_t batch_records;
     bool serving;
-    const json_t *plugins; /* borrowed: {"file.so": path}, or NULL */
-    const json_t *outbox;  /* borrowed: what to send while it serves, or NULL (worker_outbox.h) */
-    int64_t *until;        /* owned: a cut, or NULL */
+    struct governor_limit limit; /* while it does not */
+    const json_t *plugins;       /* borrowed: {"file.so": path}, or NULL */
+    const json_t *outbox; /* borrowed: what to send while it serves, or NULL (worker_outbox.h) */
+    int64_t *until;       /* owned: a cut, or NULL */
     struct worker_source *sources; /* owned */
     uint32_t source_count;
     struct worker_topic *topics; /* owned */
@@ -59,10 +62,11 @@ struct worker_open {
 
 struct worker_command {
     enum worker_do what;
-    uint64_t id;          /* of hold and run_to */
-    bool on;              /* of serving */
-    const json_t *outbox; /* of serving, or NULL: borrowed from the message */
-    int64_t *cut;         /* of run_to, and of sent (its "below"): owned, one per source */
+    uint64_t id;                 /* of hold and run_to */
+    bool on;                     /* of serving */
+    const json_t *outbox;        /* of serving, or NULL: borrowed from the message */
+    int64_t *cut;                /* of run_to, and of sent (its "below"): owned, one per source */
+    struct governor_limit limit; /* of limit */
 };
 
 /* The word of a line's "do", parsed; *message is the caller's reference. INVALID with the line's

@@ -105,6 +105,7 @@ static void init_shard(struct worker *w, uint32_t index, struct shard_source *so
                                     .sources = sources,
                                     .source_count = count,
                                     .schemas = w->schemas,
+                                    .governor = &w->governor,
                                     .building = version_dir_building(w->dir),
                                     .cache_bytes =
                                         (w->open.cache_bytes + w->open.shards - 1) / w->open.shards,
@@ -124,6 +125,8 @@ static void init_shards(struct worker *w)
     uint32_t shards = w->open.shards;
     w->schemas = schemas_open(w->open.schemas);
     uint32_t most = (w->open.source_count + shards - 1) / shards;
+    governor_init(&w->governor, shards);
+    governor_set(&w->governor, &w->open.limit, clock_mono_us(clock_real()));
     snapshot_init(&w->snapshot, w->open.source_count);
     worker_bell_init(&w->bell);
     w->sent = xcalloc(w->open.source_count, sizeof *w->sent);
@@ -179,6 +182,9 @@ void worker_teardown(struct worker *w)
     for (uint32_t i = 0; i < w->shard_count; i++) {
         worker_shard_join(&w->shards[i]);
         free(w->shard_dirs[i]);
+    }
+    if (w->shards != NULL) {
+        governor_close(&w->governor);
     }
     schemas_close(w->schemas);
     free(w->shards);

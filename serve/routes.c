@@ -65,6 +65,7 @@ static const struct route routes[] = {
     {"POST", P "/*/versions/*/abort",   "", NULL, NULL, HTTP_VERB_ABORT, 200, false, JSON, NULL},
     {"POST", P "/*/versions/*/pause",   "", NULL, NULL, HTTP_VERB_PAUSE, 200, false, JSON, NULL},
     {"POST", P "/*/versions/*/resume",  "", NULL, NULL, HTTP_VERB_RESUME, 200, false, JSON, NULL},
+    {"POST", P "/*/versions/*/limit",   "", NULL, NULL, HTTP_VERB_LIMIT, 200, false, JSON, NULL},
     {"POST", P "/*/versions/*/drop",    "", NULL, NULL, HTTP_VERB_DROP, 200, false, JSON, NULL},
     {"POST", P "/*/versions/*/verify",  "", NULL, NULL, HTTP_VERB_VERIFY, 200, false, JSON, NULL},
     {"POST", P "/*/diff",               "", NULL, NULL, HTTP_VERB_DIFF, 200, false, JSON, NULL},

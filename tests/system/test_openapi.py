@@ -151,6 +151,8 @@ def test_answers_are_as_described(embedded):
     ask("POST", p + "/rollback", {"who": "test"}, P="p", status=409)
     for word in ("pause", "resume"):
         ask("POST", p + "/versions/{N}/" + word, {"who": "test"}, P="p", N=2)
+    for limit in ({"records_per_second": 1000000}, None):
+        ask("POST", p + "/versions/{N}/limit", {"limit": limit, "who": "test"}, P="p", N=2, status=409)
     ask("POST", p + "/versions/{N}/verify", {}, P="p", N=1)
     assert len(ask("GET", p + "/history", P="p")["receipts"]) == 3
     ask("GET", p + "/plots", P="p")
@@ -159,6 +161,8 @@ def test_answers_are_as_described(embedded):
     ask("GET", p + "/outbox", P="p")
     ask("POST", p + "/replay", {"swap": "manual"}, P="p")
     embedded.wait("p", 3, "caught-up")
+    ask("POST", p + "/versions/{N}/limit", {"limit": {"records_per_second": 1000000}, "who": "test"}, P="p", N=3)
+    assert ask("GET", p, P="p")["versions"][2]["limit"] == {"records_per_second": 1000000}
     ask("POST", p + "/versions/{N}/abort", {}, P="p", N=3)
     ask("POST", p + "/versions/{N}/drop", {}, P="p", N=3)
     assert len(ask("GET", "/v1/topics/{T}/records", T="events", query="from=-3&partition=0").splitlines()) == 3

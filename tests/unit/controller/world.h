@@ -62,6 +62,7 @@ struct world_worker {
     bool paused;
     bool running_to;
     bool until;
+    int64_t limit; /* records per second as told; 0: none */
     uint64_t cut_id;
     int64_t cut[WORLD_PARTITIONS];
     json_t *commands[WORLD_COMMANDS];
@@ -368,6 +369,8 @@ static inline void world_worker_open(struct world *world, struct world_worker *w
     assert_non_null(dir);
     worker->files = world_files(world, dir + strlen("/versions/"), true);
     worker->serving = json_bool(message, "serving", false);
+    worker->limit = json_int(json_object_get(message, "limit"), "records_per_second", 0);
+    assert_true(!worker->serving || worker->limit == 0);
     assert_int_equal(json_array_size(json_object_get(message, "sources")), WORLD_PARTITIONS);
     for (int i = 0; worker->files->next[0] < 0 || i > 0; i++) {
         if (i == WORLD_PARTITIONS) {
@@ -441,6 +444,8 @@ static inline void world_command(struct world *world, struct world_worker *worke
         world_event(world, worker, json_pack("{s:s}", "is", "sealed"));
     } else if (strcmp(word, "serving") == 0) {
         worker->serving = json_bool(message, "on", false);
+    } else if (strcmp(word, "limit") == 0) {
+        worker->limit = json_int(message, "records_per_second", 0);
     } else {
         fail_msg("a worker was told to '%s'", word);
     }

@@ -36,7 +36,8 @@ struct rig_options {
     size_t keep_bytes;
     uint32_t crash; /* one commit step in this many dies; 0: none */
     bool serving;
-    const char *sql; /* NULL: rig_sql */
+    const char *sql;             /* NULL: rig_sql */
+    struct governor_limit limit; /* all zero: none */
 };
 
 struct rig {
@@ -49,6 +50,7 @@ struct rig {
     struct shard_source sources[RIG_SHARDS_MAX][FIXTURE_PARTITIONS];
     int64_t now_us;
     struct clock_ops clock;
+    struct governor governor;
     uint32_t crashes;
 };
 
@@ -92,6 +94,7 @@ static inline void rig_open_shard(struct rig *rig, uint32_t index)
                                     .cache_bytes = rig->options.cache_bytes,
                                     .batch_records = rig->options.batch_records,
                                     .keep_bytes = rig->options.keep_bytes,
+                                    .governor = &rig->governor,
                                     .clock = &rig->clock,
                                     .fail_point = rig_fail_point,
                                     .fail_ctx = rig};
@@ -122,6 +125,8 @@ static inline struct rig *rig_new(struct fixture_log *log, uint64_t seed,
     }
     (void)snprintf(rig->dir, sizeof rig->dir, "/tmp/kappa-shard-XXXXXX");
     assert_non_null(mkdtemp(rig->dir));
+    governor_init(&rig->governor, options->shards);
+    governor_set(&rig->governor, &options->limit, rig->now_us);
     for (uint32_t i = 0; i < options->shards; i++) {
         rig_open_shard(rig, i);
     }
@@ -136,6 +141,7 @@ static inline void rig_free(struct rig *rig)
     char *command = xasprintf("rm -rf '%s'", rig->dir);
     assert_int_equal(system(command), 0); // NOLINT
     free(command);
+    governor_close(&rig->governor);
     plan_free(rig->plan);
     free(rig);
 }

@@ -453,6 +453,76 @@ static void test_uneven_sources(void **state)
     fixture_log_free(log);
 }
 
+/* Limited or not: the same rows and digests, no faster than allowed, and not committed more often
+ * because of it. */
+static void test_limited(void **state)
+{
+    (void)state;
+    struct fixture_log *log = fixture_log_new(seed, EVENTS);
+    struct rig_options options = {
+        .shards = 2, .cache_bytes = 8 << 20, .limit = {.records = 1000, .bytes = 1000000000}};
+    struct rig *rig = rig_new(log, seed, &options);
+    int64_t cut[FIXTURE_PARTITIONS];
+    int64_t next[FIXTURE_PARTITIONS];
+    int64_t committed[FIXTURE_PARTITIONS];
+    struct shard_status status[2];
+    struct digest want[RIG_DIGESTS];
+    rig_ends(rig, cut);
+    plain_digests(log, cut, want);
+    double level = 0; /* of a bucket that leaks as fast as is allowed */
+    double most = 1000 * (GOVERNOR_CREDIT_US + GOVERNOR_BATCH_US) / 1e6 + 2 * 2;
+    uint64_t before = 0;
+    int64_t last_us = rig->now_us;
+    do {
+        uint32_t index = 0;
+        assert_true(rig_step(rig, &index));
+        shard_status(rig->shards[0], &status[0]);
+        shard_status(rig->shards[1], &status[1]);
+        uint64_t records = status[0].records + status[1].records;
+        level -= (double)(rig->now_us - last_us) / 1000;
+        level = (level > 0 ? level : 0) + (double)(records - before);
+        assert_true(level <= most);
+        before = records;
+        last_us = rig->now_us;
+        rig_positions(rig, next, committed);
+    } while (memcmp(committed, cut, sizeof cut) != 0);
+    assert_int_equal(before, EVENTS);
+    expect_digests(rig, want);
+    assert_true(status[0].time_us[SHARD_LIMITED] > 0);
+    assert_true(status[0].commits + status[1].commits <= 12); /* 3 s: of 60 batches */
+    assert_true(status[0].bytes > status[0].records);
+    rig_free(rig);
+    fixture_log_free(log);
+}
+
+/* Somebody waits for a cut, and whoever serves has readers. */
+static void test_limit_lets_a_cut_pass(void **state)
+{
+    (void)state;
+    struct fixture_log *log = fixture_log_new(seed, EVENTS);
+    struct rig_options options = {.shards = 1, .cache_bytes = 8 << 20, .limit = {.records = 1}};
+    for (int serving = 0; serving < 2; serving++) {
+        options.serving = serving == 1;
+        struct rig *rig = rig_new(log, seed, &options);
+        int64_t cut[FIXTURE_PARTITIONS];
+        int64_t next[FIXTURE_PARTITIONS] = {0};
+        int64_t committed[FIXTURE_PARTITIONS];
+        uint32_t index = 0;
+        int64_t start = rig->now_us;
+        rig_ends(rig, cut);
+        if (serving == 0) {
+            rig_run_to(rig, cut);
+        }
+        while (serving == 1 && memcmp(next, cut, sizeof cut) != 0) {
+            assert_true(rig_step(rig, &index));
+            rig_positions(rig, next, committed);
+        }
+        assert_true(rig->now_us - start < 1000000L * EVENTS / 10);
+        rig_free(rig);
+    }
+    fixture_log_free(log);
+}
+
 int main(void)
 {
     const char *given = getenv("KAPPA_SEED");
@@ -473,6 +543,8 @@ int main(void)
         cmocka_unit_test(test_commit_cadence),
         cmocka_unit_test(test_append_cadence),
         cmocka_unit_test(test_uneven_sources),
+        cmocka_unit_test(test_limited),
+        cmocka_unit_test(test_limit_lets_a_cut_pass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,6 +51,7 @@ static void test_what_each_route_asks(void **state)
         {"POST", "/v1/processors/p/swap", "", "swap", "p", 0, 200},
         {"POST", "/v1/processors/p/rollback", "{}", "rollback", "p", 0, 200},
         {"POST", "/v1/processors/p/versions/2/pause", "{}", "pause", "p", 2, 200},
+        {"POST", "/v1/processors/p/versions/2/limit", "{}", "limit", "p", 2, 200},
         {"POST", "/v1/processors/p/versions/2/resume", "{}", "resume", "p", 2, 200},
         {"POST", "/v1/processors/p/versions/2/drop", "{}", "drop", "p", 2, 200},
         {"POST", "/v1/processors/p/versions/2/verify", "{}", "verify", "p", 2, 200},

@@ -1,0 +1,103 @@
+"""Limits on a replay: kept to, changed while it runs, kept over kill -9, and nobody's who serves.
+
+A rate is only ever bounded from above, from records and the time that the worker itself counts: a slow machine makes
+every rate smaller.
+"""
+
+import support
+
+COUNTS = """CREATE TABLE events (user_id text, event_type text, product_id text, amount double precision,
+  event_time timestamptz) WITH (topic = '%s', format = 'json', event_time = 'event_time', timestamp_unit = 'ms');
+CREATE MATERIALIZED VIEW counts AS SELECT user_id, count(*) AS n FROM events GROUP BY user_id;
+"""
+
+
+def worker_seconds(version):
+    """How long its shards have been at it, by their own clocks."""
+    return sum(version["worker"].get("time_us", {}).values()) / 1e6 / version["shards"]
+
+
+def serve(platform, topic, count, step_us=1000):
+    """v1 of p serves a topic of so many records."""
+    platform.topic(topic, 2)
+    platform.produce(topic, support.events_lines(count, step_us=step_us), "--key", "user_id")
+    platform.deploy("p", COUNTS % topic)
+    platform.wait("p", 1)
+
+
+def test_rate(platform, topic):
+    count, limit = 12000, 4000
+    serve(platform, topic, count)
+    platform.run("replay", "p", "--swap", "manual", "--limit", f"{limit}/s")
+    assert platform.version("p", 2)["limit"] == {"records_per_second": limit}
+    assert "v2 reads at most 4,000 records/s" in platform.run("status", "p").stdout
+    platform.wait("p", 2, "caught-up")
+    done = platform.version("p", 2)
+    assert done["records"] == count
+    # 3 s of the limit, less credit and batches: without a limit it takes some 50 ms.
+    assert worker_seconds(done) > 0.75 * count / limit, done["worker"]
+    assert done["worker"]["time_us"]["limited"] > 0
+    platform.run("swap", "p", 2)
+    served = platform.version("p", 2)
+    assert served["limit"] is None
+    refused = platform.run("limit", "p", 2, "5/s", code=None)
+    assert refused.returncode != 0 and "is serving" in refused.stderr
+    assert platform.json("verify", "p", 2)["verified"]
+
+
+def test_bytes(embedded, topic):
+    serve(embedded, topic, 6000)
+    embedded.run("replay", "p", "--swap", "manual", "--limit", "200kB/s")
+    embedded.wait("p", 2, "caught-up")
+    done = embedded.version("p", 2)
+    assert done["worker"]["bytes"] > 400_000
+    assert worker_seconds(done) > 0.75 * done["worker"]["bytes"] / 200_000, done["worker"]
+
+
+def test_changes_and_kill(embedded, topic):
+    """At 50/s it would take ten minutes."""
+    serve(embedded, topic, 30000)
+    embedded.run("replay", "p", "--swap", "manual", "--limit", "50/s")
+    support.eventually(lambda: embedded.version("p", 2)["records"] > 0, 60, "v2 reads")
+    embedded.kill()
+    embedded.up()
+    support.eventually(lambda: worker_seconds(embedded.version("p", 2)) > 2, 60, "v2 reads again")
+    slow = embedded.version("p", 2)
+    assert slow["state"] == "replaying" and slow["limit"] == {"records_per_second": 50}
+    assert slow["worker"]["time_us"]["limited"] > slow["worker"]["time_us"]["fetch"]
+    embedded.run("pause", "p", 2)
+    embedded.run("limit", "p", 2, "60/s,1MB/s")
+    embedded.kill()
+    embedded.up()
+    paused = embedded.version("p", 2)
+    assert paused["state"] == "paused"
+    assert paused["limit"] == {"records_per_second": 60, "bytes_per_second": 1000000}
+    embedded.run("resume", "p", 2)
+    support.eventually(lambda: worker_seconds(embedded.version("p", 2)) > 0.5, 60, "v2 reads once more")
+    assert embedded.version("p", 2)["state"] == "replaying"
+    embedded.run("limit", "p", 2, "none")
+    embedded.wait("p", 2, "caught-up")
+    done = embedded.version("p", 2)
+    assert done["records"] == 30000 and done["limit"] is None
+    events = [e for e in embedded.http("GET", "/v1/events?processor=p&limit=1000")[1]["events"] if e["type"] == "limit"]
+    assert [e["limit"] for e in events] == [None]  # of this server's life
+
+
+def test_abort_of_a_limited_one(embedded, topic):
+    serve(embedded, topic, 3000)
+    embedded.run("replay", "p", "--swap", "manual", "--limit", "1/s")
+    support.eventually(lambda: worker_seconds(embedded.version("p", 2)) > 0.2, 60, "v2 reads")
+    embedded.run("abort", "p", 2)
+    embedded.run("drop", "p", 2)
+    assert [v["version"] for v in embedded.status("p")["versions"]] == [1]
+
+
+def test_refused(embedded, topic):
+    serve(embedded, topic, 10)
+    for limit, says in (("fast", "begins with no number"), ("5", "no unit"), ("5/s,6/s", "says again"),
+                        ("0/s", "not between"), ("5kg/s", "no unit"), ("", "begins with no number"),
+                        ("1e99/s", "begins with no number"), ("10000G/s", "not between")):
+        for command in (["limit", "p", 1, limit], ["replay", "p", "--limit", limit]):
+            refused = embedded.run(*command, code=None)
+            assert refused.returncode != 0 and says in refused.stderr, (limit, refused.stderr)
+    assert len(embedded.status("p")["versions"]) == 1

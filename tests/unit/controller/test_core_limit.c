@@ -1,0 +1,146 @@
+/* Goal: a limit is kept, told to the worker whenever it starts or the limit changes, and is nobody's
+ * who has served. Method: the world of world.h, whose workers remember what they were told. */
+#include "tests/unit/controller/world.h"
+
+#define COUNTS(what)                                                                               \
+    "CREATE TABLE events (user_id text, kind text) WITH (topic='events', format='json');\n"        \
+    "CREATE MATERIALIZED VIEW counts AS SELECT user_id, " what " AS n FROM events GROUP BY "       \
+    "user_id;\n"
+
+/* As the worker of p's version was told. */
+static int64_t told(struct world *world, uint32_t version)
+{
+    for (int i = 0; i < WORLD_WORKERS; i++) {
+        if (world->workers[i].alive && world->workers[i].version == version) {
+            return world->workers[i].limit;
+        }
+    }
+    return -1;
+}
+
+/* As status shows it; 0: null. */
+static int64_t shown(struct world *world, uint32_t version)
+{
+    json_t *status = world_call(world, "status", "p", 0, NULL);
+    const json_t *entry = json_array_get(json_object_get(status, "versions"), version - 1);
+    const json_t *limit = json_object_get(entry, "limit");
+    assert_non_null(limit);
+    int64_t records = json_int(limit, "records_per_second", 0);
+    json_decref(status);
+    return records;
+}
+
+static json_t *limit_body(const char *limit)
+{
+    json_t *value = json_loads(limit, JSON_DECODE_ANY, NULL);
+    json_t *body = json_pack("{s:o, s:s}", "limit", value, "who", "test");
+    assert_non_null(body);
+    return body;
+}
+
+static void set(struct world *world, uint32_t version, const char *limit)
+{
+    json_decref(world_call(world, "limit", "p", version, limit_body(limit)));
+}
+
+static json_t *definition(const char *sql, const char *limit)
+{
+    json_t *body = world_definition(sql, "manual");
+    json_object_set_new(body, "limit", json_loads(limit, JSON_DECODE_ANY, NULL));
+    return body;
+}
+
+static void deploy_both(struct world *world)
+{
+    world_deploy(world, COUNTS("count(*)"), "auto");
+    world_wait(world, 1, "serving");
+    json_decref(world_call(world, "deploy", "p", 0,
+                           definition(COUNTS("max(kind)"), "{\"records_per_second\":70}")));
+}
+
+static void test_kept_and_told(void **state)
+{
+    struct world *world = *state;
+    world->pace = 10;
+    deploy_both(world);
+    world_wait(world, 2, "replaying");
+    assert_int_equal(told(world, 2), 70);
+    assert_int_equal(shown(world, 2), 70);
+    assert_int_equal(told(world, 1), 0);
+    set(world, 2, "{\"records_per_second\":71,\"bytes_per_second\":5}");
+    world_steps(world, 3);
+    assert_int_equal(told(world, 2), 71);
+    world_restart(world);
+    world_wait(world, 2, "replaying");
+    world_steps(world, 3);
+    assert_int_equal(told(world, 2), 71);
+    world_do(world, "pause", "p", 2);
+    set(world, 2, "{\"records_per_second\":72}");
+    world_restart(world);
+    assert_int_equal(shown(world, 2), 72);
+    world_do(world, "resume", "p", 2);
+    world_wait(world, 2, "replaying");
+    world_steps(world, 3);
+    assert_int_equal(told(world, 2), 72);
+    set(world, 2, "null");
+    world_steps(world, 3);
+    assert_int_equal(told(world, 2), 0);
+    assert_int_equal(shown(world, 2), 0);
+}
+
+/* Not while serving, not on standby, not when it starts again then. */
+static void test_over_with_the_swap(void **state)
+{
+    struct world *world = *state;
+    deploy_both(world);
+    world_wait(world, 2, "ready");
+    world_do(world, "swap", "p", 2);
+    assert_int_equal(shown(world, 2), 0);
+    world_refused(world, "limit", 2, limit_body("{\"records_per_second\":1}"), -KE_REFUSED,
+                  "v2 of p is serving");
+    world_restart(world);
+    world_steps(world, 10);
+    assert_int_equal(told(world, 2), 0);
+    world_do(world, "rollback", "p", 0);
+    world_refused(world, "limit", 2, limit_body("{\"records_per_second\":1}"), -KE_REFUSED,
+                  "v2 of p is standby");
+    world_restart(world);
+    world_steps(world, 10);
+    assert_int_equal(told(world, 2), 0);
+    assert_int_equal(shown(world, 2), 0);
+}
+
+static void test_refused(void **state)
+{
+    struct world *world = *state;
+    world->pace = 10;
+    deploy_both(world);
+    world_refused(world, "limit", 2, json_object(), -KE_INVALID, "it needs \"limit\"");
+    world_refused(world, "limit", 2, limit_body("{}"), -KE_INVALID, "without a number");
+    world_refused(world, "limit", 2, limit_body("{\"records\":5}"), -KE_INVALID,
+                  "no member \"records\"");
+    world_refused(world, "limit", 2, limit_body("{\"bytes_per_second\":0}"), -KE_INVALID,
+                  "\"bytes_per_second\" must be");
+    world_refused(world, "limit", 2, limit_body("5"), -KE_INVALID, "a limit is an object");
+    world_refused(world, "limit", 9, limit_body("null"), -KE_NOT_FOUND, "no version 9");
+    world_refused(world, "deploy", 0, definition(COUNTS("min(kind)"), "{\"bytes_per_second\":-1}"),
+                  -KE_INVALID, "\"bytes_per_second\" must be");
+    assert_int_equal(shown(world, 2), 70);
+    /* The definition that is there already takes the limit that comes with it. */
+    json_decref(world_call(world, "deploy", "p", 0,
+                           definition(COUNTS("max(kind)"), "{\"records_per_second\":73}")));
+    assert_int_equal(shown(world, 2), 73);
+}
+
+#define WORLD_TEST(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WORLD_TEST(test_kept_and_told),
+        WORLD_TEST(test_over_with_the_swap),
+        WORLD_TEST(test_refused),
+    };
+    (void)setenv("KAPPA_LOG", "error", 0);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

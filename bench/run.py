@@ -8,6 +8,8 @@
     streams    the same by a Kafka Streams program, when --streams DIR names one (mvn compiled, see --help)
     live       produce to readable, at --rate events/s
     swap       swaps and rollbacks under four readers: hold, failed reads, reads that went back
+    diff       two versions of which 100 rows differ, by digests of key ranges and by reading all rows; as many rows as
+               half of --events
     reader     rows by key of 2 M keys through libkappa, against plain LMDB on the same bytes
     redis      HGETALL/s by redis-benchmark with pipelines of 1 and 16, next to redis-server if redis-tools is there
     http       rows by key over HTTP by wrk, 32 connections, next to libmicrohttpd answering a constant of the same size
@@ -56,11 +58,11 @@ def quantiles(values):
             "max": round(values[-1], 2), "samples": len(values)}
 
 
-def fill(platform, topic, options):
+def fill(platform, topic, options, users=USERS):
     """Puts the events of the main scenario into the topic; seconds it took."""
     platform.topic(topic, 4)
     begin = time.monotonic()
-    make = subprocess.Popen([support.EVENTS, "--count", str(options.events), "--users", str(USERS), "--step-us", "100",
+    make = subprocess.Popen([support.EVENTS, "--count", str(options.events), "--users", str(users), "--step-us", "100",
                              "--disorder-ms", "2000"], stdout=subprocess.PIPE)
     subprocess.run([support.BIN, "produce", topic, "--key", "user_id"], stdin=make.stdout, env=platform.env, check=True,
                    stderr=subprocess.DEVNULL)
@@ -218,6 +220,37 @@ def bench_swap(options, _):
         reads, _ = readers.stop()  # fails when a read failed or went back
         producer.stop()
         out(bench="swap_hold_ms", rate=options.rate, reads=reads, failed_reads=0, backward_reads=0, **quantiles(holds))
+
+
+def bench_diff(options, _):
+    """v2 counts 100 users otherwise; v3 the same with one more column, so that all rows have to be read."""
+    others = ", ".join(f"'u{i}'" for i in range(100))
+    sql = ("CREATE TABLE ev (user_id text, amount double precision, event_time timestamptz) WITH (topic = 'events', "
+           "format = 'json', event_time = 'event_time', timestamp_unit = 'ms');\n"
+           "CREATE MATERIALIZED VIEW totals AS SELECT user_id, count(*) AS n, sum(amount) %s AS total, "
+           "max(event_time) AS newest %s FROM ev GROUP BY user_id;\n")
+    definitions = [sql % ("", ""), sql % (f"FILTER (WHERE user_id NOT IN ({others}))", "")]
+    definitions.append(definitions[1].replace(" AS newest ", " AS newest, min(event_time) AS oldest"))
+    with support.Platform(options.dir) as platform:
+        platform.up()
+        fill(platform, "events", options, users=options.events // 2)
+        for number, text in enumerate(definitions, 1):
+            with open(os.path.join(options.dir, "totals.sql"), "w") as file:
+                file.write(text)
+            platform.run("deploy", os.path.join(options.dir, "totals.sql"), "--swap", "manual")
+            platform.wait("totals", number, "caught-up", "600s")
+        for _ in range(options.runs):
+            by = {"digests": platform.json("diff", "totals", 1, 2),
+                  "digests_exact": platform.json("diff", "totals", 1, 2, "--exact"),
+                  "all_rows": platform.json("diff", "totals", 1, 3)}
+            tables = {name: answer["tables"][0] for name, answer in by.items()}
+            table = tables["all_rows"]
+            for other in tables.values():
+                assert other["changed"] == table["changed"], tables
+                assert other["equal"] <= table["equal"] <= other.get("equal_most", other["equal"]), tables
+            out(bench="diff", rows=table["equal"] + table["changed"], changed=table["changed"],
+                **{name + "_ms": round(1000 * answer["seconds"], 1) for name, answer in by.items()},
+                ratio=round(by["all_rows"]["seconds"] / by["digests"]["seconds"]))
 
 
 def bench_reader(*_):
@@ -379,7 +412,7 @@ def bench_flink(options, _):
 
 
 PARTS = {"embedded": bench_embedded, "kafka": bench_kafka, "live": bench_live, "swap": bench_swap,
-         "reader": bench_reader,
+         "diff": bench_diff, "reader": bench_reader,
          "redis": bench_redis, "http": bench_http, "nexmark": bench_nexmark, "flink": bench_flink}
 
 

@@ -16,6 +16,7 @@ static int diff_run(struct cli *cli, struct err *err);
 static const struct cmd_option options[] = {
     {"table", 't', "TABLE", "only this table"},
     {"limit", '\0', "N", "at most so many rows of each kind are shown (default 10)"},
+    {"exact", '\0', NULL, "count the equal rows of large tables too"},
     {NULL, '\0', NULL, NULL},
 };
 
@@ -33,7 +34,12 @@ const struct cmd_entry cmd_diff = {
         "compared as they were: rows that only one has, rows that changed; for each column how "
         "many values\n"
         "differ and how far (|b - a|; times in seconds). Columns are compared by name. With -o "
-        "json: all of it.",
+        "json: all of it.\n\n"
+        "Where both definitions keep and read a table's rows in the same way, only ranges of keys "
+        "whose digests\n"
+        "differ are read: it costs what differs. How many rows are equal may then be known from "
+        "... to ... only,\n"
+        "as rows may have parts in several partitions; --exact counts them.",
     .examples = "kappa diff features 1 2\nkappa diff features 1 2 --table user_features --limit 50 "
                 "-o json\n",
     .options = options,
@@ -178,11 +184,15 @@ static void counts_text(const struct names *names, const json_t *table, struct b
     char only_a[OUT_NUMBER_LEN];
     char only_b[OUT_NUMBER_LEN];
     char equal[OUT_NUMBER_LEN];
-    buf_printf(out, ": %s changed, %s only in %s, %s only in %s, %s equal\n",
+    buf_printf(out, ": %s changed, %s only in %s, %s only in %s, %s",
                out_count(json_int(table, "changed", 0), changed),
                out_count(json_int(table, "only_in_a", 0), only_a), names->of[0],
                out_count(json_int(table, "only_in_b", 0), only_b), names->of[1],
                out_count(json_int(table, "equal", 0), equal));
+    if (json_object_get(table, "equal_most") != NULL) {
+        buf_printf(out, " to %s", out_count(json_int(table, "equal_most", 0), equal));
+    }
+    buf_append_text(out, " equal\n");
 }
 
 static void table_text(const struct cli *cli, const struct names *names, const json_t *table,
@@ -270,6 +280,9 @@ static int diff_body(const struct cli *cli, json_t **out, struct err *err)
     json_decref(more);
     if (limit >= 0) {
         ASSERT(json_object_set_new(body, "limit", json_integer(limit)) == 0);
+    }
+    if (cli_option(cli, "exact") != NULL) {
+        ASSERT(json_object_set_new(body, "exact", json_true()) == 0);
     }
     *out = body;
     return 0;

@@ -189,8 +189,10 @@ static int op_diff_open(void *ctx, const char *processor, uint32_t a, uint32_t b
                         const json_t *body, void **out, struct err *err)
 {
     const struct server *server = ctx;
-    const struct diff_options options = {.table = json_text(body, "table", NULL),
-                                         .limit = json_int(body, "limit", DIFF_SAMPLES)};
+    const struct diff_options options = {
+        .table = json_text(body, "table", NULL),
+        .limit = json_int(body, "limit", DIFF_SAMPLES),
+        .exact_rows = json_bool(body, "exact", false) ? UINT64_MAX : DIFF_EXACT_ROWS};
     struct diff *diff = NULL;
     int rc = diff_open(server->reader, processor, a, b, &options, &diff, err);
     *out = diff;

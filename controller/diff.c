@@ -493,7 +493,7 @@ static int check_version(struct core_processor *processor, const json_t *body, c
     return 0;
 }
 
-/* "table" and "limit" are optional; nothing else is known. */
+/* "table", "limit" and "exact" are optional; nothing else is known. */
 static int check_body(const json_t *body, struct err *err)
 {
     const char *name;
@@ -501,14 +501,18 @@ static int check_body(const json_t *body, struct err *err)
     json_object_foreach ((json_t *)(uintptr_t)body, name, value) {
         bool table = strcmp(name, "table") == 0;
         bool limit = strcmp(name, "limit") == 0;
-        if (!table && !limit && strcmp(name, "a") != 0 && strcmp(name, "b") != 0 &&
+        bool exact = strcmp(name, "exact") == 0;
+        if (!table && !limit && !exact && strcmp(name, "a") != 0 && strcmp(name, "b") != 0 &&
             strcmp(name, "who") != 0) {
             int rc = err_set(err, KE_INVALID, "a diff has no member \"%.100s\"", name);
-            err_hint(err, "it may have: a, b, table, limit");
+            err_hint(err, "it may have: a, b, table, limit, exact");
             return rc;
         }
         if (table && !json_is_string(value)) {
             return err_set(err, KE_INVALID, "\"table\" must be the name of a table");
+        }
+        if (exact && !json_is_boolean(value)) {
+            return err_set(err, KE_INVALID, "\"exact\" must be true or false");
         }
         if (limit && (!json_is_integer(value) || json_integer_value(value) < 0 ||
                       json_integer_value(value) > DIFF_LIMIT_MAX)) {
@@ -584,7 +588,8 @@ int diff_for_gate(struct core *core, struct core_processor *processor, uint32_t 
     const uint32_t number[SWAP_SIDES] = {a, b};
     int rc = check_free(core, processor, err);
     if (rc == 0) {
-        json_t *body = json_pack("{s:i}", "limit", 0);
+        /* Shares of rows are judged: how many are equal must be known. */
+        json_t *body = json_pack("{s:i, s:b}", "limit", 0, "exact", 1);
         ASSERT(body != NULL);
         diff_begin(core, NULL, processor, number, body);
         json_decref(body);

@@ -101,6 +101,8 @@ static void plan_finish(struct sql *sql)
         arena_calloc(&plan->memory, sizeof *tables * ((size_t)plan->table_count + 1));
     for (uint32_t i = 0; i < plan->view_count; i++) {
         tables[i] = (struct plan_table){.shape = views[i].shape};
+        /* Windows of a hop are put together from many rows: two versions are compared by windows. */
+        tables[i].shape.leaves = views[i].window != PLAN_WINDOW_HOP;
     }
     memcpy(tables + plan->view_count, sql->states, sizeof *tables * sql->state_count);
     plan->tables = tables;

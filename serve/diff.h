@@ -13,16 +13,18 @@
  *     T  {"table","in":"a"|"b"}                  only one of them has it
  *        {"table","in":"both","why_not":text}    their rows cannot be told which is which
  *        {"table","in":"both","identical":true}  the stored bytes are the same: nothing was read
- *        {"table","in":"both","only_in_a","only_in_b","changed","equal","columns":[C...],
+ *        {"table","in":"both","only_in_a","only_in_b","changed","equal","equal_most"?,"columns":[C...],
  *         "samples":{"changed":[{"a":row,"b":row,"columns":[name]}],"only_in_a":[row],
  *         "only_in_b":[row]}}
  *     C  {"name","type","in":"both","differ","nulls", and where both are numbers or times "unit"?,
  *         "mean","max","p50","p90","p99" of |b - a| over the rows that differ}; "type_b" when it has
  *        another type in b; {"name","type","in":"a"|"b"}
  *
- * changed: rows of a key that is in both, in which a column that both have differs. nulls: of those
- * that differ, how many are null on one side (or not finite): they have no distance. Quantiles are
- * right to 2 %, the others exact. */
+ * changed: rows of a key that is in both, in which a column that both have differs. nulls: of those that
+ * differ, how many are null on one side (or not finite): they have no distance. Quantiles are right to
+ * 2 %, the others exact. equal: of large tables of which only what differs was read (table/delta.h), and
+ * whose rows may be stored in parts, in several partitions, it is how many there are at least, and
+ * equal_most how many at most; see exact_rows. */
 #ifndef KAPPA_SERVE_DIFF_H
 #define KAPPA_SERVE_DIFF_H
 
@@ -34,10 +36,13 @@ struct reader;
 
 #define DIFF_SAMPLES     10 /* of each kind and table, when nothing is said */
 #define DIFF_SAMPLES_MAX 1000
+#define DIFF_EXACT_ROWS  200000 /* they are counted in a few hundredths of a second */
 
 struct diff_options {
-    const char *table; /* only this one; or NULL */
-    int64_t limit;     /* samples of each kind, 0 .. DIFF_SAMPLES_MAX */
+    const char *table;   /* only this one; or NULL */
+    int64_t limit;       /* samples of each kind, 0 .. DIFF_SAMPLES_MAX */
+    uint64_t exact_rows; /* equal rows are counted where at most so many are stored; UINT64_MAX:
+                            always, which costs a look at all keys */
 };
 
 /* Opens both versions. NOT_FOUND: no such version, no files, no such table. REFUSED: they do not read

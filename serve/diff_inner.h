@@ -47,9 +47,14 @@ struct diff_rows {
     const bool *stop; /* atomic */
     struct diff_column columns[2 * LIMIT_COLUMNS];
     uint32_t column_count;
+    bool by_bytes; /* equal bytes are equal rows: only keys whose bytes differ are looked at */
+    uint64_t taken[DIFF_SIDES]; /* rows that were looked at */
     uint64_t only[DIFF_SIDES];
     uint64_t changed;
     uint64_t equal;
+    uint64_t equal_most; /* above `equal`: that is how many at least */
+    uint64_t exact_rows; /* as in diff_options */
+    bool unclear;        /* only a look at all rows can say how many are equal, and it is wanted */
     json_t *only_samples[DIFF_SIDES]; /* owned */
     json_t *changed_samples;          /* owned */
 };

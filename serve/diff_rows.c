@@ -3,9 +3,14 @@
  * A row is known by its key: window end and key columns, as bytes; in views without groups by
  * (offset, partition). All of these ascend in both cursors, so that each row is read once. In views
  * of first rows, which have several of a key, the two go through them side by side: the first one
- * of a key is compared with the first one, and so on. */
+ * of a key is compared with the first one, and so on.
+ *
+ * Where equal bytes are equal rows (plan_view_alike) only the keys whose bytes differ are looked at, in
+ * both cursors (table/delta.h). How many rows are equal then follows from the rows stored: exactly where a
+ * row is stored once. */
 #include "processor/functions.h"
 #include "serve/diff_inner.h"
+#include "table/delta.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -205,11 +210,20 @@ static int take_one(struct diff_rows *rows, struct side *sides, struct err *err)
         rows->only[which]++;
         sample_only(rows, which, &sides[which]);
     }
+    rows->taken[DIFF_A] += order <= 0 ? 1 : 0;
+    rows->taken[DIFF_B] += order >= 0 ? 1 : 0;
     int rc = order <= 0 ? side_next(a, rows->reading[DIFF_A].version, err) : 0;
     if (rc >= 0 && order >= 0) {
         rc = side_next(b, rows->reading[DIFF_B].version, err);
     }
     return rc < 0 ? rc : 0;
+}
+
+static int check_stop(const struct diff_rows *rows, struct err *err)
+{
+    return __atomic_load_n(rows->stop, __ATOMIC_RELAXED)
+               ? err_set(err, KE_CLOSED, "the comparison was broken off")
+               : 0;
 }
 
 static int merge(struct diff_rows *rows, struct side *sides, struct err *err)
@@ -220,11 +234,114 @@ static int merge(struct diff_rows *rows, struct side *sides, struct err *err)
     }
     for (uint64_t i = 1; rc >= 0 && (sides[DIFF_A].at_hand || sides[DIFF_B].at_hand); i++) {
         rc = take_one(rows, sides, err);
-        if (rc == 0 && i % STOP_EVERY == 0 && __atomic_load_n(rows->stop, __ATOMIC_RELAXED)) {
-            rc = err_set(err, KE_CLOSED, "the comparison was broken off");
+        if (rc == 0 && i % STOP_EVERY == 0) {
+            rc = check_stop(rows, err);
         }
     }
     return rc < 0 ? rc : 0;
+}
+
+/* Is each row stored once, and not in parts in several sources? */
+static bool is_whole(const struct diff_rows *rows, const struct view_delta_count *stored)
+{
+    const struct plan *plan = rows->reading[DIFF_A].version->plan;
+    const struct plan_view *view = rows->view[DIFF_A];
+    bool routed = plan->inputs[view->input].partitioner != PARTITIONER_NONE &&
+                  plan_view_keyed(plan, view) != PLAN_NONE;
+    return routed || view->kind == PLAN_APPEND || stored->sources <= 1;
+}
+
+/* The keys of a, each once. */
+static int count_keys(const struct diff_rows *rows, uint64_t *count, struct err *err)
+{
+    const struct reader_read *reading = &rows->reading[DIFF_A];
+    struct view_cursor *cursor = NULL;
+    const uint8_t *last = NULL;
+    size_t last_len = 0;
+    const uint8_t *key = NULL;
+    const uint8_t *value = NULL;
+    size_t key_len = 0;
+    size_t value_len = 0;
+    uint32_t source = 0;
+    int rc =
+        view_cursor_open(reading->snapshot, reading->table,
+                         (struct view_sources){0, reading->version->source_count}, &cursor, err);
+    for (uint64_t i = 1; rc == 0; i++) {
+        rc = view_cursor_next(cursor, &source, &key, &key_len, &value, &value_len, err);
+        if (rc != 1) {
+            break;
+        }
+        *count += last == NULL || key_len != last_len || memcmp(key, last, key_len) != 0 ? 1 : 0;
+        last = key;
+        last_len = key_len;
+        rc = i % STOP_EVERY == 0 ? check_stop(rows, err) : 0;
+    }
+    view_cursor_close(cursor);
+    return rc;
+}
+
+/* Rows of keys that were not looked at are equal. How many are they? Where rows are stored in parts
+ * their number lies between bounds; their keys are counted when it is worth it. Rows that HAVING does
+ * not show are found by computing them all. */
+static int count_equal(struct diff_rows *rows, const struct view_delta *delta, uint64_t keys,
+                       struct err *err)
+{
+    struct view_delta_count stored;
+    view_delta_counts(delta, DIFF_A, &stored);
+    bool hides = rows->view[DIFF_A]->having != PLAN_NONE;
+    uint64_t taken = rows->taken[DIFF_A];
+    uint64_t most = stored.rows > taken ? stored.rows - taken : 0;
+    uint64_t least = hides || stored.most < keys ? 0 : stored.most - keys;
+    bool wanted = stored.rows <= rows->exact_rows;
+    if (hides) {
+        rows->unclear = wanted && most > 0;
+    } else if (is_whole(rows, &stored)) {
+        least = most;
+    } else if (wanted && least < most) {
+        uint64_t all = 0;
+        int rc = count_keys(rows, &all, err);
+        if (rc != 0) {
+            return rc;
+        }
+        least = most = all - taken;
+    }
+    rows->equal_most = rows->equal + most;
+    rows->equal += least < most ? least : most;
+    return 0;
+}
+
+/* Looks at the keys whose bytes differ. */
+static int merge_different(struct diff_rows *rows, struct side *sides, struct err *err)
+{
+    struct view_delta_side at[DIFF_SIDES];
+    struct view_delta *delta = NULL;
+    const uint8_t *key = NULL;
+    size_t len = 0;
+    uint64_t keys = 0;
+    for (int which = 0; which < DIFF_SIDES; which++) {
+        at[which] =
+            (struct view_delta_side){rows->reading[which].snapshot, rows->reading[which].table};
+    }
+    int rc = view_delta_open(&at[DIFF_A], &at[DIFF_B], rows->reading[DIFF_A].version->source_count,
+                             rows->stop, &delta, err);
+    if (rc != 0) {
+        return rc;
+    }
+    while ((rc = view_delta_next(delta, &key, &len, err)) == 1) {
+        keys++;
+        for (int which = 0; which < DIFF_SIDES && rc >= 0; which++) {
+            rc = reader_cursor_only(sides[which].cursor, key, len, err);
+        }
+        rc = rc < 0 ? rc : merge(rows, sides, err);
+        if (rc < 0) {
+            break;
+        }
+    }
+    if (rc == 0) {
+        rc = count_equal(rows, delta, keys, err);
+    }
+    view_delta_close(delta);
+    return rc;
 }
 
 static void column_add(struct diff_rows *rows, enum diff_side which, uint32_t index)
@@ -275,7 +392,7 @@ int diff_rows_run(struct diff_rows *rows, struct err *err)
         }
     }
     if (rc == 0) {
-        rc = merge(rows, sides, err);
+        rc = rows->by_bytes ? merge_different(rows, sides, err) : merge(rows, sides, err);
     }
     for (int which = 0; which < DIFF_SIDES; which++) {
         reader_cursor_close(sides[which].cursor);

@@ -38,11 +38,13 @@ struct reader_cursor {
     uint32_t row_at; /* of the rows of this key: the next one */
     uint32_t row_count;
     int64_t window_most; /* of window tables */
-    size_t skip;         /* bytes of a key before its columns */
-    bool filters;        /* of hop windows: rows are looked at one by one */
-    size_t prefix_len;   /* of leading key columns that are to be equal; 0: any */
-    size_t low_len;      /* key columns from these on; 0: any */
-    size_t high_len;     /* and below these; 0: any */
+    const uint8_t *only; /* rows of this key alone, borrowed; NULL: all */
+    size_t only_len;
+    size_t skip;       /* bytes of a key before its columns */
+    bool filters;      /* of hop windows: rows are looked at one by one */
+    size_t prefix_len; /* of leading key columns that are to be equal; 0: any */
+    size_t low_len;    /* key columns from these on; 0: any */
+    size_t high_len;   /* and below these; 0: any */
     uint8_t prefix[LIMIT_TABLE_KEY_LEN];
     uint8_t low[LIMIT_TABLE_KEY_LEN];
     uint8_t high[LIMIT_TABLE_KEY_LEN];
@@ -313,6 +315,31 @@ static int hop_merge(struct reader_cursor *cursor, struct err *err)
     return rc;
 }
 
+static bool is_only(const struct reader_cursor *cursor)
+{
+    const struct partial *next = &cursor->next;
+    return compare(next->key, next->key_len, cursor->only, cursor->only_len) == 0;
+}
+
+int reader_cursor_only(struct reader_cursor *cursor, const uint8_t *key, size_t len,
+                       struct err *err)
+{
+    ASSERT(cursor->hop == NULL);
+    ASSERT(!cursor->sessions);
+    cursor->only = key;
+    cursor->only_len = len;
+    cursor->row_at = cursor->row_count;
+    if (!cursor->at_hand || compare(cursor->next.key, cursor->next.key_len, key, len) >= 0) {
+        return 0;
+    }
+    int rc = view_cursor_seek(cursor->partials, key, len, err);
+    if (rc == 0) {
+        rc = fetch(cursor, &cursor->next, err);
+    }
+    cursor->at_hand = rc == 1;
+    return rc < 0 ? rc : 0;
+}
+
 /* Merges the next row in the finisher: 1, 0 at the end, negative. */
 static int merge_next(struct reader_cursor *cursor, struct err *err)
 {
@@ -322,7 +349,7 @@ static int merge_next(struct reader_cursor *cursor, struct err *err)
     if (cursor->sessions) {
         return session_merge(cursor, err);
     }
-    if (!cursor->at_hand) {
+    if (!cursor->at_hand || (cursor->only != NULL && !is_only(cursor))) {
         return 0;
     }
     int rc = row_merge(cursor, err);

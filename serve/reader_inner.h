@@ -195,6 +195,11 @@ int reader_cursor_open(struct reader *reader, const struct reader_read *reading,
 /* 1 a row, 0 the end, negative. values: output columns, borrowed until the next call. */
 int reader_cursor_next(struct reader_cursor *cursor, const struct kappa_value **values,
                        struct err *err) must_check;
+/* From now on only rows of this key (window end, key columns; of append views the offset), which lies
+ * above all keys given so far. The read is of one whole table, and not of a hop, nor of sessions with
+ * parts in several sources. */
+int reader_cursor_only(struct reader_cursor *cursor, const uint8_t *key, size_t len,
+                       struct err *err) must_check;
 /* Identity of the row given last: its key, and for append views its source. Borrowed from the
  * snapshot. */
 void reader_cursor_key(const struct reader_cursor *cursor, uint32_t *source, const uint8_t **key,

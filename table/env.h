@@ -23,7 +23,7 @@
 
 #include <lmdb.h>
 
-#define ENV_DBS        72   /* named databases: 2 per table, meta, dead, late, some to spare */
+#define ENV_DBS        104  /* named databases: 3 per table, meta, dead, late, some to spare */
 #define ENV_READERS    4096 /* slots of the reader table; the lock file is sparse */
 #define ENV_MAP_BYTES  ((size_t)64 << 20)  /* first map size of a writer */
 #define ENV_MAP_MIN    ((size_t)128 << 10) /* smallest map that holds all empty databases */

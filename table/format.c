@@ -29,6 +29,15 @@ int format_dbs_open(MDB_txn *txn, const struct kappa_table_shape *tables, uint32
             (void)snprintf(name, sizeof name, "n%u", i);
             rc = mdb_dbi_open(txn, name, flags, &out->newest[i]);
         }
+        out->leaves[i] = ENV_NO_HANDLE;
+        if (rc == 0 && tables[i].leaves) {
+            (void)snprintf(name, sizeof name, "d%u", i);
+            rc = mdb_dbi_open(txn, name, flags, &out->leaves[i]);
+            if (rc == MDB_NOTFOUND && !create) {
+                out->leaves[i] = ENV_NO_HANDLE; /* made before there were any */
+                rc = 0;
+            }
+        }
     }
     return rc;
 }
@@ -78,7 +87,7 @@ static int format_check(struct env *env, MDB_txn *txn, const struct format_dbs *
         return env_error(env, rc, "cannot read its format", err);
     }
     uint32_t version = value.mv_size == 4 ? load_u32_le(value.mv_data) : 0;
-    if (version != FORMAT_VERSION) {
+    if (version != FORMAT_VERSION && version != FORMAT_NO_LEAVES) {
         (void)err_set(err, KE_REFUSED, "%s has format %u, this program knows format %d",
                       env_dir(env), version, FORMAT_VERSION);
         err_hint(err, "use the program that made it, or drop this version and replay it");
@@ -182,6 +191,24 @@ bool format_source_decode(const uint8_t *bytes, size_t len, uint32_t count,
         out->digests[i] = (struct digest){load_u64_le(at), load_u64_le(at + 8)};
         at += 16;
     }
+    return true;
+}
+
+void format_leaf_encode(uint8_t *bytes, const struct format_leaf *leaf)
+{
+    store_u64_le(bytes, leaf->sum.low);
+    store_u64_le(bytes + 8, leaf->sum.high);
+    store_u64_le(bytes + 16, leaf->rows);
+}
+
+bool format_leaf_decode(const MDB_val *value, struct format_leaf *out)
+{
+    const uint8_t *at = value->mv_data;
+    if (value->mv_size != FORMAT_LEAF_BYTES) {
+        return false;
+    }
+    out->sum = (struct digest){load_u64_le(at), load_u64_le(at + 8)};
+    out->rows = load_u64_le(at + 16);
     return true;
 }
 

@@ -8,6 +8,7 @@
  *                                 (idle rows expire) or 'p' (plain), name, newline
  *     "seq"            u64        commits so far
  *     "sealed"         u8         1
+ *     "leaves"         u8         how many bits of a key's hash are zero where a leaf begins
  *     "source/" u16BE  48 bytes   next_offset i64 | event_time_max i64 | record_time_max i64
  *                                 | records u64 | dead u64 | late u64
  *                      16 x N     per table in order, then per output: digest low u64 | high u64
@@ -20,6 +21,10 @@
  *
  * Of idle tables: source u16 BE | time i64 sortable | key columns -> nothing, one for each row, at the
  * time that stood in its value then: at most the time that stands there now.
+ *
+ * "d<N>", leaves of table N (when it has them): the ranges of its keys that begin at a key whose hash,
+ * without the source, has so many zero bits, and at the start of a source. A function of the rows:
+ *     a row's key, or source u16 BE alone -> digest low u64 | high u64 | rows u64, never 0
  *
  * "dead", "late": source u16 BE | offset i64 sortable | view u32 BE
  *         -> reason length u32 | value length u32 (UINT32_MAX: null) | reason | value
@@ -35,13 +40,15 @@
 #include "table/store.h"
 #include "table/view.h"
 
-#define FORMAT_VERSION      2
+#define FORMAT_VERSION      3
+#define FORMAT_NO_LEAVES    2 /* has no "d<N>" and gets none; all else is the same */
 #define FORMAT_STATE_BYTES  48
 #define FORMAT_SOURCE_BYTES (FORMAT_STATE_BYTES + 16 * STORE_DIGESTS)
 #define FORMAT_SOURCE_KEY   9 /* "source/" and two bytes */
 #define FORMAT_DEAD_KEY     14
 #define FORMAT_DEAD_HEAD    8
 #define FORMAT_OUTBOX_KEY   16
+#define FORMAT_LEAF_BYTES   24
 
 /* Handles of one environment's databases. */
 struct format_dbs {
@@ -51,6 +58,13 @@ struct format_dbs {
     MDB_dbi outbox; /* ENV_NO_HANDLE when the version has no outputs */
     MDB_dbi rows[STORE_DIGESTS];
     MDB_dbi newest[STORE_DIGESTS]; /* ENV_NO_HANDLE for tables without an index */
+    MDB_dbi leaves[STORE_DIGESTS]; /* ENV_NO_HANDLE for tables without leaves */
+};
+
+/* One leaf's value. */
+struct format_leaf {
+    struct digest sum;
+    uint64_t rows;
 };
 
 static inline MDB_val val_of(const void *data, size_t len)
@@ -85,6 +99,10 @@ bool format_source_decode(const uint8_t *bytes, size_t len, uint32_t count,
                           struct store_source *out);
 /* As if nothing had been read: zeros and KAPPA_NO_TIME. */
 void format_source_zero(struct store_source *out);
+
+void format_leaf_encode(uint8_t *bytes, const struct format_leaf *leaf);
+/* False when the length is wrong. */
+bool format_leaf_decode(const MDB_val *value, struct format_leaf *out);
 
 void format_outbox_key(uint8_t *key, uint32_t source, int64_t offset, uint32_t output,
                        uint32_t seq);

@@ -23,6 +23,7 @@
 
 #define READER_CHECK_EVERY 256  /* commits */
 #define STORE_PAGE_BYTES   4096 /* LMDB takes the system's page size */
+#define LEAF_BITS          10
 
 /* ---- opening */
 
@@ -70,6 +71,10 @@ static int make_once(struct store *store, struct err *err)
     }
     if (rc == 0) {
         rc = store_meta_put(store, "format", version, sizeof version);
+    }
+    const uint8_t leaf_bits = (uint8_t)store->leaf_bits;
+    if (rc == 0) {
+        rc = store_meta_put(store, "leaves", &leaf_bits, sizeof leaf_bits);
     }
     if (rc == 0) {
         rc = store_meta_put(store, "shape", shape.data == NULL ? "" : (const char *)shape.data,
@@ -128,6 +133,10 @@ static int measure(struct store *store, MDB_txn *txn, uint64_t *used, bool *has_
             rc = mdb_stat(txn, store->dbs.newest[i], &st);
             pages += st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages;
         }
+        if (rc == 0 && store->dbs.leaves[i] != ENV_NO_HANDLE) {
+            rc = mdb_stat(txn, store->dbs.leaves[i], &st);
+            pages += st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages;
+        }
     }
     *used = pages * st.ms_psize;
     return rc;
@@ -161,6 +170,9 @@ static int store_prepare(struct store *store, const struct store_options *option
     if (rc == 0) {
         rc = store_meta_load(store, err);
     }
+    for (uint32_t i = 0; i < store->table_count && rc == 0; i++) {
+        store->tables[i].leaf_dbi = store->dbs.leaves[i];
+    }
     if (rc == 0) {
         rc = store_outbox_count(store, err);
     }
@@ -180,15 +192,18 @@ int store_open(const struct store_options *options, struct store **out, struct e
 {
     ASSERT(options->dir != NULL);
     ASSERT_CMP(options->table_count + options->output_count, <=, STORE_DIGESTS);
+    ASSERT_CMP(options->leaf_bits, <, 64);
     struct store *store = xcalloc(1, sizeof *store);
     store->magic = STORE_MAGIC;
     store->lock_fd = -1;
     store->table_count = options->table_count;
     store->output_count = options->output_count;
+    store->leaf_bits = options->leaf_bits == 0 ? LEAF_BITS : options->leaf_bits;
     store->fail_point = options->fail_point;
     store->fail_ctx = options->fail_ctx;
     store_rows_sink(store);
     for (uint32_t i = 0; i < options->table_count; i++) {
+        store->tables[i].index = i;
         store->tables[i].shape = options->tables[i];
         store->tables[i].shape.name = xstrdup(options->tables[i].name);
     }
@@ -366,6 +381,8 @@ static void txn_over(struct store *store)
     for (uint32_t i = 0; i < store->table_count; i++) {
         store->tables[i].rows = NULL;
         store->tables[i].newest = NULL;
+        store->tables[i].leaves = NULL;
+        store->tables[i].leaf.at_hand = false;
         store->tables[i].last_known = false;
     }
 }
@@ -454,7 +471,10 @@ static int commit(struct store *store, struct err *err)
 {
     uint8_t seq[8];
     store_u64_le(seq, store->seq + 1);
-    int rc = store_slots_write(store);
+    int rc = store_leaves_write(store);
+    if (rc == 0) {
+        rc = store_slots_write(store);
+    }
     if (rc == 0) {
         rc = store_meta_put(store, "seq", seq, sizeof seq);
     }

@@ -18,6 +18,7 @@
  *     n<N>    newest window of a key (window tables): source u16 BE, key columns -> window end;
  *             with history: source u16 BE, key columns, window end -> nothing, for every row
  *             idle tables: source u16 BE, time i64 sortable, key columns -> nothing, for every row
+ *     d<N>    leaves of table N: digests of ranges of its keys (store_leaves.c)
  *     dead    source u16 BE, offset i64 sortable, view u32 BE -> reason, bytes
  *     late    the same, of records that came behind their window and are kept
  *     outbox  messages for topics, of versions that have outputs: see outbox.h
@@ -48,6 +49,8 @@ struct store_options {
     uint32_t output_count; /* topics of the definition: what the sink's `out` may name */
     bool building;    /* NOSYNC until store_seal; the version is deleted if the OS dies meanwhile */
     size_t map_bytes; /* first map size; 0: default (64 MiB) */
+    uint32_t
+        leaf_bits; /* of a new environment: a leaf has 2^bits rows on average; 0: default (10) */
     /* For crash tests; may be NULL. Called at store_begin ("flush"), before LMDB commits ("commit")
      * and after ("committed": the commit stands). A negative code makes the step fail with it:
      * close the store then, as if the process had died there. */

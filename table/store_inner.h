@@ -25,13 +25,28 @@ struct store_slot {
     uint64_t outbox_next;
 };
 
+/* The leaf that the open transaction is in: [low, high). */
+struct store_leaf {
+    bool at_hand;
+    bool changed;             /* since it was read or written */
+    struct format_leaf holds; /* with all changes */
+    size_t low_len;
+    size_t high_len; /* 0: to the end of the source */
+    uint8_t low[LIMIT_TABLE_KEY_LEN];
+    uint8_t high[LIMIT_TABLE_KEY_LEN];
+};
+
 /* One table within the open transaction. */
 struct store_table {
     struct kappa_table_shape shape; /* name is owned */
-    MDB_cursor *rows;               /* of txn, or NULL */
-    MDB_cursor *newest;             /* of txn, or NULL */
-    bool last_known;                /* last holds the database's greatest key; */
-    bool empty;                     /* ... unless there is none */
+    MDB_dbi leaf_dbi;               /* or ENV_NO_HANDLE */
+    uint32_t index;
+    MDB_cursor *rows;   /* of txn, or NULL */
+    MDB_cursor *newest; /* of txn, or NULL */
+    MDB_cursor *leaves; /* of txn, or NULL */
+    struct store_leaf leaf;
+    bool last_known; /* last holds the database's greatest key; */
+    bool empty;      /* ... unless there is none */
     size_t last_len;
     uint8_t last[LIMIT_TABLE_KEY_LEN];
 };
@@ -45,6 +60,7 @@ struct store {
     uint32_t output_count;
     struct store_table tables[STORE_DIGESTS];
     MDB_cursor *outbox; /* of txn, or NULL */
+    uint32_t leaf_bits; /* a leaf begins at keys whose hash ends in so many zero bits */
     bool sealed;
     bool has_rows;
     uint64_t seq;        /* of the last commit */
@@ -78,6 +94,17 @@ int store_meta_put(struct store *store, const char *key, const void *value, size
 
 /* store_rows.c */
 void store_rows_sink(struct store *store);
+
+/* store_leaves.c: a row changed. The calls come behind the change. Codes of LMDB; nothing to do for
+ * tables without leaves. */
+int store_leaf_insert(struct store *store, struct store_table *t, const MDB_val *key,
+                      struct digest hash, bool is_last);
+int store_leaf_replace(struct store *store, struct store_table *t, const MDB_val *key,
+                       struct digest old, struct digest hash);
+int store_leaf_remove(struct store *store, struct store_table *t, const MDB_val *key,
+                      struct digest hash);
+/* Writes what is at hand: before the commit. */
+int store_leaves_write(struct store *store);
 
 /* store_outbox.c: the sink's `out`. */
 int store_outbox_put(void *ctx, uint32_t output, uint32_t source, int64_t offset, uint32_t seq,

@@ -130,6 +130,21 @@ static int slots_load(struct store *store, MDB_txn *txn)
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
+/* Those that it was made with. Environments of an older format have no leaves. */
+static int leaf_bits_load(struct store *store, MDB_txn *txn)
+{
+    MDB_val key = val_of("leaves", 6);
+    MDB_val value;
+    int rc = mdb_get(txn, store->dbs.meta, &key, &value);
+    if (rc == 0 && (value.mv_size != 1 || *(const uint8_t *)value.mv_data >= 64)) {
+        return MDB_CORRUPTED;
+    }
+    if (rc == 0) {
+        store->leaf_bits = *(const uint8_t *)value.mv_data;
+    }
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
 int store_meta_load(struct store *store, struct err *err)
 {
     MDB_txn *txn = NULL;
@@ -144,6 +159,9 @@ int store_meta_load(struct store *store, struct err *err)
         rc = mdb_get(txn, store->dbs.meta, &key, &value);
         store->sealed = rc == 0;
         rc = rc == MDB_NOTFOUND ? 0 : rc;
+    }
+    if (rc == 0) {
+        rc = leaf_bits_load(store, txn);
     }
     if (rc == 0) {
         rc = slots_load(store, txn);

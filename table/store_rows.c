@@ -5,8 +5,9 @@
  * Keys above the database's last one are appended, which skips the search and fills pages; that is
  * the rule for closed windows and for append tables.
  *
- * The digest follows without a second look: an inserted row adds its hash; a replaced one takes the
- * old hash away first; an expired or deleted one takes its hash away. Any failure drops the transaction and
+ * The digests, of the table and of the leaf that the row lies in, follow without a second look: an
+ * inserted row adds its hash; a replaced one takes the old hash away first; an expired or deleted one
+ * takes its hash away. Any failure drops the transaction and
  * with it all of this.
  */
 #include "table/store_inner.h"
@@ -35,6 +36,9 @@ static int table_ready(struct store *store, uint32_t table)
     int rc = mdb_cursor_open(store->txn, store->dbs.rows[table], &t->rows);
     if (rc == 0 && format_has_index(&t->shape)) {
         rc = mdb_cursor_open(store->txn, store->dbs.newest[table], &t->newest);
+    }
+    if (rc == 0 && t->leaf_dbi != ENV_NO_HANDLE) {
+        rc = mdb_cursor_open(store->txn, t->leaf_dbi, &t->leaves);
     }
     if (rc != 0) {
         return rc;
@@ -77,18 +81,46 @@ static MDB_val history_key(uint8_t *bytes, const uint8_t *key, size_t key_len)
     return val_of(bytes, key_len);
 }
 
-/* Overwrites or inserts; takes the old row's hash away. */
+static struct digest hash_of(uint32_t table, const MDB_val *key, const MDB_val *value)
+{
+    return digest_row(table, key->mv_data, key->mv_size, value->mv_data, value->mv_size);
+}
+
+/* Overwrites or inserts; *hash: of the old row. */
 static int replace(struct store_table *t, uint32_t table, MDB_val *key, MDB_val *value,
-                   struct digest *sum, bool *inserted)
+                   struct digest *hash, bool *inserted)
 {
     MDB_val old;
     int rc = mdb_cursor_get(t->rows, key, &old, MDB_SET);
     if (rc == 0) {
         *inserted = false;
-        digest_remove(sum, digest_row(table, key->mv_data, key->mv_size, old.mv_data, old.mv_size));
+        *hash = hash_of(table, key, &old);
         return mdb_cursor_put(t->rows, key, value, MDB_CURRENT);
     }
     return rc == MDB_NOTFOUND ? mdb_cursor_put(t->rows, key, value, 0) : rc;
+}
+
+/* The digests of a row that was put. */
+static int note_put(struct store *store, uint32_t table, const MDB_val *key, const MDB_val *value,
+                    const struct digest *old, bool is_last)
+{
+    struct digest *sum = &store_slot_touch(store, load_u16_be(key->mv_data))->next.digests[table];
+    struct digest hash = hash_of(table, key, value);
+    digest_add(sum, hash);
+    if (old == NULL) {
+        return store_leaf_insert(store, &store->tables[table], key, hash, is_last);
+    }
+    digest_remove(sum, *old);
+    return store_leaf_replace(store, &store->tables[table], key, *old, hash);
+}
+
+/* The digests of a row that is gone. key: a copy of its. */
+static int note_gone(struct store *store, uint32_t table, const uint8_t *key, size_t key_len,
+                     struct digest hash)
+{
+    MDB_val k = val_of(key, key_len);
+    digest_remove(&store_slot_touch(store, load_u16_be(key))->next.digests[table], hash);
+    return store_leaf_remove(store, &store->tables[table], &k, hash);
 }
 
 /* The key of the newest-window index for a row's key. */
@@ -176,11 +208,12 @@ static int rows_put(void *ctx, uint32_t table, const uint8_t *key, size_t key_le
     if (rc != 0) {
         return rows_fail(store, rc, table, "open", err);
     }
-    struct digest *sum = &store_slot_touch(store, load_u16_be(key))->next.digests[table];
     MDB_val k = val_of(key, key_len);
     MDB_val v = val_of(value, value_len);
+    struct digest old;
     bool inserted = true;
-    if (above_last(t, key, key_len)) {
+    bool is_last = above_last(t, key, key_len);
+    if (is_last) {
         rc = mdb_cursor_put(t->rows, &k, &v, MDB_APPEND);
         memcpy(t->last, key, key_len);
         t->last_len = key_len;
@@ -189,15 +222,16 @@ static int rows_put(void *ctx, uint32_t table, const uint8_t *key, size_t key_le
         rc = mdb_cursor_put(t->rows, &k, &v, MDB_NOOVERWRITE);
         ASSERT_CMP(rc, !=, MDB_KEYEXIST); /* the processor said that there is no such row */
     } else {
-        rc = replace(t, table, &k, &v, sum, &inserted);
+        rc = replace(t, table, &k, &v, &old, &inserted);
     }
     if (rc == 0) {
-        digest_add(sum, digest_row(table, key, key_len, value, value_len));
-        if (inserted && t->shape.windowed) {
-            rc = newest_raise(t, key, key_len);
-        } else if (inserted && t->shape.idle) {
-            rc = idle_note(t, key, key_len, value);
-        }
+        k = val_of(key, key_len);
+        rc = note_put(store, table, &k, &v, inserted ? NULL : &old, is_last);
+    }
+    if (rc == 0 && inserted && t->shape.windowed) {
+        rc = newest_raise(t, key, key_len);
+    } else if (rc == 0 && inserted && t->shape.idle) {
+        rc = idle_note(t, key, key_len, value);
     }
     return rc == 0 ? 0 : rows_fail(store, rc, table, "write to", err);
 }
@@ -228,9 +262,10 @@ static int newest_forget(struct store_table *t, const uint8_t *key, size_t key_l
     return mdb_cursor_del(t->newest, 0);
 }
 
-static int expire_rows(struct store_table *t, uint32_t table, uint32_t source,
-                       const uint8_t *window_last, struct digest *sum)
+static int expire_rows(struct store *store, uint32_t table, uint32_t source,
+                       const uint8_t *window_last)
 {
+    struct store_table *t = &store->tables[table];
     uint8_t first[KAPPA_KEY_SOURCE_BYTES];
     store_u16_be(first, u16_from(source));
     MDB_val key = val_of(first, sizeof first);
@@ -247,8 +282,11 @@ static int expire_rows(struct store_table *t, uint32_t table, uint32_t source,
             memcmp(copy + WINDOW_AT, window_last, KAPPA_KEY_WINDOW_BYTES) > 0) {
             return 0;
         }
-        digest_remove(sum, digest_row(table, copy, len, value.mv_data, value.mv_size));
+        struct digest hash = hash_of(table, &key, &value);
         rc = mdb_cursor_del(t->rows, 0);
+        if (rc == 0) {
+            rc = note_gone(store, table, copy, len, hash);
+        }
         if (rc == 0) {
             rc = newest_forget(t, copy, len);
         }
@@ -261,9 +299,10 @@ static int expire_rows(struct store_table *t, uint32_t table, uint32_t source,
 
 /* The row that an entry of the index belongs to, whose time has come: it goes, or the entry moves to
  * the time that stands in it now. `entry` is a copy. */
-static int idle_visit(struct store_table *t, uint32_t table, const uint8_t *entry, size_t len,
-                      const uint8_t *time_last, struct digest *sum)
+static int idle_visit(struct store *store, uint32_t table, const uint8_t *entry, size_t len,
+                      const uint8_t *time_last)
 {
+    struct store_table *t = &store->tables[table];
     uint8_t row[LIMIT_TABLE_KEY_LEN];
     size_t row_len = len - IDLE_TIME_BYTES;
     memcpy(row, entry, KAPPA_KEY_SOURCE_BYTES);
@@ -281,13 +320,15 @@ static int idle_visit(struct store_table *t, uint32_t table, const uint8_t *entr
     if (memcmp(value.mv_data, time_last, IDLE_TIME_BYTES) > 0) {
         return idle_note(t, row, row_len, value.mv_data);
     }
-    digest_remove(sum, digest_row(table, row, row_len, value.mv_data, value.mv_size));
-    return mdb_cursor_del(t->rows, 0);
+    struct digest hash = hash_of(table, &key, &value);
+    rc = mdb_cursor_del(t->rows, 0);
+    return rc == 0 ? note_gone(store, table, row, row_len, hash) : rc;
 }
 
-static int expire_idle(struct store_table *t, uint32_t table, uint32_t source,
-                       const uint8_t *time_last, struct digest *sum)
+static int expire_idle(struct store *store, uint32_t table, uint32_t source,
+                       const uint8_t *time_last)
 {
+    struct store_table *t = &store->tables[table];
     uint8_t first[KAPPA_KEY_SOURCE_BYTES];
     store_u16_be(first, u16_from(source));
     for (;;) {
@@ -309,7 +350,7 @@ static int expire_idle(struct store_table *t, uint32_t table, uint32_t source,
         }
         rc = mdb_cursor_del(t->newest, 0);
         if (rc == 0) {
-            rc = idle_visit(t, table, copy, len, time_last, sum);
+            rc = idle_visit(store, table, copy, len, time_last);
         }
         if (rc != 0) {
             return rc;
@@ -330,26 +371,28 @@ static int rows_expire(void *ctx, uint32_t table, uint32_t source, int64_t windo
     if (rc == 0) {
         uint8_t window_last[KAPPA_KEY_WINDOW_BYTES];
         store_i64_sortable(window_last, window_end);
-        struct digest *sum = &store_slot_touch(store, source)->next.digests[table];
-        rc = t->shape.idle ? expire_idle(t, table, source, window_last, sum)
-                           : expire_rows(t, table, source, window_last, sum);
+        rc = t->shape.idle ? expire_idle(store, table, source, window_last)
+                           : expire_rows(store, table, source, window_last);
     }
     return rc == 0 ? 0 : rows_fail(store, rc, table, "expire rows of", err);
 }
 
 /* ---- single rows that go */
 
-static int del_row(struct store_table *t, uint32_t table, const uint8_t *key, size_t key_len,
-                   struct digest *sum)
+static int del_row(struct store *store, uint32_t table, const uint8_t *key, size_t key_len)
 {
+    struct store_table *t = &store->tables[table];
     MDB_val k = val_of(key, key_len);
     MDB_val old;
     int rc = mdb_cursor_get(t->rows, &k, &old, MDB_SET);
     if (rc != 0) {
         return rc == MDB_NOTFOUND ? 0 : rc;
     }
-    digest_remove(sum, digest_row(table, key, key_len, old.mv_data, old.mv_size));
+    struct digest hash = hash_of(table, &k, &old);
     rc = mdb_cursor_del(t->rows, 0);
+    if (rc == 0) {
+        rc = note_gone(store, table, key, key_len, hash);
+    }
     return rc == 0 && t->shape.windowed ? newest_forget(t, key, key_len) : rc;
 }
 
@@ -365,8 +408,7 @@ static int rows_del(void *ctx, uint32_t table, const uint8_t *key, size_t key_le
     ASSERT_CMP(key_len, <=, LIMIT_TABLE_KEY_LEN);
     int rc = table_ready(store, table);
     if (rc == 0) {
-        struct digest *sum = &store_slot_touch(store, load_u16_be(key))->next.digests[table];
-        rc = del_row(t, table, key, key_len, sum);
+        rc = del_row(store, table, key, key_len);
     }
     return rc == 0 ? 0 : rows_fail(store, rc, table, "delete from", err);
 }

@@ -125,8 +125,9 @@ struct kappa_table_shape {
     const char *name; /* borrowed from the plan */
     bool windowed;    /* keys carry a window end; a "newest window" index is kept */
     bool history; /* window tables: the index keeps every window of a key, not only the newest */
-    bool idle; /* plain tables: values begin with a time (8 bytes, sortable) that only grows while
+    bool idle;   /* plain tables: values begin with a time (8 bytes, sortable) that only grows while
                      the row stands, and rows are expired by it */
+    bool leaves; /* digests of ranges of its keys are kept, so that two versions can be compared */
 };
 
 /* Keeps a record beside the tables. view: index of the pipeline, or UINT32_MAX for all; index + number of

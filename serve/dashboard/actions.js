@@ -108,6 +108,9 @@ function rowText(t, row) {
   return (keys.length ? keys : Object.keys(row).slice(0, 3)).map((name) => `${name} ${row[name]}`).join(", ");
 }
 
+// Large tables: only what differs was read, and parts of a row may lie in several partitions.
+const equalText = (t) => t.equal_most ? `${f.count(t.equal)} to ${f.count(t.equal_most)}` : f.count(t.equal);
+
 function tableDiff(t, a, b) {
   const title = h("h3", {}, t.table);
   if (t.in !== "both") return h("div", {}, title, h("p", {}, `only in v${t.in === "a" ? a : b}`));
@@ -116,7 +119,7 @@ function tableDiff(t, a, b) {
   const samples = (t.samples?.changed ?? []).flatMap((s) => s.columns.map((name) =>
     [rowText(t, s.a), name, f.print(s.a[name]), f.print(s.b[name])]));
   return h("div", {}, title,
-    h("p", {}, `${f.count(t.changed)} changed, ${f.count(t.only_in_a)} only in v${a}, ${f.count(t.only_in_b)} only in v${b}, ${f.count(t.equal)} equal`),
+    h("p", {}, `${f.count(t.changed)} changed, ${f.count(t.only_in_a)} only in v${a}, ${f.count(t.only_in_b)} only in v${b}, ${equalText(t)} equal`),
     ["a", "b"].map((side) => [side === "a" ? a : b, t.columns.filter((c) => c.in === side).map((c) => c.name)])
       .filter(([, names]) => names.length).map(([number, names]) =>
         h("p", { class: "small dim" }, `columns only in v${number}: ${names.join(", ")}`)),

@@ -21,6 +21,7 @@ static int model_open(void *ctx, const char *processor, uint32_t a, uint32_t b, 
     assert_int_equal(a, 1);
     assert_true(b > 1);
     assert_int_equal(json_int(body, "limit", -1), 0);
+    assert_true(json_bool(body, "exact", false)); /* shares are judged */
     comparisons++;
     *out = xcalloc(1, 1);
     return broken ? err_set(err, KE_IO, "the model is broken") : 0;

@@ -66,6 +66,7 @@ struct event {
 };
 
 struct world {
+    uint32_t leaf_bits; /* of the stores; 0: as usual */
     char *dir;
     struct catalog *catalog;
     struct event *events;
@@ -138,8 +139,11 @@ static inline void make_shard(const struct world *world, const struct plan *plan
         shapes[i] = plan->tables[i].shape;
     }
     char *path = xasprintf("%s/%u", dir, shard);
-    struct store_options options = {
-        .dir = path, .tables = shapes, .table_count = plan->table_count, .building = true};
+    struct store_options options = {.dir = path,
+                                    .tables = shapes,
+                                    .table_count = plan->table_count,
+                                    .building = true,
+                                    .leaf_bits = world->leaf_bits};
     struct store *store = NULL;
     assert_ok(store_open(&options, &store, &fault));
     struct processor_options how = {.window_below = store_window_below,

@@ -1,11 +1,12 @@
-/* The oracle of the table tests: rows in a plain sorted array, searched linearly, digests computed
- * from scratch; and a maker of random commits that are applied to a store and to the model.
+/* The oracle of the table tests: rows in a plain sorted array, searched linearly, digests and leaves
+ * computed from scratch; and a maker of random commits that are applied to a store and to the model.
  *
- * Nothing here shares code with table/ but the hash of one row. */
+ * Nothing here shares code with table/ but the hashes of a row and of a key. */
 #ifndef KAPPA_TESTS_TABLE_MODEL_H
 #define KAPPA_TESTS_TABLE_MODEL_H
 
 #include "base/prng.h"
+#include "table/delta.h"
 #include "table/store.h"
 #include "table/view.h"
 #include "tests/unit/table/temp.h"
@@ -14,13 +15,14 @@
 
 #define MODEL_TABLES  5 /* 0 plain, 1 windows, 2 appended, 3 windows with history, 4 idle */
 #define MODEL_SOURCES 4
+#define MODEL_LEAF    2 /* bits: a leaf has 4 rows on average */
 
 static const struct kappa_table_shape model_shapes[MODEL_TABLES] = {
-    {.name = "users"},
-    {.name = "clicks_5m", .windowed = true},
-    {.name = "raw"},
-    {.name = "sessions", .windowed = true, .history = true},
-    {.name = "last_seen", .idle = true},
+    {.name = "users", .leaves = true},
+    {.name = "clicks_5m", .windowed = true, .leaves = true},
+    {.name = "raw", .leaves = true},
+    {.name = "sessions", .windowed = true, .history = true, .leaves = true},
+    {.name = "last_seen", .idle = true, .leaves = true},
 };
 
 struct model_row {
@@ -533,6 +535,53 @@ static void check_sources(const struct model *model, struct view_snapshot *snaps
     }
 }
 
+struct leaf_walk {
+    const struct model *model;
+    uint32_t table;
+    size_t row; /* the next one of the model */
+    size_t leaves;
+};
+
+/* A leaf holds its first row and those behind it until the next one that begins a leaf. */
+static void check_leaf(void *ctx, const uint8_t *low, size_t len, struct digest sum, uint64_t rows)
+{
+    struct leaf_walk *walk = ctx;
+    const struct model *model = walk->model;
+    struct digest expected = {0};
+    uint64_t count = 0;
+    const struct model_row *first = &model->rows[walk->row];
+    bool begins = (hash_bytes(first->key + 2, first->key_len - 2) & ((1U << MODEL_LEAF) - 1)) == 0;
+    assert_int_equal(len, begins ? first->key_len : 2);
+    assert_memory_equal(low, first->key, len);
+    while (walk->row < model->count) {
+        const struct model_row *row = &model->rows[walk->row];
+        begins = (hash_bytes(row->key + 2, row->key_len - 2) & ((1U << MODEL_LEAF) - 1)) == 0;
+        if (row->table != walk->table || memcmp(row->key, low, 2) != 0 || (begins && count > 0)) {
+            break;
+        }
+        digest_add(&expected,
+                   digest_row(row->table, row->key, row->key_len, row->value, row->value_len));
+        count++;
+        walk->row++;
+    }
+    assert_true(count > 0);
+    assert_int_equal(rows, count);
+    assert_true(digest_equal(sum, expected));
+    walk->leaves++;
+}
+
+static void check_leaves(const struct model *model, struct view_snapshot *snapshot, uint32_t table)
+{
+    struct leaf_walk walk = {.model = model, .table = table};
+    while (walk.row < model->count && model->rows[walk.row].table < table) {
+        walk.row++;
+    }
+    for (uint32_t source = 0; source < MODEL_SOURCES; source++) {
+        assert_ok(view_leaf_each(snapshot, table, source, check_leaf, &walk, &fault));
+    }
+    assert_true(walk.row == model->count || model->rows[walk.row].table > table);
+}
+
 /* dir: of the version; its environment is dir/0. */
 static void model_check(const struct model *model, const char *dir)
 {
@@ -542,6 +591,7 @@ static void model_check(const struct model *model, const char *dir)
     assert_ok(view_snapshot_begin(view, &snapshot, &fault));
     for (uint32_t table = 0; table < MODEL_TABLES; table++) {
         check_scan(model, snapshot, table);
+        check_leaves(model, snapshot, table);
     }
     check_gets(model, snapshot);
     check_sources(model, snapshot);
@@ -560,7 +610,8 @@ static struct store *model_store(const char *dir, bool building)
                                     .tables = model_shapes,
                                     .table_count = MODEL_TABLES,
                                     .building = building,
-                                    .map_bytes = 1};
+                                    .map_bytes = 1,
+                                    .leaf_bits = MODEL_LEAF};
     struct store *store = NULL;
     assert_ok(store_open(&options, &store, &fault));
     free(path);

@@ -28,6 +28,7 @@ static struct store *open_failing(const char *dir, struct fail *fail)
     struct store_options options = {.dir = path,
                                     .tables = model_shapes,
                                     .table_count = MODEL_TABLES,
+                                    .leaf_bits = MODEL_LEAF,
                                     .building = true,
                                     .map_bytes = 1,
                                     .fail_point = fail_at,

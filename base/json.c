@@ -80,14 +80,14 @@ static int append_chunk(const char *data, size_t len, void *ctx)
     return 0;
 }
 
-/* Whether a text in quotes is its JSON: jansson escapes these, and nothing else when asked for compact
- * output. */
-static bool is_plain(const char *text, size_t len)
+/* Whether a text (of ASCII alone, if wanted so) in quotes is its JSON: jansson escapes these, and
+ * nothing else when asked for compact output. */
+static bool is_plain(const char *text, size_t len, bool ascii)
 {
     bool plain = true;
     for (size_t i = 0; i < len; i++) {
         unsigned char c = (unsigned char)text[i];
-        plain &= (c >= ' ') & (c != '"') & (c != '\\');
+        plain &= (c >= ' ') & (c != '"') & (c != '\\') & (c < 0x80 || !ascii);
     }
     return plain;
 }
@@ -100,18 +100,23 @@ static void write_quoted(struct buf *buf, const char *text, size_t len)
     buf_append_u8(buf, '"');
 }
 
+void json_write_int(struct buf *buf, int64_t value)
+{
+    char text[DIGITS_MAX + 1] = "-";
+    uint64_t size = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    char *end = digits_put(text + (value < 0), size, 1);
+    buf_append(buf, text, (size_t)(end - text));
+}
+
 static void write_scalar(struct buf *buf, const json_t *value)
 {
-    if (json_is_string(value) && is_plain(json_string_value(value), json_string_length(value))) {
+    if (json_is_string(value) &&
+        is_plain(json_string_value(value), json_string_length(value), false)) {
         write_quoted(buf, json_string_value(value), json_string_length(value));
         return;
     }
     if (json_is_integer(value)) {
-        json_int_t number = json_integer_value(value);
-        char text[DIGITS_MAX + 1] = "-";
-        uint64_t size = number < 0 ? 0 - (uint64_t)number : (uint64_t)number;
-        char *end = digits_put(text + (number < 0), size, 1);
-        buf_append(buf, text, (size_t)(end - text));
+        json_write_int(buf, json_integer_value(value));
         return;
     }
     int rc = json_dump_callback(value, append_chunk, buf, JSON_COMPACT | JSON_ENCODE_ANY);
@@ -120,7 +125,7 @@ static void write_scalar(struct buf *buf, const json_t *value)
 
 static void write_name(struct buf *buf, const char *name)
 {
-    if (is_plain(name, strlen(name))) {
+    if (is_plain(name, strlen(name), false)) {
         write_quoted(buf, name, strlen(name));
         return;
     }
@@ -382,4 +387,15 @@ json_t *json_text_lossy(const void *bytes, size_t len)
     ASSERT(text != NULL);
     buf_free(&clean);
     return text;
+}
+
+void json_write_text(struct buf *buf, const void *bytes, size_t len)
+{
+    if (is_plain(bytes, len, true)) {
+        write_quoted(buf, bytes, len);
+        return;
+    }
+    json_t *text = json_text_lossy(bytes, len);
+    write_scalar(buf, text);
+    json_decref(text);
 }

@@ -39,6 +39,9 @@ const char *json_figure(const json_t *value);
 /* As json_parse, but numbers that jansson would round or refuse become json_raw: those with more
  * digits than a double or 64 bits have, and those with zeros at the end of their fraction. */
 json_t *json_parse_exact(const char *text, size_t len, struct err *err);
+/* Writes a text as JSON, in quotes. It need not be UTF-8: invalid bytes become U+FFFD. */
+void json_write_text(struct buf *buf, const void *bytes, size_t len);
+void json_write_int(struct buf *buf, int64_t value);
 /* Text that need not be UTF-8: invalid bytes become U+FFFD. A new reference. */
 json_t *json_text_lossy(const void *bytes, size_t len);
 

@@ -56,6 +56,10 @@ void reader_sweep(struct reader *reader);
  * a value is in an error state. */
 int reader_get(struct reader *reader, const char *table, uint32_t version, const char *const *keys,
                uint32_t key_count, int64_t at_us, json_t **out, struct err *err) must_check;
+/* The same: the row's JSON is appended, and what it was read from is said; stamp->cut is the caller's. */
+int reader_get_text(struct reader *reader, const char *table, uint32_t version,
+                    const char *const *keys, uint32_t key_count, int64_t at_us, struct buf *row,
+                    struct reader_stamp *stamp, struct err *err) must_check;
 
 /* Rows in key order at one snapshot. row is called with the output columns; it returns false to
  * stop. limit < 0: all. stamp may be NULL. */
@@ -70,6 +74,11 @@ json_t *reader_row_json(const struct plan_view *view, const struct kappa_value *
 
 /* One value of it. A new reference. */
 json_t *reader_value_json(const struct kappa_value *value);
+
+/* The same two as text, appended. */
+void reader_row_write(struct buf *out, const struct plan_view *view,
+                      const struct kappa_value *values);
+void reader_value_write(struct buf *out, const struct kappa_value *value);
 
 /* Dead records of a version: array of
  * {"topic","partition","offset","table"|null,"reason","value","base64"?}, at most limit, by topic,

@@ -222,7 +222,7 @@ int reader_row_find_text(const struct reader_read *reading, struct row_finisher 
 }
 
 static int row_get(const struct reader_read *reading, struct row_finisher *finisher,
-                   const char *const *keys, uint32_t key_count, int64_t at_us, json_t **out,
+                   const char *const *keys, uint32_t key_count, int64_t at_us, struct buf *row,
                    struct err *err)
 {
     const struct plan_view *view = &reading->version->plan->views[reading->table];
@@ -232,12 +232,13 @@ static int row_get(const struct reader_read *reading, struct row_finisher *finis
         return rc < 0 ? rc : no_row(view, keys, key_count, err);
     }
     ASSERT(values != NULL);
-    *out = reader_row_json(view, values);
+    reader_row_write(row, view, values);
     return 0;
 }
 
-int reader_get(struct reader *reader, const char *table, uint32_t version, const char *const *keys,
-               uint32_t key_count, int64_t at_us, json_t **out, struct err *err)
+int reader_get_text(struct reader *reader, const char *table, uint32_t version,
+                    const char *const *keys, uint32_t key_count, int64_t at_us, struct buf *row,
+                    struct reader_stamp *stamp, struct err *err)
 {
     struct reader_read reading = {0};
     int rc = reader_begin(reader, table, version, &reading, err);
@@ -245,26 +246,28 @@ int reader_get(struct reader *reader, const char *table, uint32_t version, const
         return rc;
     }
     struct row_finisher *finisher = reader_finisher_take(reader, reading.version, reading.table);
-    json_t *row = NULL;
-    rc = row_get(&reading, finisher, keys, key_count, at_us, &row, err);
+    rc = row_get(&reading, finisher, keys, key_count, at_us, row, err);
     if (rc == 0) {
-        *out = json_pack("{s:s, s:I, s:I, s:o, s:o}", "table", table, "version",
-                         (json_int_t)reading.version->number, "epoch", (json_int_t)reading.epoch,
-                         "cut", reader_cut(reading.version, reading.snapshot), "row", row);
-        ASSERT(*out != NULL);
+        reader_stamp_of(&reading, stamp);
     }
     reader_finisher_give(reader, reading.version, reading.table, finisher);
     reader_end(reader, &reading);
     return rc;
 }
 
-/* ---- a row as JSON */
-
-json_t *reader_row_json(const struct plan_view *view, const struct kappa_value *values)
+int reader_get(struct reader *reader, const char *table, uint32_t version, const char *const *keys,
+               uint32_t key_count, int64_t at_us, json_t **out, struct err *err)
 {
-    json_t *row = json_object();
-    for (uint32_t i = 0; i < view->output_count; i++) {
-        ASSERT(json_object_set_new(row, view->outputs[i].name, reader_value_json(&values[i])) == 0);
+    struct buf text = {0};
+    struct reader_stamp stamp;
+    int rc = reader_get_text(reader, table, version, keys, key_count, at_us, &text, &stamp, err);
+    if (rc == 0) {
+        json_t *row = json_parse_exact(buf_text(&text), text.len, err);
+        *out = json_pack("{s:s, s:I, s:I, s:o, s:o}", "table", table, "version",
+                         (json_int_t)stamp.version, "epoch", (json_int_t)stamp.epoch, "cut",
+                         stamp.cut, "row", row);
+        ASSERT(*out != NULL);
     }
-    return row;
+    buf_free(&text);
+    return rc;
 }

@@ -1,8 +1,9 @@
-/* One value of a row as JSON. Own header: reader.h. */
+/* Rows and their values as JSON. Own header: reader.h. */
 #include "processor/value_text.h"
 #include "serve/reader_inner.h"
 
 #include <math.h>
+#include <string.h>
 
 static json_t *double_json(double d)
 {
@@ -57,4 +58,61 @@ json_t *reader_value_json(const struct kappa_value *value)
                    ? double_json(value->d)
                    : text_json(value);
     }
+}
+
+void reader_value_write(struct buf *out, const struct kappa_value *value)
+{
+    switch (value->is_null ? 0 : (unsigned)value->type) {
+    case KAPPA_TYPE_BOOLEAN:
+        buf_append_text(out, value->i != 0 ? "true" : "false");
+        return;
+    case KAPPA_TYPE_SMALLINT:
+    case KAPPA_TYPE_INTEGER:
+    case KAPPA_TYPE_BIGINT:
+        json_write_int(out, value->i);
+        return;
+    case KAPPA_TYPE_TEXT:
+        json_write_text(out, value->s.bytes, value->s.len);
+        return;
+    case KAPPA_TYPE_DATE:
+    case KAPPA_TYPE_TIMESTAMP:
+    case KAPPA_TYPE_TIMESTAMPTZ:
+        buf_append_u8(out, '"');
+        value_text(out, value);
+        buf_append_u8(out, '"');
+        return;
+    case KAPPA_TYPE_DOUBLE:
+        if (isfinite(value->d)) {
+            json_write_real(out, value->d);
+            return;
+        }
+        break;
+    default:
+        break;
+    }
+    json_t *json = reader_value_json(value);
+    json_write(out, json);
+    json_decref(json);
+}
+
+json_t *reader_row_json(const struct plan_view *view, const struct kappa_value *values)
+{
+    json_t *row = json_object();
+    for (uint32_t i = 0; i < view->output_count; i++) {
+        ASSERT(json_object_set_new(row, view->outputs[i].name, reader_value_json(&values[i])) == 0);
+    }
+    return row;
+}
+
+void reader_row_write(struct buf *out, const struct plan_view *view,
+                      const struct kappa_value *values)
+{
+    for (uint32_t i = 0; i < view->output_count; i++) {
+        const char *name = view->outputs[i].name;
+        buf_append_u8(out, i == 0 ? '{' : ',');
+        json_write_text(out, name, strlen(name));
+        buf_append_u8(out, ':');
+        reader_value_write(out, &values[i]);
+    }
+    buf_append_text(out, view->output_count == 0 ? "{}" : "}");
 }

@@ -254,10 +254,8 @@ void redis_hscan(struct redis_session *session, const struct redis_arg *args, ui
 static size_t row_text(struct redis_session *session, const struct row *row)
 {
     struct buf *text = &session->context->value;
-    json_t *json = reader_row_json(row->view, row->values);
     buf_reset(text);
-    json_write(text, json);
-    json_decref(json);
+    reader_row_write(text, row->view, row->values);
     return text->len;
 }
 

@@ -128,9 +128,9 @@ static int get_many_read(const json_t *body, struct get_many *out, struct err *e
     return route_version_json(body, &out->version, err);
 }
 
-/* Row i into *out, a new reference: null when there is none. */
+/* Appends row i: null when there is none. */
 static int get_one(const struct reader_read *reading, struct row_finisher *finisher,
-                   const struct get_many *asked, size_t i, json_t **out, struct err *err)
+                   const struct get_many *asked, size_t i, struct buf *out, struct err *err)
 {
     const json_t *at = json_is_array(asked->at) ? json_array_get(asked->at, i) : asked->at;
     int64_t at_us = KAPPA_NO_TIME;
@@ -149,8 +149,11 @@ static int get_one(const struct reader_read *reading, struct row_finisher *finis
         err_prefix(err, "key %zu", i);
         return rc;
     }
-    *out = rc == 0 ? json_null()
-                   : reader_row_json(&reading->version->plan->views[reading->table], values);
+    if (rc == 0) {
+        buf_append_text(out, "null");
+    } else {
+        reader_row_write(out, &reading->version->plan->views[reading->table], values);
+    }
     return 0;
 }
 
@@ -162,14 +165,11 @@ static int get_rows(const struct route_context *context, const struct reader_rea
         reader_finisher_take(context->reader, reading->version, reading->table);
     int rc = 0;
     for (size_t i = 0; i < json_array_size(asked->keys) && rc == 0; i++) {
-        json_t *row = NULL;
+        buf_append_text(&answer->body, i == 0 ? "" : ",\n");
         rc = __atomic_load_n(context->stop, __ATOMIC_RELAXED)
                  ? err_set(err, KE_CLOSED, "the server is stopping")
-                 : get_one(reading, finisher, asked, i, &row, err);
+                 : get_one(reading, finisher, asked, i, &answer->body, err);
         if (rc == 0) {
-            buf_append_text(&answer->body, i == 0 ? "" : ",\n");
-            json_write(&answer->body, row);
-            json_decref(row);
             rc = route_answer_spill(answer, err);
         }
     }

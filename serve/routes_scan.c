@@ -166,16 +166,23 @@ static int bounds_read(const struct route_request *request, const struct plan_vi
 
 /* ---- rows */
 
-static bool scan_object(void *ctx, const json_t *row)
+/* Room for one more row; false: no more. */
+static bool scan_goes_on(struct scan *scan)
 {
-    struct scan *scan = ctx;
     scan->rc = __atomic_load_n(scan->context->stop, __ATOMIC_RELAXED)
                    ? err_set(scan->err, KE_CLOSED, "the server is stopping")
                    : route_answer_spill(scan->answer, scan->err);
-    if (scan->rc == 0) {
-        route_answer_json(scan->answer, row);
-    }
     return scan->rc == 0;
+}
+
+static bool scan_object(void *ctx, const json_t *row)
+{
+    struct scan *scan = ctx;
+    if (!scan_goes_on(scan)) {
+        return false;
+    }
+    route_answer_json(scan->answer, row);
+    return true;
 }
 
 /* All rows of a view. */
@@ -223,12 +230,11 @@ static int scan_cursor(struct reader_cursor *cursor, const struct plan_view *vie
             route_answer_header(scan->answer, "X-Kappa-Next", next);
             return 0;
         }
-        json_t *row = reader_row_json(view, values);
-        bool more = scan_object(scan, row);
-        json_decref(row);
-        if (!more) {
+        if (!scan_goes_on(scan)) {
             return scan->rc;
         }
+        reader_row_write(&scan->answer->body, view, values);
+        buf_append_u8(&scan->answer->body, '\n');
         if (++given == limit) {
             place_write(cursor, version, next);
         }

@@ -97,21 +97,22 @@ void route_stamp(struct route_answer *answer, uint32_t version, uint64_t epoch, 
 
 /* Tagged by version and row: the cut moves on with every commit, whether the row has changed or not. */
 static void row_answer(struct route_answer *answer, const struct route_request *request,
-                       json_t *row)
+                       const char *table, const struct reader_stamp *stamp, const struct buf *row)
 {
-    uint32_t version = (uint32_t)json_int(row, "version", 0);
     struct buf content = {0};
-    route_stamp(answer, version, (uint64_t)json_int(row, "epoch", 0), json_object_get(row, "cut"));
-    buf_printf(&content, "%s %" PRIu32 " ", json_text(row, "table", ""), version);
-    size_t before = content.len;
-    json_write(&content, json_object_get(row, "row"));
-    json_object_set_new(row, "row",
-                        json_raw((const char *)content.data + before, content.len - before));
+    route_stamp(answer, stamp->version, stamp->epoch, stamp->cut);
+    buf_printf(&content, "%s %" PRIu32 " ", table, stamp->version);
+    buf_append(&content, row->data, row->len);
     if (!route_answer_tag(answer, request, content.data, content.len)) {
-        route_answer_json(answer, row);
+        buf_printf(&answer->body,
+                   "{\"table\":\"%s\",\"version\":%" PRIu32 ",\"epoch\":%" PRIu64 ",\"cut\":",
+                   table, stamp->version, stamp->epoch);
+        json_write(&answer->body, stamp->cut);
+        buf_append_text(&answer->body, ",\"row\":");
+        buf_append(&answer->body, row->data, row->len);
+        buf_append_text(&answer->body, "}\n");
     }
     buf_free(&content);
-    json_decref(row);
 }
 
 /* A view may take long to compute. */
@@ -151,7 +152,14 @@ int route_view(const struct route_context *context, const struct route_request *
                         &request->segments[SEGMENT_KEYS], key_count, at_us, &row, err);
     query_pool_give(context->queries, query);
     if (rc == 0) {
-        row_answer(answer, request, row);
+        struct reader_stamp stamp = {.version = (uint32_t)json_int(row, "version", 0),
+                                     .epoch = (uint64_t)json_int(row, "epoch", 0),
+                                     .cut = json_object_get(row, "cut")};
+        struct buf text = {0};
+        json_write(&text, json_object_get(row, "row"));
+        row_answer(answer, request, json_text(row, "table", ""), &stamp, &text);
+        buf_free(&text);
+        json_decref(row);
     }
     return rc;
 }
@@ -172,17 +180,19 @@ int route_row(const struct route_context *context, const struct route_request *r
     if (rc < 0) {
         return rc;
     }
-    json_t *row;
-    rc = reader_get(context->reader, request->segments[SEGMENT_TABLE], version,
-                    &request->segments[SEGMENT_KEYS], request->segment_count - SEGMENT_KEYS, at_us,
-                    &row, err);
-    if (route_is_view(context, request->segments[SEGMENT_TABLE], version, rc, err)) {
+    const char *table = request->segments[SEGMENT_TABLE];
+    struct buf row = {0};
+    struct reader_stamp stamp;
+    rc = reader_get_text(context->reader, table, version, &request->segments[SEGMENT_KEYS],
+                         request->segment_count - SEGMENT_KEYS, at_us, &row, &stamp, err);
+    if (route_is_view(context, table, version, rc, err)) {
         answer->later = true;
-        return 0;
+        rc = 0;
+    } else if (rc == 0) {
+        row_answer(answer, request, table, &stamp, &row);
+        json_decref(stamp.cut);
     }
-    if (rc == 0) {
-        row_answer(answer, request, row);
-    }
+    buf_free(&row);
     return rc;
 }
 

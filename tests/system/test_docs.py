@@ -11,7 +11,7 @@ How a page is written:
     ```sql file=shop.sql       (any language) is written to that file
     ```sql                     by itself: `kappa explain` must take it; ```sql part: does not stand by itself
 
-`kappa up ... &` is waited for. 127.0.0.1:8317 means the port that it really got. Commands that stand in no block of
+kappa/ in the folder is the repository. `kappa up ... &` is waited for. 127.0.0.1:8317 means the port that it really got. Commands that stand in no block of
 these kinds are refused, so that nobody writes one that is not run.
 """
 
@@ -23,6 +23,7 @@ import json
 import os
 import re
 import selectors
+import shutil
 import signal
 import subprocess
 import time
@@ -37,6 +38,7 @@ DOCS = os.path.join(support.ROOT, "docs")
 GENERATED = {"COMMANDS.md", "FUNCTIONS.md", "METRICS.md"}  # their examples are templates
 NOT_SESSIONS = {"ARCHITECTURE.md"}
 NOT_RUN = {"docker", "root", "packages", "terminal", "account"}
+PROGRAMS = ["curl", "mdb_copy", "mdb_stat", "promtool", "redis-cli", "openssl"]  # of Debian packages that `./bootstrap test` installs
 COMMAND_SECONDS = 120
 FOLLOW_SECONDS = 30
 READS = re.compile(r"(kappa (get|scan|sql|status|dead|late|outbox|cat|events|history)|curl -s|redis-cli|python3)\b")
@@ -122,6 +124,7 @@ class Session:
         tools = os.path.join(directory, "bin")
         os.mkdir(self.home)
         os.mkdir(tools)
+        os.symlink(support.ROOT, os.path.join(self.home, "kappa"))  # "a clone of the repository"
         self.script = os.path.join(directory, "command")
         self.address = None
         with open(os.path.join(tools, "kappa"), "w", encoding="utf-8") as file:
@@ -255,6 +258,10 @@ def run_blocks(session, page, found):
 def test_page(page, tmp_path):
     """All commands of a page, from above to below."""
     found = blocks(read(page))
+    for program in PROGRAMS:
+        used = any(re.search(rf"(^|[;&|] *){program} ", line) for block in found for line in block.text)
+        if used and shutil.which(program) is None:
+            pytest.skip(f"no {program} here")
     kafka = conftest.need_kafka() if any("kafka" in block.words for block in found) else None
     with Session(str(tmp_path), kafka) as session:
         run_blocks(session, page, found)

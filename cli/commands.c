@@ -31,6 +31,7 @@
     X(get)                                                                                         \
     X(sql)                                                                                         \
     X(scan)                                                                                        \
+    X(tail)                                                                                        \
     X(dead)                                                                                        \
     X(late)                                                                                        \
     X(outbox)                                                                                      \

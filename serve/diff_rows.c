@@ -1,32 +1,20 @@
-/* Rows of one table in two versions: two cursors in key order, merged. Own header: diff_inner.h.
+/* Rows of one table in two versions: two sides in key order, merged. Own header: diff_inner.h.
  *
- * A row is known by its key: window end and key columns, as bytes; in views without groups by
- * (offset, partition). All of these ascend in both cursors, so that each row is read once. In views
- * of first rows, which have several of a key, the two go through them side by side: the first one
- * of a key is compared with the first one, and so on.
+ * In views of first rows, which have several of a key, the two go through them side by side: the
+ * first one of a key is compared with the first one, and so on.
  *
  * Where equal bytes are equal rows (plan_view_alike) only the keys whose bytes differ are looked at, in
  * both cursors (table/delta.h). How many rows are equal then follows from the rows stored: exactly where a
  * row is stored once. */
 #include "processor/functions.h"
 #include "serve/diff_inner.h"
+#include "serve/reader_side.h"
 #include "table/delta.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #define STOP_EVERY 1024 /* rows */
-
-/* One version's cursor and the row it stands on. */
-struct side {
-    struct reader_cursor *cursor;
-    const struct plan_view *view;
-    const struct kappa_value *values;
-    const uint8_t *key; /* of the row */
-    size_t key_len;
-    uint32_t partition; /* views without groups */
-    bool at_hand;
-};
 
 /* ---- can they be compared? */
 
@@ -123,37 +111,10 @@ bool diff_rows_match(const struct plan *plan_a, const struct plan_view *a,
     return true;
 }
 
-/* ---- one side */
-
-static int side_next(struct side *side, const struct reader_version *version, struct err *err)
-{
-    int rc = reader_cursor_next(side->cursor, &side->values, err);
-    side->at_hand = rc == 1;
-    if (rc == 1) {
-        uint32_t source = 0;
-        reader_cursor_key(side->cursor, &source, &side->key, &side->key_len);
-        side->partition = side->view->kind == PLAN_APPEND ? version->sources[source].partition : 0;
-    }
-    return rc;
-}
-
-/* Below zero: a's row comes first. */
-static int side_order(const struct side *a, const struct side *b)
-{
-    size_t len = a->key_len < b->key_len ? a->key_len : b->key_len;
-    int order = len == 0 ? 0 : memcmp(a->key, b->key, len);
-    if (order == 0 && a->key_len != b->key_len) {
-        order = a->key_len < b->key_len ? -1 : 1;
-    }
-    if (order == 0 && a->partition != b->partition) {
-        order = a->partition < b->partition ? -1 : 1;
-    }
-    return order;
-}
-
 /* ---- what was found */
 
-static void sample_only(struct diff_rows *rows, enum diff_side which, const struct side *side)
+static void sample_only(struct diff_rows *rows, enum diff_side which,
+                        const struct reader_side *side)
 {
     json_t *samples = rows->only_samples[which];
     if ((int64_t)json_array_size(samples) < rows->limit) {
@@ -161,7 +122,7 @@ static void sample_only(struct diff_rows *rows, enum diff_side which, const stru
     }
 }
 
-static void sample_changed(struct diff_rows *rows, const struct side *sides, json_t *names)
+static void sample_changed(struct diff_rows *rows, const struct reader_side *sides, json_t *names)
 {
     json_t *sample =
         json_pack("{s:o, s:o, s:o}", "a", reader_row_json(sides[DIFF_A].view, sides[DIFF_A].values),
@@ -171,7 +132,7 @@ static void sample_changed(struct diff_rows *rows, const struct side *sides, jso
 }
 
 /* Both have the row. */
-static void compare_row(struct diff_rows *rows, const struct side *sides)
+static void compare_row(struct diff_rows *rows, const struct reader_side *sides)
 {
     bool wanted = (int64_t)json_array_size(rows->changed_samples) < rows->limit;
     json_t *names = NULL;
@@ -198,11 +159,11 @@ static void compare_row(struct diff_rows *rows, const struct side *sides)
 
 /* ---- the merge */
 
-static int take_one(struct diff_rows *rows, struct side *sides, struct err *err)
+static int take_one(struct diff_rows *rows, struct reader_side *sides, struct err *err)
 {
-    struct side *a = &sides[DIFF_A];
-    struct side *b = &sides[DIFF_B];
-    int order = !a->at_hand ? 1 : !b->at_hand ? -1 : side_order(a, b);
+    struct reader_side *a = &sides[DIFF_A];
+    struct reader_side *b = &sides[DIFF_B];
+    int order = reader_side_order(a, b);
     if (order == 0) {
         compare_row(rows, sides);
     } else {
@@ -212,9 +173,9 @@ static int take_one(struct diff_rows *rows, struct side *sides, struct err *err)
     }
     rows->taken[DIFF_A] += order <= 0 ? 1 : 0;
     rows->taken[DIFF_B] += order >= 0 ? 1 : 0;
-    int rc = order <= 0 ? side_next(a, rows->reading[DIFF_A].version, err) : 0;
+    int rc = order <= 0 ? reader_side_next(a, err) : 0;
     if (rc >= 0 && order >= 0) {
-        rc = side_next(b, rows->reading[DIFF_B].version, err);
+        rc = reader_side_next(b, err);
     }
     return rc < 0 ? rc : 0;
 }
@@ -226,11 +187,11 @@ static int check_stop(const struct diff_rows *rows, struct err *err)
                : 0;
 }
 
-static int merge(struct diff_rows *rows, struct side *sides, struct err *err)
+static int merge(struct diff_rows *rows, struct reader_side *sides, struct err *err)
 {
-    int rc = side_next(&sides[DIFF_A], rows->reading[DIFF_A].version, err);
+    int rc = reader_side_next(&sides[DIFF_A], err);
     if (rc >= 0) {
-        rc = side_next(&sides[DIFF_B], rows->reading[DIFF_B].version, err);
+        rc = reader_side_next(&sides[DIFF_B], err);
     }
     for (uint64_t i = 1; rc >= 0 && (sides[DIFF_A].at_hand || sides[DIFF_B].at_hand); i++) {
         rc = take_one(rows, sides, err);
@@ -311,7 +272,7 @@ static int count_equal(struct diff_rows *rows, const struct view_delta *delta, u
 }
 
 /* Looks at the keys whose bytes differ. */
-static int merge_different(struct diff_rows *rows, struct side *sides, struct err *err)
+static int merge_different(struct diff_rows *rows, struct reader_side *sides, struct err *err)
 {
     struct view_delta_side at[DIFF_SIDES];
     struct view_delta *delta = NULL;
@@ -379,23 +340,21 @@ static void columns_pair(struct diff_rows *rows)
 
 int diff_rows_run(struct diff_rows *rows, struct err *err)
 {
-    struct side *sides = xcalloc(DIFF_SIDES, sizeof *sides);
+    struct reader_side *sides = xcalloc(DIFF_SIDES, sizeof *sides);
     int rc = 0;
     columns_pair(rows);
     rows->changed_samples = json_array();
     for (int which = 0; which < DIFF_SIDES; which++) {
         rows->only_samples[which] = json_array();
-        sides[which].view = rows->view[which];
         if (rc == 0) {
-            rc = reader_cursor_open(rows->reader, &rows->reading[which], NULL, &sides[which].cursor,
-                                    err);
+            rc = reader_side_open(rows->reader, &rows->reading[which], &sides[which], err);
         }
     }
     if (rc == 0) {
         rc = rows->by_bytes ? merge_different(rows, sides, err) : merge(rows, sides, err);
     }
     for (int which = 0; which < DIFF_SIDES; which++) {
-        reader_cursor_close(sides[which].cursor);
+        reader_side_close(&sides[which]);
     }
     free(sides);
     return rc;

@@ -58,11 +58,13 @@ int http_server_start(const struct http_options *options, struct http_server **o
     rc = pthread_cond_init(&server->finished, NULL);
     ASSERT_CMP(rc, ==, 0);
     server->streams = http_streams_new();
+    server->feeds = options->reader == NULL ? NULL : feeds_new(options->reader);
     server->daemon = daemon_start(server);
     if (server->daemon == NULL) {
         rc = err_errno(err, errno, "cannot start the HTTP server on %s", options->address);
         (void)close(listening.fd);
         http_streams_free(server->streams);
+        feeds_free(server->feeds);
         query_pool_free(server->context.queries);
         (void)pthread_cond_destroy(&server->finished);
         free(server);
@@ -107,9 +109,13 @@ void http_server_stop(struct http_server *server)
     MAGIC_ASSERT(server, HTTP_SERVER_MAGIC);
     int fd = MHD_quiesce_daemon(server->daemon);
     http_streams_close(server->streams);
+    if (server->feeds != NULL) {
+        feeds_close(server->feeds);
+    }
     http_sleep_close(server);
     MHD_stop_daemon(server->daemon);
     http_streams_free(server->streams);
+    feeds_free(server->feeds);
     if (fd >= 0) {
         (void)close(fd);
     }

@@ -1,5 +1,6 @@
 /* The inside of the HTTP server: http.c starts and stops it, http_admit.c looks at headers,
- * http_request.c takes bodies and sends answers, http_sleep.c has the requests that wait: for the
+ * http_request.c takes bodies and sends answers, http_changes.c streams the changes of
+ * tables, http_sleep.c has the requests that wait: for the
  * controller (a call), or for a thread of their own (a slow route).
  *
  * A request that sleeps has two owners, its connection and its call or thread; the one that lets go
@@ -7,6 +8,7 @@
 #ifndef KAPPA_SERVE_HTTP_PRIVATE_H
 #define KAPPA_SERVE_HTTP_PRIVATE_H
 
+#include "serve/feed.h"
 #include "serve/http.h"
 #include "serve/http_listen.h"
 #include "serve/http_stream.h"
@@ -14,6 +16,9 @@
 
 #include <microhttpd.h>
 #include <pthread.h>
+
+#define HTTP_STREAM_BLOCK 16384 /* bytes that a stream is asked for at once */
+#define HTTP_STREAM_SLOW  10    /* seconds without a byte taken: a stream is cut off */
 
 #define HTTP_SERVER_MAGIC  0x68747450U
 #define HTTP_REQUEST_MAGIC 0x68747251U
@@ -28,6 +33,7 @@ struct http_server {
     struct route_context context;
     struct route_counters counters; /* atomic increments */
     struct http_streams *streams;   /* of the status */
+    struct feeds *feeds;            /* changes of tables; NULL without a reader */
     struct http_request *sleeping;  /* calls_lock: requests whose connection is suspended */
     uint32_t unfinished;            /* calls_lock: requests that slept and are not yet answered */
     uint32_t running;               /* calls_lock: threads of slow routes */
@@ -76,6 +82,10 @@ int http_request_admit(struct http_server *server, struct MHD_Connection *connec
 
 /* Says that the body is too large. */
 int http_request_too_large(struct http_request *request);
+
+/* http_changes.c: the answer to a client that wants the changes of a table. */
+int http_changes_begin(struct http_request *request, struct MHD_Connection *connection,
+                       struct MHD_Response **out);
 
 /* Frees a request that nobody owns. */
 void http_request_free(struct http_request *request);

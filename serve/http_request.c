@@ -132,7 +132,10 @@ static enum MHD_Result answer_stream(struct http_request *request,
                                      struct MHD_Connection *connection)
 {
     struct MHD_Response *response = NULL;
-    int rc = http_stream_begin(request->server->streams, connection, &response, &request->err);
+    int rc =
+        request->route->verb == ROUTE_CHANGES
+            ? http_changes_begin(request, connection, &response)
+            : http_stream_begin(request->server->streams, connection, &response, &request->err);
     if (rc == 0) {
         (void)MHD_add_response_header(response, "Cache-Control", "no-store");
     }
@@ -227,7 +230,7 @@ enum MHD_Result http_request_handle(void *server, struct MHD_Connection *connect
     if (route->answer != NULL && !route->slow) {
         return answer_now(request, connection);
     }
-    if (route->answer == NULL && route->verb == ROUTE_STREAM) {
+    if (route->answer == NULL && route->verb >= ROUTE_STREAM) {
         return answer_stream(request, connection);
     }
     int rc =

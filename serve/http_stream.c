@@ -8,8 +8,6 @@
 
 #define STREAMS_MAGIC 0x53545253U
 #define STREAM_MAGIC  0x53545245U
-#define BLOCK_BYTES   16384
-#define SLOW_SECONDS  10 /* without a byte taken: cut off */
 #define HEARTBEAT_US  INT64_C(15000000)
 
 /* Text on its way to any number of clients. */
@@ -220,13 +218,13 @@ int http_stream_begin(struct http_streams *streams, struct MHD_Connection *conne
         return rc;
     }
     struct MHD_Response *response = MHD_create_response_from_callback(
-        MHD_SIZE_UNKNOWN, BLOCK_BYTES, stream_read, stream, stream_gone);
+        MHD_SIZE_UNKNOWN, HTTP_STREAM_BLOCK, stream_read, stream, stream_gone);
     if (response == NULL) {
         stream_gone(stream);
         return err_set(err, KE_LIMIT, "no memory for the stream");
     }
     (void)MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT,
-                                    (unsigned)SLOW_SECONDS);
+                                    (unsigned)HTTP_STREAM_SLOW);
     (void)MHD_add_response_header(response, "Content-Type", "text/event-stream");
     (void)MHD_add_response_header(response, "X-Accel-Buffering", "no"); /* nginx would collect */
     *out = response;

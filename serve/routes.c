@@ -86,6 +86,7 @@ static const struct route routes[] = {
     {"POST", "/v1/sql",                 "", route_sql, NULL, 0, 200, true, JSON, NULL},
     {"GET",  "/v1/tables",              "", route_tables, NULL, 0, 200, true, JSON, NULL},
     {"GET",  "/v1/tables/*/row",        "at,version", route_row, NULL, 0, 200, false, JSON, route_view},
+    {"GET",  "/v1/tables/*/changes",    "after,rows", NULL, NULL, ROUTE_CHANGES, 200, false, JSON, NULL},
     {"POST", "/v1/tables/*/get",        "", route_get_many, NULL, 0, 200, true, JSON, NULL},
     {"GET",  T,                         "after,below,from,key,limit,prefix,since,until,version",
                                         route_rows, NULL, 0, 200, true, JSON, NULL},
@@ -337,7 +338,7 @@ int route_call(const struct route *route, const struct route_request *request,
                const char **processor, uint32_t *version, json_t **body, struct err *err)
 {
     ASSERT(route->answer == NULL);
-    ASSERT_CMP(route->verb, !=, ROUTE_STREAM);
+    ASSERT_CMP(route->verb, <, ROUTE_STREAM);
     json_t *object = NULL;
     if (route->method[0] == 'P') {
         int rc = route_body_object(request, &object, err);

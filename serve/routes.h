@@ -18,7 +18,8 @@
 #define ROUTE_HEADERS_MAX  8  /* extra headers of an answer */
 
 /* As the verb of a route without an answer: a stream of the status, see http_stream.h. */
-#define ROUTE_STREAM HTTP_VERB_COUNT
+#define ROUTE_STREAM  HTTP_VERB_COUNT
+#define ROUTE_CHANGES (HTTP_VERB_COUNT + 1) /* likewise the changes of a table, see feed.h */
 
 /* A request, decoded. Everything is borrowed. */
 struct route_request {

@@ -81,6 +81,8 @@ int env_sync(struct env *env, struct err *err) must_check;
 /* Syncs the directory and its parent, so that the files are found after a power cut. */
 int env_sync_dir(struct env *env, struct err *err) must_check;
 uint64_t env_file_bytes(struct env *env);
+/* Is the file larger than the map? */
+bool env_outgrown(struct env *env);
 
 /* Translates a code of LMDB or an errno into ours: "DIR: what: why". */
 int env_error(struct env *env, int rc, const char *what, struct err *err);

@@ -35,6 +35,14 @@ static size_t map_bytes_now(struct env *env)
     return info.me_mapsize;
 }
 
+bool env_outgrown(struct env *env)
+{
+    (void)pthread_mutex_lock(&env->gate); /* so that the map does not move meanwhile */
+    size_t map = map_bytes_now(env);
+    (void)pthread_mutex_unlock(&env->gate);
+    return env_file_bytes(env) > map;
+}
+
 /* Moves the map to this size (0: the one in the file, with room), unless it moved since `seen`. */
 static int env_remap(struct env *env, size_t bytes, uint32_t seen, struct err *err)
 {

@@ -119,6 +119,17 @@ void view_snapshot_end(struct view_snapshot *snapshot)
     (void)__atomic_sub_fetch(&view->snapshots, 1, __ATOMIC_ACQ_REL);
 }
 
+bool view_outgrown(const struct view *view)
+{
+    MAGIC_ASSERT(view, VIEW_MAGIC);
+    for (uint32_t i = 0; i < view->shard_count; i++) {
+        if (env_outgrown(view->shards[i].env)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- single rows */
 
 /* 1 found, 0 not, negative. */

@@ -22,6 +22,9 @@ void view_close(struct view *view);
 
 int view_snapshot_begin(struct view *view, struct view_snapshot **out, struct err *err) must_check;
 void view_snapshot_end(struct view_snapshot *snapshot);
+/* The files have outgrown the map: the next snapshot must wait until all of this process have ended.
+ * Who keeps one for long lets it go then. */
+bool view_outgrown(const struct view *view);
 
 /* 1 found, 0 not, negative error. key: behind the source prefix (window end, key columns). Source s
  * lives in shard s mod shards. */

@@ -179,14 +179,23 @@ def test_answers_are_as_described(embedded):
     ask("POST", "/v1/sql", {"sql": "SELECT nope"}, status=400)
 
     connection = http.client.HTTPConnection(embedded.server()["http"], timeout=30)
-    connection.request("GET", "/v1/status/stream")
-    answer = connection.getresponse()
-    assert answer.status == 200 and answer.getheader("Content-Type") == "text/event-stream"
-    events = iter(lambda: answer.readline().decode(), "")
-    line = next(line for line in events if line.startswith("data: "))
-    assert schema.problems(json.loads(line[6:]), document["components"]["schemas"]["Status"]) == []
-    connection.close()
-    asked.add(("GET", "/v1/status/stream"))
+    event = None
+    for path, table in (("/v1/status/stream", None), ("/v1/tables/{T}/changes", "user_features")):
+        connection.request("GET", path.replace("{T}", table or ""))
+        answer = connection.getresponse()
+        assert answer.status == 200 and answer.getheader("Content-Type") == "text/event-stream"
+        seen = set()
+        while seen.isdisjoint({"status", "cut"}):
+            line = answer.readline().decode()
+            event = line[7:-1] if line.startswith("event: ") else event
+            if line.startswith("data: "):
+                data = json.loads(line[6:])
+                name, data = ("Status", data) if event == "status" else ("Change", {event: data})
+                assert schema.problems(data, document["components"]["schemas"][name]) == []
+                seen.add(event)
+        assert seen in ({"status"}, {"reset", "upsert", "cut"})
+        connection.close()
+        asked.add(("GET", path))
 
     every = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     assert every - asked == set()

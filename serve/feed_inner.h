@@ -1,0 +1,151 @@
+/* The inside of the feeds: feed.c (threads, snapshots), feed_ring.c (texts and who reads them),
+ * feed_rows.c (which rows differ, events as text). */
+#ifndef KAPPA_SERVE_FEED_INNER_H
+#define KAPPA_SERVE_FEED_INNER_H
+
+#include "base/digest.h"
+#include "base/limits.h"
+#include "serve/feed.h"
+#include "serve/reader_inner.h"
+#include "serve/routes_private.h"
+
+#define FEED_RING_BYTES  (16U << 20)
+#define FEED_STEP_BYTES  (FEED_RING_BYTES / 2) /* of one step: more becomes a reset */
+#define FEED_PIECES      8192                  /* of the ring */
+#define FEED_PIECE_BYTES 65536                 /* and one event more */
+
+/* Whole events. Counted, for one who reads it may do so when the ring has dropped it. */
+struct feed_piece {
+    uint32_t owners; /* lock */
+    size_t len;
+    char id[DIGEST_TEXT_LEN + 1]; /* of the cut that it ends with, else "" */
+    char text[];
+};
+
+/* Pieces that are being made: what happened from one snapshot to the next. */
+struct feed_step {
+    struct buf text; /* not yet a piece */
+    struct feed_piece **pieces;
+    uint32_t count;
+    uint32_t capacity;
+    size_t bytes; /* of all */
+};
+
+/* All rows at a cut, between a reset and the cut. Counted as pieces are. */
+struct feed_listing {
+    uint32_t owners;           /* lock */
+    uint64_t generation;       /* of the feed when it was made */
+    uint64_t seq;              /* of the ring: the first piece behind it */
+    uint64_t bytes_before;     /* that the ring was given before it */
+    struct route_answer whole; /* in memory or in a file */
+};
+
+/* A table at one snapshot. */
+struct feed_point {
+    struct reader_read reading;
+    bool there;
+    char id[DIGEST_TEXT_LEN + 1];
+};
+
+struct feed_follower {
+    uint32_t magic;
+    struct feed *feed;
+    struct feed_follower *next; /* lock */
+    struct feed_follower *prev;
+    struct feed_sleeper sleeper;
+    char after[DIGEST_TEXT_LEN + 1]; /* an id to go on behind, until it was looked up */
+    bool rows;                       /* a reset brings them */
+    bool asleep;                     /* lock */
+    bool joined;                     /* it has a place in the ring: `seq` of `generation` */
+    bool ending;                     /* what it reads is the last */
+    uint64_t generation;
+    uint64_t seq;
+    uint64_t beats_seen;
+    struct feed_piece *piece; /* being read, or NULL */
+    struct feed_listing *listing;
+    uint64_t at; /* bytes of it that were taken */
+};
+
+/* All but `base` and the times is guarded by feeds->lock. */
+struct feed {
+    uint32_t magic;
+    uint32_t owners; /* its thread, and its followers */
+    struct feeds *feeds;
+    struct feed *next;
+    char table[LIMIT_NAME_LEN + 1];
+    bool ended; /* out of the list; with err when it failed */
+    struct err err;
+    struct feed_follower *followers;
+    int64_t left_us; /* when the last one went */
+
+    struct feed_piece *ring[FEED_PIECES]; /* piece n is at n % FEED_PIECES */
+    uint64_t first;                       /* first <= n < behind */
+    uint64_t behind;
+    uint64_t ring_bytes;
+    uint64_t bytes_ever;
+    char floor_id[DIGEST_TEXT_LEN + 1]; /* of the state in front of the first piece */
+    char id[DIGEST_TEXT_LEN + 1]; /* of the state behind the last one; "" before there is any */
+    uint64_t generation;          /* grows with each reset */
+    struct feed_piece *brief;     /* a reset without rows to the state at hand */
+    struct feed_listing *listing; /* the newest, or NULL */
+    bool listing_wanted;
+    uint64_t beats;
+
+    struct feed_point base; /* the thread's */
+    uint32_t outgrown;      /* looks in a row at which the file was larger than its map */
+    int64_t told_us;        /* when there was something last */
+    int64_t wait_us;        /* to the next look */
+    const char *why;        /* of the next reset */
+};
+
+struct feeds {
+    uint32_t magic;
+    struct reader *reader;
+    pthread_mutex_t lock;
+    pthread_cond_t moved; /* a follower came or wants rows, a thread ended, closing */
+    struct feed *first;   /* lock */
+    uint32_t feed_count;  /* lock: threads */
+    uint32_t follower_count;
+    bool closing; /* written with the lock, read atomically */
+};
+
+/* ---- feed_rows.c */
+
+/* The id of a point. */
+void feed_point_name(struct feed_point *point, const char *table);
+/* May the rows of two points be compared: the same columns? */
+bool feed_rows_match(const struct feed_point *a, const struct feed_point *b);
+/* What differs, as upserts and deletes: 1, 0 more than a step may hold, negative. stop: atomic. */
+int feed_rows_compare(struct reader *reader, const struct feed_point *a, const struct feed_point *b,
+                      const bool *stop, struct feed_step *step, struct err *err) must_check;
+/* All rows as upserts. */
+int feed_rows_list(struct reader *reader, const struct feed_point *point, const bool *stop,
+                   struct route_answer *out, struct err *err) must_check;
+void feed_event_reset(struct buf *out, const struct feed_point *point, const char *table,
+                      const char *why, bool rows);
+void feed_event_swap(struct buf *out, const struct feed_point *from, const struct feed_point *to);
+void feed_event_cut(struct buf *out, const struct feed_point *point, const char *table);
+void feed_event_end(struct buf *out, const struct err *err);
+
+/* ---- feed_ring.c; with the lock held, but for the steps */
+
+struct feed_piece *feed_piece_new(const struct buf *text, const char *id);
+void feed_piece_release(struct feed_piece *piece);
+void feed_listing_release(struct feed_listing *listing);
+/* What is in step->text becomes a piece. */
+void feed_step_cut(struct feed_step *step, const char *id);
+void feed_step_free(struct feed_step *step);
+/* The pieces go to the ring. */
+void feed_publish(struct feed *feed, struct feed_step *step, struct feed_piece *brief,
+                  const char *id);
+/* The ring is emptied: everybody begins anew at this state. */
+void feed_reset(struct feed *feed, struct feed_piece *brief, const char *id);
+/* The listing that begins at the state at hand, or behind a piece that is still there; or NULL. */
+struct feed_listing *feed_listing_usable(const struct feed *feed);
+void feed_wake(struct feed *feed);
+struct feed_follower *feed_follower_new(struct feed *feed, const char *after, bool rows,
+                                        const struct feed_sleeper *sleeper);
+/* The caller gives the feed back. */
+void feed_follower_remove(struct feed_follower *follower);
+
+#endif

@@ -1,0 +1,85 @@
+/* The changes of a table to a client of HTTP: what a follower of its feed takes. Own headers:
+ * http_private.h, feed.h. A connection that has taken all sleeps (MHD_suspend_connection) until its
+ * feed wakes it. */
+#include "serve/http_private.h"
+#include "serve/routes_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define SEGMENT_TABLE 2 /* of /v1/tables/T/changes */
+
+struct changes {
+    struct MHD_Connection *connection;
+    struct feed_follower *follower;
+};
+
+static void sleep_connection(void *ctx)
+{
+    const struct changes *changes = ctx;
+    MHD_suspend_connection(changes->connection);
+}
+
+static void wake_connection(void *ctx)
+{
+    const struct changes *changes = ctx;
+    MHD_resume_connection(changes->connection);
+}
+
+static ssize_t changes_read(void *ctx, uint64_t position, char *to, size_t room)
+{
+    (void)position;
+    const struct changes *changes = ctx;
+    ssize_t taken = feed_take(changes->follower, to, room);
+    return taken < 0 ? MHD_CONTENT_READER_END_OF_STREAM : taken;
+}
+
+static void changes_gone(void *ctx)
+{
+    struct changes *changes = ctx;
+    feed_leave(changes->follower);
+    free(changes);
+}
+
+/* A browser that connects again names the last cut in a header; who cannot set one, in a parameter. */
+static const char *last_id(const struct http_request *request, struct MHD_Connection *connection)
+{
+    const char *after = route_query(&request->parsed, "after");
+    const char *id = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Last-Event-ID");
+    return id != NULL ? id : after;
+}
+
+int http_changes_begin(struct http_request *request, struct MHD_Connection *connection,
+                       struct MHD_Response **out)
+{
+    struct feeds *feeds = request->server->feeds;
+    int64_t rows = 1;
+    if (feeds == NULL) {
+        return route_reader_needed(&request->server->context, &request->err);
+    }
+    int rc = route_query_int(&request->parsed, "rows", 0, 1, 1, &rows, &request->err);
+    if (rc < 0) {
+        return rc;
+    }
+    struct changes *changes = xcalloc(1, sizeof *changes);
+    const struct feed_sleeper sleeper = {sleep_connection, wake_connection, changes};
+    changes->connection = connection;
+    rc = feed_follow(feeds, request->parsed.segments[SEGMENT_TABLE], last_id(request, connection),
+                     rows == 1, &sleeper, &changes->follower, &request->err);
+    if (rc < 0) {
+        free(changes);
+        return rc;
+    }
+    struct MHD_Response *response = MHD_create_response_from_callback(
+        MHD_SIZE_UNKNOWN, HTTP_STREAM_BLOCK, changes_read, changes, changes_gone);
+    if (response == NULL) {
+        changes_gone(changes);
+        return err_set(&request->err, KE_LIMIT, "no memory for the stream");
+    }
+    (void)MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT,
+                                    (unsigned)HTTP_STREAM_SLOW);
+    (void)MHD_add_response_header(response, "Content-Type", "text/event-stream");
+    (void)MHD_add_response_header(response, "X-Accel-Buffering", "no"); /* nginx would collect */
+    *out = response;
+    return 0;
+}

@@ -1,0 +1,402 @@
+/* Goal: who applies the changes of a table holds its rows, wherever he begins and however the version
+ * that serves changes; who is slow is told so, and nobody waits for him.
+ * Method: feeds over versions made by hand; a commit is the swap to a version that has read more. What
+ * a follower holds is compared with a scan. */
+#define EVENTS 30000 /* so many that a few swaps pass the ring */
+#include "tests/unit/serve/reader_world.h"
+
+#include "base/buf.h"
+#include "base/json.h"
+#include "serve/feed.h"
+
+#define FEW  100
+#define MANY 400
+
+static struct world world;
+static struct reader *reader;
+static struct feeds *feeds;
+static uint64_t epoch;
+
+/* ---- a follower */
+
+struct client {
+    struct feed_follower *follower;
+    pthread_mutex_t lock;
+    pthread_cond_t moved;
+    bool asleep;
+    struct buf text; /* taken and not yet looked at */
+    json_t *rows;    /* by the text of the key */
+    char event[20];
+    char id[40];
+    json_t *data;
+    int resets;
+    int swaps;
+};
+
+static void client_sleep(void *ctx)
+{
+    struct client *client = ctx;
+    pthread_mutex_lock(&client->lock);
+    assert_false(client->asleep);
+    client->asleep = true;
+    pthread_mutex_unlock(&client->lock);
+}
+
+static void client_wake(void *ctx)
+{
+    struct client *client = ctx;
+    pthread_mutex_lock(&client->lock);
+    client->asleep = false;
+    pthread_cond_signal(&client->moved);
+    pthread_mutex_unlock(&client->lock);
+}
+
+static void client_follow(struct client *client, const char *table, const char *after, bool rows)
+{
+    const struct feed_sleeper sleeper = {client_sleep, client_wake, client};
+    *client = (struct client){.rows = json_object()};
+    pthread_mutex_init(&client->lock, NULL);
+    pthread_cond_init(&client->moved, NULL);
+    assert_ok(feed_follow(feeds, table, after, rows, &sleeper, &client->follower, &fault));
+}
+
+static void client_leave(struct client *client)
+{
+    feed_leave(client->follower);
+    pthread_mutex_destroy(&client->lock);
+    pthread_cond_destroy(&client->moved);
+    json_decref(client->rows);
+    json_decref(client->data);
+    buf_free(&client->text);
+}
+
+static void client_wait(struct client *client)
+{
+    pthread_mutex_lock(&client->lock);
+    while (client->asleep) {
+        pthread_cond_wait(&client->moved, &client->lock);
+    }
+    pthread_mutex_unlock(&client->lock);
+}
+
+/* Text up to the end of an event; false: the stream has ended. */
+static bool client_fill(struct client *client)
+{
+    char block[3000];
+    while (strstr(buf_text(&client->text), "\n\n") == NULL) {
+        ssize_t len = feed_take(client->follower, block, sizeof block);
+        if (len < 0) {
+            return false;
+        }
+        buf_append(&client->text, block, (size_t)len);
+        client_wait(client);
+    }
+    return true;
+}
+
+static void client_apply(struct client *client)
+{
+    char *key = json_dumps(json_object_get(client->data, "key"), JSON_COMPACT);
+    if (strcmp(client->event, "upsert") == 0) {
+        json_object_set(client->rows, key, json_object_get(client->data, "row"));
+    } else if (strcmp(client->event, "delete") == 0) {
+        assert_int_equal(json_object_del(client->rows, key), 0);
+    } else if (strcmp(client->event, "reset") == 0) {
+        json_object_clear(client->rows);
+        client->resets++;
+    }
+    client->swaps += strcmp(client->event, "swap") == 0;
+    free(key);
+}
+
+/* The next event; false: the stream has ended. */
+static bool client_next(struct client *client)
+{
+    if (!client_fill(client)) {
+        return false;
+    }
+    char *text = (char *)client->text.data;
+    char *end = strstr(text, "\n\n");
+    json_t *data = NULL;
+    client->event[0] = '\0';
+    client->id[0] = '\0';
+    *end = '\0';
+    for (char *line = strtok_r(text, "\n", &text); line != NULL;
+         line = strtok_r(NULL, "\n", &text)) {
+        (void)sscanf(line, "event: %19s", client->event);
+        (void)sscanf(line, "id: %39s", client->id);
+        if (strncmp(line, "data: ", 6) == 0) {
+            data = json_loads(line + 6, 0, NULL);
+            assert_non_null(data);
+        }
+    }
+    size_t done = (size_t)(end + 2 - (char *)client->text.data);
+    memmove(client->text.data, client->text.data + done, client->text.len - done + 1);
+    client->text.len -= done;
+    json_decref(client->data);
+    client->data = data;
+    client_apply(client);
+    return true;
+}
+
+/* Goes on to the cut of an epoch. */
+static void client_to_cut(struct client *client, uint64_t wanted)
+{
+    for (;;) {
+        assert_true(client_next(client));
+        if (strcmp(client->event, "end") == 0) {
+            fail_msg("it ended: %s", json_dumps(client->data, 0));
+        }
+        if (strcmp(client->event, "cut") == 0 &&
+            json_int(client->data, "epoch", 0) == (int64_t)wanted) {
+            return;
+        }
+    }
+}
+
+static bool forget_row(void *ctx, const struct plan_view *view, const struct kappa_value *values)
+{
+    json_t *left = ctx;
+    json_t *row = reader_row_json(view, values);
+    const char *key;
+    json_t *held;
+    json_object_foreach (left, key, held) {
+        if (json_equal(held, row)) {
+            json_object_del(left, key);
+            json_decref(row);
+            return true;
+        }
+    }
+    char *text = json_dumps(row, 0);
+    fail_msg("the follower has no row %s", text);
+    return false;
+}
+
+/* It holds what a scan gives. Slow: for tables of some hundred rows. */
+static void client_holds(const struct client *client, const char *table)
+{
+    json_t *left = json_copy(client->rows);
+    assert_ok(reader_scan(reader, table, 0, -1, forget_row, left, NULL, &fault));
+    assert_int_equal(json_object_size(left), 0);
+    json_decref(left);
+}
+
+/* ---- the world */
+
+static void serve_version(uint32_t version)
+{
+    serve(&world, version, ++epoch);
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    epoch = 0;
+    world_open(&world, unit_seed("feed"));
+    make_version(&world, 1, FEW);
+    make_version(&world, 2, MANY);
+    assert_ok(reader_open(world.dir, &reader, &fault));
+    feeds = feeds_new(reader);
+    serve_version(1);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    feeds_close(feeds);
+    feeds_free(feeds);
+    reader_close(reader);
+    world_close(&world);
+    return 0;
+}
+
+/* ---- the tests */
+
+static void test_every_table_across_versions(void **state)
+{
+    (void)state;
+    struct client clients[array_len(table_names)];
+    static const uint32_t order[] = {1, 2, 1, 2};
+    for (size_t i = 0; i < array_len(table_names); i++) {
+        client_follow(&clients[i], table_names[i], NULL, true);
+    }
+    for (size_t step = 0; step < array_len(order); step++) {
+        if (step > 0) {
+            serve_version(order[step]);
+        }
+        for (size_t i = 0; i < array_len(table_names); i++) {
+            client_to_cut(&clients[i], epoch);
+            client_holds(&clients[i], table_names[i]);
+            assert_int_equal(clients[i].resets, 1);
+            assert_int_equal(clients[i].swaps, step);
+        }
+    }
+    for (size_t i = 0; i < array_len(table_names); i++) {
+        client_leave(&clients[i]);
+    }
+}
+
+/* Ids: of a state that is in the ring, of the one at hand, of none that is known. */
+static void test_going_on(void **state)
+{
+    (void)state;
+    struct client stays;
+    struct client again;
+    char ids[3][sizeof stays.id];
+    client_follow(&stays, "totals", NULL, true);
+    for (size_t i = 0; i < array_len(ids); i++) {
+        client_to_cut(&stays, epoch);
+        memcpy(ids[i], stays.id, sizeof ids[i]);
+        if (i + 1 < array_len(ids)) {
+            serve_version(i == 0 ? 2 : 1);
+        }
+    }
+    assert_string_equal(ids[0], ids[2]); /* the same definition at the same cut */
+    assert_string_not_equal(ids[0], ids[1]);
+    client_follow(&again, "totals", ids[1], true);
+    client_to_cut(&again, epoch);
+    assert_int_equal(again.resets, 0);
+    assert_int_equal(again.swaps, 1);
+    assert_string_equal(again.id, ids[2]);
+    client_leave(&again);
+    client_follow(&again, "totals", ids[2], true);
+    serve_version(2);
+    client_to_cut(&again, epoch);
+    assert_int_equal(again.resets, 0);
+    assert_int_equal(again.swaps, 1);
+    client_leave(&again);
+    client_follow(&again, "totals", "0123456789abcdef0123456789abcdef", true);
+    client_to_cut(&again, epoch);
+    assert_int_equal(again.resets, 1);
+    client_holds(&again, "totals");
+    client_leave(&again);
+    client_follow(&again, "totals", NULL, false); /* without the rows */
+    client_to_cut(&again, epoch);
+    assert_int_equal(again.resets, 1);
+    assert_int_equal(json_object_size(again.rows), 0);
+    client_leave(&again);
+    client_leave(&stays);
+    /* Another server over the same files knows a state by its id. */
+    feeds_close(feeds);
+    feeds_free(feeds);
+    feeds = feeds_new(reader);
+    client_follow(&stays, "totals", NULL, true);
+    client_to_cut(&stays, epoch);
+    client_follow(&again, "totals", ids[1], true);
+    serve_version(1);
+    client_to_cut(&again, epoch);
+    assert_int_equal(again.resets, 0);
+    assert_int_equal(again.swaps, 1);
+    client_leave(&again);
+    client_leave(&stays);
+}
+
+/* Two versions whose rows all differ, swapped until the ring has passed who does not read. */
+static void test_slow_follower(void **state)
+{
+    (void)state;
+    static const char other[] =
+        "CREATE TABLE ev (u text, n bigint, x double precision, t timestamptz) WITH "
+        "(topic='events', format='json', event_time='t', watermark='5 s', timestamp_unit='ms');\n"
+        "CREATE MATERIALIZED VIEW raw AS SELECT u || '-%s' AS u, n, t FROM ev WHERE n > %d;\n";
+    struct client quick;
+    struct client slow;
+    struct client gone;
+    for (uint32_t version = 3; version <= 4; version++) {
+        char *text = xasprintf(other, version == 3 ? "three" : "four", 3);
+        make_version_of(&world, version, EVENTS, text);
+        free(text);
+    }
+    serve_version(3);
+    client_follow(&quick, "raw", NULL, true);
+    client_follow(&slow, "raw", NULL, true);
+    client_follow(&gone, "raw", NULL, true);
+    client_to_cut(&quick, epoch);
+    client_to_cut(&slow, epoch);
+    assert_true(client_next(&gone)); /* and no more */
+    size_t rows = json_object_size(quick.rows);
+    assert_in_range(rows, EVENTS / 3, EVENTS);
+    for (int i = 0; i < 16; i++) { /* at least 1.2 MB each */
+        serve_version(i % 2 == 0 ? 4 : 3);
+        client_to_cut(&quick, epoch);
+        assert_int_equal(json_object_size(quick.rows), rows);
+    }
+    assert_int_equal(quick.resets, 1);
+    assert_int_equal(quick.swaps, 16);
+    while (client_next(&slow) && strcmp(slow.event, "end") != 0) {
+    }
+    const json_t *error = json_object_get(slow.data, "error");
+    assert_string_equal(json_text(error, "code", ""), "limit");
+    assert_non_null(strstr(json_text(error, "message", ""), "too slow"));
+    assert_true(slow.swaps < 3); /* a piece that it had begun, no more */
+    assert_false(client_next(&slow));
+    client_leave(&slow);
+    client_leave(&gone);
+    client_leave(&quick);
+}
+
+/* The file has outgrown its map: whoever begins to read waits for this process's snapshots, so the feed
+ * lets its own go, and cannot say any more what has changed. */
+static void test_growing_file(void **state)
+{
+    (void)state;
+    struct client client;
+    client_follow(&client, "totals", NULL, true);
+    client_to_cut(&client, epoch);
+    char *path = xasprintf("%s/versions/p/1/0/data.mdb", world.dir);
+    assert_int_equal(truncate(path, (off_t)2 << 30), 0);
+    free(path);
+    serve_version(2);
+    client_to_cut(&client, epoch);
+    client_holds(&client, "totals");
+    assert_int_equal(client.resets, 2);
+    assert_int_equal(client.swaps, 0);
+    client_leave(&client);
+}
+
+static void test_ends(void **state)
+{
+    (void)state;
+    struct client client;
+    struct client other;
+    struct feed_follower *none = NULL;
+    const struct feed_sleeper sleeper = {client_sleep, client_wake, NULL};
+    struct err err = {0};
+    assert_int_equal(feed_follow(feeds, "nothing", NULL, true, &sleeper, &none, &err),
+                     -KE_NOT_FOUND);
+    client_follow(&client, "totals", NULL, true);
+    client_follow(&other, "big", NULL, true);
+    client_to_cut(&client, epoch);
+    client_to_cut(&other, epoch);
+    assert_ok(catalog_begin(world.catalog, &fault));
+    assert_ok(catalog_pointer_delete(world.catalog, "totals", &fault));
+    assert_ok(catalog_commit(world.catalog, &fault));
+    assert_true(client_next(&client));
+    assert_string_equal(client.event, "end");
+    assert_string_equal(json_text(json_object_get(client.data, "error"), "code", ""), "not_found");
+    assert_false(client_next(&client));
+    client_leave(&client);
+    /* The server stops: those who sleep are woken. */
+    char block[100];
+    while (feed_take(other.follower, block, sizeof block) > 0) {
+    }
+    feeds_close(feeds);
+    client_wait(&other);
+    assert_int_equal(feed_take(other.follower, block, sizeof block), -1);
+    assert_int_equal(feed_follow(feeds, "big", NULL, true, &sleeper, &none, &err), -KE_CLOSED);
+    client_leave(&other);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(test_every_table_across_versions),
+        TEST(test_going_on),
+        TEST(test_slow_follower),
+        TEST(test_growing_file),
+        TEST(test_ends),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -17,6 +17,8 @@ static const struct cmd_option options[] = {
      "with --kafka: commit where each version stands as group PREFIX.PROCESSOR.vN, for tools that "
      "show "
      "lag (default " CONTROLLER_GROUPS "; off: none)"},
+    {"archive", '\0', "DIR",
+     "use archives copied here as the log: there is no broker, and nothing can be written"},
     {"http", '\0', "ADDR:PORT", "listen here (default " CONTROLLER_HTTP "; port 0: any free one)"},
     {"hook", '\0', "CMD",
      "a shell command for each event (see `kappa events`), which is JSON on its standard input"},
@@ -42,6 +44,7 @@ const struct cmd_entry cmd_up = {
     .examples = "kappa up --data ./kappa-data\n"
                 "kappa up --data /var/lib/kappa --kafka broker1:9092,broker2:9092\n"
                 "kappa up --kafka broker:9093 -X security.protocol=SSL --http 127.0.0.1:0\n"
+                "kappa up --data ./replayed --archive /backup/kappa-data/archive\n"
                 "kappa up --hook 'curl -fsS --json @- https://chat/hook'\n"
                 "kappa up --redis 127.0.0.1:6379    # redis-cli hgetall user_features:u42\n",
     .options = options,
@@ -55,6 +58,10 @@ static int up(struct cli *cli, struct err *err)
     }
     json_t *kafka = NULL;
     int rc = place_kafka(cli, &kafka, err);
+    if (rc == 0 && kafka != NULL && cli_option(cli, "archive") != NULL) {
+        json_decref(kafka);
+        rc = err_set(err, KE_INVALID, "--kafka and --archive each name the log: give one of them");
+    }
     if (rc < 0) {
         return rc;
     }
@@ -63,6 +70,7 @@ static int up(struct cli *cli, struct err *err)
         .kafka = json_text(kafka, "brokers", NULL),
         .kafka_settings = json_object_get(kafka, "properties"),
         .groups = cli_option(cli, "groups"),
+        .archive = cli_option(cli, "archive"),
         .http = cli_option(cli, "http"),
         .hook = cli_option(cli, "hook"),
         .redis = cli_option(cli, "redis"),

@@ -6,6 +6,8 @@
     X(up)                                                                                          \
     X(topic_create)                                                                                \
     X(topic_list)                                                                                  \
+    X(topic_set)                                                                                   \
+    X(archive_ls)                                                                                  \
     X(produce)                                                                                     \
     X(cat)                                                                                         \
     X(nexmark)                                                                                     \

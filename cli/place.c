@@ -142,8 +142,8 @@ static json_t *log_of_catalog(const char *data)
     return setting;
 }
 
-/* The Kafka that the data directory was last used with, or NULL: a new reference. */
-static json_t *known_kafka(const char *data)
+/* What the data directory was last used with, unless that is its embedded log: a new reference. */
+static json_t *known_log(const char *data)
 {
     json_t *file = server_file(data);
     json_t *log = json_incref(json_object_get(file, "log"));
@@ -151,37 +151,52 @@ static json_t *known_kafka(const char *data)
     if (log == NULL) {
         log = log_of_catalog(data);
     }
-    if (log != NULL && strcmp(json_text(log, "kind", ""), "kafka") == 0) {
+    if (log != NULL && strcmp(json_text(log, "kind", ""), "embedded") != 0) {
         return log;
     }
     json_decref(log);
     return NULL;
 }
 
+char *place_archive(const struct cli *cli)
+{
+    json_t *log = known_log(place_data(cli));
+    const char *copied =
+        strcmp(json_text(log, "kind", ""), "archive") == 0 ? json_text(log, "archive", NULL) : NULL;
+    char *dir = copied != NULL ? xstrdup(copied) : xasprintf("%s/archive", place_data(cli));
+    json_decref(log);
+    return dir;
+}
+
 int place_log(const struct cli *cli, bool make, struct log **out, struct err *err)
 {
-    json_t *kafka = NULL;
-    int rc = place_kafka(cli, &kafka, err);
+    json_t *config = NULL;
+    int rc = place_kafka(cli, &config, err);
     if (rc < 0) {
         return rc;
     }
     const char *data = place_data(cli);
-    if (kafka == NULL) {
-        kafka = known_kafka(data);
+    char *archive = place_archive(cli);
+    if (config == NULL) {
+        config = known_log(data);
+        if (strcmp(json_text(config, "kind", ""), "kafka") == 0) { /* the folder may have moved */
+            (void)json_object_set_new(config, "archive", json_string(archive));
+        }
     }
-    if (kafka != NULL) {
-        rc = log_open_config(kafka, out, err);
-        json_decref(kafka);
-        return rc;
+    if (config == NULL) {
+        if (!is_dir(data) && (!make || mkdir(data, 0777) != 0)) {
+            rc = err_set(err, KE_NOT_FOUND, "there is no data directory %s", data);
+            err_hint(err, "--data DIR or KAPPA_DATA names it; `kappa up --data DIR` makes one");
+            free(archive);
+            return rc;
+        }
+        char *dir = xasprintf("%s/log", data);
+        config = json_pack("{s:s,s:s,s:s}", "kind", "embedded", "dir", dir, "archive", archive);
+        free(dir);
     }
-    if (!is_dir(data) && (!make || mkdir(data, 0777) != 0)) {
-        rc = err_set(err, KE_NOT_FOUND, "there is no data directory %s", data);
-        err_hint(err, "--data DIR or KAPPA_DATA names it; `kappa up --data DIR` makes one");
-        return rc;
-    }
-    char *dir = xasprintf("%s/log", data);
-    rc = log_open_embedded(dir, out, err);
-    free(dir);
+    free(archive);
+    rc = log_open_config(config, out, err);
+    json_decref(config);
     return rc;
 }
 

@@ -30,6 +30,8 @@ int place_version(const struct cli *cli, uint32_t *version, struct err *err) mus
 /* The log to act on directly: --kafka, else the one of the data directory. make: the directory may
  * be made. */
 int place_log(const struct cli *cli, bool make, struct log **out, struct err *err) must_check;
+/* The folder of archives: DATA/archive, or the one that `kappa up --archive` was given. Malloc'd. */
+char *place_archive(const struct cli *cli);
 /* {"kind",...} for log_open_config, of --kafka and -X; NULL in *out when --kafka was not given. */
 int place_kafka(const struct cli *cli, json_t **out, struct err *err) must_check;
 

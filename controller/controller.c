@@ -12,6 +12,7 @@
 #include "controller/hook.h"
 #include "controller/notify.h"
 #include "controller/supervise.h"
+#include "log/archiver.h"
 #include "log/log.h"
 #include "serve/diff.h"
 #include "serve/http.h"
@@ -19,6 +20,7 @@
 #include "serve/redis.h"
 #include "table/catalog.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +52,7 @@ struct server {
     struct catalog *catalog;
     struct log *log;
     json_t *log_config;
+    struct archiver *archiver; /* or NULL */
     struct reader *reader;
     struct supervise *supervise;
     struct hook *hook; /* or NULL */
@@ -384,8 +387,9 @@ static int64_t env_number(const char *name, int64_t fallback)
  * down. Properties stay out: they may hold secrets. */
 static int write_log_kind(struct server *server, struct err *err)
 {
-    json_t *setting = json_pack("{s:s, s:s*}", "kind", server->log->kind, "brokers",
-                                json_text(server->log_config, "brokers", NULL));
+    json_t *setting = json_pack("{s:s, s:s*, s:s*}", "kind", server->log->kind, "brokers",
+                                json_text(server->log_config, "brokers", NULL), "archive",
+                                json_text(server->log_config, "archive", NULL));
     int rc = catalog_begin(server->catalog, err);
     if (rc == 0) {
         rc = catalog_put(server->catalog, "x/log", setting, err);
@@ -393,6 +397,11 @@ static int write_log_kind(struct server *server, struct err *err)
     }
     json_decref(setting);
     return rc;
+}
+
+static bool same_member(const json_t *a, const json_t *b, const char *name)
+{
+    return strcmp(json_text(a, name, ""), json_text(b, name, "")) == 0;
 }
 
 /* Offsets of another log mean nothing here. */
@@ -411,9 +420,11 @@ static int check_log_kind(struct server *server, struct err *err)
         rc = err_set(err, KE_REFUSED, "%s was made with the %s log, not the %s one",
                      datadir_path(server->datadir), kind, server->log->kind);
         err_hint(err, strcmp(kind, "kafka") == 0 ? "give --kafka HOST:PORT, or another --data"
-                                                 : "leave out --kafka, or give another --data");
-    } else if (strcmp(json_text(known, "brokers", ""),
-                      json_text(server->log_config, "brokers", "")) != 0) {
+                      : strcmp(kind, "archive") == 0
+                          ? "give --archive DIR, or another --data"
+                          : "leave out --kafka and --archive, or give another --data");
+    } else if (!same_member(known, server->log_config, "brokers") ||
+               !same_member(known, server->log_config, "archive")) {
         rc = write_log_kind(server, err);
     }
     json_decref(known);
@@ -443,7 +454,15 @@ static int set_groups(json_t *log_config, const char *prefix, struct err *err)
 static int open_log(struct server *server, const struct controller_options *options,
                     struct err *err)
 {
-    if (options->kafka != NULL) {
+    char *archive = options->archive != NULL
+                        ? realpath(options->archive, NULL)
+                        : xasprintf("%s/archive", datadir_path(server->datadir));
+    if (archive == NULL) {
+        return err_errno(err, errno, "cannot find the archives in %s", options->archive);
+    }
+    if (options->archive != NULL) {
+        server->log_config = json_pack("{s:s}", "kind", "archive");
+    } else if (options->kafka != NULL) {
         server->log_config = json_pack("{s:s, s:s, s:O*}", "kind", "kafka", "brokers",
                                        options->kafka, "properties", options->kafka_settings);
     } else {
@@ -452,13 +471,24 @@ static int open_log(struct server *server, const struct controller_options *opti
         free(dir);
     }
     if (server->log_config == NULL) {
+        free(archive);
         return err_set(err, KE_INVALID, "the brokers' names are not text");
     }
     int rc = options->kafka != NULL ? set_groups(server->log_config, options->groups, err) : 0;
-    if (rc != 0) {
-        return rc;
+    (void)json_object_set_new(server->log_config, "archive", json_string(archive));
+    if (rc == 0) {
+        rc = log_open_config(server->log_config, &server->log, err);
     }
-    return log_open_config(server->log_config, &server->log, err);
+    const struct archiver_options archiver = {
+        .log = server->log,
+        .dir = archive,
+        .flush_ms = env_number("KAPPA_ARCHIVE_FLUSH_MS", ARCHIVER_FLUSH_MS),
+        .segment_bytes = env_number("KAPPA_ARCHIVE_SEGMENT_BYTES", 0)};
+    if (rc == 0 && options->archive == NULL) {
+        server->archiver = archiver_start(&archiver);
+    }
+    free(archive);
+    return rc;
 }
 
 static int open_data(struct server *server, const struct controller_options *options,
@@ -610,7 +640,9 @@ static void close_all(struct server *server)
         reader_close(server->reader);
     }
     catalog_close(server->catalog);
-    if (server->log != NULL) {
+    /* An archiver that is stuck in the log still uses it: the process ends soon. */
+    bool log_free = server->archiver == NULL || archiver_stop(server->archiver);
+    if (server->log != NULL && log_free) {
         server->log->ops->close(server->log);
     }
     json_decref(server->log_config);

@@ -20,6 +20,7 @@ struct controller_options {
     const char *kafka;            /* brokers "host:port,..."; NULL: the embedded log in DATA/log */
     const json_t *kafka_settings; /* librdkafka properties, name -> text; may be NULL; borrowed */
     const char *groups;           /* prefix of Kafka groups, "off"; NULL: CONTROLLER_GROUPS */
+    const char *archive;          /* a folder of archives instead of a log; or NULL */
     const char *http;             /* "host:port"; NULL: CONTROLLER_HTTP; port 0: any free one */
     const char *hook;             /* a shell command for each event (hook.h); NULL: none */
     const char *redis;            /* the same; NULL: Redis clients are not answered */
@@ -27,8 +28,8 @@ struct controller_options {
 
 /* 0 after a signal; else a negative code with its sentence: BUSY (another server on this data, or
  * the port is taken), REFUSED (the data belongs to another log), what the catalog or log says.
- * To be called once, from main. Environment: KAPPA_STANDBY_MS, KAPPA_SHARDS and KAPPA_CACHE_BYTES
- * replace the defaults (tests). */
+ * To be called once, from main. Environment: KAPPA_STANDBY_MS, KAPPA_SHARDS, KAPPA_CACHE_BYTES,
+ * KAPPA_ARCHIVE_FLUSH_MS and KAPPA_ARCHIVE_SEGMENT_BYTES replace the defaults (tests). */
 int controller_main(const struct controller_options *options, struct err *err) must_check;
 
 #endif

@@ -56,17 +56,21 @@ bool archive_block_parse(const uint8_t head[ARCHIVE_BLOCK_HEAD], struct archive_
 void archive_pack_begin(struct archive_pack *pack, int64_t from)
 {
     buf_reset(&pack->records);
-    buf_reset(&pack->out);
     pack->head = (struct archive_block){
         .from = from, .next = from, .time_min = INT64_MAX, .time_max = INT64_MIN};
 }
 
 void archive_pack_free(struct archive_pack *pack)
 {
-    (void)ZSTD_freeCCtx(pack->context);
     buf_free(&pack->records);
-    buf_free(&pack->out);
     *pack = (struct archive_pack){0};
+}
+
+void archive_press_free(struct archive_press *press)
+{
+    (void)ZSTD_freeCCtx(press->context);
+    buf_free(&press->out);
+    *press = (struct archive_press){0};
 }
 
 void archive_pack_add(struct archive_pack *pack, const struct kappa_record *record)
@@ -90,37 +94,38 @@ void archive_pack_cover(struct archive_pack *pack, int64_t next)
 }
 
 /* Bytes that became fewer, or 0. */
-static size_t compress(struct archive_pack *pack)
+static size_t compress(const struct buf *records, struct archive_press *press)
 {
-    if (pack->context == NULL) {
-        pack->context = ZSTD_createCCtx();
-        ASSERT(pack->context != NULL); /* out of memory */
+    if (press->context == NULL) {
+        press->context = ZSTD_createCCtx();
+        ASSERT(press->context != NULL); /* out of memory */
     }
-    size_t room = ZSTD_compressBound(pack->records.len);
-    buf_reserve(&pack->out, ARCHIVE_BLOCK_HEAD + room);
-    size_t size = ZSTD_compressCCtx(pack->context, pack->out.data + ARCHIVE_BLOCK_HEAD, room,
-                                    pack->records.data, pack->records.len, LEVEL);
-    return ZSTD_isError(size) || size >= pack->records.len ? 0 : size;
+    size_t room = ZSTD_compressBound(records->len);
+    buf_reserve(&press->out, ARCHIVE_BLOCK_HEAD + room);
+    size_t size = ZSTD_compressCCtx(press->context, press->out.data + ARCHIVE_BLOCK_HEAD, room,
+                                    records->data, records->len, LEVEL);
+    return ZSTD_isError(size) || size >= records->len ? 0 : size;
 }
 
-void archive_pack_close(struct archive_pack *pack)
+void archive_pack_close(struct archive_pack *pack, struct archive_press *press)
 {
     struct archive_block *head = &pack->head;
     ASSERT_CMP(head->from, <, head->next);
     head->raw = u32_from(pack->records.len);
-    size_t size = compress(pack);
+    buf_reset(&press->out);
+    size_t size = compress(&pack->records, press);
     head->codec = size > 0 ? CODEC_ZSTD : CODEC_PLAIN;
     if (size == 0) {
         size = pack->records.len;
-        buf_reserve(&pack->out, ARCHIVE_BLOCK_HEAD + size);
+        buf_reserve(&press->out, ARCHIVE_BLOCK_HEAD + size);
         if (size > 0) {
-            memcpy(pack->out.data + ARCHIVE_BLOCK_HEAD, pack->records.data, size);
+            memcpy(press->out.data + ARCHIVE_BLOCK_HEAD, pack->records.data, size);
         }
     }
     head->stored = u32_from(size);
-    head->stored_crc = crc32c(0, pack->out.data + ARCHIVE_BLOCK_HEAD, size);
-    head_write(pack->out.data, head);
-    pack->out.len = ARCHIVE_BLOCK_HEAD + size;
+    head->stored_crc = crc32c(0, press->out.data + ARCHIVE_BLOCK_HEAD, size);
+    head_write(press->out.data, head);
+    press->out.len = ARCHIVE_BLOCK_HEAD + size;
 }
 
 /* ---- Reading ---- */

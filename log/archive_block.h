@@ -1,6 +1,6 @@
 /* One block of an archive: some records of a partition, compressed, and the offsets they answer for.
  *
- *     archive_pack_add... -> archive_pack_bytes -> archive_pack_reset         (writing)
+ *     archive_pack_begin -> add... -> close                                   (writing)
  *     archive_block_parse -> archive_block_open -> archive_block_next...      (reading)
  *
  * A block covers [from, next): offsets in it that no record has are holes of the log (transactions
@@ -41,9 +41,13 @@ struct archive_block {
 
 struct archive_pack {
     struct buf records; /* encoded */
-    struct buf out;     /* the finished block */
     struct archive_block head;
-    void *context; /* of the compressor; NULL until first used */
+};
+
+/* Compresses for any number of packs, one after the other. */
+struct archive_press {
+    struct buf out; /* the finished block */
+    void *context;  /* of the compressor; NULL until first used */
 };
 
 /* Empty, from this offset on. */
@@ -53,8 +57,9 @@ void archive_pack_free(struct archive_pack *pack);
 void archive_pack_add(struct archive_pack *pack, const struct kappa_record *record);
 /* Everything below next is here: moves on over holes. */
 void archive_pack_cover(struct archive_pack *pack, int64_t next);
-/* Header and stored bytes of all this, in pack->out; pack->head says what they are. */
-void archive_pack_close(struct archive_pack *pack);
+/* Header and stored bytes of all this, in press->out; pack->head says what they are. */
+void archive_pack_close(struct archive_pack *pack, struct archive_press *press);
+void archive_press_free(struct archive_press *press);
 
 /* ---- Reading */
 

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "log/crc32c.h"
+#include "log/segment_name.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -19,7 +20,8 @@ static int load_first(struct archive_view *view, struct err *err)
 {
     char *path = xasprintf("%s/first", view->dir);
     struct buf text = {0};
-    int rc = file_read(path, FIRST_BYTES_MAX, &text, err);
+    struct err trouble = {0};
+    int rc = file_read(path, FIRST_BYTES_MAX, &text, &trouble);
     if (rc == 0) {
         char *end = NULL;
         view->first = strtoll(buf_text(&text), &end, 10);
@@ -28,6 +30,8 @@ static int load_first(struct archive_view *view, struct err *err)
         }
     } else if (rc == -KE_NOT_FOUND) {
         rc = 0;
+    } else if (err != NULL) {
+        *err = trouble;
     }
     buf_free(&text);
     free(path);
@@ -39,9 +43,13 @@ static int load_spans(struct archive_view *view, struct err *err)
 {
     int64_t *bases = NULL;
     size_t count = 0;
-    int rc = archive_segment_list(view->dir, &bases, &count, err);
+    struct err missing = {0};
+    int rc = segment_name_list(view->dir, ARCHIVE_SUFFIX, &bases, &count, &missing);
     if (rc == -KE_NOT_FOUND) {
         return 0;
+    }
+    if (rc != 0 && err != NULL) {
+        *err = missing;
     }
     view->spans = count == 0 ? NULL : xcalloc(count, sizeof *view->spans);
     for (size_t i = 0; rc == 0 && i < count; i++) {
@@ -298,7 +306,7 @@ int archive_view_remove(struct archive_view *view, uint32_t count, struct err *e
     int64_t first = i64_max(view->first, view->spans[count - 1].end);
     int rc = store_first(view, first, err);
     for (uint32_t i = 0; rc == 0 && i < count; i++) {
-        char *path = archive_segment_path(view->dir, view->spans[i].base);
+        char *path = segment_name_path(view->dir, view->spans[i].base, ARCHIVE_SUFFIX);
         if (unlink(path) != 0 && errno != ENOENT) {
             rc = err_errno(err, errno, "cannot remove %s", path);
         }

@@ -83,7 +83,9 @@ struct archive_writer {
     int64_t segment_bytes; /* a segment that is larger is sealed */
     int64_t cut;           /* bytes of a torn end that opening removed */
     bool unsynced;
-    struct archive_pack pack; /* holds [pack.head.from, end) */
+    struct archive_pack pack;    /* holds [pack.head.from, end) */
+    struct archive_press *press; /* shared with other writers of the thread; NULL: own_press */
+    struct archive_press own_press;
 };
 
 /* Makes the folders; goes on behind what is there. CORRUPT when the last segment is damaged in the

@@ -3,8 +3,8 @@
 
 #include "base/file.h"
 #include "log/crc32c.h"
+#include "log/segment_name.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -20,69 +20,7 @@
 #define HEAD_BYTES    64
 #define ENTRY_BYTES   24
 #define TRAILER_BYTES 80
-#define NAME_DIGITS   20
-#define NAME_SUFFIX   ".arc"
 #define ENTRIES_MAX   (1U << 24) /* of a file that says how many it has */
-
-/* ---- Names ---- */
-
-char *archive_segment_path(const char *dir, int64_t base)
-{
-    return xasprintf("%s/%020" PRId64 NAME_SUFFIX, dir, base);
-}
-
-static bool name_to_base(const char *name, int64_t *base)
-{
-    if (strlen(name) != NAME_DIGITS + strlen(NAME_SUFFIX) ||
-        strspn(name, "0123456789") != NAME_DIGITS || strcmp(name + NAME_DIGITS, NAME_SUFFIX) != 0) {
-        return false;
-    }
-    errno = 0;
-    *base = strtoll(name, NULL, 10);
-    return errno == 0;
-}
-
-static int compare_bases(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a;
-    int64_t y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
-
-int archive_segment_list(const char *dir, int64_t **bases, size_t *count, struct err *err)
-{
-    DIR *folder = opendir(dir);
-    if (folder == NULL) {
-        return err_errno(err, errno, "cannot open the folder %s", dir);
-    }
-    int64_t *list = NULL;
-    size_t used = 0;
-    size_t room = 0;
-    errno = 0;
-    for (struct dirent *entry; (entry = readdir(folder)) != NULL; errno = 0) {
-        int64_t base;
-        if (!name_to_base(entry->d_name, &base)) {
-            continue;
-        }
-        if (used == room) {
-            room = room == 0 ? 16 : room * 2;
-            list = xrealloc(list, room * sizeof *list);
-        }
-        list[used++] = base;
-    }
-    int failed = errno;
-    (void)closedir(folder);
-    if (failed != 0) {
-        free(list);
-        return err_errno(err, failed, "cannot read the folder %s", dir);
-    }
-    if (used > 0) {
-        qsort(list, used, sizeof *list, compare_bases);
-    }
-    *bases = list;
-    *count = used;
-    return 0;
-}
 
 /* ---- Bytes ---- */
 
@@ -90,9 +28,38 @@ static int corrupt(const char *path, int64_t at, int64_t offset, const char *wha
 {
     int rc = err_set(err, KE_CORRUPT, "%s, byte %" PRId64 ", offset %" PRId64 ": %s", path, at,
                      offset, what);
-    err_hint(err, "kappa archive verify --repair fetches it again if the log still has it; else "
-                  "restore the file from a copy");
+    err_hint(err, "the file was damaged after it was written; restore it from a copy");
     return rc;
+}
+
+int archive_segment_corrupt(const char *dir, int64_t base, int64_t at, int64_t offset,
+                            const char *what, struct err *err)
+{
+    char *path = segment_name_path(dir, base, ARCHIVE_SUFFIX);
+    int rc = corrupt(path, at, offset, what, err);
+    free(path);
+    return rc;
+}
+
+/* A file that is looked at. */
+struct look {
+    char *path;
+    int fd; /* -1: it could not be opened */
+};
+
+static int look_begin(struct look *look, const char *dir, int64_t base, struct err *err)
+{
+    look->path = segment_name_path(dir, base, ARCHIVE_SUFFIX);
+    look->fd = open(look->path, O_RDONLY | O_CLOEXEC);
+    return look->fd < 0 ? err_errno(err, errno, "cannot open %s", look->path) : 0;
+}
+
+static void look_end(struct look *look)
+{
+    if (look->fd >= 0) {
+        (void)close(look->fd);
+    }
+    free(look->path);
 }
 
 /* All len bytes, or false: the file ends before, or cannot be read. */
@@ -284,14 +251,12 @@ static int load_file(int fd, const char *path, const struct archive_owner *owner
 int archive_segment_load(const char *dir, const struct archive_owner *owner, int64_t base,
                          bool entries, struct archive_segment *out, struct err *err)
 {
-    char *path = archive_segment_path(dir, base);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int rc = fd < 0 ? err_errno(err, errno, "cannot open %s", path)
-                    : load_file(fd, path, owner, base, entries, out, err);
-    if (fd >= 0) {
-        (void)close(fd);
+    struct look look;
+    int rc = look_begin(&look, dir, base, err);
+    if (rc == 0) {
+        rc = load_file(look.fd, look.path, owner, base, entries, out, err);
     }
-    free(path);
+    look_end(&look);
     return rc;
 }
 
@@ -345,25 +310,21 @@ int archive_segment_read(const char *dir, const struct archive_segment *segment,
                          struct err *err)
 {
     ASSERT_CMP(entry, <, segment->entry_count);
-    char *path = archive_segment_path(dir, segment->base);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int rc = fd < 0 ? err_errno(err, errno, "cannot open %s", path)
-                    : read_block(fd, path, segment, entry, block, unpack, err);
-    if (fd >= 0) {
-        (void)close(fd);
+    struct look look;
+    int rc = look_begin(&look, dir, segment->base, err);
+    if (rc == 0) {
+        rc = read_block(look.fd, look.path, segment, entry, block, unpack, err);
     }
-    free(path);
+    look_end(&look);
     return rc;
 }
 
 int archive_segment_bad(const char *dir, const struct archive_segment *segment, uint32_t entry,
                         struct err *err)
 {
-    char *path = archive_segment_path(dir, segment->base);
-    int rc = corrupt(path, segment->entries[entry].at, segment->entries[entry].from,
-                     "the records of a block are not sound", err);
-    free(path);
-    return rc;
+    return archive_segment_corrupt(dir, segment->base, segment->entries[entry].at,
+                                   segment->entries[entry].from,
+                                   "the records of a block are not sound", err);
 }
 
 /* ---- Writing ---- */
@@ -373,7 +334,7 @@ int archive_segment_create(const char *dir, const struct archive_owner *owner, i
 {
     uint8_t head[HEAD_BYTES];
     head_make(head, owner, base, after);
-    char *path = archive_segment_path(dir, base);
+    char *path = segment_name_path(dir, base, ARCHIVE_SUFFIX);
     char *temp = xasprintf("%s/new.tmp", dir);
     int file = -1;
     int rc = file_create(temp, head, sizeof head, &file, err);
@@ -396,15 +357,16 @@ int archive_segment_create(const char *dir, const struct archive_owner *owner, i
 }
 
 int archive_segment_append(int fd, const char *dir, struct archive_segment *segment,
-                           const struct archive_pack *pack, struct err *err)
+                           const struct archive_block *block, const struct buf *bytes,
+                           struct err *err)
 {
     ASSERT(!segment->sealed);
-    ASSERT_CMP(pack->head.from, ==, segment->end);
-    ASSERT_CMP(pack->out.len, ==, ARCHIVE_BLOCK_HEAD + pack->head.stored);
-    char *path = archive_segment_path(dir, segment->base);
-    int rc = file_write_at(fd, pack->out.data, pack->out.len, segment->used, path, err);
+    ASSERT_CMP(block->from, ==, segment->end);
+    ASSERT_CMP(bytes->len, ==, ARCHIVE_BLOCK_HEAD + block->stored);
+    char *path = segment_name_path(dir, segment->base, ARCHIVE_SUFFIX);
+    int rc = file_write_at(fd, bytes->data, bytes->len, segment->used, path, err);
     if (rc == 0) {
-        take_block(segment, &pack->head);
+        take_block(segment, block);
         segment->size = segment->used;
     }
     free(path);
@@ -441,7 +403,7 @@ int archive_segment_seal(int fd, const char *dir, struct archive_segment *segmen
     ASSERT_CMP(segment->entry_count, >, 0);
     struct buf bytes = {0};
     trailer_make(&bytes, segment);
-    char *path = archive_segment_path(dir, segment->base);
+    char *path = segment_name_path(dir, segment->base, ARCHIVE_SUFFIX);
     int rc = file_sync(fd, path, err); /* what the trailer vouches for comes first */
     if (rc == 0) {
         rc = file_write_at(fd, bytes.data, bytes.len, segment->used, path, err);
@@ -473,27 +435,23 @@ static bool sound_block_in(const uint8_t *bytes, size_t len)
 int archive_segment_more(const char *dir, const struct archive_segment *segment, bool *more,
                          struct err *err)
 {
-    char *path = archive_segment_path(dir, segment->base);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    int rc = fd < 0 ? err_errno(err, errno, "cannot open %s", path) : 0;
+    struct look look;
+    int rc = look_begin(&look, dir, segment->base, err);
     *more = false;
     size_t len = (size_t)(segment->size - segment->used);
     if (rc == 0 && len > 0) {
         uint8_t *bytes = xmalloc(len);
-        *more = read_at(fd, bytes, len, segment->used) && sound_block_in(bytes, len);
+        *more = read_at(look.fd, bytes, len, segment->used) && sound_block_in(bytes, len);
         free(bytes);
     }
-    if (fd >= 0) {
-        (void)close(fd);
-    }
-    free(path);
+    look_end(&look);
     return rc;
 }
 
 int archive_segment_cut(const char *dir, const struct archive_segment *segment, uint32_t entry,
                         struct err *err)
 {
-    char *path = archive_segment_path(dir, segment->base);
+    char *path = segment_name_path(dir, segment->base, ARCHIVE_SUFFIX);
     int rc = 0;
     if (entry == 0) {
         rc = unlink(path) == 0 ? file_sync_dir(dir, err)

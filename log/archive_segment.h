@@ -52,12 +52,6 @@ struct archive_segment {
     uint32_t entry_count, entry_room;
 };
 
-/* Malloc'd. */
-char *archive_segment_path(const char *dir, int64_t base);
-/* Bases of the segments in the folder, ascending; malloc'd, NULL when there are none. */
-int archive_segment_list(const char *dir, int64_t **bases, size_t *count,
-                         struct err *err) must_check;
-
 /* ---- Looking */
 
 /* What the file says; entries: also where its blocks are. NOT_FOUND; CORRUPT when even the header is
@@ -74,6 +68,9 @@ int archive_segment_read(const char *dir, const struct archive_segment *segment,
 /* CORRUPT: the records of this block are none, although its bytes are those that were written. */
 int archive_segment_bad(const char *dir, const struct archive_segment *segment, uint32_t entry,
                         struct err *err);
+/* CORRUPT: what is wrong at this byte of the segment with this base. Returns the negative code. */
+int archive_segment_corrupt(const char *dir, int64_t base, int64_t at, int64_t offset,
+                            const char *what, struct err *err);
 
 /* ---- Writing */
 
@@ -83,7 +80,8 @@ int archive_segment_create(const char *dir, const struct archive_owner *owner, i
                            struct err *err) must_check;
 /* After an error nothing has changed, and it may be tried again. */
 int archive_segment_append(int fd, const char *dir, struct archive_segment *segment,
-                           const struct archive_pack *pack, struct err *err) must_check;
+                           const struct archive_block *block, const struct buf *bytes,
+                           struct err *err) must_check;
 /* Needs the entries. */
 int archive_segment_seal(int fd, const char *dir, struct archive_segment *segment,
                          struct err *err) must_check;

@@ -7,10 +7,10 @@
 #include "base/file.h"
 #include "log/archive_partition.h"
 #include "log/crc32c.h"
+#include "log/segment_name.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -38,15 +38,11 @@ static int resume(struct archive_writer *writer, const struct archive_segment *l
 {
     bool more = false;
     int rc = archive_segment_more(writer->dir, last, &more, err);
-    char *path = archive_segment_path(writer->dir, last->base);
+    char *path = segment_name_path(writer->dir, last->base, ARCHIVE_SUFFIX);
     if (rc == 0 && more) {
-        rc = err_set(err, KE_CORRUPT,
-                     "%s, byte %" PRId64 ", offset %" PRId64
-                     ": there is no sound block here, but there is one behind it",
-                     path, last->used, last->end);
-        err_hint(err,
-                 "kappa archive verify --repair fetches it again if the log still has it; else "
-                 "restore the file from a copy");
+        rc = archive_segment_corrupt(writer->dir, last->base, last->used, last->end,
+                                     "there is no sound block here, but there is one behind it",
+                                     err);
     }
     if (rc == 0) {
         rc = archive_segment_load(writer->dir, &writer->owner, last->base, true, &writer->segment,
@@ -159,7 +155,7 @@ static int segment_open(struct archive_writer *writer, struct err *err)
     int64_t after = -1;
     int64_t *bases = NULL;
     size_t count = 0;
-    int rc = archive_segment_list(writer->dir, &bases, &count, err);
+    int rc = segment_name_list(writer->dir, ARCHIVE_SUFFIX, &bases, &count, err);
     for (size_t i = count; rc == 0 && after < 0 && i-- > 0;) {
         struct archive_segment below;
         if (bases[i] < from &&
@@ -180,10 +176,12 @@ int archive_writer_flush(struct archive_writer *writer, struct err *err)
     if (writer->end < 0 || pack->head.from == pack->head.next) {
         return 0;
     }
-    archive_pack_close(pack);
+    struct archive_press *press = writer->press != NULL ? writer->press : &writer->own_press;
+    archive_pack_close(pack, press);
     int rc = writer->fd >= 0 ? 0 : segment_open(writer, err);
     if (rc == 0) {
-        rc = archive_segment_append(writer->fd, writer->dir, &writer->segment, pack, err);
+        rc = archive_segment_append(writer->fd, writer->dir, &writer->segment, &pack->head,
+                                    &press->out, err);
     }
     if (rc != 0) {
         return rc;
@@ -230,7 +228,7 @@ int archive_writer_sync(struct archive_writer *writer, struct err *err)
     if (writer->fd < 0 || !writer->unsynced) {
         return 0;
     }
-    char *path = archive_segment_path(writer->dir, writer->segment.base);
+    char *path = segment_name_path(writer->dir, writer->segment.base, ARCHIVE_SUFFIX);
     int rc = file_sync(writer->fd, path, err);
     writer->unsynced = rc != 0;
     free(path);
@@ -250,6 +248,7 @@ void archive_writer_close(struct archive_writer *writer)
     }
     archive_segment_free(&writer->segment);
     archive_pack_free(&writer->pack);
+    archive_press_free(&writer->own_press);
     free(writer->dir);
     *writer = (struct archive_writer){.fd = -1};
 }

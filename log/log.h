@@ -163,7 +163,7 @@ struct log_sender_ops {
 
 struct log {
     const struct log_ops *ops;
-    const char *kind; /* "embedded", "kafka", "memory" */
+    const char *kind; /* "embedded", "kafka", "archive", "memory" */
 };
 
 struct log_reader {
@@ -191,8 +191,13 @@ int log_open_embedded(const char *dir, struct log **out, struct err *err) must_c
 int log_open_kafka(const char *brokers, const json_t *properties, struct log **out,
                    struct err *err) must_check;
 int log_open_memory(struct log **out, struct err *err) must_check;
-/* From {"kind":"embedded","dir"} or {"kind":"kafka","brokers","properties"}: how the controller
- * tells a worker. */
+/* The log with its archive: what the archive in this folder (DATA/archive; it need not be there) has
+ * is read from it, also when the log has removed it. Owns the base. NULL: the archive is all there
+ * is, of kind "archive", and read only. */
+struct log *log_open_archived(const char *dir, struct log *base);
+/* From {"kind":"embedded","dir"}, {"kind":"kafka","brokers","properties"} or {"kind":"archive"}, each
+ * with "archive", the folder of archives (the first two may leave it out): how the controller tells a
+ * worker. */
 int log_open_config(const json_t *config, struct log **out, struct err *err) must_check;
 
 /* Partition of a key as Kafka's Java client chooses it: murmur2, sign bit cleared, modulo. */

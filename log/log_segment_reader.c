@@ -13,6 +13,7 @@
 #include "base/limits.h"
 #include "log/partition.h"
 #include "log/segment.h"
+#include "log/segment_name.h"
 #include "log/segment_record.h"
 #include "log/topic_dir.h"
 #include "log/topic_name.h"
@@ -67,7 +68,7 @@ static int find_base(const struct segment_source *source, int64_t *base, struct 
     int64_t *bases = NULL;
     size_t count = 0;
     int64_t found = -1;
-    int rc = segment_list(source->partition.dir, &bases, &count, err);
+    int rc = segment_name_list(source->partition.dir, SEGMENT_SUFFIX, &bases, &count, err);
     for (size_t i = 0; rc == 0 && i < count && bases[i] <= source->next; i++) {
         found = bases[i];
     }

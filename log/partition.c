@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "log/segment.h"
+#include "log/segment_name.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -117,7 +118,7 @@ void partition_unlock(struct partition *partition)
 
 static void remove_segment(const struct partition *partition, int64_t base)
 {
-    char *path = segment_path(partition->dir, base);
+    char *path = segment_name_path(partition->dir, base, SEGMENT_SUFFIX);
     (void)unlink(path); /* what stays is below start, read by nobody, and tried again */
     free(path);
 }
@@ -198,7 +199,7 @@ int partition_expire(struct partition *partition, struct head_state *state, int6
     int64_t *bases = NULL;
     size_t count = 0;
     int64_t start = 0;
-    int rc = segment_list(partition->dir, &bases, &count, err);
+    int rc = segment_name_list(partition->dir, SEGMENT_SUFFIX, &bases, &count, err);
     if (rc == 0) {
         rc = find_start(partition, state, bases, count, now_ms, &start, err);
     }
@@ -232,7 +233,7 @@ int partition_bytes(const struct partition *partition, int64_t from, int64_t to,
     int64_t *bases = NULL;
     size_t count = 0;
     head_read(&partition->head, &state);
-    int rc = segment_list(partition->dir, &bases, &count, err);
+    int rc = segment_name_list(partition->dir, SEGMENT_SUFFIX, &bases, &count, err);
     *bytes = share_of(state.segment_base, state.end_offset, state.position - SEGMENT_HEADER_BYTES,
                       from, to);
     for (size_t i = 0; rc == 0 && i < count && bases[i] < state.segment_base; i++) {
@@ -286,7 +287,7 @@ int partition_offset_at_time(const struct partition *partition, int64_t time_ms,
         head_read(&partition->head, &state);
         free(bases);
         bases = NULL;
-        rc = segment_list(partition->dir, &bases, &count, err);
+        rc = segment_name_list(partition->dir, SEGMENT_SUFFIX, &bases, &count, err);
         for (size_t i = 0; rc == 0 && found < 0 && i < count; i++) {
             if (bases[i] >= state.start_offset && bases[i] <= state.segment_base) {
                 rc = search_segment(partition, &state, bases[i], time_ms, &found, err);

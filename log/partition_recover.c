@@ -20,6 +20,7 @@
 #include "base/file.h"
 #include "base/trace.h"
 #include "log/segment.h"
+#include "log/segment_name.h"
 #include "log/segment_record.h"
 
 #include <errno.h>
@@ -231,7 +232,8 @@ static int make_first(struct recovery *recovery, struct err *err)
 static int recover_files(struct recovery *recovery, struct err *err)
 {
     struct head_state *state = &recovery->state;
-    int rc = segment_list(recovery->partition->dir, &recovery->bases, &recovery->count, err);
+    int rc = segment_name_list(recovery->partition->dir, SEGMENT_SUFFIX, &recovery->bases,
+                               &recovery->count, err);
     if (rc != 0) {
         return rc;
     }

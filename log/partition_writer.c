@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/trace.h"
 #include "log/segment.h"
+#include "log/segment_name.h"
 #include "log/segment_record.h"
 
 #include <errno.h>
@@ -59,10 +60,10 @@ static int undo_roll(struct partition_writer *writer, const char *path, struct e
     const char *dir = writer->partition.dir;
     int64_t *bases = NULL;
     size_t count = 0;
-    int rc = segment_list(dir, &bases, &count, err);
+    int rc = segment_name_list(dir, SEGMENT_SUFFIX, &bases, &count, err);
     for (size_t i = 0; rc == 0 && i < count; i++) {
         if (bases[i] > writer->fd_base) {
-            char *orphan = segment_path(dir, bases[i]);
+            char *orphan = segment_name_path(dir, bases[i], SEGMENT_SUFFIX);
             if (unlink(orphan) != 0) {
                 rc = err_errno(err, errno, "cannot remove %s", orphan);
             }
@@ -103,7 +104,7 @@ static int attach_segment(struct partition_writer *writer, const struct head_sta
     if (writer->fd >= 0 && writer->fd_base != state->segment_base) {
         close_segment(writer);
     }
-    char *path = segment_path(writer->partition.dir, state->segment_base);
+    char *path = segment_name_path(writer->partition.dir, state->segment_base, SEGMENT_SUFFIX);
     int rc = 0;
     if (writer->fd < 0) {
         writer->fd = open(path, O_RDWR | O_CLOEXEC);
@@ -137,7 +138,7 @@ static int roll(struct partition_writer *writer, struct head_state *state, size_
     struct segment_seal seal = {state->end_offset, state->time_min, state->time_max,
                                 state->position};
     int next = -1;
-    char *path = segment_path(partition->dir, writer->fd_base);
+    char *path = segment_name_path(partition->dir, writer->fd_base, SEGMENT_SUFFIX);
     int rc = segment_seal(writer->fd, writer->fd_base, &seal, path, err);
     if (rc == 0) {
         int64_t capacity =
@@ -292,7 +293,7 @@ int partition_writer_sync(struct partition_writer *writer, struct err *err)
      * is gone by now was sealed and expired. */
     struct head_state state;
     head_read(&writer->partition.head, &state);
-    char *path = segment_path(writer->partition.dir, state.segment_base);
+    char *path = segment_name_path(writer->partition.dir, state.segment_base, SEGMENT_SUFFIX);
     int fd = open(path, O_RDWR | O_CLOEXEC);
     int rc = 0;
     if (fd >= 0) {

@@ -2,9 +2,9 @@
 #include "log/segment.h"
 
 #include "base/file.h"
+#include "log/segment_name.h"
 #include "log/segment_record.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -20,70 +20,8 @@
 #define SEAL_MARK       0x4C414553U       /* "SEAL" */
 #define SEAL_AT         24                /* where the seal begins */
 #define FORGET_BYTES    ((size_t)4 << 20) /* one madvise for so much; a multiple of any page */
-#define NAME_DIGITS     20
-#define NAME_SUFFIX     ".seg"
 
 _Static_assert(SEGMENT_PAD_BYTES >= KAPPA_RECORD_TAIL, "the pad holds the tail of the last record");
-
-/* ---- Names ---- */
-
-char *segment_path(const char *dir, int64_t base)
-{
-    return xasprintf("%s/%020" PRId64 NAME_SUFFIX, dir, base);
-}
-
-static bool name_to_base(const char *name, int64_t *base)
-{
-    if (strlen(name) != NAME_DIGITS + strlen(NAME_SUFFIX) ||
-        strspn(name, "0123456789") != NAME_DIGITS || strcmp(name + NAME_DIGITS, NAME_SUFFIX) != 0) {
-        return false;
-    }
-    errno = 0;
-    *base = strtoll(name, NULL, 10);
-    return errno == 0;
-}
-
-static int compare_bases(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a;
-    int64_t y = *(const int64_t *)b;
-    return (x > y) - (x < y);
-}
-
-int segment_list(const char *dir, int64_t **bases, size_t *count, struct err *err)
-{
-    DIR *folder = opendir(dir);
-    if (folder == NULL) {
-        return err_errno(err, errno, "cannot open the folder %s", dir);
-    }
-    int64_t *list = NULL;
-    size_t used = 0;
-    size_t room = 0;
-    errno = 0;
-    for (struct dirent *entry; (entry = readdir(folder)) != NULL; errno = 0) {
-        int64_t base;
-        if (!name_to_base(entry->d_name, &base)) {
-            continue;
-        }
-        if (used == room) {
-            room = room == 0 ? 16 : room * 2;
-            list = xrealloc(list, room * sizeof *list);
-        }
-        list[used++] = base;
-    }
-    int failed = errno;
-    (void)closedir(folder);
-    if (failed != 0) {
-        free(list);
-        return err_errno(err, failed, "cannot read the folder %s", dir);
-    }
-    if (used > 0) {
-        qsort(list, used, sizeof *list, compare_bases);
-    }
-    *bases = list;
-    *count = used;
-    return 0;
-}
 
 /* ---- Header ---- */
 
@@ -116,7 +54,7 @@ static bool header_sound(const uint8_t *header, int64_t base)
 int segment_create(const char *dir, int64_t base, int64_t capacity, int *fd, struct err *err)
 {
     ASSERT_CMP(capacity, >=, SEGMENT_HEADER_BYTES);
-    char *path = segment_path(dir, base);
+    char *path = segment_name_path(dir, base, SEGMENT_SUFFIX);
     char *temp = xasprintf("%s/new.tmp", dir);
     uint8_t header[SEGMENT_HEADER_BYTES];
     header_begin(header, base);
@@ -215,7 +153,7 @@ static int map_file(struct segment_map *map, int fd, struct err *err)
 
 int segment_map_open(struct segment_map *map, const char *dir, int64_t base, struct err *err)
 {
-    *map = (struct segment_map){.base = base, .path = segment_path(dir, base)};
+    *map = (struct segment_map){.base = base, .path = segment_name_path(dir, base, SEGMENT_SUFFIX)};
     int fd = open(map->path, O_RDONLY | O_CLOEXEC);
     int rc = fd < 0 ? err_errno(err, errno, "cannot open %s", map->path) : map_file(map, fd, err);
     if (fd >= 0) {

@@ -43,10 +43,6 @@ struct segment_map {
     char *path;       /* for messages */
 };
 
-/* Malloc'd. */
-char *segment_path(const char *dir, int64_t base);
-/* Base offsets of the segments in the folder, ascending; malloc'd, NULL when there are none. */
-int segment_list(const char *dir, int64_t **bases, size_t *count, struct err *err) must_check;
 /* At once and durable. capacity: bytes of header and records. *fd: the caller's to close. */
 int segment_create(const char *dir, int64_t base, int64_t capacity, int *fd,
                    struct err *err) must_check;

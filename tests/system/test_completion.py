@@ -34,7 +34,7 @@ def test_words(embedded):
     embedded.topic("claims", 1)
     embedded.deploy("counter", SQL, "--wait")
     assert offered(embedded, "sta") == ["status"]
-    assert offered(embedded, "to") == ["topic"] and offered(embedded, "topic ") == ["create", "list"]
+    assert offered(embedded, "to") == ["topic"] and offered(embedded, "topic ") == ["create", "list", "set"]
     assert offered(embedded, "nonsense ") == [] == offered(embedded, "nonsense x ") == offered(embedded, "worker ")
     everything = offered(embedded, "")
     assert "deploy" in everything and "worker" not in everything and len(everything) == len(set(everything))
@@ -58,7 +58,7 @@ def test_fish(embedded):
     path = {**embedded.env, "PATH": f"{os.path.dirname(support.BIN)}:{os.environ['PATH']}"}
     result = subprocess.run([fish, "-N", "-c", script, support.BIN], env=path, capture_output=True, text=True, timeout=30,
                             check=True)
-    assert result.stdout.split() == ["status", "create", "list"] and result.stderr == ""
+    assert result.stdout.split() == ["status", "create", "list", "set"] and result.stderr == ""
 
 
 def test_zsh(embedded):

@@ -5,6 +5,7 @@
 #include "tests/unit/log/log_test.h"
 
 #include "log/archive_partition.h"
+#include "log/segment_name.h"
 
 #include <dirent.h>
 
@@ -234,11 +235,12 @@ static char *last_file(const struct model *model, bool any)
     char *dir = xasprintf("%s/" TOPIC "/3", model->dir);
     int64_t *bases = NULL;
     size_t count = 0;
-    OK(archive_segment_list(dir, &bases, &count, &test_err));
+    OK(segment_name_list(dir, ARCHIVE_SUFFIX, &bases, &count, &test_err));
     assert_true(count > 0);
     /* prng is not touched: a copy does */
     struct prng prng = model->prng;
-    char *path = archive_segment_path(dir, bases[any ? prng_below(&prng, count) : count - 1]);
+    char *path =
+        segment_name_path(dir, bases[any ? prng_below(&prng, count) : count - 1], ARCHIVE_SUFFIX);
     free(bases);
     free(dir);
     return path;
@@ -341,7 +343,7 @@ static void test_missing(void **state)
     int64_t from = view.spans[gone].base;
     int64_t to = view.spans[gone + 1].end;
     for (uint32_t i = gone; i < gone + 2; i++) {
-        char *path = archive_segment_path(view.dir, view.spans[i].base);
+        char *path = segment_name_path(view.dir, view.spans[i].base, ARCHIVE_SUFFIX);
         assert_int_equal(unlink(path), 0);
         free(path);
     }

@@ -7,6 +7,7 @@
 #include "tests/unit/log/log_test.h"
 
 #include "log/segment.h"
+#include "log/segment_name.h"
 #include "log/segment_record.h"
 
 #define HEAD_BOOT_AT   16 /* bytes of the head, see log/head.h */
@@ -63,7 +64,7 @@ static int64_t *list_segments(const struct test_log *test, size_t *count)
 {
     int64_t *bases = NULL;
     char *dir = partition_file(test, "");
-    OK(segment_list(dir, &bases, count, &test_err));
+    OK(segment_name_list(dir, SEGMENT_SUFFIX, &bases, count, &test_err));
     free(dir);
     return bases;
 }
@@ -72,7 +73,7 @@ static char *segment_file(const struct test_log *test, int64_t base)
 {
     char *dir = partition_file(test, "");
     dir[strlen(dir) - 1] = '\0';
-    char *path = segment_path(dir, base);
+    char *path = segment_name_path(dir, base, SEGMENT_SUFFIX);
     free(dir);
     return path;
 }

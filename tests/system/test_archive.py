@@ -1,0 +1,167 @@
+"""Archives: what a log has removed is still replayed, to the same digest, also on another machine without the
+log; what is damaged or missing is told, and never read over."""
+
+import collections
+import contextlib
+import json
+import os
+import shutil
+
+import pytest
+
+import support
+from support import eventually, normal_name
+
+# Small files, so that a short test has many; flushed at once, so that it need not wait.
+ENV = {"KAPPA_ARCHIVE_FLUSH_MS": "100", "KAPPA_ARCHIVE_SEGMENT_BYTES": "20000"}
+SEGMENT = 65536
+
+
+class Place:
+    """A platform, its log, and how that log loses its start."""
+
+    def __init__(self, platform, broker=None):
+        self.platform = platform
+        self.broker = broker
+
+    def topic(self, name, partitions):
+        self.platform.topic(name, partitions, *([] if self.broker else ["--segment-bytes", SEGMENT]))
+        return name
+
+    def ends(self, topic):
+        """End offset per partition."""
+        ends = collections.Counter()
+        for record in self.platform.cat(topic):
+            ends[record["partition"]] = max(ends[record["partition"]], record["offset"] + 1)
+        return ends
+
+    def lose_start(self, topic, ends):
+        """As retention does. On return the log of each partition begins above 0."""
+        if self.broker:
+            for partition, end in ends.items():
+                self.broker.delete_records(topic, partition, end - 5)
+            return
+        path = os.path.join(self.platform.data, "log", topic, "topic.json")
+        with open(path) as file:
+            settings = json.load(file)
+        self.write(path, {**settings, "retain_bytes": 1})
+        first = "%020d.seg" % 0
+        folder = os.path.dirname(path)
+        eventually(lambda: not any(os.path.exists(os.path.join(folder, str(p), first)) for p in ends), 60,
+                   "retention has removed the start")
+        self.write(path, settings)
+
+    @staticmethod
+    def write(path, settings):
+        with open(path + ".new", "w") as file:
+            json.dump(settings, file)
+        os.rename(path + ".new", path)
+
+
+@pytest.fixture(params=["embedded", "kafka"])
+def place(request, tmp_path):
+    broker = request.getfixturevalue("own_broker") if request.param == "kafka" else None
+    with support.Platform(str(tmp_path), kafka=broker and broker.brokers, env=ENV) as platform:
+        platform.up()
+        yield Place(platform, broker)
+
+
+def sql(topic, table="sums"):
+    return (f"CREATE TABLE events (id bigint) WITH (topic='{topic}', format='json');\n"
+            f"CREATE MATERIALIZED VIEW {table} AS SELECT id % 50 AS k, count(*) AS n, sum(id) AS total FROM events "
+            "GROUP BY id % 50;\n")
+
+
+def expected(ids):
+    rows = {}
+    for i in ids:
+        n, total = rows.get(i % 50, (0, 0))
+        rows[i % 50] = (n + 1, total + i)
+    return rows
+
+
+def rows_of(platform, table="sums"):
+    return {row["k"]: (row["n"], int(row["total"])) for row in platform.scan(table)}
+
+
+def produce(platform, topic, ids):
+    platform.run("produce", topic, "--key", "id", stdin="".join('{"id":%d,"pad":"%s"}\n' % (i, "x" * 60) for i in ids))
+
+
+def archived(platform, topic):
+    """Partition -> what `archive ls` says of it."""
+    found = platform.json("archive", "ls", topic)["topics"][0]
+    assert found["error"] is None, found
+    return {p["partition"]: p for p in found["partitions"]}
+
+
+def await_archived(platform, topic, ends):
+    eventually(lambda: all(archived(platform, topic)[p]["to"] >= end for p, end in ends.items()), 60,
+               f"everything is archived: {ends}")
+
+
+def digest(platform, processor):
+    return platform.json("history", processor)["receipts"][0]["new_digest"]
+
+
+def test_what_the_log_removed_is_replayed(place, topic):
+    """The digest is that of a replay from the log, and the archive goes on where it ended after a kill."""
+    platform = place.platform
+    place.topic(topic, 3)
+    produce(platform, topic, range(20_000))
+    platform.deploy("sums", sql(topic), "--wait")
+    platform.run("topic", "set", topic, "archive=on")
+    await_archived(platform, topic, place.ends(topic))
+    platform.kill()
+    platform.up()
+    produce(platform, topic, range(20_000, 30_000))
+    ends = place.ends(topic)
+    await_archived(platform, topic, ends)
+    assert sum(p["records"] for p in archived(platform, topic).values()) == 30_000
+    assert all(p["from"] == 0 and p["gaps"] == [] for p in archived(platform, topic).values())
+
+    place.lose_start(topic, ends)
+    produce(platform, topic, range(30_000, 31_000))
+    platform.run("replay", "sums")
+    platform.wait("sums", 2)
+    version = platform.version("sums", 2)
+    assert version["complete"] and version["records"] == 31_000
+    assert all(p["start"] == 0 for p in version["sources"])
+    receipt = platform.json("history", "sums")["receipts"][0]
+    assert receipt["old_digest"] == receipt["new_digest"]
+    assert rows_of(platform) == expected(range(31_000))
+    verified = platform.json("verify", "sums", 2)
+    assert verified["verified"] is True and verified["digest"] == receipt["new_digest"]
+
+    platform.deploy("again", sql(topic, "again"), "--wait")
+    assert platform.version("again", 1)["complete"]
+    assert rows_of(platform, "again") == expected(range(31_000))
+
+
+def test_a_copied_archive_is_replayed_without_its_log(place, topic, tmp_path):
+    platform = place.platform
+    place.topic(topic, 2)
+    platform.run("topic", "set", topic, "archive=on")
+    produce(platform, topic, range(10_000))
+    ends = place.ends(topic)
+    await_archived(platform, topic, ends)
+    platform.deploy("sums", sql(topic), "--wait")
+    shutil.copytree(os.path.join(platform.data, "archive"), tmp_path / "copy")
+    platform.close()
+    if place.broker:
+        place.broker.stop()
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    with support.Platform(str(elsewhere), args=["--archive", str(tmp_path / "copy")]) as alone:
+        alone.up()
+        assert alone.json("topic", "list")["topics"] == [{"name": topic, "partitions": 2}]
+        alone.deploy("sums", sql(topic), "--wait")
+        assert rows_of(alone) == expected(range(10_000))
+        assert {p["partition"]: p["end"] for p in alone.version("sums", 1)["sources"]} == dict(ends)
+        result = alone.run("produce", topic, stdin='{"id":1}\n', code=None)
+        assert result.returncode == 4 and "archive" in result.stderr
+        assert len(alone.cat(topic)) == 10_000
+        alone.down()
+        alone.up()
+        assert rows_of(alone) == expected(range(10_000))

@@ -7,6 +7,8 @@ How a page is written:
     ...                        durations, sizes and blanks may differ. A command must end with 0, unless `echo $?` follows.
     ```
     ```console kafka           needs a Kafka: kafka:9092 in it is the broker of the tests
+    ```console secure-kafka    needs one with passwords: kafka:9093 is it, kafka:9092 its administrator's door. There are a
+                               topic "payments", kafka-ca.pem and kafka-acls.sh
     ```console not-run=docker  is not run, for the reason that it says: one of NOT_RUN
     ```sql file=shop.sql       (any language) is written to that file
     ```sql                     by itself: `kappa explain` must take it; ```sql part: does not stand by itself
@@ -31,6 +33,7 @@ import time
 import pytest
 
 import conftest
+import kafka_secure
 import support
 from support import eventually
 
@@ -117,16 +120,16 @@ def matches(expected, output):
 class Session:
     """One bash, in a folder of its own."""
 
-    def __init__(self, directory, kafka=None):
+    def __init__(self, directory, addresses=None):
+        """addresses: {as pages write it: as it is}"""
         self.home = os.path.join(directory, "home")
-        self.kafka = kafka
+        self.addresses = addresses or {}
         self.code = 0
         tools = os.path.join(directory, "bin")
         os.mkdir(self.home)
         os.mkdir(tools)
         os.symlink(support.ROOT, os.path.join(self.home, "kappa"))  # "a clone of the repository"
         self.script = os.path.join(directory, "command")
-        self.address = None
         with open(os.path.join(tools, "kappa"), "w", encoding="utf-8") as file:
             # Sessions run beside each other: the port is a free one, and so is that of Redis.
             file.write(f"""#!/bin/sh
@@ -163,21 +166,23 @@ exec {support.BIN} "$@"
         if starts:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(state)
-        if self.address:
-            command = command.replace("127.0.0.1:8317", self.address)
-        if self.kafka:
-            command = command.replace("kafka:9092", self.kafka)
         with open(self.script, "w", encoding="utf-8") as file:
-            file.write(f"(exit {self.code})\n{command}\n")
+            file.write(f"(exit {self.code})\n{self.real(command)}\n")
         mark = f"--end-{time.monotonic_ns()}--"
         self.shell.stdin.write(f". {self.script} </dev/null\nprintf '\\n%s %s\\n' {mark} $?\n".encode())
         self.shell.stdin.flush()
         output = self._until(mark)
         if starts:
             self._wait_for_server(state)
-        text = output.replace(self.address, "127.0.0.1:8317") if self.address else output
-        text = text.replace(self.kafka, "kafka:9092") if self.kafka else text
-        return [line for line in text.replace(self.home, "~").splitlines() if not PROGRESS.match(line)]
+        for written, address in self.addresses.items():
+            output = output.replace(address, written)
+        return [line for line in output.replace(self.home, "~").splitlines() if not PROGRESS.match(line)]
+
+    def real(self, text):
+        """With the addresses of this session."""
+        for written, address in self.addresses.items():
+            text = text.replace(written, address)
+        return text
 
     def _until(self, mark):
         got = b""
@@ -199,8 +204,8 @@ exec {support.BIN} "$@"
         def ready():
             try:
                 with open(state, encoding="utf-8") as file:
-                    self.address = json.load(file)["http"]
-                connection = http.client.HTTPConnection(self.address, timeout=10)
+                    self.addresses["127.0.0.1:8317"] = json.load(file)["http"]
+                connection = http.client.HTTPConnection(self.addresses["127.0.0.1:8317"], timeout=10)
                 try:
                     connection.request("GET", "/readyz")
                     return connection.getresponse().status == 200
@@ -247,7 +252,7 @@ def run_blocks(session, page, found):
             path = os.path.join(session.home, name)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "w", encoding="utf-8") as file:
-                file.write("\n".join(block.text) + "\n")
+                file.write(session.real("\n".join(block.text) + "\n"))
         elif block.language == "console" and not any(word.startswith("not-run=") for word in block.words):
             run_console(session, page, block)
         elif block.language == "sql" and "part" not in block.words:
@@ -262,9 +267,28 @@ def test_page(page, tmp_path):
         used = any(re.search(rf"(^|[;&|] *){program} ", line) for block in found for line in block.text)
         if used and shutil.which(program) is None:
             pytest.skip(f"no {program} here")
-    kafka = conftest.need_kafka() if any("kafka" in block.words for block in found) else None
-    with Session(str(tmp_path), kafka) as session:
+    words = {word for block in found for word in block.words}
+    with contextlib.ExitStack() as stack:
+        if words & {"kafka", "secure-kafka"}:
+            addresses = {"kafka:9092": conftest.need_kafka()}
+        else:
+            addresses = {}
+        session = stack.enter_context(Session(str(tmp_path), addresses))
+        if "secure-kafka" in words:
+            broker = stack.enter_context(kafka_secure.SecureBroker())
+            addresses.update({"kafka:9092": broker.brokers, "kafka:9093": broker.secure})
+            shutil.copy(broker.ca, os.path.join(session.home, "kafka-ca.pem"))
+            broker.acls(tmp_path / "bin" / "kafka-acls.sh")
+            broker.create_topic("payments", 2)
+            produce(broker, "payments", [("ann", 20.5), ("bob", 7), ("ann", 15000)])
         run_blocks(session, page, found)
+
+
+def produce(broker, topic, payments):
+    """By somebody else."""
+    lines = "".join(json.dumps({"user_id": user, "amount": amount}) + "\n" for user, amount in payments)
+    subprocess.run([support.BIN, "produce", topic, "--key", "user_id", "--kafka", broker.brokers], input=lines, text=True,
+                   check=True, capture_output=True, timeout=60)
 
 
 def test_project_of_init(tmp_path):

@@ -27,6 +27,47 @@ void histogram_merge(struct histogram *into, const struct histogram *from)
     into->sum_us += __atomic_load_n(&from->sum_us, __ATOMIC_RELAXED);
 }
 
+uint64_t histogram_count(const struct histogram *histogram)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < HISTOGRAM_COUNTS; i++) {
+        count += histogram->counts[i];
+    }
+    return count;
+}
+
+int64_t histogram_quantile_us(const struct histogram *histogram, double part)
+{
+    double rank = part * (double)histogram_count(histogram);
+    double below = 0;
+    int64_t from = 0;
+    for (uint32_t i = 0; i < HISTOGRAM_COUNTS; i++) {
+        int64_t to = i < HISTOGRAM_BOUNDS ? histogram_bounds_us[i] : 2 * from;
+        double count = (double)histogram->counts[i];
+        if (count > 0 && below + count >= rank) {
+            return from + (int64_t)((double)(to - from) * (rank - below) / count);
+        }
+        below += count;
+        from = to;
+    }
+    return -1;
+}
+
+bool histogram_since(const struct histogram *now, const struct histogram *before,
+                     struct histogram *out)
+{
+    *out = *now;
+    bool grown = now->sum_us >= before->sum_us;
+    for (uint32_t i = 0; i < HISTOGRAM_COUNTS; i++) {
+        grown &= now->counts[i] >= before->counts[i];
+    }
+    for (uint32_t i = 0; grown && i < HISTOGRAM_COUNTS; i++) {
+        out->counts[i] -= before->counts[i];
+    }
+    out->sum_us -= grown ? before->sum_us : 0;
+    return grown;
+}
+
 json_t *histogram_to_json(const struct histogram *histogram)
 {
     json_t *counts = json_array();

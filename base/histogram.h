@@ -22,6 +22,14 @@ extern const int64_t histogram_bounds_us[HISTOGRAM_BOUNDS];
 void histogram_add(struct histogram *histogram, int64_t took_us);
 /* Adds the other's counts. */
 void histogram_merge(struct histogram *into, const struct histogram *from);
+/* How many there are. */
+uint64_t histogram_count(const struct histogram *histogram);
+/* What this part of them (0..1) took at most: exact at the bounds of classes, between them by how
+ * many of the class there are; beyond the last bound, twice that. Negative when there are none. */
+int64_t histogram_quantile_us(const struct histogram *histogram, double part);
+/* What came since `before` was copied of it; false, and all of it, when that is not an earlier state. */
+bool histogram_since(const struct histogram *now, const struct histogram *before,
+                     struct histogram *out);
 /* {"counts":[...],"sum_us":n}: a new reference; and the other way, false when it is not that. */
 json_t *histogram_to_json(const struct histogram *histogram);
 bool histogram_from_json(const json_t *value, struct histogram *out);

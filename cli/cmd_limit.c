@@ -21,11 +21,16 @@ const struct cmd_entry cmd_limit = {
     .summary = "limit how fast a version is replayed",
     .help =
         "LIMIT is records per second, bytes per second (keys, values and headers), or both: "
-        "50000/s, 20MB/s,\n50k/s,20MB/s; or none. It counts at once, while the version reads, and "
+        "50000/s, 20MB/s,\n50k/s,20MB/s; or none. It may be a goal: freshness=50ms (or 'freshness "
+        "p99 <= 50 ms') is as fast as\nkeeps the records of what serves readable within 50 ms, 99 "
+        "commits of 100, measured each second; several replays with\na goal divide by their "
+        "priority (priority=3; 1 if not said). There is no goal of when to be done.\nIt counts at "
+        "once, while the version reads, and "
         "stays after a restart. It is for\nversions on their way to their first swap: what serves "
         "reads as fast as it can, and so does a version\non its way to the cut of a swap. A limit "
         "below what arrives never lets the version catch up.\n`kappa status` shows the limit.",
-    .examples = "kappa limit features 2 50000/s\nkappa limit features 2 50k/s,20MB/s\nkappa limit "
+    .examples = "kappa limit features 2 50000/s\nkappa limit features 2 freshness=50ms\nkappa "
+                "limit features 2 50k/s,20MB/s\nkappa limit "
                 "features 2 none\n",
     .options = options,
     .run = limit_run,

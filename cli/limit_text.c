@@ -1,9 +1,11 @@
 /* Limits in words. Own header: limit_text.h. */
 #include "cli/limit_text.h"
 
+#include "base/timefmt.h"
 #include "cli/output.h"
 #include "replayer/governor.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,12 +32,65 @@ static const struct {
 static int wrong(const char *part, const char *why, struct err *err)
 {
     int rc = err_set(err, KE_INVALID, "the limit '%s' %s", part, why);
-    err_hint(err, "write 50000/s (records), 20MB/s (bytes), both as 50k/s,20MB/s, or none");
+    err_hint(err, "write 50000/s (records), 20MB/s (bytes), both as 50k/s,20MB/s, "
+                  "freshness=50ms, or none");
     return rc;
+}
+
+static int member_set(const char *part, json_t *limit, const char *member, int64_t value,
+                      struct err *err)
+{
+    if (json_object_get(limit, member) != NULL) {
+        return wrong(part, "says again what another part says", err);
+    }
+    (void)json_object_set_new(limit, member, json_integer(value));
+    return 0;
+}
+
+/* What stands behind a word and "=" or "<="; NULL: the part does not begin with the word. */
+static const char *behind(const char *part, const char *word)
+{
+    size_t len = strlen(word);
+    if (strncmp(part, word, len) != 0) {
+        return NULL;
+    }
+    const char *at = part + len + strspn(part + len, " ");
+    if (strncmp(at, "p99", 3) == 0) {
+        at += 3 + strspn(at + 3, " ");
+    }
+    at += strncmp(at, "<=", 2) == 0 ? 2 : strncmp(at, "=", 1) == 0 ? 1 : 0;
+    return at + strspn(at, " ");
+}
+
+static int freshness_parse(const char *part, const char *text, json_t *limit, struct err *err)
+{
+    int64_t us = 0;
+    if (!duration_parse(text, strlen(text), &us) || us < 1000) {
+        return wrong(part, "has no duration of 1 ms or more", err);
+    }
+    return member_set(part, limit, "freshness_ms", us / 1000, err);
+}
+
+static int priority_parse(const char *part, const char *text, json_t *limit, struct err *err)
+{
+    size_t len = strspn(text, "0123456789");
+    long value = len > 0 && len <= 3 && text[len] == '\0' ? strtol(text, NULL, 10) : 0;
+    if (value < 1 || value > 100) {
+        return wrong(part, "has no whole number from 1 to 100", err);
+    }
+    return member_set(part, limit, "priority", value, err);
 }
 
 static int part_parse(const char *part, json_t *limit, struct err *err)
 {
+    const char *freshness = behind(part, "freshness");
+    const char *priority = behind(part, "priority");
+    if (freshness != NULL) {
+        return freshness_parse(part, freshness, limit, err);
+    }
+    if (priority != NULL) {
+        return priority_parse(part, priority, limit, err);
+    }
     char *end = NULL;
     size_t digits = strspn(part, "0123456789.");
     double number = digits > 0 ? strtod(part, &end) : 0;
@@ -52,11 +107,7 @@ static int part_parse(const char *part, json_t *limit, struct err *err)
         if (!(value >= 1 && value <= (double)GOVERNOR_RATE_MAX)) {
             return wrong(part, "is not between 1 and 10^12", err);
         }
-        if (json_object_get(limit, member) != NULL) {
-            return wrong(part, "says again what another part says", err);
-        }
-        (void)json_object_set_new(limit, member, json_integer((json_int_t)value));
-        return 0;
+        return member_set(part, limit, member, (int64_t)value, err);
     }
     return wrong(part, "has no unit that is known", err);
 }
@@ -102,5 +153,13 @@ void limit_text(struct buf *out, const json_t *limit)
                    : bytes >= 1e6 ? "MB"
                    : bytes >= 1e3 ? "kB"
                                   : "B");
+    }
+    int64_t goal = json_int(limit, "freshness_ms", 0);
+    if (goal > 0) {
+        buf_printf(out, "%swhat keeps the p99 of freshness at %" PRId64 " ms",
+                   records > 0 || bytes > 0 ? ", and " : "", goal);
+    }
+    if (json_int(limit, "priority", 1) != 1) {
+        buf_printf(out, " (priority %" PRId64 ")", json_int(limit, "priority", 1));
     }
 }

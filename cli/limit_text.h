@@ -6,7 +6,8 @@
 #include "base/json.h"
 
 /* Parts with commas between: NUMBER/s (records; k, M, G for 1000 each) and NUMBER and a unit of bytes
- * (B, kB, MB, GB, KiB, MiB, GiB) and /s; or "none". *out: an object or null, a new reference. */
+ * (B, kB, MB, GB, KiB, MiB, GiB) and /s; freshness=50ms, also as "freshness p99 <= 50 ms";
+ * priority=N; or "none". *out: an object or null, a new reference. */
 int limit_text_parse(const char *text, json_t **out, struct err *err) must_check;
 /* The other way, for people: "50,000 records/s, 20.0 MB/s"; nothing for null. Appended. */
 void limit_text(struct buf *out, const json_t *limit);

@@ -304,6 +304,16 @@ static void limit_line(struct buf *out, const json_t *version)
         limit_text(out, limit);
         buf_append_u8(out, '\n');
     }
+    const json_t *pace = json_object_get(version, "pace");
+    if (json_is_object(pace)) {
+        char number[OUT_NUMBER_LEN];
+        struct buf text = {0};
+        buf_printf(&text, "now %s records/s: %s",
+                   out_count(json_int(pace, "records_per_second", 0), number),
+                   json_text(pace, "why", ""));
+        wrapped(out, 5, buf_text(&text));
+        buf_free(&text);
+    }
 }
 
 static void processor_text(struct buf *out, const json_t *processor, bool colour, bool whole)

@@ -298,6 +298,7 @@ int core_open(const struct core_options *options, struct core **out, struct err 
     core->cache_bytes = options->cache_bytes;
     core->standby_ms = options->standby_ms >= 0 ? options->standby_ms : CORE_STANDBY_MS;
     core->standby_forced = options->standby_forced;
+    pace_open(&core->pace);
     int rc = change_load(core, err);
     if (rc != 0) {
         core_close(core);
@@ -315,6 +316,7 @@ void core_tick(struct core *core)
         processor_advance(core, core->processors[i]);
     }
     if (!core->dead) {
+        limit_tick(core);
         plots_tick(core);
         verify_tick(core);
         diff_tick(core);
@@ -380,6 +382,7 @@ void core_close(struct core *core)
     journal_free(core);
     model_free(core);
     json_decref(core->groups);
+    free(core->pace_of);
     free(core->data_dir);
     free(core);
 }

@@ -17,6 +17,7 @@
 #include "base/limits.h"
 #include "controller/core.h"
 #include "controller/lag.h"
+#include "controller/pace.h"
 #include "controller/partitions.h"
 #include "controller/swap.h"
 #include "controller/versions.h"
@@ -112,8 +113,10 @@ struct core_version {
     struct plot *plot; /* of its last hour, or NULL; owned */
     json_t *told_sent; /* what this worker was last told of the messages that are sent; owned */
     struct gate gate;
-    int64_t behind_us; /* serving and behind since then; 0: it is not */
-    bool lagging;      /* that was told */
+    int64_t behind_us;        /* serving and behind since then; 0: it is not */
+    bool lagging;             /* that was told */
+    struct pace_window fresh; /* while it serves */
+    double paced;             /* records/s that its goal of freshness allows; 0: not yet known */
 };
 
 /* A request that waits for something. */
@@ -191,8 +194,13 @@ struct core {
     int64_t groups_us;        /* no other before */
     struct core_waiter *jobs; /* requests that wait for a job: answered at close */
     uint32_t jobs_out;
-    uint64_t last_id;   /* of workers and swaps: ids are never used twice */
-    int64_t plot_us;    /* the next points of plots are due */
+    uint64_t last_id;                    /* of workers and swaps: ids are never used twice */
+    int64_t plot_us;                     /* the next points of plots are due */
+    struct pace pace;                    /* of the replays with a goal of freshness */
+    int64_t pace_us;                     /* when that was last looked at */
+    uint32_t pace_count;                 /* of such replays then */
+    int64_t pace_worst_us, pace_goal_us; /* what was found */
+    char *pace_of;                       /* at whom, or NULL: nobody; owned */
     int64_t catalog_us; /* moves that nobody asked for wait until then (it failed to write) */
     bool stopping;
     bool dead; /* a fail point was taken, or the catalog is in doubt */
@@ -449,6 +457,14 @@ void journal_free(struct core *core);
 int limit_check(const json_t *limit, struct err *err) must_check;
 /* That of a version that is being replayed: a new reference, null when there is none. */
 json_t *limit_of(const struct core_version *version);
+/* The same with what its goal allows now, for the worker. */
+json_t *limit_now(const struct core_version *version);
+/* Looks at the freshness of what serves, and paces the replays that have a goal. */
+void limit_tick(struct core *core);
+/* {"records_per_second","why"} of one that is paced, else null; {"p50_ms","p99_ms"} of one that serves
+ * and has records coming, else null. New references. */
+json_t *limit_pace(const struct core *core, const struct core_version *version);
+json_t *limit_freshness(const struct core_version *version);
 /* Checks it, writes it and tells the worker. REFUSED: the version has served, or ended. */
 int limit_set(struct core *core, struct core_version *version, const json_t *limit, const char *who,
               struct err *err) must_check;

@@ -80,9 +80,9 @@ static json_t *sources_json(const struct core *core, const struct core_version *
 static json_t *worker_json(const struct core *core, const struct child *child)
 {
     static const char *const taken[] = {
-        "rss_bytes", "cache_bytes",  "cache_rows", "evictions",       "file_bytes", "used_bytes",
-        "commits",   "commit_us",    "duplicates", "commit_us_max",   "bytes",      "mode",
-        "time_us",   "commits_took", "readers",    "oldest_reader_us"};
+        "rss_bytes", "cache_bytes",  "cache_rows", "evictions",     "file_bytes",      "used_bytes",
+        "commits",   "commit_us",    "duplicates", "commit_us_max", "bytes",           "mode",
+        "time_us",   "commits_took", "freshness",  "readers",       "oldest_reader_us"};
     static const char *const phases[] = {[CHILD_OFF] = "off",
                                          [CHILD_STARTING] = "starting",
                                          [CHILD_OPEN] = "running",
@@ -182,6 +182,8 @@ static json_t *version_json(const struct core *core, const struct core_version *
     }
     object_set(out, "policy", json_deep_copy(json_object_get(object, "policy")));
     object_set(out, "limit", limit_of(version));
+    object_set(out, "pace", limit_pace(core, version));
+    object_set(out, "freshness", limit_freshness(version));
     object_set(out, "held_back", gate_status(version));
     object_set(out, "error", json_is_object(error) ? json_incref(error) : json_null());
     object_set(out, "trouble", trouble_json(core, version));

@@ -23,7 +23,8 @@
 #define TRIM_ROWS            20000   /* of a source, taken out of the outbox by one commit */
 #define TRIM_US              1000000 /* between commits that only trim */
 #define READERS_US           1000000
-#define COMMIT_ATTEMPTS      48 /* the map doubles at each: more would exceed 64 bits */
+#define STAMP_EARLY_US       10000000 /* a record may be so much older than its arrival */
+#define COMMIT_ATTEMPTS      48       /* the map doubles at each: more would exceed 64 bits */
 
 static int64_t now_us(const struct shard *shard)
 {
@@ -226,6 +227,39 @@ static struct governor *governor_of(const struct shard *shard)
     return shard->serving || shard->hold != HOLD_NONE ? NULL : shard->governor;
 }
 
+/* Freshness: for how long the oldest record of a commit had been in the log. When it came there is told
+ * by its own time, if that can be: if it is not from long before the log was last seen without it;
+ * what a producer and a broker need counts. Times that say when something happened long ago tell
+ * nothing: then it came when it was read or, while more is there than is read, when the log's end was
+ * last seen. */
+static void note_arrival(struct shard *shard, const struct shard_input *input,
+                         const struct log_batch *batch)
+{
+    int64_t now = now_us(shard);
+    int64_t came = input->at_end ? now : input->end_us;
+    if (batch->count == 0) {
+        return;
+    }
+    int64_t time_ms = batch->records[0].time_ms;
+    if (time_ms != KAPPA_NO_TIME) {
+        int64_t age_us = 1000 * i64_max(clock_wall_ms(shard->clock) - time_ms, 0);
+        came = now - age_us >= input->end_us - STAMP_EARLY_US ? now - age_us : came;
+    }
+    if (shard->unseen_us == 0 || came < shard->unseen_us) {
+        shard->unseen_us = came;
+    }
+}
+
+/* Nothing came since it was asked for: those at their end were there then. */
+static void note_ends(struct shard *shard, int64_t asked_us)
+{
+    for (uint32_t i = 0; i < shard->input_count; i++) {
+        if (shard->inputs[i].at_end) {
+            shard->inputs[i].end_us = asked_us;
+        }
+    }
+}
+
 static void batch_arrived(struct shard *shard, const struct log_batch *batch)
 {
     struct governor *governor = governor_of(shard);
@@ -237,7 +271,11 @@ static void batch_arrived(struct shard *shard, const struct log_batch *batch)
     ASSERT_CMP(batch->source, <, shard->input_count);
     struct shard_input *input = &shard->inputs[batch->source];
     ASSERT(input->reading);
+    if (shard->serving) {
+        note_arrival(shard, input, batch);
+    }
     input->at_end = batch->at_end;
+    input->end_us = batch->at_end ? now_us(shard) : input->end_us;
     if (batch->end_offset >= 0) {
         input->log_end = batch->end_offset;
     }
@@ -294,8 +332,11 @@ static int read_batch(struct shard *shard, int timeout_ms, bool *idle, struct er
     *idle = batch.none;
     if (!batch.none) {
         batch_arrived(shard, &batch);
-    } else if (shard->trouble.code != 0 && now - shard->trouble_us > TROUBLE_FORGOTTEN_US) {
-        trouble_over(shard);
+    } else {
+        note_ends(shard, now);
+        if (shard->trouble.code != 0 && now - shard->trouble_us > TROUBLE_FORGOTTEN_US) {
+            trouble_over(shard);
+        }
     }
     batch_adapt(shard, &batch);
     return 0;
@@ -491,6 +532,10 @@ static void commit_done(struct shard *shard, int64_t started)
     shard->commit_us += u64_from_i64(i64_max(shard->commit_spent_us, 0));
     shard->commit_us_max = i64_max(shard->commit_us_max, shard->commit_spent_us);
     histogram_add(&shard->commits_took, shard->commit_spent_us);
+    if (shard->serving && shard->unseen_us != 0) {
+        histogram_add(&shard->freshness, now_us(shard) - shard->unseen_us);
+    }
+    shard->unseen_us = 0;
     look_at_readers(shard);
     shard->commits++;
     if (shard->committed != NULL) {

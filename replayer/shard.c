@@ -63,6 +63,7 @@ static void restore_input(struct shard *shard, struct shard_input *input)
         shard->dirty = true;
     }
     input->next = input->kept.state.next_offset;
+    input->end_us = shard->time_from_us; /* what came before that is not counted */
     ASSERT_CMP(input->next, >=, 0);
     processor_source_restore(shard->processor, input->spec.source, input->spec.input,
                              &input->kept.state);
@@ -230,6 +231,7 @@ void shard_resume(struct shard *shard)
 void shard_serving(struct shard *shard, bool on)
 {
     shard->serving = on;
+    shard->unseen_us = 0;
 }
 
 void shard_outbox_below(struct shard *shard, const int64_t *below)
@@ -279,6 +281,7 @@ void shard_status(struct shard *shard, struct shard_status *out)
         .commit_us = shard->commit_us,
         .commit_us_max = shard->commit_us_max,
         .commits_took = shard->commits_took,
+        .freshness = shard->freshness,
         .readers = shard->readers.count,
         .oldest_age_us = shard->readers.oldest == 0 ? 0 : shard->readers_us - shard->oldest_us,
         .duplicates = shard->duplicates,

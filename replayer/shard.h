@@ -119,6 +119,7 @@ struct shard_status {
     uint64_t commit_us; /* spent in commits */
     int64_t commit_us_max;
     struct histogram commits_took;
+    struct histogram freshness; /* while serving, a count a commit: pump.c */
     int64_t time_us[SHARD_TIME_COUNT];
     uint64_t duplicates; /* records below the position that the log delivered again: dropped */
     struct processor_stats processor;

@@ -21,6 +21,7 @@ struct shard_input {
     int64_t log_end;          /* as last seen, or -1 */
     int64_t log_high;         /* the same of all that is there, readable or not */
     bool at_end;              /* its newest batch ended at the end */
+    int64_t end_us;           /* when it was last seen to be at the end */
     bool reading;             /* the open reader delivers it */
     int64_t below;            /* messages of records below it may go; -1: none */
     struct store_source kept; /* as of the last commit */
@@ -63,6 +64,8 @@ struct shard {
     uint64_t commit_us;
     int64_t commit_us_max;
     struct histogram commits_took;
+    struct histogram freshness;
+    int64_t unseen_us; /* when the oldest record came that no commit shows; 0: none */
     int64_t time_us[SHARD_TIME_COUNT];
     int64_t time_from_us; /* what is not yet counted began here */
     struct store_readers readers;

@@ -50,6 +50,7 @@ static void add_status(struct worker_snapshot *s, const struct shard_status *sta
     s->commit_us += status->commit_us;
     s->commit_us_max = i64_max(s->commit_us_max, status->commit_us_max);
     histogram_merge(&s->commits_took, &status->commits_took);
+    histogram_merge(&s->freshness, &status->freshness);
     for (uint32_t i = 0; i < SHARD_TIME_COUNT; i++) {
         s->time_us[i] += status->time_us[i];
     }
@@ -295,6 +296,7 @@ static void set_times(const struct worker_snapshot *s, json_t *event)
     }
     json_object_set_new(event, "time_us", times);
     json_object_set_new(event, "commits_took", histogram_to_json(&s->commits_took));
+    json_object_set_new(event, "freshness", histogram_to_json(&s->freshness));
     set_count(event, "readers", s->readers);
     set_count(event, "oldest_reader_us", u64_from_i64(s->oldest_age_us));
 }

@@ -31,7 +31,7 @@ struct worker_snapshot {
     bool sealed; /* all shards */
     uint64_t records, dead, late, duplicates, bytes, commits, commit_us;
     int64_t commit_us_max;
-    struct histogram commits_took;
+    struct histogram commits_took, freshness;
     int64_t time_us[SHARD_TIME_COUNT];
     uint32_t readers;      /* of the shard with the most */
     int64_t oldest_age_us; /* of the oldest of all */

@@ -4,6 +4,10 @@ A rate is only ever bounded from above, from records and the time that the worke
 every rate smaller.
 """
 
+import os
+import signal
+import time
+
 import support
 
 COUNTS = """CREATE TABLE events (user_id text, event_type text, product_id text, amount double precision,
@@ -92,11 +96,52 @@ def test_abort_of_a_limited_one(embedded, topic):
     assert [v["version"] for v in embedded.status("p")["versions"]] == [1]
 
 
+def freshness(version):
+    """(commits, those of them that showed something older than a second)"""
+    counts = version["worker"]["freshness"]["counts"]
+    return sum(counts), sum(counts[13:])
+
+
+def test_freshness(platform, topic):
+    """What waits while the worker is stopped counts with its whole age."""
+    serve(platform, topic, 100)
+    served = platform.version("p", 1)
+    os.kill(served["worker"]["pid"], signal.SIGSTOP)
+    try:
+        platform.produce(topic, support.events_lines(20, first=100))
+        time.sleep(1.1)
+    finally:
+        os.kill(served["worker"]["pid"], signal.SIGCONT)
+    before = freshness(served)
+    support.eventually(lambda: freshness(platform.version("p", 1))[1] > before[1], 60, "an old record is counted")
+    support.eventually(lambda: platform.version("p", 1)["freshness"], 60, "the controller shows it")
+    metrics = platform.http("GET", "/metrics")[1]
+    assert 'kappa_freshness_seconds_bucket{processor="p",version="1",le="1"}' in metrics
+
+
+def test_goal(embedded, topic):
+    """A replay with a goal of freshness begins slowly, says why it is as fast as it is, and comes to its end."""
+    serve(embedded, topic, 40000)
+    embedded.run("replay", "p", "--swap", "manual", "--limit", "freshness p99 <= 10 s, priority=2, 12k/s")
+    limit = {"freshness_ms": 10000, "priority": 2, "records_per_second": 12000}
+    seen = support.eventually(lambda: embedded.version("p", 2)["pace"], 60, "v2 is paced")
+    assert seen["records_per_second"] <= 12000 and seen["why"]
+    assert embedded.version("p", 2)["limit"] == limit
+    embedded.wait("p", 2, "caught-up")
+    assert worker_seconds(embedded.version("p", 2)) > 0.75 * 40000 / 12000
+    embedded.run("limit", "p", 2, "freshness=10s")
+    assert "p99 of freshness at 10000 ms" in embedded.run("status", "p").stdout
+    embedded.run("swap", "p", 2)
+    assert embedded.version("p", 2)["limit"] is None
+
+
 def test_refused(embedded, topic):
     serve(embedded, topic, 10)
     for limit, says in (("fast", "begins with no number"), ("5", "no unit"), ("5/s,6/s", "says again"),
                         ("0/s", "not between"), ("5kg/s", "no unit"), ("", "begins with no number"),
-                        ("1e99/s", "begins with no number"), ("10000G/s", "not between")):
+                        ("1e99/s", "begins with no number"), ("10000G/s", "not between"),
+                        ("freshness=fast", "no duration"), ("freshness=1us", "no duration"),
+                        ("freshness=5ms,priority=0", "from 1 to 100"), ("finish by 06:00", "begins with no number")):
         for command in (["limit", "p", 1, limit], ["replay", "p", "--limit", limit]):
             refused = embedded.run(*command, code=None)
             assert refused.returncode != 0 and says in refused.stderr, (limit, refused.stderr)

@@ -148,6 +148,22 @@ static void test_histogram(void **state)
     assert_true(histogram_from_json(told, &back));
     assert_memory_equal(back.counts, most, sizeof most);
     assert_int_equal(back.sum_us, sum);
+    /* At bounds a quantile is exact. */
+    uint64_t below = 0;
+    assert_int_equal(histogram_count(&back), 20001);
+    for (uint32_t i = 0; i < HISTOGRAM_BOUNDS; i++) {
+        below += most[i];
+        assert_in_range(histogram_quantile_us(&back, (double)below / 20001),
+                        histogram_bounds_us[i] - 1, histogram_bounds_us[i]);
+        int64_t beyond = histogram_quantile_us(&back, ((double)below + 0.5) / 20001);
+        assert_true(beyond >= histogram_bounds_us[i]);
+    }
+    struct histogram part;
+    assert_true(histogram_since(&parts[0], &parts[1], &part));
+    assert_int_equal(histogram_count(&part), 10001);
+    assert_false(histogram_since(&parts[1], &parts[0], &part));
+    memset(&part, 0, sizeof part);
+    assert_int_equal(histogram_quantile_us(&part, 0.99), -1);
     assert_false(histogram_from_json(NULL, &back));
     json_array_append_new(json_object_get(told, "counts"), json_integer(1));
     assert_false(histogram_from_json(told, &back));

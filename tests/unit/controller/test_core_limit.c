@@ -121,6 +121,10 @@ static void test_refused(void **state)
                   "no member \"records\"");
     world_refused(world, "limit", 2, limit_body("{\"bytes_per_second\":0}"), -KE_INVALID,
                   "\"bytes_per_second\" must be");
+    world_refused(world, "limit", 2, limit_body("{\"freshness_ms\":0}"), -KE_INVALID,
+                  "\"freshness_ms\" must be");
+    world_refused(world, "limit", 2, limit_body("{\"records_per_second\":9,\"priority\":2}"),
+                  -KE_INVALID, "\"priority\" without");
     world_refused(world, "limit", 2, limit_body("5"), -KE_INVALID, "a limit is an object");
     world_refused(world, "limit", 9, limit_body("null"), -KE_NOT_FOUND, "no version 9");
     world_refused(world, "deploy", 0, definition(COUNTS("min(kind)"), "{\"bytes_per_second\":-1}"),
@@ -132,14 +136,75 @@ static void test_refused(void **state)
     assert_int_equal(shown(world, 2), 73);
 }
 
+/* A goal of freshness: what serves is fresh up to some rate of the replay, and not beyond. The rate comes
+ * near it and stays about there, also when it changes, and ends with the swap. */
+static void test_goal(void **state)
+{
+    struct world *world = *state;
+    deploy_both(world);
+    world->pace = 1;
+    for (int i = 0; i < WORLD_PARTITIONS; i++) {
+        world->end[i] += 100000000;
+    }
+    set(world, 2, "{\"freshness_ms\":50,\"priority\":3}");
+    world_steps(world, 2);
+    assert_int_equal(told(world, 2), 10000);
+    for (int64_t capacity = 100000; capacity >= 25000; capacity /= 4) {
+        int over = 0;
+        for (int i = 0; i < 3000; i++) {
+            world->fresh_us = told(world, 2) > capacity ? 90000 : 9000;
+            world_step(world);
+            over += i > 1500 && told(world, 2) > capacity;
+            assert_true(i < 1500 || told(world, 2) > capacity * 4 / 10);
+        }
+        assert_true(over < 1500 * 3 / 10); /* it tries again and again */
+    }
+    json_t *status = world_call(world, "status", "p", 0, NULL);
+    const json_t *versions = json_object_get(status, "versions");
+    const json_t *pace = json_object_get(json_array_get(versions, 1), "pace");
+    const json_t *fresh = json_object_get(json_array_get(versions, 0), "freshness");
+    assert_int_equal(json_int(pace, "records_per_second", 0), told(world, 2));
+    assert_non_null(strstr(json_text(pace, "why", ""), "of p v1 is "));
+    assert_true(json_number(fresh, "p99_ms", 0) > 5);
+    json_decref(status);
+    /* Caught up: it only follows. */
+    world->pace = 100000000;
+    world_wait(world, 2, "ready");
+    world_steps(world, 100);
+    assert_int_equal(told(world, 2), 0);
+    world_do(world, "swap", "p", 2);
+    assert_int_equal(told(world, 2), 0);
+}
+
+/* With a number too: never beyond it. */
+static void test_goal_and_number(void **state)
+{
+    struct world *world = *state;
+    deploy_both(world);
+    world->pace = 1;
+    for (int i = 0; i < WORLD_PARTITIONS; i++) {
+        world->end[i] += 100000000;
+    }
+    set(world, 2, "{\"freshness_ms\":50,\"records_per_second\":30000}");
+    for (int i = 0; i < 1000; i++) {
+        world_step(world);
+        assert_true(told(world, 2) <= 30000);
+    }
+    assert_int_equal(told(world, 2), 30000);
+    world_restart(world);
+    world_wait(world, 2, "replaying");
+    world_steps(world, 2);
+    assert_int_equal(told(world, 2), 10000);
+}
+
 #define WORLD_TEST(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WORLD_TEST(test_kept_and_told),
-        WORLD_TEST(test_over_with_the_swap),
-        WORLD_TEST(test_refused),
+        WORLD_TEST(test_kept_and_told),   WORLD_TEST(test_over_with_the_swap),
+        WORLD_TEST(test_refused),         WORLD_TEST(test_goal),
+        WORLD_TEST(test_goal_and_number),
     };
     (void)setenv("KAPPA_LOG", "error", 0);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,6 +15,7 @@
 
 #include "tests/unit/unit.h"
 
+#include "base/histogram.h"
 #include "controller/core.h"
 #include "log/log.h"
 #include "table/catalog.h"
@@ -63,6 +64,7 @@ struct world_worker {
     bool running_to;
     bool until;
     int64_t limit; /* records per second as told; 0: none */
+    struct histogram freshness;
     uint64_t cut_id;
     int64_t cut[WORLD_PARTITIONS];
     json_t *commands[WORLD_COMMANDS];
@@ -112,6 +114,7 @@ struct world {
     uint64_t seen_epoch;
     uint32_t seen_version;
     int64_t seen[WORLD_PARTITIONS];
+    int64_t fresh_us; /* of each commit of a version that serves; 0: none comes */
 };
 
 /* ---- The log: partitions, identity and ends ---- */
@@ -486,13 +489,18 @@ static inline void world_worker_work(struct world *world, struct world_worker *w
         world_at_cut(world, worker);
     }
     json_t *flags = json_pack("[b, b, b]", at_end, at_end, at_end);
+    if (worker->serving && world->fresh_us > 0) {
+        histogram_add(&worker->freshness, world->fresh_us);
+    }
     world_event(world, worker,
-                json_pack("{s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:I, s:I, s:n}", "is",
-                          "progress", "next", world_vector(worker->files->next), "committed",
-                          world_vector(worker->files->next), "start", world_vector(world->start),
-                          "end", world_vector(world->end), "at_end", flags, "record_time_ms",
-                          json_array(), "records", 77, "dead", (json_int_t)world->dead,
-                          "used_bytes", (json_int_t)world->used_bytes, "trouble"));
+                json_pack("{s:s, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:I, s:I, s:n}", "is",
+                          "progress", "freshness", histogram_to_json(&worker->freshness), "rate",
+                          (double)worker->limit, "next", world_vector(worker->files->next),
+                          "committed", world_vector(worker->files->next), "start",
+                          world_vector(world->start), "end", world_vector(world->end), "at_end",
+                          flags, "record_time_ms", json_array(), "records", 77, "dead",
+                          (json_int_t)world->dead, "used_bytes", (json_int_t)world->used_bytes,
+                          "trouble"));
 }
 
 static inline void world_worker_step(struct world *world, struct world_worker *worker)

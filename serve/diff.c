@@ -1,5 +1,6 @@
 /* Comparing two versions. Own header: diff.h; rows: diff_rows.c, columns: diff_column.c. */
 #include "serve/diff_inner.h"
+#include "serve/reader_side.h"
 
 #include "base/clock.h"
 
@@ -169,23 +170,12 @@ int diff_snapshot(struct diff *diff, struct err *err)
 
 /* ---- tables */
 
-/* Are the sources numbered alike? */
-static bool same_sources(const struct reader_version *a, const struct reader_version *b)
-{
-    bool same = a->source_count == b->source_count;
-    for (uint32_t i = 0; same && i < a->source_count; i++) {
-        same = a->sources[i].partition == b->sources[i].partition &&
-               strcmp(a->sources[i].topic, b->sources[i].topic) == 0;
-    }
-    return same;
-}
-
 /* Rows that are kept and read in the same way: the same stored bytes are the same rows. */
 static bool is_alike(const struct diff *diff, const uint32_t *index)
 {
     const struct reader_version *a = diff->versions[DIFF_A];
     const struct reader_version *b = diff->versions[DIFF_B];
-    return same_sources(a, b) &&
+    return reader_sources_alike(a, b) &&
            (digest_equal(a->plan->hash, b->plan->hash) ||
             plan_view_alike(&a->plan->views[index[DIFF_A]], &b->plan->views[index[DIFF_B]]));
 }
@@ -253,7 +243,7 @@ static bool rows_are_by_key(const struct diff *diff, const uint32_t *index)
 {
     const struct reader_version *a = diff->versions[DIFF_A];
     const struct reader_version *b = diff->versions[DIFF_B];
-    return same_sources(a, b) &&
+    return reader_sources_alike(a, b) &&
            plan_view_alike(&a->plan->views[index[DIFF_A]], &b->plan->views[index[DIFF_B]]) &&
            !reader_session_merges(a, index[DIFF_A]);
 }

@@ -3,6 +3,16 @@
 
 #include <string.h>
 
+bool reader_sources_alike(const struct reader_version *a, const struct reader_version *b)
+{
+    bool same = a->source_count == b->source_count;
+    for (uint32_t i = 0; same && i < a->source_count; i++) {
+        same = a->sources[i].partition == b->sources[i].partition &&
+               strcmp(a->sources[i].topic, b->sources[i].topic) == 0;
+    }
+    return same;
+}
+
 int reader_side_open(struct reader *reader, const struct reader_read *reading,
                      struct reader_side *side, struct err *err)
 {

@@ -21,6 +21,9 @@ struct reader_side {
     bool at_hand; /* it stands on a row */
 };
 
+/* Are the sources of two versions numbered alike? */
+bool reader_sources_alike(const struct reader_version *a, const struct reader_version *b);
+
 /* In front of the first row. */
 int reader_side_open(struct reader *reader, const struct reader_read *reading,
                      struct reader_side *side, struct err *err) must_check;

@@ -22,6 +22,7 @@
     X(diff)                                                                                        \
     X(swap)                                                                                        \
     X(rollback)                                                                                    \
+    X(canary)                                                                                      \
     X(abort)                                                                                       \
     X(pause)                                                                                       \
     X(resume)                                                                                      \

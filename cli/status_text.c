@@ -229,6 +229,12 @@ static void processor_head(struct buf *out, const json_t *processor, bool colour
         buf_printf(out, "; group %s, with %zu other%s", json_text(group, "name", ""), with,
                    with == 1 ? "" : "s");
     }
+    const json_t *canary = json_object_get(processor, "canary");
+    if (json_is_object(canary)) {
+        buf_printf(out, "; %g %% of keys %s v%" PRId64, json_number(canary, "share", 0),
+                   json_bool(canary, "shadow", false) ? "compared with" : "from",
+                   json_int(canary, "version", 0));
+    }
     if (json_is_object(swap)) {
         buf_printf(out, "; swap to v%" PRId64 ": %s", json_int(swap, "new", 0),
                    json_text(swap, "step", "?"));

@@ -286,6 +286,7 @@ void change_version(struct change *change, struct core_version *version, json_t 
 {
     char key[CATALOG_KEY_LEN];
     catalog_key_version(key, version->processor->name, version->number);
+    canary_follow(change, version, object);
     change_object(change, key, version->object, object)->version = version;
 }
 
@@ -309,9 +310,12 @@ void change_put(struct change *change, const char *key, const json_t *known, jso
 }
 
 void change_pointer(struct change *change, const char *table, const char *processor,
-                    uint32_t version, uint64_t epoch)
+                    uint32_t version, uint64_t epoch, const struct catalog_canary *canary)
 {
     struct catalog_pointer pointer = {.version = version, .epoch = epoch};
+    if (canary != NULL) {
+        pointer.canary = *canary;
+    }
     (void)snprintf(pointer.processor, sizeof pointer.processor, "%s", processor);
     if (change->rc == 0) {
         change_note(change,

@@ -155,7 +155,7 @@ static void change_pointers(struct change *change, const struct core_processor *
     }
     for (uint32_t i = 0; i < version_table_count(swap->new); i++) {
         change_pointer(change, version_table(swap->new, i), processor->name, swap->new->number,
-                       swap->epoch);
+                       swap->epoch, NULL);
     }
 }
 
@@ -166,6 +166,7 @@ static json_t *processor_object(const struct core_processor *processor, struct e
     json_t *object = json_copy(processor->object);
     object_set(object, "serving", json_integer(swap->new->number));
     object_set(object, "epoch", json_integer((json_int_t)swap->epoch));
+    (void)json_object_del(object, "canary"); /* its pointers end with these */
     if (outputs_swap(processor, object, err) != 0) {
         json_decref(object);
         return NULL;

@@ -194,7 +194,7 @@ int conduct_start(struct core *core, const struct group *group, const char *why,
 {
     struct core_version *asked = group->members[0].version;
     struct core_swap *first = &asked->processor->swap;
-    if (request != NULL && first->active && first->new == asked) {
+    if (request != NULL && first->active && first->new == asked && first->canary == NULL) {
         waiters_add(&first->waiters, request);
         return 0;
     }
@@ -232,6 +232,30 @@ int conduct_start(struct core *core, const struct group *group, const char *why,
     return rc;
 }
 
+int conduct_start_canary(struct core *core, struct core_version *version, json_t *canary,
+                         const char *who, void *request, struct err *err)
+{
+    struct core_processor *processor = version->processor;
+    struct group_member member = {.version = version};
+    const struct group alone = {.members = &member, .count = 1};
+    enum swap_part part = SWAP_ABSENT;
+    int rc = check_member(core, version, false, &part, err);
+    if (rc == 0 && part != SWAP_LIVE) {
+        rc = err_set(err, KE_AGAIN, "the serving version of %s is not running", processor->name);
+    }
+    if (rc != 0) {
+        json_decref(canary);
+        return rc;
+    }
+    waiters_add(&processor->swap.waiters, request);
+    begin_member(core, &alone, &member, ++core->last_id, part);
+    processor->swap.canary = canary;
+    processor->swap.why = "canary";
+    processor->swap.who = xstrdup(who);
+    conduct_prepare(core, processor);
+    return 0;
+}
+
 /* ---- Ends ---- */
 
 static void swap_clear(struct core_swap *swap)
@@ -241,6 +265,7 @@ static void swap_clear(struct core_swap *swap)
     json_decref(swap->at_cut[SWAP_NEW]);
     json_decref(swap->receipt);
     json_decref(swap->note);
+    json_decref(swap->canary);
     partitions_close(&swap->partitions);
     free(swap->who);
     free(swap->group);
@@ -257,6 +282,14 @@ static void give_up_member(struct core *core, struct core_processor *processor,
 {
     struct core_swap *swap = &processor->swap;
     struct err reason = *error;
+    if (swap->canary != NULL) {
+        err_prefix(&reason, "the canary v%u stays as it is", swap->new->number);
+        swap_fail(&swap->swap);
+        send_both(core, swap, "release");
+        swap_clear(swap);
+        waiters_reply(core, &swap->waiters, NULL, &reason);
+        return;
+    }
     err_prefix(&reason, "the swap to v%u was given up", swap->new->number);
     trace(TRACE_WARN, "%s: %s", processor->name, reason.text);
     swap_fail(&swap->swap);
@@ -333,8 +366,10 @@ static void send_serving(struct core *core, struct core_version *version, bool o
 static void release_member(struct core *core, struct core_swap *swap)
 {
     swap_committed(&swap->swap);
-    send_serving(core, swap->new, true);
-    if (swap->old != NULL) {
+    if (swap->canary == NULL) {
+        send_serving(core, swap->new, true);
+    }
+    if (swap->canary == NULL && swap->old != NULL) {
         send_serving(core, swap->old, false);
     }
     send_both(core, swap, "release");
@@ -345,6 +380,14 @@ static void release_member(struct core *core, struct core_swap *swap)
 static void tell_member(struct core *core, struct core_processor *processor)
 {
     struct core_swap *swap = &processor->swap;
+    if (swap->canary != NULL) {
+        json_t *answer = json_incref(swap->receipt);
+        canary_told(core, processor, swap->new, swap->who);
+        swap_clear(swap);
+        waiters_reply(core, &swap->waiters, answer, NULL);
+        json_decref(answer);
+        return;
+    }
     char instead[40] = "";
     if (swap->old != NULL) {
         (void)snprintf(instead, sizeof instead, " instead of v%u", swap->old->number);
@@ -399,7 +442,8 @@ static void swap_finish(struct core *core, struct core_processor *processor)
         }
     }
     if (rc == 0) {
-        rc = conduct_commit(core, move, &err);
+        rc = processor->swap.canary != NULL ? canary_commit(core, processor, &err)
+                                            : conduct_commit(core, move, &err);
     }
     if (rc == 0) {
         swap_release(core, move);

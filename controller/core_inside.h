@@ -10,6 +10,7 @@
  *     diff.c      compares versions               plots.c     lag and rate of the last hour
  *     groups.c    what others than Kappa see of a version's position
  *     limit.c     how fast a version may be replayed
+ *     canary.c    a share of the keys read from a candidate
  */
 #ifndef KAPPA_CONTROLLER_CORE_INSIDE_H
 #define KAPPA_CONTROLLER_CORE_INSIDE_H
@@ -137,8 +138,9 @@ struct core_swap {
     enum swap_part part;          /* of the old one */
     struct partitions partitions; /* of both: cuts are numbered so */
     json_t *at_cut[SWAP_SIDES];   /* the workers' answers, for the receipt; owned */
-    const char *why;              /* "auto", "swap", "rollback" */
+    const char *why;              /* "auto", "swap", "rollback", "canary" */
     char *who;                    /* owned */
+    json_t *canary;               /* it is no swap: this is set, or with share 0 ended; owned */
     json_t *note;                 /* more members of the receipt, or NULL; owned */
     int64_t since_ms;
     uint64_t epoch;  /* from COMMIT on: of the receipt */
@@ -169,9 +171,11 @@ struct core_processor {
     int64_t sent_us; /* versions are told what is sent not before */
 };
 
-struct core_verify; /* verify.c */
-struct core_diff;   /* diff.c */
-struct deploy;      /* deploy.c */
+struct change;         /* change.c */
+struct catalog_canary; /* table/catalog.h */
+struct core_verify;    /* verify.c */
+struct core_diff;      /* diff.c */
+struct deploy;         /* deploy.c */
 
 struct core {
     struct core_ops ops;
@@ -205,6 +209,23 @@ struct core {
     bool stopping;
     bool dead; /* a fail point was taken, or the catalog is in doubt */
 };
+
+/* ---- canary.c ---- */
+/* The version that is the canary, or 0. */
+uint32_t canary_version(const struct core_processor *processor);
+/* {"version","share" (percent),"shadow","who","since_ms"}, or null. */
+json_t *canary_status(const struct core_processor *processor);
+/* Into the transaction: the canary (taken), or NULL: none. */
+void change_canary(struct change *change, struct core_processor *processor, json_t *canary);
+/* The version is going to be this object: if it cannot be the canary any more, that ends. */
+void canary_follow(struct change *change, struct core_version *version, const json_t *object);
+/* COMMIT of conduct_start_canary. */
+int canary_commit(struct core *core, struct core_processor *processor, struct err *err) must_check;
+void canary_request(struct core *core, void *request, struct core_processor *processor,
+                    uint32_t number, const json_t *body);
+/* Notes in the journal what there is now. */
+void canary_told(struct core *core, const struct core_processor *processor,
+                 const struct core_version *version, const char *who);
 
 /* ---- groups.c ---- */
 /* The log commits each version's cut under the name of a group, for tools that show lag. */
@@ -278,7 +299,7 @@ void change_processor(struct change *change, struct core_processor *processor, j
 /* Objects that are not (yet) in the model: known as in struct change_item; object is taken. */
 void change_put(struct change *change, const char *key, const json_t *known, json_t *object);
 void change_pointer(struct change *change, const char *table, const char *processor,
-                    uint32_t version, uint64_t epoch);
+                    uint32_t version, uint64_t epoch, const struct catalog_canary *canary);
 void change_pointer_delete(struct change *change, const char *table);
 void change_version_delete(struct change *change, const struct core_version *version);
 int change_commit(struct change *change, struct err *err) must_check;
@@ -352,6 +373,9 @@ json_t *group_status(const struct core *core, const struct core_processor *proce
  * nothing was begun, the request is still the caller's. */
 int conduct_start(struct core *core, const struct group *group, const char *why, const char *who,
                   void *request, struct err *err) must_check;
+/* The same with a canary (taken) instead of a swap: the request waits for its answer. */
+int conduct_start_canary(struct core *core, struct core_version *version, json_t *canary,
+                         const char *who, void *request, struct err *err) must_check;
 /* The position of the old version of this member is known: when that is true of all, holds those that
  * are live. */
 void conduct_prepare(struct core *core, struct core_processor *processor);

@@ -430,6 +430,11 @@ static void ask_drop(const struct ask *ask)
     version_advance(ask->core, version);
 }
 
+static void ask_canary(const struct ask *ask)
+{
+    canary_request(ask->core, ask->request, ask->processor, ask->number, ask->body);
+}
+
 /* ---- The table ---- */
 
 enum ask_needs { NEEDS_NOTHING, NEEDS_NAME, NEEDS_PROCESSOR, NEEDS_VERSION };
@@ -439,14 +444,15 @@ static const struct ask_row {
     enum ask_needs needs;
     void (*fn)(const struct ask *ask);
 } ask_rows[] = {
-    {"status", NEEDS_NOTHING, ask_status}, {"events", NEEDS_NOTHING, ask_events},
-    {"deploy", NEEDS_NAME, ask_deploy},    {"replay", NEEDS_PROCESSOR, ask_replay},
-    {"swap", NEEDS_PROCESSOR, ask_swap},   {"rollback", NEEDS_PROCESSOR, ask_rollback},
-    {"abort", NEEDS_VERSION, ask_abort},   {"pause", NEEDS_VERSION, ask_pause},
-    {"resume", NEEDS_VERSION, ask_resume}, {"drop", NEEDS_VERSION, ask_drop},
-    {"verify", NEEDS_VERSION, ask_verify}, {"history", NEEDS_PROCESSOR, ask_history},
-    {"gc", NEEDS_NOTHING, ask_gc},         {"diff", NEEDS_PROCESSOR, ask_diff},
-    {"plots", NEEDS_PROCESSOR, ask_plots}, {"limit", NEEDS_VERSION, ask_limit},
+    {"status", NEEDS_NOTHING, ask_status},   {"events", NEEDS_NOTHING, ask_events},
+    {"deploy", NEEDS_NAME, ask_deploy},      {"replay", NEEDS_PROCESSOR, ask_replay},
+    {"swap", NEEDS_PROCESSOR, ask_swap},     {"rollback", NEEDS_PROCESSOR, ask_rollback},
+    {"abort", NEEDS_VERSION, ask_abort},     {"pause", NEEDS_VERSION, ask_pause},
+    {"resume", NEEDS_VERSION, ask_resume},   {"drop", NEEDS_VERSION, ask_drop},
+    {"verify", NEEDS_VERSION, ask_verify},   {"history", NEEDS_PROCESSOR, ask_history},
+    {"gc", NEEDS_NOTHING, ask_gc},           {"diff", NEEDS_PROCESSOR, ask_diff},
+    {"plots", NEEDS_PROCESSOR, ask_plots},   {"limit", NEEDS_VERSION, ask_limit},
+    {"canary", NEEDS_PROCESSOR, ask_canary},
 };
 
 static const struct ask_row *find_row(const char *verb)

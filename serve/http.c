@@ -50,6 +50,7 @@ int http_server_start(const struct http_options *options, struct http_server **o
     server->options = *options;
     server->counters.redis = options->redis;
     server->counters.data = options->data;
+    server->counters.reader = options->reader;
     server->context = (struct route_context){
         .reader = options->reader,
         .queries = options->reader == NULL ? NULL : query_pool_new(options->reader),

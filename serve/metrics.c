@@ -5,6 +5,7 @@
 #include "base/histogram.h"
 #include "include/kappa/version.h"
 #include "serve/process_stats.h"
+#include "serve/reader.h"
 #include "serve/redis.h"
 
 #include <inttypes.h>
@@ -22,6 +23,7 @@ enum level {
     STATE,
     VERSION,
     PHASE,
+    COMPARED,
     SOURCE,
     STATUS
 };
@@ -52,6 +54,7 @@ static const char *const level_labels[] = {
     [STATE] = "processor, version, state",
     [VERSION] = "processor, version",
     [PHASE] = "processor, version, phase",
+    [COMPARED] = "processor, version, result",
     [SOURCE] = "processor, version, topic, partition",
     [STATUS] = "processor, version, topic, partition, status",
 };
@@ -215,14 +218,15 @@ static void sample(struct buf *out, const struct metric *metric, const struct su
     }
 }
 
-static void samples_of_phases(struct buf *out, const struct metric *metric,
-                              const struct subject *of)
+/* A number for each member of an object, whose name is a label. */
+static void samples_of_members(struct buf *out, const struct metric *metric,
+                               const struct subject *of, const char *label)
 {
-    const char *phase;
+    const char *name;
     json_t *value;
-    const json_t *phases = member_find(of->version, metric->member);
-    json_object_foreach ((json_t *)(uintptr_t)phases, phase, value) {
-        sample_with(out, metric, of, "phase", phase, value);
+    const json_t *members = member_find(of->version, metric->member);
+    json_object_foreach ((json_t *)(uintptr_t)members, name, value) {
+        sample_with(out, metric, of, label, name, value);
     }
 }
 
@@ -231,7 +235,9 @@ static void samples_of_version(struct buf *out, const struct metric *metric, str
     if (metric->level == STATE) {
         sample_with(out, metric, &of, "state", json_text(of.version, "state", "unknown"), NULL);
     } else if (metric->level == PHASE) {
-        samples_of_phases(out, metric, &of);
+        samples_of_members(out, metric, &of, "phase");
+    } else if (metric->level == COMPARED) {
+        samples_of_members(out, metric, &of, "result");
     } else if (metric->level == VERSION) {
         sample(out, metric, &of);
     } else {
@@ -367,6 +373,7 @@ static void samples(struct buf *out, const struct metric *metric, const struct s
     case STATE:
     case VERSION:
     case PHASE:
+    case COMPARED:
     case SOURCE:
     case STATUS:
         json_array_foreach (json_object_get(shown->status, "processors"), i, processor) {
@@ -376,12 +383,33 @@ static void samples(struct buf *out, const struct metric *metric, const struct s
     }
 }
 
+/* What reads of this server have shown of canaries, into the versions' objects. */
+static void add_canaries(const json_t *status, struct reader *reader)
+{
+    size_t i;
+    size_t k;
+    const json_t *processor;
+    json_t *version;
+    json_array_foreach (json_object_get(status, "processors"), i, processor) {
+        json_array_foreach (json_object_get(processor, "versions"), k, version) {
+            json_t *counts = NULL;
+            reader_canary_report(reader, json_text(processor, "name", ""),
+                                 (uint32_t)json_int(version, "version", 0), &counts);
+            int rc = counts != NULL ? json_object_set_new(version, "canary_reads", counts) : 0;
+            ASSERT(rc == 0);
+        }
+    }
+}
+
 void metrics_render(const json_t *status, const struct route_counters *counters, struct buf *out)
 {
     struct shown shown = {.status = status,
                           .counters = counters,
                           .process = process_stats(),
                           .disk = disk_stats(counters->data)};
+    if (counters->reader != NULL) {
+        add_canaries(status, counters->reader);
+    }
     for (size_t m = 0; m < array_len(metrics); m++) {
         const struct metric *metric = &metrics[m];
         if (metric->level == REDIS && counters->redis == NULL) {

@@ -162,6 +162,7 @@ static int serving_round(struct reader *reader, const char *table, struct reader
         return rc != 0 ? rc : same ? taken : 0;
     }
     reading->epoch = before.epoch;
+    reading->canary = before.canary;
     if (!same) {
         reader_end(reader, reading);
     }

@@ -61,6 +61,11 @@ int reader_get_text(struct reader *reader, const char *table, uint32_t version,
                     const char *const *keys, uint32_t key_count, int64_t at_us, struct buf *row,
                     struct reader_stamp *stamp, struct err *err) must_check;
 
+/* What this reader has counted of a canary: {"same","different","missing","added","failed"}, a new
+ * reference, or NULL. */
+void reader_canary_report(struct reader *reader, const char *processor, uint32_t version,
+                          json_t **out);
+
 /* Rows in key order at one snapshot. row is called with the output columns; it returns false to
  * stop. limit < 0: all. stamp may be NULL. */
 int reader_scan(struct reader *reader, const char *table, uint32_t version, int64_t limit,

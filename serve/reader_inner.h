@@ -2,8 +2,8 @@
  * and whose they are), reader_version.c (versions opened once and kept), reader_row.c (one row),
  * reader_route.c (where a key may lie), reader_cursor.c (rows of a range), reader_bounds.c, reader_hop.c,
  * reader_session.c and reader_limits.c (windows), reader_scan.c (all rows), reader_value.c (values as
- * JSON), reader_cut.c (how far a version is) reader_outbox.c (messages for topics) and
- * reader_report.c (digests, dead records). */
+ * JSON), reader_cut.c (how far a version is), reader_canary.c (a share of keys), reader_outbox.c
+ * (messages for topics) and reader_report.c (digests, dead records). */
 #ifndef KAPPA_SERVE_READER_INNER_H
 #define KAPPA_SERVE_READER_INNER_H
 
@@ -54,6 +54,26 @@ struct reader_version {
     struct reader_idle *idle; /* per table */
 };
 
+/* What comparing a row of a canary's share has shown. */
+enum reader_compared {
+    READER_SAME,
+    READER_DIFFERENT,
+    READER_MISSING, /* the candidate has no such row */
+    READER_ADDED,   /* only the candidate has it */
+    READER_FAILED,  /* the candidate could not be asked */
+    READER_COMPARED
+};
+
+#define READER_CANARIES                                                                            \
+    16 /* counted; another one takes the place of the one not used for longest */
+
+struct reader_canary_counts {
+    char processor[LIMIT_NAME_LEN + 1];
+    uint32_t number; /* of the candidate; 0: free */
+    uint64_t used;   /* when; a count */
+    uint64_t counts[READER_COMPARED];
+};
+
 struct reader {
     uint32_t magic;
     char *data_dir;
@@ -61,8 +81,10 @@ struct reader {
     pthread_mutex_t lock;            /* the list and what is marked so; held for moments */
     pthread_mutex_t opening;         /* held while a version is opened; taken before lock */
     struct reader_version *versions; /* lock */
-    int64_t sweep_us;                /* when the next sweep is due; lock */
-    void (*between)(void *ctx);      /* tests: called between the first look and the snapshot */
+    struct reader_canary_counts canaries[READER_CANARIES]; /* lock */
+    uint64_t canaries_used;                                /* lock */
+    int64_t sweep_us;                                      /* when the next sweep is due; lock */
+    void (*between)(void *ctx); /* tests: called between the first look and the snapshot */
     void *between_ctx;
 };
 
@@ -72,6 +94,7 @@ struct reader_read {
     struct view_snapshot *snapshot;
     uint32_t table;
     uint64_t epoch;
+    struct catalog_canary canary; /* of a serving read, as of the pointer */
 };
 
 /* version 0: the serving one. */
@@ -142,6 +165,25 @@ struct reader_limits {
 
 void reader_limits_make(const struct reader_read *reading, struct reader_limits *out);
 void reader_limits_free(struct reader_limits *limits);
+
+/* reader_canary.c: is the row with these key columns in the share of the canary? */
+bool reader_canary_holds(const struct catalog_canary *canary, const struct plan_view *view,
+                         const uint8_t *columns, size_t len);
+/* The same of a serving read, by texts as reader_get takes them. */
+bool reader_canary_takes(const struct reader_read *serving, const char *const *keys,
+                         uint32_t key_count);
+/* To be asked behind the snapshot of the candidate: is the pointer as it was? */
+bool reader_canary_stands(struct reader *reader, const struct reader_read *serving);
+/* Reads the row in both, and counts. False: the candidate cannot answer. */
+bool reader_canary_compare(struct reader *reader, const struct reader_read *serving,
+                           const struct reader_read *candidate, const char *const *keys,
+                           uint32_t key_count, int64_t at_us);
+void reader_canary_failed(struct reader *reader, const struct reader_read *serving);
+/* All of it: 1 and a read of the candidate, which answers for this row and is to be ended, 0: the serving
+ * version does, -AGAIN: the pointer has moved, and the serving read with it. */
+int reader_canary_begin(struct reader *reader, const struct reader_read *serving,
+                        const char *const *keys, uint32_t key_count, int64_t at_us,
+                        struct reader_read *out) must_check;
 
 /* reader_route.c: the sources that may hold rows whose key columns begin with these, which need not be
  * all: those of the table's input, or fewer. */

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#define CANARY_ROUNDS 1000 /* a pointer that moves for so long is a fault elsewhere */
+
 void redis_reads_init(struct redis_reads *reads, struct reader *reader)
 {
     memset(reads, 0, sizeof *reads);
@@ -128,6 +130,7 @@ static bool shared_get(struct redis_reads *reads, const char *table, struct read
     for (uint32_t i = 0; i < REDIS_READS_MAX; i++) {
         struct reader_read *read = &reads->reads[i];
         if (read->version == NULL || !reads->serving[i] || read->epoch != now.epoch ||
+            !catalog_canary_same(&read->canary, &now.canary) ||
             read->version->number != now.version ||
             strcmp(read->version->processor, now.processor) != 0) {
             continue;
@@ -144,16 +147,63 @@ static bool shared_get(struct redis_reads *reads, const char *table, struct read
     return false;
 }
 
-/* What is held of the processor at another epoch goes. */
+/* What is held of the processor at another epoch, or with another canary, goes. */
 static void older_end(struct redis_reads *reads, const struct reader_read *now)
 {
     for (uint32_t i = 0; i < REDIS_READS_MAX; i++) {
         const struct reader_read *read = &reads->reads[i];
-        if (read->version != NULL && reads->serving[i] && read->epoch != now->epoch &&
+        if (read->version != NULL && reads->serving[i] &&
+            (read->epoch != now->epoch || !catalog_canary_same(&read->canary, &now->canary)) &&
             strcmp(read->version->processor, now->version->processor) == 0) {
             read_end(reads, i);
         }
     }
+}
+
+/* 1: *reading is a read of the candidate now; 0: it stays; -AGAIN: the pointer has moved. */
+static int canary_get(struct redis_reads *reads, const char *table, const char *const *keys,
+                      uint32_t key_count, int64_t at_us, struct reader_read *reading)
+{
+    const struct reader_read serving = *reading;
+    struct reader_read candidate;
+    struct err none;
+    if (!reader_canary_takes(&serving, keys, key_count)) {
+        return 0;
+    }
+    /* The serving read must live on beside it: no name more than there are places for. */
+    int rc = reads->name_count == REDIS_READS_MAX
+                 ? -KE_AGAIN
+                 : redis_reads_get(reads, table, serving.canary.version, &candidate, &none);
+    if (rc == -KE_AGAIN || !reader_canary_stands(reads->reader, &serving)) {
+        redis_reads_end(reads);
+        return -KE_AGAIN;
+    }
+    if (rc != 0) {
+        reader_canary_failed(reads->reader, &serving);
+        return 0;
+    }
+    bool answers =
+        reader_canary_compare(reads->reader, &serving, &candidate, keys, key_count, at_us);
+    if (answers && !serving.canary.shadow) {
+        *reading = candidate;
+        return 1;
+    }
+    return 0;
+}
+
+int redis_reads_row(struct redis_reads *reads, const char *table, const char *const *keys,
+                    uint32_t key_count, int64_t at_us, struct reader_read *reading, struct err *err)
+{
+    for (int round = 0; !reads->pinned && round < CANARY_ROUNDS; round++) {
+        if (canary_get(reads, table, keys, key_count, at_us, reading) != -KE_AGAIN) {
+            break;
+        }
+        int rc = redis_reads_get(reads, table, 0, reading, err);
+        if (rc != 0) {
+            return rc;
+        }
+    }
+    return 0;
 }
 
 int redis_reads_get(struct redis_reads *reads, const char *table, uint32_t version,

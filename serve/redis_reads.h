@@ -37,6 +37,11 @@ void redis_reads_init(struct redis_reads *reads, struct reader *reader);
 /* A read of a table, borrowed until redis_reads_end: of its members, table and epoch too. */
 int redis_reads_get(struct redis_reads *reads, const char *table, uint32_t version,
                     struct reader_read *out, struct err *err) must_check;
+/* *reading is a serving read of the table by the last call: which version answers for this row (a canary's
+ * share). It may be another read afterwards; nothing is changed while pins hold. */
+int redis_reads_row(struct redis_reads *reads, const char *table, const char *const *keys,
+                    uint32_t key_count, int64_t at_us, struct reader_read *reading,
+                    struct err *err) must_check;
 /* A finisher for it, until the next one is asked for. */
 struct row_finisher *redis_reads_finisher(struct redis_reads *reads,
                                           const struct reader_read *reading);

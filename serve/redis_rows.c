@@ -36,6 +36,10 @@ static int row_look(struct redis_session *session, const struct redis_arg *name,
     }
     row->view = &reading.version->plan->views[reading.table];
     rc = redis_key_split(&key, row->view, &context->key, parts, &count, err);
+    if (rc == 0 && key.version == 0) {
+        rc = redis_reads_row(&context->reads, key.table, parts, count, key.at_us, &reading, err);
+        row->view = rc == 0 ? &reading.version->plan->views[reading.table] : row->view;
+    }
     if (rc == 0) {
         rc = reader_row_find_text(&reading, redis_reads_finisher(&context->reads, &reading), parts,
                                   count, key.at_us, &row->values, err);

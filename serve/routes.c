@@ -62,6 +62,7 @@ static const struct route routes[] = {
     {"POST", P "/*/replay",             "", NULL, NULL, HTTP_VERB_REPLAY, 201, false, JSON, NULL},
     {"POST", P "/*/swap",               "", NULL, NULL, HTTP_VERB_SWAP, 200, false, JSON, NULL},
     {"POST", P "/*/rollback",           "", NULL, NULL, HTTP_VERB_ROLLBACK, 200, false, JSON, NULL},
+    {"POST", P "/*/canary",             "", NULL, NULL, HTTP_VERB_CANARY, 200, false, JSON, NULL},
     {"POST", P "/*/versions/*/abort",   "", NULL, NULL, HTTP_VERB_ABORT, 200, false, JSON, NULL},
     {"POST", P "/*/versions/*/pause",   "", NULL, NULL, HTTP_VERB_PAUSE, 200, false, JSON, NULL},
     {"POST", P "/*/versions/*/resume",  "", NULL, NULL, HTTP_VERB_RESUME, 200, false, JSON, NULL},

@@ -64,6 +64,7 @@ struct route_counters {
     struct histogram took[ROUTES_MAX];  /* by route_number: from the headers to the answer */
     const struct redis_counters *redis; /* of the other door, or NULL */
     const char *data;                   /* the data directory, or NULL */
+    struct reader *reader;              /* or NULL: what its reads have shown of canaries */
 };
 
 struct route_context {

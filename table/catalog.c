@@ -5,7 +5,8 @@
  *
  *     JSON objects   text, one line, without NUL
  *     "s/<table>"    version byte 1 | length of the processor's name u8 | 0 0 | version u32 LE
- *                    | epoch u64 LE | name
+ *                    | epoch u64 LE | name; with a canary behind it
+ *                    | version u32 LE | share u16 LE | shadow u8 | 0
  */
 #include "table/catalog.h"
 
@@ -19,6 +20,7 @@
 #define CATALOG_MAP_BYTES ((size_t)1 << 30)
 #define POINTER_VERSION   1
 #define POINTER_HEAD      16
+#define POINTER_CANARY    8
 
 _Static_assert(LIMIT_NAME_LEN <= UINT8_MAX, "a name's length fits its byte");
 _Static_assert(CATALOG_KEY_LEN <= LIMIT_TABLE_KEY_LEN, "a key fits LMDB");
@@ -46,10 +48,15 @@ static int open_dbi(struct catalog *catalog, struct err *err)
     return env_read_commit(catalog->env, txn, err);
 }
 
+bool catalog_canary_same(const struct catalog_canary *a, const struct catalog_canary *b)
+{
+    return a->version == b->version && a->share == b->share && a->shadow == b->shadow;
+}
+
 bool catalog_pointer_same(const struct catalog_pointer *a, const struct catalog_pointer *b)
 {
     return a->epoch == b->epoch && a->version == b->version &&
-           strcmp(a->processor, b->processor) == 0;
+           catalog_canary_same(&a->canary, &b->canary) && strcmp(a->processor, b->processor) == 0;
 }
 
 int catalog_open(const char *dir, bool writable, struct catalog **out, struct err *err)
@@ -216,14 +223,22 @@ int catalog_list(struct catalog *catalog, const char *prefix, json_t **out, stru
 static bool pointer_decode(const MDB_val *value, struct catalog_pointer *out)
 {
     const uint8_t *at = value->mv_data;
-    if (value->mv_size < POINTER_HEAD || at[0] != POINTER_VERSION || at[1] > LIMIT_NAME_LEN ||
-        value->mv_size != POINTER_HEAD + (size_t)at[1]) {
+    if (value->mv_size < POINTER_HEAD || at[0] != POINTER_VERSION || at[1] > LIMIT_NAME_LEN) {
+        return false;
+    }
+    size_t plain = POINTER_HEAD + (size_t)at[1];
+    if (value->mv_size != plain && value->mv_size != plain + POINTER_CANARY) {
         return false;
     }
     memset(out, 0, sizeof *out);
     memcpy(out->processor, at + POINTER_HEAD, at[1]);
     out->version = load_u32_le(at + 4);
     out->epoch = load_u64_le(at + 8);
+    if (value->mv_size > plain) {
+        out->canary.version = load_u32_le(at + plain);
+        out->canary.share = (uint16_t)(at[plain + 4] | at[plain + 5] << 8);
+        out->canary.shadow = at[plain + 6] != 0;
+    }
     return true;
 }
 
@@ -324,7 +339,8 @@ int catalog_delete(struct catalog *catalog, const char *key, struct err *err)
 int catalog_pointer_put(struct catalog *catalog, const char *table,
                         const struct catalog_pointer *pointer, struct err *err)
 {
-    uint8_t bytes[POINTER_HEAD + LIMIT_NAME_LEN] = {POINTER_VERSION};
+    uint8_t bytes[POINTER_HEAD + LIMIT_NAME_LEN + POINTER_CANARY] = {POINTER_VERSION};
+    const struct catalog_canary *canary = &pointer->canary;
     size_t len = strlen(pointer->processor);
     ASSERT_CMP(len, <=, LIMIT_NAME_LEN);
     ASSERT_CMP(strlen(table), <=, LIMIT_NAME_LEN);
@@ -333,9 +349,18 @@ int catalog_pointer_put(struct catalog *catalog, const char *table,
     store_u32_le(bytes + 4, pointer->version);
     store_u64_le(bytes + 8, pointer->epoch);
     memcpy(bytes + POINTER_HEAD, pointer->processor, len); /* NOLINT: bytes with their length */
+    size_t size = POINTER_HEAD + len;
+    if (canary->version != 0) {
+        ASSERT_CMP(canary->share, <=, CATALOG_SHARE_ALL);
+        store_u32_le(bytes + size, canary->version);
+        bytes[size + 4] = (uint8_t)canary->share;
+        bytes[size + 5] = (uint8_t)(canary->share >> 8);
+        bytes[size + 6] = canary->shadow;
+        size += POINTER_CANARY;
+    }
     char key[CATALOG_KEY_LEN];
     key_pointer(key, table);
-    return put(catalog, key, bytes, POINTER_HEAD + len, err);
+    return put(catalog, key, bytes, size, err);
 }
 
 int catalog_pointer_delete(struct catalog *catalog, const char *table, struct err *err)

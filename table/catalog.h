@@ -16,14 +16,25 @@
 
 struct catalog;
 
+#define CATALOG_SHARE_ALL 10000
+
+/* A share of keys is read from a candidate (serve/reader_canary.c). */
+struct catalog_canary {
+    uint32_t version; /* 0: there is none; the other members are 0 then */
+    uint16_t share;   /* 1 to CATALOG_SHARE_ALL */
+    bool shadow;      /* both are read, and the serving version answers */
+};
+
 /* Which version a table is read from. */
 struct catalog_pointer {
     char processor[LIMIT_NAME_LEN + 1];
     uint32_t version; /* >= 1 */
     uint64_t epoch;   /* of the processor: +1 at every swap, first swap 1 */
+    struct catalog_canary canary;
 };
 
-/* Do both name one version, as of one swap? */
+bool catalog_canary_same(const struct catalog_canary *a, const struct catalog_canary *b);
+/* Do both name one version, as of one swap, with the same canary? */
 bool catalog_pointer_same(const struct catalog_pointer *a, const struct catalog_pointer *b);
 
 /* dir: DATA/catalog. writable: made when missing. A read-only open of a missing catalog is

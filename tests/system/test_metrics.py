@@ -63,7 +63,7 @@ def test_every_metric_is_told(watched):
     samples = parse(text)
     # What this world has no sample of: nothing is sent, and the end is reached.
     absent = {name for name, kind in types.items() if name not in samples and kind != "histogram"}
-    assert absent <= {"kappa_outputs_sent_total", "kappa_outputs_waiting", "kappa_outputs_shadow",
+    assert absent <= {"kappa_canary_reads_total", "kappa_outputs_sent_total", "kappa_outputs_waiting", "kappa_outputs_shadow",
                       "kappa_outputs_waiting_seconds", "kappa_replay_eta_seconds"}, absent
     assert samples["kappa_swaps_total"]['processor="features",result="done"'] == 1
     assert samples["kappa_records_applied_total"]['processor="features",version="1"'] == 20_000

@@ -3,10 +3,30 @@
  * Method: a user who wants v1 deployed, v2 swapped in, rolled back, swapped forward and v1 dropped,
  * and who looks at the status before asking again. The story is told once for each fail point that
  * it passes (before and after each catalog commit, before each message and start), dying there; then
- * with two random deaths, and random deaths of workers. */
+ * with two random deaths, and random deaths of workers. Another user sets a canary, changes it, takes it
+ * back, sets it again and aborts its version. */
 #include "tests/unit/controller/world.h"
 
 #include "base/prng.h"
+#include "controller/versions.h"
+
+/* The canary of the processor's object is that of the pointer, and a version on its way to serve. */
+static void check_canary(const json_t *processor, const json_t *versions,
+                         const struct catalog_pointer *pointer)
+{
+    const json_t *canary = json_object_get(processor, "canary");
+    size_t i;
+    json_t *entry;
+    assert_int_equal(pointer->canary.version, json_int(canary, "version", 0));
+    assert_int_equal(pointer->canary.share, (int64_t)(100 * json_number(canary, "share", 0)));
+    json_array_foreach (versions, i, entry) {
+        const json_t *version = json_object_get(entry, "value");
+        const char *state = json_text(version, "state", "");
+        if (json_int(version, "version", 0) == pointer->canary.version) {
+            assert_true(version_is_candidate(state_find(&version_states, state)));
+        }
+    }
+}
 
 /* What must be true of the catalog at any time, as a new brain finds it. */
 static void check_catalog(struct world *world)
@@ -36,7 +56,6 @@ static void check_catalog(struct world *world)
     }
     assert_int_equal(serving_found, serving);
     assert_true(standbys <= 1);
-    json_decref(list);
     struct catalog_pointer pointer;
     int rc = catalog_pointer_get(world->catalog, "counts", &pointer, NULL);
     assert_int_equal(rc == 0, serving != 0);
@@ -48,7 +67,9 @@ static void check_catalog(struct world *world)
         assert_int_equal(catalog_get(world->catalog, key, &receipt, NULL), 0);
         assert_int_equal(json_int(receipt, "new", 0), serving);
         json_decref(receipt);
+        check_canary(processor, list, &pointer);
     }
+    json_decref(list);
     json_decref(processor);
 }
 
@@ -126,11 +147,16 @@ static int64_t story_serving(struct story *story)
     return serving;
 }
 
-static void story_deploy(struct story *story, const char *sql, size_t versions)
+static void story_make(struct story *story, const char *sql, const char *swap, size_t versions)
 {
     while (story_versions(story) < versions) {
-        story_ask(story, "deploy", 0, world_definition(sql, "auto"));
+        story_ask(story, "deploy", 0, world_definition(sql, swap));
     }
+}
+
+static void story_deploy(struct story *story, const char *sql, size_t versions)
+{
+    story_make(story, sql, "auto", versions);
     for (int i = 0; i < 4000 && story_serving(story) != (int64_t)versions; i++) {
         story_step(story);
     }
@@ -167,15 +193,55 @@ static void story_tell(struct story *story)
     assert_false(story->world.in_doubt);
 }
 
-static void test_death_at_every_point(void **unused)
+static double story_share(struct story *story)
 {
-    (void)unused;
+    json_t *status = story_status(story);
+    double share = json_number(json_object_get(status, "canary"), "share", 0);
+    json_decref(status);
+    return share;
+}
+
+/* Asks again until it is so. */
+static void story_canary(struct story *story, double share)
+{
+    for (int i = 0; i < 400 && story_share(story) != share; i++) {
+        story_ask(story, "canary", 0, json_pack("{s:f}", "share", share));
+        for (int k = 0; k < 20; k++) {
+            story_step(story);
+        }
+        check_catalog(&story->world);
+    }
+    assert_true(story_share(story) == share);
+}
+
+static void story_of_canary(struct story *story)
+{
+    story_deploy(story, COUNTS_1, 1);
+    story_make(story, COUNTS_2, "manual", 2);
+    story_canary(story, 30);
+    story_canary(story, 75);
+    story_canary(story, 0);
+    story_canary(story, 100);
+    while (story_share(story) != 0) {
+        story_ask(story, "abort", 2, json_object());
+        check_catalog(&story->world);
+    }
+    for (int i = 0; i < 10; i++) {
+        story_step(story);
+    }
+    check_catalog(&story->world);
+    assert_int_equal(story_serving(story), 1);
+    assert_false(story->world.in_doubt);
+}
+
+static void death_at_every_point(void (*tell)(struct story *story))
+{
     long points = 0;
     for (long at = 1;; at++) {
         struct story *story = xcalloc(1, sizeof *story);
         world_open(&story->world);
         story->world.fail_at = at;
-        story_tell(story);
+        tell(story);
         points += story->deaths;
         bool over = story->deaths == 0;
         world_close(&story->world);
@@ -186,6 +252,18 @@ static void test_death_at_every_point(void **unused)
     }
     (void)printf("deaths at %ld points\n", points);
     assert_true(points > 40);
+}
+
+static void test_death_at_every_point(void **unused)
+{
+    (void)unused;
+    death_at_every_point(story_tell);
+}
+
+static void test_death_at_every_point_of_a_canary(void **unused)
+{
+    (void)unused;
+    death_at_every_point(story_of_canary);
 }
 
 static void test_random_deaths(void **unused)
@@ -199,7 +277,7 @@ static void test_random_deaths(void **unused)
         story->world.fail_at = 1 + (long)prng_below(&story->prng, 60);
         story->second_death = 1 + (long)prng_below(&story->prng, 60);
         story->kill_one_in = 30;
-        story_tell(story);
+        (round % 2 == 0 ? story_tell : story_of_canary)(story);
         world_close(&story->world);
         free(story);
     }
@@ -209,6 +287,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_death_at_every_point),
+        cmocka_unit_test(test_death_at_every_point_of_a_canary),
         cmocka_unit_test(test_random_deaths),
     };
     (void)setenv("KAPPA_LOG", "error", 0);

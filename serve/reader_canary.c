@@ -1,0 +1,221 @@
+/* A share of keys read from a candidate. Own header: reader_inner.h.
+ *
+ * The serving pointer may name a canary: a version, and how many of 10,000 keys are its. The rule:
+ *
+ *  1. Only a read of one row by its key, alone, may go to the candidate: kappa get, GET of one row, a
+ *     command of Redis on one row outside of MULTI. What reads several rows in one scope (scans, SQL,
+ *     lists of keys, MULTI, scopes of libkappa) reads the serving version whole, so that no scope ever
+ *     holds rows of two versions.
+ *  2. Which keys: those whose first column, as the serving version stores it, hashes below the share,
+ *     together with the candidate's number. So every reader takes the same keys, of all tables with that
+ *     first column (what belongs to one user comes from one version); a larger share keeps the keys of a
+ *     smaller one; the next candidate has others. Tables without key columns, and those with a row per
+ *     record, have no canary.
+ *  3. A share is set and taken back while both versions stand at one cut (controller/canary.c), and a read
+ *     looks at the pointer again when it has its snapshot of the candidate. So reads of one key do not go
+ *     back. They may when a canary ends because its version failed, or another one was swapped in.
+ *  4. A candidate that cannot answer (it has no such table, or another key) is no reason for a read to
+ *     fail: the serving version answers.
+ *  5. For a key of the share both versions are read and compared, and the outcome counted; with `shadow`
+ *     that is all. Columns that both have count. The two are not at one cut, so that a row that was just
+ *     changed may count as different. */
+#include "serve/reader_inner.h"
+
+#include "processor/key_codec.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Behind the end of the first key column, or 0: there is none. */
+static size_t first_column(const struct plan_view *view, const uint8_t *columns, size_t len)
+{
+    const struct plan_key *key = reader_key_column(view, 0);
+    size_t pos = 0;
+    if (view->kind == PLAN_APPEND || key == NULL) {
+        return 0;
+    }
+    struct arena arena;
+    struct kappa_value value;
+    arena_init(&arena);
+    int rc = key_take(columns, len, &pos, key->type, &arena, &value, NULL);
+    arena_free(&arena);
+    return rc == 0 ? pos : 0;
+}
+
+bool reader_canary_holds(const struct catalog_canary *canary, const struct plan_view *view,
+                         const uint8_t *columns, size_t len)
+{
+    uint8_t bytes[4 + LIMIT_TABLE_KEY_LEN];
+    size_t first = first_column(view, columns, len);
+    if (canary->version == 0 || first == 0) {
+        return false;
+    }
+    store_u32_le(bytes, canary->version);
+    memcpy(bytes + 4, columns, first); /* NOLINT: at most LIMIT_TABLE_KEY_LEN */
+    return hash_bytes(bytes, 4 + first) % CATALOG_SHARE_ALL < canary->share;
+}
+
+bool reader_canary_takes(const struct reader_read *serving, const char *const *keys,
+                         uint32_t key_count)
+{
+    const struct plan_view *view = &serving->version->plan->views[serving->table];
+    uint8_t columns[LIMIT_TABLE_KEY_LEN];
+    size_t len = 0;
+    uint32_t partition;
+    uint32_t known = 0;
+    struct err none = {0};
+    if (serving->canary.version == 0 || view->kind == PLAN_APPEND) {
+        return false;
+    }
+    while (known < key_count && reader_key_column(view, known) != NULL) {
+        known++; /* the number of a row may stand behind them */
+    }
+    return plan_key_from_text(view, keys, known, columns, &len, &partition, &none) == 0 &&
+           reader_canary_holds(&serving->canary, view, columns, len);
+}
+
+bool reader_canary_stands(struct reader *reader, const struct reader_read *serving)
+{
+    const struct reader_version *version = serving->version;
+    const char *table = version->plan->views[serving->table].shape.name;
+    struct catalog_pointer now;
+    struct err none = {0};
+    int rc = catalog_pointer_get(reader->catalog, table, &now, &none);
+    struct catalog_pointer then = {
+        .version = version->number, .epoch = serving->epoch, .canary = serving->canary};
+    memcpy(then.processor, version->processor, sizeof then.processor);
+    return rc == 0 && catalog_pointer_same(&now, &then);
+}
+
+/* ---- Comparing ---- */
+
+/* The row as JSON, NULL when there is none; negative with its error. */
+static int row_of(struct reader *reader, const struct reader_read *reading, const char *const *keys,
+                  uint32_t key_count, int64_t at_us, json_t **out)
+{
+    struct err none = {0};
+    const struct kappa_value *values = NULL;
+    struct row_finisher *finisher = reader_finisher_take(reader, reading->version, reading->table);
+    int rc = reader_row_find_text(reading, finisher, keys, key_count, at_us, &values, &none);
+    *out = rc == 1 ? reader_row_json(&reading->version->plan->views[reading->table], values) : NULL;
+    reader_finisher_give(reader, reading->version, reading->table, finisher);
+    return rc < 0 ? rc : 0;
+}
+
+/* In the columns that both have. */
+static bool rows_agree(const json_t *a, const json_t *b)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach ((json_t *)(uintptr_t)a, name, value) {
+        const json_t *other = json_object_get(b, name);
+        if (other != NULL && !json_equal(value, (json_t *)(uintptr_t)other)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void count(struct reader *reader, const struct reader_version *version,
+                  enum reader_compared outcome)
+{
+    struct reader_canary_counts *least = &reader->canaries[0];
+    pthread_mutex_lock(&reader->lock);
+    for (uint32_t i = 0; i < READER_CANARIES; i++) {
+        struct reader_canary_counts *at = &reader->canaries[i];
+        if (at->number == version->number && strcmp(at->processor, version->processor) == 0) {
+            at->counts[outcome]++;
+            at->used = ++reader->canaries_used;
+            pthread_mutex_unlock(&reader->lock);
+            return;
+        }
+        least = at->used < least->used ? at : least;
+    }
+    *least =
+        (struct reader_canary_counts){.number = version->number, .used = ++reader->canaries_used};
+    memcpy(least->processor, version->processor, sizeof least->processor);
+    least->counts[outcome] = 1;
+    pthread_mutex_unlock(&reader->lock);
+}
+
+bool reader_canary_compare(struct reader *reader, const struct reader_read *serving,
+                           const struct reader_read *candidate, const char *const *keys,
+                           uint32_t key_count, int64_t at_us)
+{
+    json_t *a = NULL;
+    json_t *b = NULL;
+    int rc = row_of(reader, candidate, keys, key_count, at_us, &b);
+    enum reader_compared outcome = READER_FAILED;
+    if (rc == 0 && row_of(reader, serving, keys, key_count, at_us, &a) == 0) {
+        outcome = a == NULL && b == NULL ? READER_SAME
+                  : b == NULL            ? READER_MISSING
+                  : a == NULL            ? READER_ADDED
+                  : rows_agree(a, b)     ? READER_SAME
+                                         : READER_DIFFERENT;
+    }
+    json_decref(a);
+    json_decref(b);
+    count(reader, candidate->version, outcome);
+    return rc == 0;
+}
+
+void reader_canary_failed(struct reader *reader, const struct reader_read *serving)
+{
+    struct reader_version version = {.number = serving->canary.version};
+    memcpy(version.processor, serving->version->processor, sizeof version.processor);
+    count(reader, &version, READER_FAILED);
+}
+
+void reader_canary_report(struct reader *reader, const char *processor, uint32_t version,
+                          json_t **out)
+{
+    static const char *const words[] = {[READER_SAME] = "same",
+                                        [READER_DIFFERENT] = "different",
+                                        [READER_MISSING] = "missing",
+                                        [READER_ADDED] = "added",
+                                        [READER_FAILED] = "failed"};
+    *out = NULL;
+    pthread_mutex_lock(&reader->lock);
+    for (uint32_t i = 0; i < READER_CANARIES; i++) {
+        const struct reader_canary_counts *at = &reader->canaries[i];
+        if (at->number != version || strcmp(at->processor, processor) != 0) {
+            continue;
+        }
+        *out = json_object();
+        for (size_t k = 0; k < array_len(words); k++) {
+            int rc = json_object_set_new(*out, words[k], json_integer((json_int_t)at->counts[k]));
+            ASSERT(rc == 0);
+        }
+    }
+    pthread_mutex_unlock(&reader->lock);
+}
+
+/* ---- One row ---- */
+
+int reader_canary_begin(struct reader *reader, const struct reader_read *serving,
+                        const char *const *keys, uint32_t key_count, int64_t at_us,
+                        struct reader_read *out)
+{
+    struct err none = {0};
+    const char *table = serving->version->plan->views[serving->table].shape.name;
+    if (!reader_canary_takes(serving, keys, key_count)) {
+        return 0;
+    }
+    int rc = reader_begin(reader, table, serving->canary.version, out, &none);
+    if (!reader_canary_stands(reader, serving)) {
+        if (rc == 0) {
+            reader_end(reader, out);
+        }
+        return -KE_AGAIN;
+    }
+    if (rc != 0) {
+        reader_canary_failed(reader, serving);
+        return 0;
+    }
+    bool answers = reader_canary_compare(reader, serving, out, keys, key_count, at_us);
+    if (!answers || serving->canary.shadow) {
+        reader_end(reader, out);
+        return 0;
+    }
+    return 1;
+}

@@ -9,11 +9,13 @@ How a page is written:
     ```console kafka           needs a Kafka: kafka:9092 in it is the broker of the tests
     ```console secure-kafka    needs one with passwords: kafka:9093 is it, kafka:9092 its administrator's door. There are a
                                topic "payments", kafka-ca.pem and kafka-acls.sh
+    ```console registry        needs a registry of schemas: registry:8081 is one that knows ORDER_SCHEMA as number 17
     ```console not-run=docker  is not run, for the reason that it says: one of NOT_RUN
     ```sql file=shop.sql       (any language) is written to that file
     ```sql                     by itself: `kappa explain` must take it; ```sql part: does not stand by itself
 
-kappa/ in the folder is the repository. `kappa up ... &` is waited for. 127.0.0.1:8317 means the port that it really got. Commands that stand in no block of
+kappa/ in the folder is the repository. `kappa up ... &` is waited for. 127.0.0.1:8317, and 6379
+of Redis, mean the ports that it really got. Commands that stand in no block of
 these kinds are refused, so that nobody writes one that is not run.
 """
 
@@ -36,12 +38,15 @@ import conftest
 import kafka_secure
 import support
 from support import eventually
+from test_formats import Registry
 
 DOCS = os.path.join(support.ROOT, "docs")
 GENERATED = {"COMMANDS.md", "FUNCTIONS.md", "METRICS.md"}  # their examples are templates
 NOT_SESSIONS = {"ARCHITECTURE.md"}
 NOT_RUN = {"docker", "root", "packages", "terminal", "account"}
 PROGRAMS = ["curl", "mdb_copy", "mdb_stat", "promtool", "redis-cli", "openssl"]  # of Debian packages that `./bootstrap test` installs
+ORDER_SCHEMA = {"type": "record", "name": "order", "fields": [{"name": "id", "type": "long"},
+                                                              {"name": "city", "type": "string"}]}
 COMMAND_SECONDS = 120
 FOLLOW_SECONDS = 30
 READS = re.compile(r"(kappa (get|scan|sql|status|dead|late|outbox|cat|events|history)|curl -s|redis-cli|python3)\b")
@@ -123,7 +128,7 @@ class Session:
     def __init__(self, directory, addresses=None):
         """addresses: {as pages write it: as it is}"""
         self.home = os.path.join(directory, "home")
-        self.addresses = addresses or {}
+        self.addresses = {} if addresses is None else addresses
         self.code = 0
         tools = os.path.join(directory, "bin")
         os.mkdir(self.home)
@@ -133,6 +138,7 @@ class Session:
         with open(os.path.join(tools, "kappa"), "w", encoding="utf-8") as file:
             # Sessions run beside each other: the port is a free one, and so is that of Redis.
             file.write(f"""#!/bin/sh
+case "$*" in up*--redis*) set -- "$@" --redis 127.0.0.1:0 ;; esac
 [ "$1" = up ] && set -- "$@" --http 127.0.0.1:0
 exec {support.BIN} "$@"
 """)
@@ -204,7 +210,9 @@ exec {support.BIN} "$@"
         def ready():
             try:
                 with open(state, encoding="utf-8") as file:
-                    self.addresses["127.0.0.1:8317"] = json.load(file)["http"]
+                    server = json.load(file)
+                self.addresses["127.0.0.1:8317"] = server["http"]
+                self.addresses["127.0.0.1:6379"] = server.get("redis", "127.0.0.1:6379")
                 connection = http.client.HTTPConnection(self.addresses["127.0.0.1:8317"], timeout=10)
                 try:
                     connection.request("GET", "/readyz")
@@ -281,6 +289,9 @@ def test_page(page, tmp_path):
             broker.acls(tmp_path / "bin" / "kafka-acls.sh")
             broker.create_topic("payments", 2)
             produce(broker, "payments", [("ann", 20.5), ("bob", 7), ("ann", 15000)])
+        if "registry" in words:
+            registry = stack.enter_context(Registry({17: ORDER_SCHEMA}))
+            addresses["registry:8081"] = f"127.0.0.1:{registry.port}"
         run_blocks(session, page, found)
 
 

@@ -15,6 +15,7 @@ static int diff_run(struct cli *cli, struct err *err);
 
 static const struct cmd_option options[] = {
     {"table", 't', "TABLE", "only this table"},
+    {"where", '\0', "EXPR", "only rows for which this holds in A or in B"},
     {"limit", '\0', "N", "at most so many rows of each kind are shown (default 10)"},
     {"exact", '\0', NULL, "count the equal rows of large tables too"},
     {NULL, '\0', NULL, NULL},
@@ -39,8 +40,13 @@ const struct cmd_entry cmd_diff = {
         "whose digests\n"
         "differ are read: it costs what differs. How many rows are equal may then be known from "
         "... to ... only,\n"
-        "as rows may have parts in several partitions; --exact counts them.",
-    .examples = "kappa diff features 1 2\nkappa diff features 1 2 --table user_features --limit 50 "
+        "as rows may have parts in several partitions; --exact counts them.\n\n"
+        "EXPR is a condition over the columns of a row, as behind WHERE in a definition; both "
+        "versions must have\n"
+        "the columns that it names.",
+    .examples = "kappa diff features 1 2\n"
+                "kappa diff features 1 2 --where \"country = 'SE' AND clicks > 100\"\nkappa diff "
+                "features 1 2 --table user_features --limit 50 "
                 "-o json\n",
     .options = options,
     .run = diff_run,
@@ -270,11 +276,12 @@ static int diff_body(const struct cli *cli, json_t **out, struct err *err)
         return rc;
     }
     json_t *body = call_body();
-    json_t *more = json_pack("{s:I, s:I, s:s*}", "a", (json_int_t)version[0], "b",
-                             (json_int_t)version[1], "table", cli_option(cli, "table"));
+    json_t *more = json_pack("{s:I, s:I, s:s*, s:s*}", "a", (json_int_t)version[0], "b",
+                             (json_int_t)version[1], "table", cli_option(cli, "table"), "where",
+                             cli_option(cli, "where"));
     if (more == NULL) {
         json_decref(body);
-        return err_set(err, KE_INVALID, "the table's name is not UTF-8");
+        return err_set(err, KE_INVALID, "the table or the condition is not UTF-8");
     }
     ASSERT(json_object_update(body, more) == 0);
     json_decref(more);

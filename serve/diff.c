@@ -13,6 +13,7 @@ struct diff {
     struct reader_version *versions[DIFF_SIDES];
     struct view_snapshot *snapshots[DIFF_SIDES]; /* NULL before diff_snapshot */
     char *table;                                 /* only this one, or NULL; owned */
+    char *where;                                 /* or NULL; owned */
     int64_t limit;
     uint64_t exact_rows;
     bool stop; /* atomic */
@@ -80,12 +81,48 @@ static int check_table(const struct diff *diff, struct err *err)
     return rc;
 }
 
+/* What chooses rows of a table that both have. */
+static int filters_open(const struct diff *diff, const uint32_t *index, struct row_filter **filters,
+                        struct err *err)
+{
+    for (int side = 0; side < DIFF_SIDES && diff->where != NULL; side++) {
+        const struct reader_version *version = diff->versions[side];
+        const struct plan_view *view = &version->plan->views[index[side]];
+        int rc = row_filter_open(view, diff->where, &filters[side], err);
+        if (rc != 0) {
+            err_prefix(err, "table %s of v%" PRIu32, view->shape.name, version->number);
+            return rc;
+        }
+    }
+    return 0;
+}
+
+/* Errors come before anything is held. */
+static int check_where(const struct diff *diff, struct err *err)
+{
+    const struct plan *plan = diff->versions[DIFF_A]->plan;
+    int rc = 0;
+    for (uint32_t i = 0; i < plan->view_count && rc == 0 && diff->where != NULL; i++) {
+        const char *table = plan->views[i].shape.name;
+        const uint32_t index[DIFF_SIDES] = {i, reader_version_table(diff->versions[DIFF_B], table)};
+        bool asked = diff->table == NULL || strcmp(diff->table, table) == 0;
+        struct row_filter *filters[DIFF_SIDES] = {NULL};
+        if (asked && index[DIFF_B] != PLAN_NONE) {
+            rc = filters_open(diff, index, filters, err);
+        }
+        row_filter_close(filters[DIFF_A]);
+        row_filter_close(filters[DIFF_B]);
+    }
+    return rc;
+}
+
 int diff_open(struct reader *reader, const char *processor, uint32_t a, uint32_t b,
               const struct diff_options *options, struct diff **out, struct err *err)
 {
     struct diff *diff = xcalloc(1, sizeof *diff);
     diff->reader = reader;
     diff->table = options->table != NULL ? xstrdup(options->table) : NULL;
+    diff->where = options->where != NULL ? xstrdup(options->where) : NULL;
     diff->limit = options->limit;
     diff->exact_rows = options->exact_rows;
     int rc = reader_version_take(reader, processor, a, &diff->versions[DIFF_A], err);
@@ -100,6 +137,9 @@ int diff_open(struct reader *reader, const char *processor, uint32_t a, uint32_t
     }
     if (rc == 0) {
         rc = check_table(diff, err);
+    }
+    if (rc == 0) {
+        rc = check_where(diff, err);
     }
     if (rc != 0) {
         diff_close(diff);
@@ -121,6 +161,7 @@ void diff_close(struct diff *diff)
         }
     }
     free(diff->table);
+    free(diff->where);
     free(diff);
 }
 
@@ -264,7 +305,8 @@ static int read_rows(struct diff *diff, const uint32_t *index, bool by_bytes,
                                                    .table = index[side]};
     }
     *out = rows;
-    return diff_rows_run(rows, err);
+    int rc = filters_open(diff, index, rows->filters, err);
+    return rc == 0 ? diff_rows_run(rows, err) : rc;
 }
 
 /* Reads the rows of a table that both have, or those that may differ. */

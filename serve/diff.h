@@ -24,7 +24,8 @@
  * differ, how many are null on one side (or not finite): they have no distance. Quantiles are right to
  * 2 %, the others exact. equal: of large tables of which only what differs was read (table/delta.h), and
  * whose rows may be stored in parts, in several partitions, it is how many there are at least, and
- * equal_most how many at most; see exact_rows. */
+ * equal_most how many at most; see exact_rows. With `where` all figures are of rows for which it holds in
+ * one version at least. */
 #ifndef KAPPA_SERVE_DIFF_H
 #define KAPPA_SERVE_DIFF_H
 
@@ -40,13 +41,14 @@ struct reader;
 
 struct diff_options {
     const char *table;   /* only this one; or NULL */
+    const char *where;   /* only rows for which this holds (row_filter.h) in a or in b; or NULL */
     int64_t limit;       /* samples of each kind, 0 .. DIFF_SAMPLES_MAX */
     uint64_t exact_rows; /* equal rows are counted where at most so many are stored; UINT64_MAX:
                             always, which costs a look at all keys */
 };
 
 /* Opens both versions. NOT_FOUND: no such version, no files, no such table. REFUSED: they do not read
- * the same partitions. */
+ * the same partitions. SQL: `where` is no condition over the columns that a table has in both. */
 int diff_open(struct reader *reader, const char *processor, uint32_t a, uint32_t b,
               const struct diff_options *options, struct diff **out, struct err *err) must_check;
 /* REFUSED when the two are not at one cut. */

@@ -5,6 +5,7 @@
 
 #include "serve/diff.h"
 #include "serve/reader_inner.h"
+#include "serve/row_filter.h"
 
 enum diff_side { DIFF_A, DIFF_B, DIFF_SIDES };
 
@@ -52,9 +53,10 @@ struct diff_rows {
     uint64_t only[DIFF_SIDES];
     uint64_t changed;
     uint64_t equal;
-    uint64_t equal_most; /* above `equal`: that is how many at least */
-    uint64_t exact_rows; /* as in diff_options */
-    bool unclear;        /* only a look at all rows can say how many are equal, and it is wanted */
+    uint64_t equal_most;                    /* above `equal`: that is how many at least */
+    uint64_t exact_rows;                    /* as in diff_options */
+    struct row_filter *filters[DIFF_SIDES]; /* owned; NULL: all rows */
+    bool unclear; /* only a look at all rows can say how many are equal, and it is wanted */
     json_t *only_samples[DIFF_SIDES]; /* owned */
     json_t *changed_samples;          /* owned */
 };

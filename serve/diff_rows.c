@@ -159,14 +159,33 @@ static void compare_row(struct diff_rows *rows, const struct reader_side *sides)
 
 /* ---- the merge */
 
+/* Does the condition hold for a row that is at hand in a (order <= 0), in b (>= 0), or in both? 1, 0,
+ * negative. */
+static int is_chosen(const struct diff_rows *rows, const struct reader_side *sides, int order,
+                     struct err *err)
+{
+    int rc = rows->filters[DIFF_A] == NULL ? 1 : 0;
+    if (rc == 0 && order <= 0) {
+        rc = row_filter_holds(rows->filters[DIFF_A], sides[DIFF_A].values, err);
+    }
+    if (rc == 0 && order >= 0) {
+        rc = row_filter_holds(rows->filters[DIFF_B], sides[DIFF_B].values, err);
+    }
+    return rc;
+}
+
 static int take_one(struct diff_rows *rows, struct reader_side *sides, struct err *err)
 {
     struct reader_side *a = &sides[DIFF_A];
     struct reader_side *b = &sides[DIFF_B];
     int order = reader_side_order(a, b);
-    if (order == 0) {
+    int chosen = is_chosen(rows, sides, order, err);
+    if (chosen < 0) {
+        return chosen;
+    }
+    if (chosen == 1 && order == 0) {
         compare_row(rows, sides);
-    } else {
+    } else if (chosen == 1) {
         enum diff_side which = order < 0 ? DIFF_A : DIFF_B;
         rows->only[which]++;
         sample_only(rows, which, &sides[which]);
@@ -243,13 +262,13 @@ static int count_keys(const struct diff_rows *rows, uint64_t *count, struct err 
 
 /* Rows of keys that were not looked at are equal. How many are they? Where rows are stored in parts
  * their number lies between bounds; their keys are counted when it is worth it. Rows that HAVING does
- * not show are found by computing them all. */
+ * not show, or a condition does not choose, are found by computing them all. */
 static int count_equal(struct diff_rows *rows, const struct view_delta *delta, uint64_t keys,
                        struct err *err)
 {
     struct view_delta_count stored;
     view_delta_counts(delta, DIFF_A, &stored);
-    bool hides = rows->view[DIFF_A]->having != PLAN_NONE;
+    bool hides = rows->view[DIFF_A]->having != PLAN_NONE || rows->filters[DIFF_A] != NULL;
     uint64_t taken = rows->taken[DIFF_A];
     uint64_t most = stored.rows > taken ? stored.rows - taken : 0;
     uint64_t least = hides || stored.most < keys ? 0 : stored.most - keys;
@@ -365,6 +384,8 @@ void diff_rows_free(struct diff_rows *rows)
     for (uint32_t i = 0; i < rows->column_count; i++) {
         diff_column_free(&rows->columns[i]);
     }
+    row_filter_close(rows->filters[DIFF_A]);
+    row_filter_close(rows->filters[DIFF_B]);
     json_decref(rows->only_samples[DIFF_A]);
     json_decref(rows->only_samples[DIFF_B]);
     json_decref(rows->changed_samples);

@@ -110,10 +110,23 @@ def test_at_one_cut(platform, topic):
     support.applied_everything(platform, "features", 2, topic)
     forth, back = platform.json("diff", "features", 1, 2), platform.json("diff", "features", 2, 1)
     assert forth["cut"] == back["cut"] and forth["tables"][0]["changed"] == back["tables"][0]["changed"]
+    chosen(platform, topic, forth["cut"][topic])
     platform.run("swap", "features", 2)
     assert platform.json("diff", "features", 1, 2)["tables"] == forth["tables"]
     text = platform.run("diff", "features", 1, 2, "--table", table).stdout
     assert "clicks" in text and "v1 and v2 of features at one cut" in text
+
+
+def chosen(platform, topic, cut):
+    """--where: rows for which it holds in one of both."""
+    wrong, right = recount(platform, topic, cut)
+    keys = [key for key in wrong if wrong[key]["user_id"] != "u3" and max(wrong[key]["clicks"], right[key]["clicks"]) > 4]
+    changed = sum(wrong[key] != right[key] for key in keys)
+    assert 0 < changed < sum(wrong[key] != right[key] for key in wrong)
+    found, = platform.json("diff", "features", 1, 2, "--where", "clicks > 4 AND user_id <> 'u3'")["tables"]
+    assert (found["changed"], found["equal"]) == (changed, len(keys) - changed)
+    result = platform.run("diff", "features", 1, 2, "--where", "clickz > 4", code=1)
+    assert "where:1:1: column \"clickz\" does not exist" in result.stderr and "clicks" in result.stderr
 
 
 def test_same_and_still(embedded, topic):
@@ -160,8 +173,8 @@ def refused(platform):
                        ((1, 2, "--table", "nothing"), "has a table nothing")):
         result = platform.run("diff", "features", *args, code=None)
         assert result.returncode != 0 and text in result.stderr, result.stderr
-    for body, text in (({"a": 1}, '"b" must be'), ({"a": 1, "b": 3, "where": "x"}, 'no member "where"'),
-                       ({"a": 1, "b": 3, "limit": -1}, '"limit" must be')):
+    for body, text in (({"a": 1}, '"b" must be'), ({"a": 1, "b": 3, "wherever": "x"}, 'no member "wherever"'),
+                       ({"a": 1, "b": 3, "limit": -1}, '"limit" must be'), ({"a": 1, "b": 3, "where": 1}, '"where" must be')):
         status, answer, _ = platform.http("POST", "/v1/processors/features/diff", body)
         assert status == 400 and text in answer["error"]["message"], answer
 

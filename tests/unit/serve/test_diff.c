@@ -4,6 +4,7 @@
  * key columns as JSON, quadratically. Distances are counted again from the same rows. KAPPA_SEED
  * repeats a run. */
 #include "serve/diff.h"
+#include "serve/row_filter.h"
 #include "tests/unit/serve/reader_world.h"
 
 #include <math.h>
@@ -110,6 +111,16 @@ static json_t *find_row(const json_t *rows, const json_t *like, const char *cons
     return NULL;
 }
 
+/* Of the comparisons that follow: only rows with this column above `where_above` in one version. */
+static const char *where_column;
+static int64_t where_above;
+
+static bool is_chosen(const json_t *a, const json_t *b)
+{
+    return where_column == NULL || json_int(a, where_column, INT64_MIN) > where_above ||
+           json_int(b, where_column, INT64_MIN) > where_above;
+}
+
 static bool same_row(const json_t *a, const json_t *b)
 {
     const char *name;
@@ -158,7 +169,7 @@ static void check_column(const json_t *column, const json_t *rows_a, const json_
         const json_t *b = find_row(rows_b, a, keys);
         const json_t *x = json_object_get(a, name);
         const json_t *y = json_object_get(b, name);
-        if (b == NULL || same_figure(x, y)) {
+        if (b == NULL || same_figure(x, y) || !is_chosen(a, b)) {
             continue;
         }
         differ++;
@@ -193,20 +204,24 @@ static void check_equal(const json_t *found, int64_t equal)
     assert_in_range(equal, least, json_int(found, "equal_most", least));
 }
 
-static void check_table(struct reader *reader, const json_t *found, const char *const *keys)
+static void check_table(struct reader *reader, const json_t *found, const char *const *keys,
+                        uint32_t a_version, uint32_t b_version)
 {
     const char *table = json_text(found, "table", "");
-    json_t *rows_a = scan(reader, table, 1);
-    json_t *rows_b = scan(reader, table, 2);
+    json_t *rows_a = scan(reader, table, a_version);
+    json_t *rows_b = scan(reader, table, b_version);
     int64_t counts[4] = {0}; /* only a, only b, changed, equal */
     size_t i;
     json_t *row;
     json_array_foreach (rows_a, i, row) {
         const json_t *other = find_row(rows_b, row, keys);
+        if (!is_chosen(row, other)) {
+            continue;
+        }
         counts[other == NULL ? 0 : same_row(row, other) ? 3 : 2]++;
     }
     json_array_foreach (rows_b, i, row) {
-        counts[1] += find_row(rows_a, row, keys) == NULL ? 1 : 0;
+        counts[1] += find_row(rows_a, row, keys) == NULL && is_chosen(NULL, row) ? 1 : 0;
     }
     print_message("%s: %lld %lld %lld %lld\n", table, (long long)counts[0], (long long)counts[1],
                   (long long)counts[2], (long long)counts[3]);
@@ -259,7 +274,12 @@ static struct reader *two_versions(struct world *world, uint64_t seed, uint32_t 
 
 static json_t *compare(struct reader *reader, uint32_t a, uint32_t b, const char *table)
 {
-    const struct diff_options options = {.table = table, .limit = 5, .exact_rows = exact_rows};
+    char where[40];
+    (void)snprintf(where, sizeof where, "%s > %lld", where_column, (long long)where_above);
+    const struct diff_options options = {.table = table,
+                                         .where = where_column == NULL ? NULL : where,
+                                         .limit = 5,
+                                         .exact_rows = exact_rows};
     struct diff *diff = NULL;
     json_t *answer = NULL;
     assert_ok(diff_open(reader, "p", a, b, &options, &diff, &fault));
@@ -280,7 +300,7 @@ static void test_every_row(void **state)
     for (size_t i = 0; i < array_len(tables); i++) {
         const json_t *found = named(list, "table", tables[i].name);
         assert_ptr_not_equal(found, NULL);
-        check_table(reader, found, tables[i].keys);
+        check_table(reader, found, tables[i].keys, 1, 2);
     }
     assert_string_equal(json_text(named(list, "table", "gone"), "in", ""), "a");
     assert_string_equal(json_text(named(list, "table", "new"), "in", ""), "b");
@@ -386,16 +406,17 @@ static const char filtered[] = INPUT
 static const struct {
     const char *name;
     const char *keys[3];
+    const char *where; /* a column that a condition chooses by */
 } filtered_tables[] = {
-    {"totals", {"u"}},
-    {"per_minute", {"u", "window_end"}},
-    {"hops", {"u", "window_end"}},
-    {"raw", {"t"}},
-    {"visits", {"u", "window_end"}},
-    {"pairs", {"u", "n"}},
-    {"few", {"u", "n"}},
-    {"best", {"u", "r"}},
-    {"everything", {NULL}},
+    {"totals", {"u"}, "c"},
+    {"per_minute", {"u", "window_end"}, "c"},
+    {"hops", {"u", "window_end"}, "s"},
+    {"raw", {"t"}, "n"},
+    {"visits", {"u", "window_end"}, "c"},
+    {"pairs", {"u", "n"}, "c"},
+    {"few", {"u", "n"}, "c"},
+    {"best", {"u", "r"}, "n"},
+    {"everything", {NULL}, "c"},
 };
 
 /* # is one more column, @ the filter. */
@@ -449,6 +470,27 @@ static void check_same(const json_t *of_leaves, const json_t *of_scan)
     }
 }
 
+/* A condition leaves out the same rows, whether leaves or all rows are read, and which is a or b. */
+static void check_where(struct prng *prng, struct reader *reader)
+{
+    for (uint32_t round = 0; round < 4; round++) {
+        uint32_t other = 2 + round / 2;
+        uint32_t a = round % 2 == 0 ? 1 : other;
+        uint32_t b = round % 2 == 0 ? other : 1;
+        for (size_t i = 0; i < array_len(filtered_tables); i++) {
+            const char *name = filtered_tables[i].name;
+            where_column = filtered_tables[i].where;
+            where_above = (int64_t)prng_below(prng, prng_below(prng, 2) ? 40 : 6);
+            exact_rows = prng_below(prng, 2) ? UINT64_MAX : 0;
+            json_t *answer = compare(reader, a, b, name);
+            const json_t *found = json_array_get(json_object_get(answer, "tables"), 0);
+            check_table(reader, found, filtered_tables[i].keys, a, b);
+            json_decref(answer);
+        }
+    }
+    where_column = NULL;
+}
+
 /* What a comparison by the bytes of leaves says is what a scan of both says, and what a comparison of all
  * pairs says; whatever differs, however large the leaves are. */
 static void test_leaves_and_scan(void **state)
@@ -487,11 +529,12 @@ static void test_leaves_and_scan(void **state)
                 const char *name = filtered_tables[i].name;
                 const json_t *found = named(json_object_get(by_leaves, "tables"), "table", name);
                 check_same(found, named(json_object_get(by_scan, "tables"), "table", name));
-                check_table(reader, found, filtered_tables[i].keys);
+                check_table(reader, found, filtered_tables[i].keys, 1, 2);
             }
             json_decref(by_leaves);
             json_decref(by_scan);
         }
+        check_where(&prng, reader);
         exact_rows = DIFF_EXACT_ROWS;
         for (uint32_t i = 0; i < 3; i++) {
             free(texts[i]);
@@ -500,6 +543,65 @@ static void test_leaves_and_scan(void **state)
         reader_close(reader);
         world_close(&world);
     }
+}
+
+/* Conditions over columns of every type. */
+static void test_conditions(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "CREATE TABLE ev (b boolean, \"an \"\"odd\"\" name\" smallint, i integer, l bigint, d "
+        "numeric(9,2), "
+        "r real, x double precision, t text, y bytea, u uuid, j jsonb, da date, ts timestamp, "
+        "tz timestamptz, iv interval, a integer[], ta text[]) WITH (topic='ev', format='json');\n"
+        "CREATE MATERIALIZED VIEW v AS SELECT * FROM ev;\n";
+    static const char *const good[] = {
+        "b IS NULL AND i IS NULL AND l IS NULL AND d IS NULL AND r IS NULL AND x IS NULL",
+        "\"an \"\"odd\"\" name\" IS NULL AND t IS NULL AND y IS NULL AND u IS NULL AND j IS NULL",
+        "da IS NULL AND ts IS NULL AND tz IS NULL AND iv IS NULL AND a IS NULL AND ta IS NULL",
+        "true",
+        "coalesce(t, 'x') = 'x' -- a comment",
+    };
+    static const char *const refused[][2] = {
+        {"no = 1", "where:1:1: column \"no\" does not exist"},
+        {"i >\n  t", "where:"},
+        {"i + 1", "must be type boolean"},
+        {"count(*) > 1", "aggregate functions are not allowed"},
+        {"record_offset() > 1", "one condition over the columns"},
+        {"i = 1); CREATE MATERIALIZED VIEW w AS SELECT 1 AS x FROM this WHERE (true",
+         "one condition over the columns"},
+        {" \n", "is empty"},
+    };
+    struct plan *plan = NULL;
+    struct row_filter *filter = NULL;
+    assert_ok(plan_compile("p.sql", text, sizeof text - 1, &plan, &fault));
+    const struct plan_view *view = &plan->views[0];
+    struct kappa_value values[17];
+    assert_int_equal(view->output_count, array_len(values));
+    for (uint32_t i = 0; i < view->output_count; i++) {
+        values[i] = (struct kappa_value){.type = view->outputs[i].type, .is_null = true};
+    }
+    for (size_t i = 0; i < array_len(good); i++) {
+        assert_ok(row_filter_open(view, good[i], &filter, &fault));
+        assert_int_equal(row_filter_holds(filter, values, &fault), 1);
+        row_filter_close(filter);
+    }
+    for (size_t i = 0; i < array_len(refused); i++) {
+        assert_int_equal(row_filter_open(view, refused[i][0], &filter, &fault), -KE_SQL);
+        assert_non_null(strstr(fault.text, refused[i][1]));
+    }
+    values[2] = (struct kappa_value){.type = KAPPA_TYPE_INTEGER, .i = 7};
+    assert_ok(row_filter_open(view, "i > 6 AND 1 / (i - 7) > 0", &filter, &fault));
+    assert_int_equal(row_filter_holds(filter, values, &fault), -KE_REFUSED);
+    assert_string_equal(fault.text, "where: division by zero");
+    values[2].i = 6;
+    assert_int_equal(row_filter_holds(filter, values, &fault), 0);
+    values[2].i = 8;
+    assert_int_equal(row_filter_holds(filter, values, &fault), 1);
+    values[2].is_null = true;
+    assert_int_equal(row_filter_holds(filter, values, &fault), 0);
+    row_filter_close(filter);
+    plan_free(plan);
 }
 
 static void test_refused(void **state)
@@ -516,6 +618,11 @@ static void test_refused(void **state)
     assert_int_equal(diff_open(reader, "p", 1, 7, &options, &diff, &fault), -KE_NOT_FOUND);
     options.table = "nothing";
     assert_int_equal(diff_open(reader, "p", 1, 2, &options, &diff, &fault), -KE_NOT_FOUND);
+    options.table = "totals";
+    options.where = "c > 3 AND most > 2"; /* v1 has no such column */
+    assert_int_equal(diff_open(reader, "p", 1, 2, &options, &diff, &fault), -KE_SQL);
+    assert_non_null(strstr(fault.text, "table totals of v1: where:1:11: column \"most\""));
+    options.where = NULL;
     options.table = NULL;
     /* Stopped: it ends with CLOSED. */
     make_version_of(&world, 3, EVENTS, after);
@@ -534,9 +641,9 @@ static void test_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_row), cmocka_unit_test(test_identical),
-        cmocka_unit_test(test_alike),     cmocka_unit_test(test_leaves_and_scan),
-        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_every_row),  cmocka_unit_test(test_identical),
+        cmocka_unit_test(test_alike),      cmocka_unit_test(test_leaves_and_scan),
+        cmocka_unit_test(test_conditions), cmocka_unit_test(test_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -41,7 +41,7 @@ static void said(const struct cli *cli, const json_t *answer, struct buf *out)
     const json_t *limit = json_object_get(answer, "limit");
     buf_printf(out, "v%" PRId64 " of %s ", json_int(answer, "version", 0), cli->args[0]);
     if (json_is_object(limit)) {
-        buf_append_text(out, "reads at most ");
+        buf_append_text(out, "is limited to ");
         limit_text(out, limit);
     } else {
         buf_append_text(out, "reads as fast as it can");

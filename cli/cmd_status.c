@@ -1,9 +1,11 @@
 /* kappa status. */
+#include "base/clock.h"
 #include "cli/call.h"
 #include "cli/client.h"
 #include "cli/cmd.h"
 #include "cli/output.h"
 #include "cli/place.h"
+#include "cli/progress.h"
 #include "cli/status_text.h"
 
 #include <stdio.h>
@@ -24,12 +26,16 @@ const struct cmd_entry cmd_status = {
     .args = "[PROCESSOR]",
     .args_max = 1,
     .summary = "show versions, what serves, lag and progress",
-    .help = "For every version its state, records, dead and late records, lag in records and in "
-            "time, rate "
-            "and time left;\n"
-            "for every partition the log's start, the version's cut (the next offset to read), the "
-            "log's end and\n"
-            "the lag. With -o json: {\"processors\":[...]}; with --watch one such object a line.",
+    .help =
+        "For every version its state, records, dead and late records, lag in records and in "
+        "time, rate "
+        "and time left;\n"
+        "for every partition the log's start, the version's cut (the next offset to read), the "
+        "log's end and\n"
+        "the lag; of a version on its way, where its threads' time goes: fetch (reading the log), "
+        "decode, compute,\ncommit, limited (by `kappa limit`) and wait, with --watch over the "
+        "last second, and a bar per partition.\nWith -o json: {\"processors\":[...]}; with --watch "
+        "one such object a line.",
     .examples = "kappa status\nkappa status features --watch\nkappa status -o json\n",
     .options = options,
     .run = status_run,
@@ -72,13 +78,14 @@ static void draw_over(struct buf *text)
     *text = out;
 }
 
-static int show(const struct cli *cli, const json_t *status, bool over, struct err *err)
+static int show(const struct cli *cli, const json_t *status, const struct status_view *view,
+                bool over, struct err *err)
 {
     if (cli->json) {
         return out_json(status, err);
     }
     struct buf text = {0};
-    status_text(&text, status, cli->colour, cli->arg_count == 1);
+    status_text(&text, status, view);
     if (over) {
         draw_over(&text);
     }
@@ -91,17 +98,24 @@ static int status_run(struct cli *cli, struct err *err)
 {
     bool watch = cli_option(cli, "watch") != NULL;
     bool over = watch && isatty(STDOUT_FILENO) == 1;
+    struct progress_past past = {.before = NULL};
     int rc;
     do {
         json_t *status;
         rc = fetch(cli, &status, err);
         if (rc == 0) {
-            rc = show(cli, status, over, err);
+            progress_past_add(&past, status, clock_mono_us(clock_real()));
+            struct status_view view = {.colour = cli->colour,
+                                       .whole = cli->arg_count == 1,
+                                       .watched = watch,
+                                       .before = past.before};
+            rc = show(cli, status, &view, over, err);
             json_decref(status);
         }
         if (watch && rc == 0) {
             (void)nanosleep(&(struct timespec){.tv_nsec = WATCH_MS * 1000000L}, NULL);
         }
     } while (watch && rc == 0);
+    progress_past_free(&past);
     return rc;
 }

@@ -156,8 +156,8 @@ void limit_text(struct buf *out, const json_t *limit)
     }
     int64_t goal = json_int(limit, "freshness_ms", 0);
     if (goal > 0) {
-        buf_printf(out, "%swhat keeps the p99 of freshness at %" PRId64 " ms",
-                   records > 0 || bytes > 0 ? ", and " : "", goal);
+        buf_printf(out, "%sfreshness p99 <= %" PRId64 " ms", records > 0 || bytes > 0 ? ", " : "",
+                   goal);
     }
     if (json_int(limit, "priority", 1) != 1) {
         buf_printf(out, " (priority %" PRId64 ")", json_int(limit, "priority", 1));

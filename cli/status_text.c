@@ -2,6 +2,7 @@
 #include "cli/status_text.h"
 
 #include "cli/limit_text.h"
+#include "cli/progress.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -163,8 +164,21 @@ static void offset_cell(struct out_table *table, const json_t *source, const cha
     }
 }
 
-static void sources_table(struct buf *out, const json_t *versions, bool colour, bool whole)
+/* Not yet where it could serve: how it comes along is worth a picture. */
+static bool is_on_its_way(const json_t *version)
 {
+    static const char *const states[] = {"planned", "replaying", "catching_up", "paused"};
+    for (size_t i = 0; i < array_len(states); i++) {
+        if (strcmp(json_text(version, "state", ""), states[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void sources_table(struct buf *out, const json_t *versions, const struct status_view *view)
+{
+    bool whole = view->whole;
     static const char *const titles[] = {"", "PARTITION", "START", "CUT", "END", "LAG", "BEHIND"};
     struct out_table table;
     out_table_begin(&table, array_len(titles), 0x7CU);
@@ -176,6 +190,9 @@ static void sources_table(struct buf *out, const json_t *versions, bool colour, 
     const json_t *version;
     json_array_foreach (versions, v, version) {
         const json_t *sources = json_object_get(version, "sources");
+        if (view->watched && is_on_its_way(version)) {
+            continue;
+        }
         if (!consumes(version) || (!whole && json_array_size(sources) > PARTITIONS_FEW)) {
             left_out += consumes(version) ? json_array_size(sources) : 0;
             continue;
@@ -201,7 +218,7 @@ static void sources_table(struct buf *out, const json_t *versions, bool colour, 
         }
     }
     struct buf text = {0};
-    out_table_end(&table, colour, &text);
+    out_table_end(&table, view->colour, &text);
     if (rows > 0) {
         buf_append_text(out, "\n");
         buf_append(out, buf_text(&text), text.len);
@@ -301,14 +318,16 @@ static void blocked_lines(struct buf *out, const json_t *version)
     }
 }
 
-/* "v3 is read at most 50,000 records/s" */
+/* "v3 is limited to 50,000 records/s", and how fast a goal lets it be now */
 static void limit_line(struct buf *out, const json_t *version)
 {
     const json_t *limit = json_object_get(version, "limit");
     if (json_is_object(limit)) {
-        buf_printf(out, "  v%" PRId64 " reads at most ", json_int(version, "version", 0));
-        limit_text(out, limit);
-        buf_append_u8(out, '\n');
+        struct buf text = {0};
+        buf_printf(&text, "v%" PRId64 " is limited to ", json_int(version, "version", 0));
+        limit_text(&text, limit);
+        wrapped(out, 2, buf_text(&text));
+        buf_free(&text);
     }
     const json_t *pace = json_object_get(version, "pace");
     if (json_is_object(pace)) {
@@ -322,8 +341,55 @@ static void limit_line(struct buf *out, const json_t *version)
     }
 }
 
-static void processor_text(struct buf *out, const json_t *processor, bool colour, bool whole)
+/* The same version at the earlier look, or NULL. */
+static const json_t *version_before(const struct status_view *view, const char *processor,
+                                    int64_t number)
 {
+    size_t i;
+    const json_t *one;
+    json_array_foreach (json_object_get(view->before, "processors"), i, one) {
+        size_t k;
+        const json_t *version;
+        if (strcmp(json_text(one, "name", ""), processor) != 0) {
+            continue;
+        }
+        json_array_foreach (json_object_get(one, "versions"), k, version) {
+            if (json_int(version, "version", 0) == number) {
+                return version;
+            }
+        }
+    }
+    return NULL;
+}
+
+/* Where the time of versions on their way goes; with bars when it is watched. */
+static void ways(struct buf *out, const json_t *processor, const struct status_view *view)
+{
+    size_t i;
+    const json_t *version;
+    json_array_foreach (json_object_get(processor, "versions"), i, version) {
+        int64_t number = json_int(version, "version", 0);
+        const json_t *before = version_before(view, json_text(processor, "name", ""), number);
+        uint32_t lines = 0;
+        struct buf text = {0};
+        if (!is_on_its_way(version)) {
+            continue;
+        }
+        progress_where(&text, version, before, &lines);
+        if (text.len > 0) {
+            buf_printf(out, "  v%" PRId64, number);
+            buf_append(out, buf_text(&text) + 1, text.len - 1);
+        }
+        if (view->watched) {
+            progress_bars(out, version, before, &lines);
+        }
+        buf_free(&text);
+    }
+}
+
+static void processor_text(struct buf *out, const json_t *processor, const struct status_view *view)
+{
+    bool colour = view->colour;
     const json_t *versions = json_object_get(processor, "versions");
     bool barred = false;
     size_t i;
@@ -349,10 +415,11 @@ static void processor_text(struct buf *out, const json_t *processor, bool colour
     if (barred) {
         buf_append_text(out, "  * rolled back: serves again only by `kappa swap`\n");
     }
-    sources_table(out, versions, colour, whole);
+    ways(out, processor, view);
+    sources_table(out, versions, view);
 }
 
-void status_text(struct buf *out, const json_t *status, bool colour, bool whole)
+void status_text(struct buf *out, const json_t *status, const struct status_view *view)
 {
     const json_t *processors = json_object_get(status, "processors");
     if (json_array_size(processors) == 0) {
@@ -362,6 +429,6 @@ void status_text(struct buf *out, const json_t *status, bool colour, bool whole)
     const json_t *processor;
     json_array_foreach (processors, i, processor) {
         buf_append_text(out, i == 0 ? "" : "\n");
-        processor_text(out, processor, colour, whole);
+        processor_text(out, processor, view);
     }
 }

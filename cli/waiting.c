@@ -172,6 +172,7 @@ int wait_until(const struct cli *cli, const char *processor, uint32_t version, e
         }
         json_decref(object);
         if (rc != 0) {
+            progress_end(&progress);
             return rc > 0 ? 0 : rc;
         }
         (void)nanosleep(&(struct timespec){.tv_nsec = POLL_MS * 1000000L}, NULL);

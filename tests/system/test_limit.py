@@ -34,7 +34,7 @@ def test_rate(platform, topic):
     serve(platform, topic, count)
     platform.run("replay", "p", "--swap", "manual", "--limit", f"{limit}/s")
     assert platform.version("p", 2)["limit"] == {"records_per_second": limit}
-    assert "v2 reads at most 4,000 records/s" in platform.run("status", "p").stdout
+    assert "v2 is limited to 4,000 records/s" in platform.run("status", "p").stdout
     platform.wait("p", 2, "caught-up")
     done = platform.version("p", 2)
     assert done["records"] == count
@@ -130,7 +130,7 @@ def test_goal(embedded, topic):
     embedded.wait("p", 2, "caught-up")
     assert worker_seconds(embedded.version("p", 2)) > 0.75 * 40000 / 12000
     embedded.run("limit", "p", 2, "freshness=10s")
-    assert "p99 of freshness at 10000 ms" in embedded.run("status", "p").stdout
+    assert "v2 is limited to freshness p99 <= 10000 ms" in embedded.run("status", "p").stdout
     embedded.run("swap", "p", 2)
     assert embedded.version("p", 2)["limit"] is None
 

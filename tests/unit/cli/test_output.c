@@ -192,21 +192,59 @@ static void test_status_fits(void **state)
                       "serving", 1, "epoch", 7, "versions", versions, "swap", "last_swap_error",
                       "message", "the hold ran out after 2 s: v2 stood still at partition 3");
         struct buf out = {0};
-        status_text(&out, status, false, i % 2 == 0);
+        struct status_view view = {.whole = i % 2 == 0, .watched = i % 3 == 0, .before = status};
+        status_text(&out, status, &view);
         lines_fit(buf_text(&out), 80);
         assert_non_null(strstr(buf_text(&out), "features"));
         const json_t *first = json_array_get(versions, 0);
         if (first != NULL) {
             uint32_t lines = 0;
             buf_reset(&out);
-            progress_text(&out, "features", first, &lines);
+            progress_text(&out, "features", first, NULL, &lines);
             lines_fit(buf_text(&out), 80);
-            assert_true(lines <= 11);
+            assert_true(lines <= 12);
         }
         buf_free(&out);
         json_decref(status);
         json_decref(versions);
     }
+}
+
+static json_t *worked(int pid, double fetch, double commit, double limited, double bytes, int next)
+{
+    return json_pack("{s:i,s:i,s:{s:i,s:f,s:{s:f,s:f,s:f}},s:[{s:s,s:i,s:i,s:i,s:i,s:i}]}",
+                     "version", 2, "shards", 2, "worker", "pid", pid, "bytes", bytes, "time_us",
+                     "fetch", fetch, "commit", commit, "limited", limited, "sources", "topic",
+                     "events", "partition", 0, "start", 0, "next", next, "end", 4000, "lag",
+                     4000 - next);
+}
+
+/* Differences of one worker; all of it when it is another one. */
+static void test_where_the_time_goes(void **state)
+{
+    (void)state;
+    json_t *before = worked(7, 1e6, 2e6, 0, 1e6, 1000);
+    json_t *now = worked(7, 1.5e6, 3e6, 0.5e6, 1e6 + 1024 * 1024, 2000);
+    json_t *other = worked(8, 1e6, 1e6, 0, 1024, 3999);
+    struct buf out = {0};
+    uint32_t lines = 0;
+    progress_where(&out, now, before, &lines);
+    assert_string_equal(buf_text(&out), "  1.00 MiB/s; fetch 25 commit 50 limited 25 %\n");
+    progress_bars(&out, now, before, &lines);
+    assert_int_equal(lines, 2);
+    assert_non_null(strstr(buf_text(&out), "] "));
+    assert_non_null(strstr(buf_text(&out), " 50 %  1.00 k/s  lag 2,000\n"));
+    buf_reset(&out);
+    progress_where(&out, other, now, &lines);
+    assert_string_equal(buf_text(&out), "  1.00 KiB/s; fetch 50 commit 50 %\n");
+    buf_reset(&out);
+    progress_bars(&out, other, now, &lines);
+    assert_null(strstr(buf_text(&out), "/s"));
+    assert_non_null(strstr(buf_text(&out), " 99 % ")); /* not before it is whole */
+    buf_free(&out);
+    json_decref(before);
+    json_decref(now);
+    json_decref(other);
 }
 
 /* ---- Waiting ---- */
@@ -263,6 +301,7 @@ int main(void)
         cmocka_unit_test(test_nothing_steers_the_terminal),
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_status_fits),
+        cmocka_unit_test(test_where_the_time_goes),
         cmocka_unit_test(test_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

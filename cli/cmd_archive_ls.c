@@ -143,12 +143,7 @@ static int print(const struct cli *cli, const json_t *topics, struct err *err)
 static int list(const struct cli *cli, const char *dir, json_t *topics, struct err *err)
 {
     json_t *names = NULL;
-    int rc = 0;
-    if (cli->arg_count > 0) {
-        names = json_pack("[s]", cli->args[0]);
-    } else {
-        rc = archive_topic_list(dir, &names, err);
-    }
+    int rc = place_archived(cli, dir, &names, err);
     size_t i;
     const json_t *name;
     json_array_foreach (names, i, name) {

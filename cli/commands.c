@@ -8,6 +8,9 @@
     X(topic_list)                                                                                  \
     X(topic_set)                                                                                   \
     X(archive_ls)                                                                                  \
+    X(archive_verify)                                                                              \
+    X(archive_backfill)                                                                            \
+    X(archive_gc)                                                                                  \
     X(produce)                                                                                     \
     X(cat)                                                                                         \
     X(nexmark)                                                                                     \

@@ -2,6 +2,7 @@
 #include "cli/place.h"
 
 #include "cli/client.h"
+#include "log/archive_topic.h"
 #include "log/log.h"
 #include "serve/reader.h"
 #include "table/catalog.h"
@@ -168,35 +169,66 @@ char *place_archive(const struct cli *cli)
     return dir;
 }
 
-int place_log(const struct cli *cli, bool make, struct log **out, struct err *err)
+int place_archived(const struct cli *cli, const char *dir, json_t **names, struct err *err)
+{
+    struct archive_topic settings;
+    if (cli->arg_count == 0) {
+        return archive_topic_list(dir, names, err);
+    }
+    int rc = archive_topic_load(dir, cli->args[0], &settings, err);
+    *names = rc == 0 ? json_pack("[s]", cli->args[0]) : NULL;
+    return rc;
+}
+
+/* What to open: --kafka, else what the data directory is used with. */
+static int log_config(const struct cli *cli, bool make, json_t **out, struct err *err)
 {
     json_t *config = NULL;
     int rc = place_kafka(cli, &config, err);
-    if (rc < 0) {
+    if (rc < 0 || config != NULL) {
+        *out = config;
         return rc;
     }
     const char *data = place_data(cli);
     char *archive = place_archive(cli);
-    if (config == NULL) {
-        config = known_log(data);
-        if (strcmp(json_text(config, "kind", ""), "kafka") == 0) { /* the folder may have moved */
-            (void)json_object_set_new(config, "archive", json_string(archive));
-        }
-    }
-    if (config == NULL) {
-        if (!is_dir(data) && (!make || mkdir(data, 0777) != 0)) {
-            rc = err_set(err, KE_NOT_FOUND, "there is no data directory %s", data);
-            err_hint(err, "--data DIR or KAPPA_DATA names it; `kappa up --data DIR` makes one");
-            free(archive);
-            return rc;
-        }
+    config = known_log(data);
+    if (config != NULL) {
+        (void)json_object_set_new(config, "archive", json_string(archive)); /* it may have moved */
+    } else if (!is_dir(data) && (!make || mkdir(data, 0777) != 0)) {
+        rc = err_set(err, KE_NOT_FOUND, "there is no data directory %s", data);
+        err_hint(err, "--data DIR or KAPPA_DATA names it; `kappa up --data DIR` makes one");
+    } else {
         char *dir = xasprintf("%s/log", data);
         config = json_pack("{s:s,s:s,s:s}", "kind", "embedded", "dir", dir, "archive", archive);
         free(dir);
     }
     free(archive);
-    rc = log_open_config(config, out, err);
-    json_decref(config);
+    *out = config;
+    return rc;
+}
+
+int place_log(const struct cli *cli, bool make, struct log **out, struct err *err)
+{
+    json_t *config = NULL;
+    int rc = log_config(cli, make, &config, err);
+    if (rc == 0) {
+        rc = log_open_config(config, out, err);
+        json_decref(config);
+    }
+    return rc;
+}
+
+int place_log_archived(const struct cli *cli, struct log **out, struct err *err)
+{
+    json_t *config = NULL;
+    int rc = log_config(cli, false, &config, err);
+    if (rc == 0) {
+        char *archive = place_archive(cli);
+        (void)json_object_set_new(config, "archive", json_string(archive));
+        free(archive);
+        rc = log_open_config(config, out, err);
+        json_decref(config);
+    }
     return rc;
 }
 

@@ -32,6 +32,11 @@ int place_version(const struct cli *cli, uint32_t *version, struct err *err) mus
 int place_log(const struct cli *cli, bool make, struct log **out, struct err *err) must_check;
 /* The folder of archives: DATA/archive, or the one that `kappa up --archive` was given. Malloc'd. */
 char *place_archive(const struct cli *cli);
+/* The same together with the archive of the data directory, also of --kafka. */
+int place_log_archived(const struct cli *cli, struct log **out, struct err *err) must_check;
+/* The archived topic that the command names, or all: array of text. */
+int place_archived(const struct cli *cli, const char *dir, json_t **names,
+                   struct err *err) must_check;
 /* {"kind",...} for log_open_config, of --kafka and -X; NULL in *out when --kafka was not given. */
 int place_kafka(const struct cli *cli, json_t **out, struct err *err) must_check;
 

@@ -28,7 +28,8 @@ static int corrupt(const char *path, int64_t at, int64_t offset, const char *wha
 {
     int rc = err_set(err, KE_CORRUPT, "%s, byte %" PRId64 ", offset %" PRId64 ": %s", path, at,
                      offset, what);
-    err_hint(err, "the file was damaged after it was written; restore it from a copy");
+    err_hint(err, "kappa archive verify --repair fetches it again if the log still has it; else "
+                  "restore the file from a copy");
     return rc;
 }
 

@@ -195,6 +195,8 @@ int log_open_memory(struct log **out, struct err *err) must_check;
  * is read from it, also when the log has removed it. Owns the base. NULL: the archive is all there
  * is, of kind "archive", and read only. */
 struct log *log_open_archived(const char *dir, struct log *base);
+/* The log behind an archive, borrowed; NULL: there is none. For a log that was opened with one. */
+struct log *log_archived_behind(struct log *log);
 /* From {"kind":"embedded","dir"}, {"kind":"kafka","brokers","properties"} or {"kind":"archive"}, each
  * with "archive", the folder of archives (the first two may leave it out): how the controller tells a
  * worker. */

@@ -369,6 +369,11 @@ static const struct log_ops archived_ops = {
     .sender_open = archived_sender_open,
 };
 
+struct log *log_archived_behind(struct log *log)
+{
+    return log_archived_of(log)->base;
+}
+
 struct log *log_open_archived(const char *dir, struct log *base)
 {
     struct log_archived *self = xcalloc(1, sizeof *self);

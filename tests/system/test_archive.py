@@ -2,7 +2,6 @@
 log; what is damaged or missing is told, and never read over."""
 
 import collections
-import contextlib
 import json
 import os
 import shutil
@@ -10,10 +9,10 @@ import shutil
 import pytest
 
 import support
-from support import eventually, normal_name
+from support import eventually
 
 # Small files, so that a short test has many; flushed at once, so that it need not wait.
-ENV = {"KAPPA_ARCHIVE_FLUSH_MS": "100", "KAPPA_ARCHIVE_SEGMENT_BYTES": "20000"}
+ENV = {"KAPPA_ARCHIVE_FLUSH_MS": "100", "KAPPA_ARCHIVE_SEGMENT_BYTES": "4000"}
 SEGMENT = 65536
 
 
@@ -165,3 +164,86 @@ def test_a_copied_archive_is_replayed_without_its_log(place, topic, tmp_path):
         alone.down()
         alone.up()
         assert rows_of(alone) == expected(range(10_000))
+
+
+def files(platform, topic, partition):
+    """Paths of a partition's archive, oldest first; the last is being written."""
+    folder = os.path.join(platform.data, "archive", topic, str(partition))
+    return [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(".arc")]
+
+
+def flip(path, at):
+    with open(path, "r+b") as file:
+        file.seek(at)
+        byte = file.read(1)[0]
+        file.seek(at)
+        file.write(bytes([byte ^ 1]))
+
+
+def test_damage_is_fetched_again_or_told(place, topic):
+    platform = place.platform
+    place.topic(topic, 2)
+    platform.run("topic", "set", topic, "archive=on")
+    for part in range(6):  # each in files of its own
+        produce(platform, topic, range(part * 5000, part * 5000 + 5000))
+        await_archived(platform, topic, place.ends(topic))
+    ends = place.ends(topic)
+    assert all(len(files(platform, topic, p)) >= 4 for p in ends)
+    sound = platform.json("archive", "verify")
+    assert sound["verified"] and sound["records"] == 30_000 and sound["problems"] == []
+
+    # The log has all of it: a replay takes from there what the archive cannot give, and a repair too.
+    flip(files(platform, topic, 0)[1], 200)
+    flip(files(platform, topic, 1)[1], 3)
+    os.unlink(files(platform, topic, 1)[2])
+    told = platform.json("archive", "verify", topic, code=1)
+    assert not told["verified"] and {p["partition"] for p in told["problems"]} == {0, 1}
+    platform.deploy("sums", sql(topic), "--wait")
+    assert rows_of(platform) == expected(range(30_000))
+    repaired = platform.json("archive", "verify", topic, "--repair")
+    assert repaired["verified"] and repaired["records"] == 30_000 and repaired["fetched"] > 0
+    assert all(p["from"] == 0 and p["to"] >= ends[n] for n, p in archived(platform, topic).items())
+    produce(platform, topic, range(30_000, 31_000))  # the server goes on archiving
+    ends = place.ends(topic)
+    await_archived(platform, topic, ends)
+
+    # Only the archive has it.
+    place.lose_start(topic, ends)
+    platform.deploy("whole", sql(topic, "whole"), "--wait")
+    assert rows_of(platform, "whole") == expected(range(31_000))
+    flip(files(platform, topic, 0)[1], 200)
+    told = platform.json("archive", "verify", topic, "--repair", code=1)
+    assert told["fetched"] == 0 and len(told["problems"]) == 1
+    platform.deploy("broken", sql(topic, "broken"))
+    version = eventually(lambda: (v := platform.version("broken", 1))["state"] == "failed" and v, 60, "it fails")
+    assert version["error"]["code"] == "corrupt" and ".arc, byte" in version["error"]["message"]
+    flip(files(platform, topic, 0)[1], 200)
+    aside = files(platform, topic, 1)[1]
+    os.rename(aside, aside + ".aside")
+    result = platform.run("replay", "whole", code=4)
+    assert "lacks" in result.stderr and "--accept-gap" in result.stderr
+    os.rename(aside + ".aside", aside)
+    platform.run("replay", "whole")
+    platform.wait("whole", 2)
+    assert rows_of(platform, "whole") == expected(range(31_000))
+
+
+def test_retention_and_backfill(embedded, topic):
+    """A one-off archive, and how it gets smaller."""
+    embedded.topic(topic, 1)
+    produce(embedded, topic, range(3000))
+    assert embedded.json("archive", "backfill", topic)["fetched"] == 3000
+    assert archived(embedded, topic)[0]["records"] == 3000
+    produce(embedded, topic, range(3000, 3500))
+    assert embedded.json("archive", "backfill", topic)["fetched"] == 500
+    assert embedded.json("archive", "backfill", topic)["fetched"] == 0
+    embedded.run("topic", "set", topic, "retain-bytes=1")
+    assert embedded.json("archive", "gc", "--dry-run")["records"] == 3000
+    assert archived(embedded, topic)[0]["from"] == 0
+    assert embedded.json("archive", "gc")["records"] == 3000
+    assert archived(embedded, topic)[0]["from"] == 3000
+    assert embedded.json("archive", "backfill", topic)["fetched"] == 0, "retention is not undone"
+    embedded.deploy("sums", sql(topic), "--wait")
+    assert rows_of(embedded) == expected(range(3500)), "the log still has it"
+    assert "no setting" in embedded.run("topic", "set", topic, "retention=1d", code=2).stderr
+    assert "there is no archive" in embedded.run("archive", "ls", topic + "-not", code=3).stderr

@@ -325,6 +325,12 @@ static bool look(struct worker *w)
     if (w->shard_count == 0) {
         return w->stopping;
     }
+    if (w->failure.code != 0 && !w->opened &&
+        all.opened) { /* where it stands is known all the same */
+        worker_snapshot_take(w);
+        w->opened = true;
+        worker_say_opened(w);
+    }
     if (!w->stopping && worker_monitor_look(w->monitor, &err, &source)) {
         fail(w, &err, source);
     }

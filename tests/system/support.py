@@ -136,8 +136,15 @@ class Platform:
     def run(self, *args, stdin=None, code=0, timeout=120):
         """Runs a command, demands the exit code (None: any); the result with text output."""
         args = [str(arg) for arg in args]
-        result = subprocess.run([BIN, *args], input=stdin, capture_output=True, text=True, env=self.env,
-                                timeout=timeout, cwd=self.directory)
+        deadline = time.monotonic() + timeout
+        while True:
+            result = subprocess.run([BIN, *args], input=stdin, capture_output=True, text=True, env=self.env,
+                                    timeout=timeout, cwd=self.directory)
+            # On a slow machine the version may be behind just now, as somebody who swaps by hand would see.
+            if (args[0] != "swap" or code != 0 or result.returncode != 4 or time.monotonic() > deadline
+                    or " is not caught up: lag " not in result.stdout + result.stderr):
+                break
+            time.sleep(0.2)
         if code is not None and result.returncode != code:
             raise CommandFailed(args, result)
         return result

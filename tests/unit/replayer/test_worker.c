@@ -279,6 +279,33 @@ static void test_topic_made_again(void **state)
     place_free(place);
 }
 
+/* It says where it stands even if it fails at once. */
+static void test_opened_before_failed(void **state)
+{
+    (void)state;
+    struct place *place = place_new(seed + 10, 300);
+    struct worker_child *child = worker_open(place, &plain);
+    int64_t cut[WORKER_PARTITIONS];
+    int64_t next[WORKER_PARTITIONS];
+    wait_for_end(place, child);
+    place_ends(place, cut);
+    worker_stop(child);
+    char *command = xasprintf("rm -rf '%s/events'", place->log_dir);
+    assert_int_equal(system(command), 0); // NOLINT
+    free(command);
+    place_make_topic(place);
+    for (uint32_t i = 0; i < 10; i++) {
+        child = worker_start(NULL);
+        worker_send_json(child, open_message(place, &plain));
+        json_t *opened = worker_wait(child, "opened");
+        event_offsets(opened, "next", next);
+        assert_memory_equal(next, cut, sizeof next);
+        json_decref(opened);
+        expect_failed(child, "topic_changed", "events");
+    }
+    place_free(place);
+}
+
 /* The parent dies without a word while somebody else keeps the pipe open: the worker goes too. */
 static void test_dies_with_its_parent(void **state)
 {
@@ -413,6 +440,7 @@ int main(void)
         cmocka_unit_test(test_deaf_controller),
         cmocka_unit_test(test_bad_commands),
         cmocka_unit_test(test_topic_made_again),
+        cmocka_unit_test(test_opened_before_failed),
         cmocka_unit_test(test_dies_with_its_parent),
         cmocka_unit_test(test_kill_rounds),
     };

@@ -24,7 +24,7 @@ struct cmd_entry {
     int args_min;
     int args_max; /* -1: any number */
     const char *summary;
-    const char *help;     /* paragraphs */
+    const char *help;     /* paragraphs, filled; lines that begin with a blank stay as they are */
     const char *examples; /* lines, or "" */
     const struct cmd_option *options;
     const char *formats; /* more values of -o than text and json, "csv,table"; or NULL */

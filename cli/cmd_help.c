@@ -141,6 +141,18 @@ static void options_markdown(struct buf *out, const struct cmd_option *list)
     }
 }
 
+/* Paragraphs; what stays as it is becomes a block. */
+static void help_markdown(struct buf *out, const char *text)
+{
+    while (*text != '\0') {
+        size_t len = strcspn(text, "\n");
+        buf_append_text(out, *text == ' ' ? "    " : "");
+        buf_append(out, text, len);
+        buf_append_u8(out, '\n');
+        text += len + (text[len] == '\n');
+    }
+}
+
 static void markdown(struct buf *out)
 {
     buf_append_text(out, "# Commands\n\nMade from the command table by `kappa help --markdown`.\n\n"
@@ -160,7 +172,7 @@ static void markdown(struct buf *out)
         }
         buf_printf(out, "\n## kappa %s\n\n    kappa %s%s%s\n\n", entry->name, entry->name,
                    entry->args[0] == '\0' ? "" : " ", entry->args);
-        each_line(out, entry->help, "");
+        help_markdown(out, entry->help);
         if (entry->options[0].name != NULL) {
             buf_append_text(out, "\n");
             options_markdown(out, entry->options);

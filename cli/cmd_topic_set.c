@@ -24,18 +24,16 @@ const struct cmd_entry cmd_topic_set = {
     .args_min = 2,
     .args_max = -1,
     .summary = "archive a topic, or stop it",
-    .help =
-        "archive=on        `kappa up` keeps all records of the topic in DATA/archive, from the "
-        "log's start on.\n"
-        "                  Replays and deploys read them from there, also when the log has removed "
-        "them.\n"
-        "archive=off       nothing new is archived; what is there stays, and is read\n"
-        "retain=TIME       keep archived records so long, by record time (retain=forever: the "
-        "default)\n"
-        "retain-bytes=N    keep so many bytes of each partition (retain-bytes=unlimited: the "
-        "default)\n"
-        "\n"
-        "It is written into DATA/archive/TOPIC; a running server sees it within a second.",
+    .help = "  archive=on      `kappa up` keeps all records of the topic in DATA/archive,\n"
+            "                  from the log's start on. Replays and deploys read them there,\n"
+            "                  also when the log has removed them.\n"
+            "  archive=off     nothing new is archived; what is there stays, and is read\n"
+            "  retain=TIME     keep archived records so long, by record time\n"
+            "                  (default: retain=forever)\n"
+            "  retain-bytes=N  keep so many bytes of each partition\n"
+            "                  (default: retain-bytes=unlimited)\n"
+            "\n"
+            "It is written into DATA/archive/TOPIC; a running server sees it within a second.",
     .examples = "kappa topic set user-events archive=on\n"
                 "kappa topic set user-events archive=on retain=90d\n"
                 "kappa topic set user-events archive=off\n",

@@ -61,6 +61,9 @@ int cli_option_int(const struct cli *cli, const char *name, int64_t least, int64
 /* A duration such as 10m, in microseconds. */
 int cli_option_duration(const struct cli *cli, const char *name, int64_t fallback_us, int64_t *out,
                         struct err *err) must_check;
+/* A size in bytes such as 20GiB. */
+int cli_option_bytes(const struct cli *cli, const char *name, int64_t fallback, int64_t *out,
+                     struct err *err) must_check;
 /* A positional argument that is the number of a version ("3" or "v3"). */
 int cli_version_arg(const char *text, uint32_t *version, struct err *err) must_check;
 

@@ -34,12 +34,11 @@ const struct cmd_entry cmd_events = {
         "replaying, catching_up, ready, serving, standby, retired, paused, failed, aborted), and "
         "swapped (with the\n"
         "receipt), swap_failed, refused (by its policy), policy and canary (another one), limit "
-        "(of "
-        "its replay), lagging and "
-        "caught_up (of a version\n"
-        "that serves), worker_ended, dropped, started. With -o json a line each. `kappa up --hook` "
-        "runs a command\n"
-        "for each.",
+        "(of its replay),\n"
+        "lagging and caught_up (of a version that serves), worker_ended, dropped, over_budget (of "
+        "the "
+        "disk), started.\n"
+        "With -o json a line each. `kappa up --hook` runs a command for each.",
     .examples = "kappa events features\n"
                 "kappa events --follow --type ready,swapped,refused,failed -o json\n",
     .options = options,

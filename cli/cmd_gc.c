@@ -21,12 +21,19 @@ const struct cmd_entry cmd_gc = {
     .args = "[PROCESSOR]",
     .args_max = 1,
     .summary = "remove versions that are over, with their files",
-    .help = "Versions that are retired, aborted or failed go when they have been so for "
-            "--older-than; the newest --keep\n"
-            "retired ones stay, and so does one whose messages are not all sent. Plugins that no "
-            "version names go too.\n"
-            "What serves, stands by, is paused or on its way is never touched. Receipts stay in "
-            "the history.",
+    .help =
+        "Versions that are retired, aborted or failed go when they have been so for "
+        "--older-than; the newest --keep\n"
+        "retired ones stay, and so does one whose messages are not all sent. Plugins that no "
+        "version names go too.\n"
+        "What serves, stands by, is paused or on its way is never touched. Receipts stay in "
+        "the history.\n"
+        "With a disk budget (kappa up --disk-budget), here and by itself: while all versions take "
+        "more, those\n"
+        "that are over go whatever their age: aborted ones, then failed ones, then retired ones, "
+        "of "
+        "each the\n"
+        "oldest first. When that is not enough, the event over_budget says so, and nothing stops.",
     .examples = "kappa gc --dry-run\nkappa gc features --keep 0 --older-than 0s\n",
     .options = options,
     .run = gc_run,
@@ -55,7 +62,8 @@ static void rows(const struct cli *cli, const json_t *answer, struct buf *out)
             out_table_cell(&table,
                            bytes == NULL ? NULL : out_bytes(json_number_value(bytes), size));
             if (l == 0) {
-                out_table_cell(&table, dry ? "would go" : "is removed");
+                out_table_cellf(&table, "%s: %s", dry ? "would go" : "is removed",
+                                json_text(item, "why", ""));
             } else {
                 out_table_cellf(&table, "stays: %s", json_text(item, "why", ""));
             }
@@ -82,6 +90,15 @@ static int print(const struct cli *cli, const json_t *answer, struct err *err)
         buf_printf(&text, "%s: %zu versions, %zu plugins, %s\n",
                    json_bool(answer, "dry_run", false) ? "would be removed" : "removed", versions,
                    plugins, out_bytes(json_number(answer, "bytes", 0), size));
+    }
+    const json_t *budget = json_object_get(answer, "budget");
+    double left = json_number(answer, "left", 0);
+    if (json_is_integer(budget)) {
+        bool over = left > json_number_value(budget);
+        buf_printf(&text, "versions take %s", out_bytes(json_number(answer, "used", 0), size));
+        buf_printf(&text, ", %s when that is gone", out_bytes(left, size));
+        buf_printf(&text, "; the disk budget is %s%s\n", out_bytes(json_number_value(budget), size),
+                   over ? ": nothing more may go" : "");
     }
     int rc = out_write(&text, err);
     buf_free(&text);

@@ -20,6 +20,10 @@ static const struct cmd_option options[] = {
     {"archive", '\0', "DIR",
      "use archives copied here as the log: there is no broker, and nothing can be written"},
     {"http", '\0', "ADDR:PORT", "listen here (default " CONTROLLER_HTTP "; port 0: any free one)"},
+    {"disk-budget", '\0', "SIZE",
+     "versions may take this much, as 50GiB: above it the oldest that are over go by themselves "
+     "(see "
+     "`kappa gc`)"},
     {"hook", '\0', "CMD",
      "a shell command for each event (see `kappa events`), which is JSON on its standard input"},
     {"redis", '\0', "ADDR:PORT",
@@ -75,7 +79,10 @@ static int up(struct cli *cli, struct err *err)
         .hook = cli_option(cli, "hook"),
         .redis = cli_option(cli, "redis"),
     };
-    rc = controller_main(&wanted, err);
+    rc = cli_option_bytes(cli, "disk-budget", 0, &wanted.disk_budget, err);
+    if (rc == 0) {
+        rc = controller_main(&wanted, err);
+    }
     json_decref(kafka);
     return rc;
 }

@@ -357,6 +357,35 @@ int cli_option_duration(const struct cli *cli, const char *name, int64_t fallbac
     return rc;
 }
 
+int cli_option_bytes(const struct cli *cli, const char *name, int64_t fallback, int64_t *out,
+                     struct err *err)
+{
+    static const struct {
+        const char *name;
+        double times;
+    } units[] = {{"", 1},         {"B", 1},        {"kB", 1e3},    {"KB", 1e3},
+                 {"MB", 1e6},     {"GB", 1e9},     {"TB", 1e12},   {"KiB", 0x1p10},
+                 {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40}};
+
+    const char *text = cli_option(cli, name);
+    *out = fallback;
+    if (text == NULL) {
+        return 0;
+    }
+    char *end = NULL;
+    size_t len = strspn(text, "0123456789.");
+    double number = len > 0 && len < 18 ? strtod(text, &end) : -1;
+    for (size_t i = 0; i < array_len(units) && end == text + len; i++) {
+        if (strcmp(end, units[i].name) == 0 && number * units[i].times < 0x1p62) {
+            *out = (int64_t)(number * units[i].times);
+            return 0;
+        }
+    }
+    int rc = err_set(err, KE_INVALID, "--%s %s: not a size", name, text);
+    err_hint(err, "write 500MiB, 20GiB or 1TB");
+    return rc;
+}
+
 int cli_version_arg(const char *text, uint32_t *version, struct err *err)
 {
     const char *digits = text[0] == 'v' ? text + 1 : text;

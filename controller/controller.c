@@ -513,7 +513,7 @@ static int open_data(struct server *server, const struct controller_options *opt
     return rc;
 }
 
-static int open_core(struct server *server, struct err *err)
+static int open_core(struct server *server, int64_t disk_budget, struct err *err)
 {
     static const char *const args[] = {"/proc/self/exe", "worker", NULL};
     const struct supervise_options supervise = {.loop = &server->loop,
@@ -544,6 +544,7 @@ static int open_core(struct server *server, struct err *err)
                                          .shards =
                                              (uint32_t)i64_max(1, i64_min(shards, LIMIT_SHARDS)),
                                          .cache_bytes = i64_max(1, cache),
+                                         .disk_budget = disk_budget,
                                          .standby_ms = env_number("KAPPA_STANDBY_MS", -1),
                                          .standby_forced = getenv("KAPPA_STANDBY_MS") != NULL};
     return core_open(&options, &server->core, err);
@@ -672,7 +673,7 @@ int controller_main(const struct controller_options *options, struct err *err)
         hook_open(&server->loop, options->hook, HOOK_SECONDS * 1000, &server->hook);
     }
     if (rc == 0) {
-        rc = open_core(server, err);
+        rc = open_core(server, options->disk_budget, err);
     }
     if (rc == 0) {
         rc = open_redis(server, options, err);

@@ -23,6 +23,7 @@ struct controller_options {
     const char *archive;          /* a folder of archives instead of a log; or NULL */
     const char *http;             /* "host:port"; NULL: CONTROLLER_HTTP; port 0: any free one */
     const char *hook;             /* a shell command for each event (hook.h); NULL: none */
+    int64_t disk_budget;          /* bytes of DATA/versions; 0: nothing is removed unasked */
     const char *redis;            /* the same; NULL: Redis clients are not answered */
 };
 

@@ -296,6 +296,7 @@ int core_open(const struct core_options *options, struct core **out, struct err 
     core->groups = json_array();
     core->shards = options->shards;
     core->cache_bytes = options->cache_bytes;
+    core->disk_budget = options->disk_budget;
     core->standby_ms = options->standby_ms >= 0 ? options->standby_ms : CORE_STANDBY_MS;
     core->standby_forced = options->standby_forced;
     pace_open(&core->pace);
@@ -322,6 +323,7 @@ void core_tick(struct core *core)
         diff_tick(core);
         journal_tick(core);
         groups_tick(core);
+        gc_tick(core);
     }
 }
 

@@ -87,6 +87,7 @@ struct core_options {
     const char *data_dir;     /* for the workers' directories; copied */
     uint32_t shards;          /* of a new version, unless asked for; > 0 */
     int64_t cache_bytes;      /* same; > 0 */
+    int64_t disk_budget;      /* of all versions' files, bytes; 0: none */
     int64_t standby_ms;       /* of a new processor; < 0: default, one hour */
     bool standby_forced;      /* standby_ms counts for known processors too (tests) */
 };

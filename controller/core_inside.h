@@ -193,6 +193,10 @@ struct core {
     struct core_diff *diffs;      /* the same */
     struct deploy *deploys;       /* the same */
     struct journal journal;
+    int64_t disk_budget;      /* of all versions' files, bytes; 0: none */
+    int64_t gc_us;            /* the budget is looked at again */
+    bool gc_out;              /* it is being looked at */
+    bool gc_over;             /* it is exceeded, and that was told */
     json_t *groups;           /* names of groups to be forgotten; owned */
     bool groups_out;          /* a job forgets some */
     int64_t groups_us;        /* no other before */
@@ -495,6 +499,8 @@ int limit_set(struct core *core, struct core_version *version, const json_t *lim
 
 /* ---- gc.c ---- */
 void gc_request(struct core *core, void *request, const json_t *body);
+/* Looks at the disk budget now and then, when there is one. */
+void gc_tick(struct core *core);
 
 /* ---- admit.c ---- */
 /* REFUSED: it would lack what the serving version has, or not fit on the disk. LIMIT: too large.

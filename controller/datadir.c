@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TRASH   ".trash-"
+#define TRASH   DATADIR_TRASH
 #define SCRATCH ".verify-"
 
 struct datadir {

@@ -8,6 +8,9 @@
 #include "base/err.h"
 #include "base/json.h"
 
+/* Directories of DATA/versions that begin so are trash. */
+#define DATADIR_TRASH ".trash-"
+
 struct datadir;
 
 /* Made when missing. BUSY when another server holds DATA/lock; the text names its pid. */

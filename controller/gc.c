@@ -1,16 +1,25 @@
-/* Removing what nobody needs any more: `kappa gc`. Own header: core_inside.h.
+/* Removing what nobody needs any more: `kappa gc`, and the disk budget. Own header: core_inside.h.
  *
- *     request   versions that are retired, aborted or failed, and have been for long enough; of the
+ *     request   versions that are over (retired, aborted or failed), and have been for long enough; of the
  *               retired ones of a processor the newest `keep` stay
- *     job       how large they are; plugins that no version names
+ *     job       how large all is; what more must go for the budget; plugins that no version names
  *     done      looked at once more, then dropped as by `kappa drop`; plugins are removed
  *
- * A version that serves, stands by, is paused or on its way is never touched, nor is one whose messages
- * are not all sent. */
+ * The rules:
+ *  1. A version that serves, stands by, is paused or on its way is never touched, nor is one whose
+ *     messages are not all sent.
+ *  2. On request: what has been over for `older_than`, but for the newest `keep` retired ones.
+ *  3. With a budget (kappa up --disk-budget), on request and by itself: while what lies below
+ *     DATA/versions takes more, what is over goes, whatever its age: first aborted ones, then failed
+ *     ones, then retired ones; of each kind those first that have been so for longest.
+ *  4. When that is not enough, it is told once (event over_budget). Nothing else is done: a server that
+ *     stops reading or serving helps nobody.
+ *  5. Trash is what was dropped already; the server frees it by itself, at once and when it starts. */
 #include "controller/core_inside.h"
 
 #include "base/timefmt.h"
 #include "base/trace.h"
+#include "controller/datadir.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -23,11 +32,12 @@
 
 #define OLDER_THAN_MS INT64_C(3600000) /* when nothing is said */
 #define KEEP          1
-#define PLUGIN_MS     INT64_C(3600000) /* a younger file may belong to a deploy under way */
+#define PLUGIN_MS     INT64_C(3600000)  /* a younger file may belong to a deploy under way */
+#define BUDGET_US     INT64_C(10000000) /* between looks at the budget */
 
 struct gc {
     struct core_job job;
-    void *request;
+    void *request; /* NULL: the server itself, for the budget */
     char *data_dir;
     char *processor; /* only this one; or NULL */
     bool dry;
@@ -35,7 +45,11 @@ struct gc {
     int64_t keep;
     int64_t now_ms;
     json_t *versions; /* to go: items of the answer */
-    json_t *kept;     /* the same, with why */
+    json_t *kept;     /* the same, with why they stay */
+    json_t *spare;    /* of those, what the budget may take, in that order */
+    int64_t budget;   /* bytes; 0: none */
+    int64_t used;     /* by all versions' files, with the trash */
+    int64_t trash;    /* of that */
     json_t *named;    /* {hash: true}: plugins that versions name */
     json_t *plugins;  /* to go: items of the answer */
 };
@@ -46,6 +60,7 @@ static void gc_free(struct gc *gc)
     free(gc->processor);
     json_decref(gc->versions);
     json_decref(gc->kept);
+    json_decref(gc->spare);
     json_decref(gc->named);
     json_decref(gc->plugins);
     free(gc);
@@ -60,14 +75,13 @@ static bool is_over(const struct core_version *version)
            !version->dropping && !conduct_involves(version);
 }
 
-/* Why it stays; code 0: it may go. newer: retired versions of the processor that are newer. */
-static void judge(const struct gc *gc, struct core_version *version, int64_t newer, struct err *err)
+/* Why it stays by the rules of age; code 0: it may go. newer: retired versions of the processor that are
+ * newer. */
+static void judge(const struct gc *gc, const struct core_version *version, int64_t newer,
+                  struct err *err)
 {
     int64_t since = json_int(version->object, "state_since_ms", gc->now_ms);
     char text[TIME_TEXT_LEN];
-    if (outputs_may_drop(version, err) != 0) {
-        return;
-    }
     if (version->state == VERSION_RETIRED && newer < gc->keep) {
         (void)err_set(err, KE_REFUSED, "one of the newest %lld retired versions",
                       (long long)gc->keep);
@@ -76,6 +90,17 @@ static void judge(const struct gc *gc, struct core_version *version, int64_t new
         (void)err_set(err, KE_REFUSED, "only %s for %s",
                       state_name(&version_states, version->state), text);
     }
+}
+
+/* For the budget: which of two goes first. */
+static bool goes_before(const struct core_version *a, const struct core_version *b)
+{
+    static const int rank[VERSION_STATE_COUNT] = {
+        [VERSION_ABORTED] = 1, [VERSION_FAILED] = 2, [VERSION_RETIRED] = 3};
+    int order = rank[a->state] - rank[b->state];
+    int64_t since_a = json_int(a->object, "state_since_ms", 0);
+    int64_t since_b = json_int(b->object, "state_since_ms", 0);
+    return order != 0 ? order < 0 : since_a < since_b;
 }
 
 static json_t *item_of(const struct core_version *version, const char *why)
@@ -96,19 +121,46 @@ static void append(json_t *list, json_t *item)
     ASSERT(rc == 0);
 }
 
-static void look_at_processor(const struct gc *gc, struct core_processor *processor)
+/* Into gc->spare, at its place. spares: the versions of its items. */
+static void spare_add(const struct gc *gc, const struct core_version **spares,
+                      const struct core_version *version, json_t *item)
+{
+    size_t at = json_array_size(gc->spare);
+    for (; at > 0 && goes_before(version, spares[at - 1]); at--) {
+        spares[at] = spares[at - 1];
+    }
+    spares[at] = version;
+    int rc = json_array_insert(gc->spare, at, item);
+    ASSERT(rc == 0);
+}
+
+static void look_at_processor(const struct gc *gc, struct core_processor *processor,
+                              const struct core_version **spares)
 {
     int64_t newer = 0;
     for (uint32_t i = processor->version_count; i-- > 0;) {
         struct core_version *version = processor->versions[i];
         struct err stays = {0};
+        char text[TIME_TEXT_LEN];
         if (!is_over(version)) {
             continue;
         }
-        judge(gc, version, newer, &stays);
+        bool bound = outputs_may_drop(version, &stays) != 0;
+        if (!bound) {
+            judge(gc, version, newer, &stays);
+        }
         newer += version->state == VERSION_RETIRED;
-        append(stays.code != 0 ? gc->kept : gc->versions,
-               item_of(version, stays.code != 0 ? stays.text : NULL));
+        if (stays.code == 0) {
+            int64_t since = json_int(version->object, "state_since_ms", gc->now_ms);
+            duration_format((gc->now_ms - since) * 1000, text);
+            (void)snprintf(stays.text, sizeof stays.text, "%s for %s",
+                           state_name(&version_states, version->state), text);
+        }
+        json_t *item = item_of(version, stays.text);
+        append(stays.code != 0 ? gc->kept : gc->versions, item);
+        if (stays.code != 0 && !bound) {
+            spare_add(gc, spares, version, item);
+        }
     }
 }
 
@@ -117,14 +169,21 @@ static void look(struct gc *gc, struct core *core)
 {
     json_decref(gc->versions);
     json_decref(gc->kept);
+    json_decref(gc->spare);
     json_decref(gc->named);
     gc->versions = json_array();
     gc->kept = json_array();
+    gc->spare = json_array();
     gc->named = json_object();
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < core->processor_count; i++) {
+        count += core->processors[i]->version_count;
+    }
+    const struct core_version **spares = xcalloc(count + 1, sizeof(struct core_version *));
     for (uint32_t i = 0; i < core->processor_count; i++) {
         struct core_processor *processor = core->processors[i];
         if (gc->processor == NULL || strcmp(gc->processor, processor->name) == 0) {
-            look_at_processor(gc, processor);
+            look_at_processor(gc, processor, spares);
         }
         for (uint32_t k = 0; k < processor->version_count; k++) {
             const char *file;
@@ -135,6 +194,7 @@ static void look(struct gc *gc, struct core *core)
             }
         }
     }
+    free(spares);
 }
 
 /* ---- The job: sizes ---- */
@@ -179,18 +239,85 @@ static void plugin_look(struct gc *gc, const char *name)
     free(path);
 }
 
-static void gc_run(struct core_job *job)
+static void sizes_of(const struct gc *gc, const json_t *list)
 {
-    struct gc *gc = container_of(job, struct gc, job);
     size_t i;
     json_t *item;
-    json_array_foreach (gc->versions, i, item) {
+    json_array_foreach ((json_t *)(uintptr_t)list, i, item) {
         char *path =
             xasprintf("%s/versions/%s/%lld", gc->data_dir, json_text(item, "processor", ""),
                       (long long)json_int(item, "version", 0));
         object_set(item, "bytes", json_integer(size_of_tree(path)));
         free(path);
     }
+}
+
+static int64_t sum_bytes(const json_t *list)
+{
+    int64_t sum = 0;
+    size_t i;
+    const json_t *item;
+    json_array_foreach (list, i, item) {
+        sum += json_int(item, "bytes", 0);
+    }
+    return sum;
+}
+
+/* What will be left of `used` when all that is to go has gone. */
+static int64_t left_of(const struct gc *gc)
+{
+    return i64_max(0, gc->used - gc->trash - sum_bytes(gc->versions));
+}
+
+static double megabytes(int64_t bytes)
+{
+    return (double)bytes / 1e6;
+}
+
+/* Moves from the kept to those to go what the budget asks for. */
+static void budget_take(struct gc *gc)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach (gc->spare, i, item) {
+        int64_t left = left_of(gc);
+        if (gc->budget == 0 || left <= gc->budget) {
+            return;
+        }
+        if (json_int(item, "bytes", 0) == 0) { /* it would not help */
+            continue;
+        }
+        char *why = xasprintf("the disk budget of %.1f MB is exceeded by %.1f MB",
+                              megabytes(gc->budget), megabytes(left - gc->budget));
+        object_set(item, "why", json_string(why));
+        free(why);
+        append(gc->versions, json_incref(item));
+        for (size_t k = json_array_size(gc->kept); k-- > 0;) {
+            if (json_array_get(gc->kept, k) == item) {
+                (void)json_array_remove(gc->kept, k);
+            }
+        }
+    }
+}
+
+static void look_at_trash(struct gc *gc, const char *versions)
+{
+    DIR *dir = opendir(versions);
+    for (struct dirent *entry = dir != NULL ? readdir(dir) : NULL; entry != NULL;
+         entry = readdir(dir)) {
+        if (strncmp(entry->d_name, DATADIR_TRASH, strlen(DATADIR_TRASH)) == 0) {
+            char *path = xasprintf("%s/%s", versions, entry->d_name);
+            gc->trash += size_of_tree(path);
+            free(path);
+        }
+    }
+    if (dir != NULL) {
+        (void)closedir(dir);
+    }
+}
+
+static void look_at_plugins(struct gc *gc)
+{
     char *path = xasprintf("%s/plugins", gc->data_dir);
     DIR *dir = gc->processor == NULL ? opendir(path) : NULL;
     for (struct dirent *entry = dir != NULL ? readdir(dir) : NULL; entry != NULL;
@@ -203,26 +330,38 @@ static void gc_run(struct core_job *job)
     free(path);
 }
 
+static void gc_run(struct core_job *job)
+{
+    struct gc *gc = container_of(job, struct gc, job);
+    char *versions = xasprintf("%s/versions", gc->data_dir);
+    sizes_of(gc, gc->versions);
+    sizes_of(gc, gc->kept);
+    gc->used = size_of_tree(versions);
+    look_at_trash(gc, versions);
+    budget_take(gc);
+    if (gc->request != NULL) {
+        look_at_plugins(gc);
+    }
+    free(versions);
+}
+
 /* ---- Acting ---- */
 
 /* What was found before and may still go. */
-static void drop_versions(struct core *core, const json_t *found, const json_t *now)
+static void drop_versions(struct core *core, const json_t *found)
 {
     size_t i;
     json_t *item;
     json_array_foreach (found, i, item) {
-        const char *name = json_text(item, "processor", "");
-        uint32_t number = (uint32_t)json_int(item, "version", 0);
-        bool still = false;
-        for (size_t k = 0; k < json_array_size(now); k++) {
-            const json_t *other = json_array_get(now, k);
-            still = still || (strcmp(json_text(other, "processor", ""), name) == 0 &&
-                              json_int(other, "version", 0) == number);
-        }
-        struct core_processor *processor = core_processor_find(core, name);
+        struct err none = {0};
+        struct core_processor *processor =
+            core_processor_find(core, json_text(item, "processor", ""));
         struct core_version *version =
-            processor != NULL ? core_version_find(processor, number) : NULL;
-        if (still && version != NULL) {
+            processor != NULL ? core_version_find(processor, (uint32_t)json_int(item, "version", 0))
+                              : NULL;
+        if (version != NULL && is_over(version) && outputs_may_drop(version, &none) == 0) {
+            trace(TRACE_INFO, "%s v%u goes: %s", processor->name, version->number,
+                  json_text(item, "why", ""));
             version->dropping = true;
             version_advance(core, version);
         }
@@ -245,37 +384,90 @@ static void remove_plugins(const struct gc *gc)
     }
 }
 
-static int64_t sum_bytes(const json_t *list)
+/* That nothing more can go is told once. */
+static void tell_budget(struct core *core, const struct gc *gc)
 {
-    int64_t sum = 0;
-    size_t i;
-    const json_t *item;
-    json_array_foreach (list, i, item) {
-        sum += json_int(item, "bytes", 0);
+    int64_t left = left_of(gc);
+    bool over = gc->budget > 0 && left > gc->budget;
+    if (over && !core->gc_over) {
+        struct err err = {0};
+        (void)err_set(
+            &err, KE_DISK_FULL,
+            "versions take %.1f MB, the disk budget is %.1f MB, and no more of them is over",
+            megabytes(left), megabytes(gc->budget));
+        err_hint(&err, "abort candidates that nobody needs, let standby times be shorter "
+                       "(SET swap.standby), or start the server with a larger --disk-budget");
+        trace(TRACE_WARN, "%s", err.text);
+        journal_note(core, "over_budget", NULL, 0, json_pack("{s:o}", "error", error_to_json(&err)),
+                     "%s", err.text);
     }
-    return sum;
+    core->gc_over = over;
+}
+
+static json_t *answer_make(const struct gc *gc)
+{
+    json_int_t bytes = sum_bytes(gc->versions) + sum_bytes(gc->plugins);
+    json_int_t left = left_of(gc);
+    json_t *body =
+        json_pack("{s:b, s:O, s:O, s:O, s:I, s:I, s:I, s:I, s:o}", "dry_run", gc->dry, "versions",
+                  gc->versions, "kept", gc->kept, "plugins", gc->plugins, "bytes", bytes, "used",
+                  (json_int_t)gc->used, "trash", (json_int_t)gc->trash, "left", left, "budget",
+                  gc->budget > 0 ? json_integer(gc->budget) : json_null());
+    ASSERT(body != NULL);
+    return body;
 }
 
 static void gc_done(struct core *core, struct core_job *job)
 {
     struct gc *gc = container_of(job, struct gc, job);
-    if (core == NULL || core->dead || !waiters_take(&core->jobs, gc->request)) {
+    if (core != NULL && gc->request == NULL) {
+        core->gc_out = false;
+    }
+    if (core == NULL || core->dead ||
+        (gc->request != NULL && !waiters_take(&core->jobs, gc->request))) {
         gc_free(gc);
         return;
     }
-    json_t *found = json_incref(gc->versions);
+    json_t *body = answer_make(gc);
     if (!gc->dry && !core->stopping) {
-        look(gc, core);
-        drop_versions(core, found, gc->versions);
+        json_t *found = json_incref(gc->versions);
+        tell_budget(core, gc);
+        look(gc, core); /* which plugins are named now */
+        drop_versions(core, found);
         remove_plugins(gc);
+        json_decref(found);
     }
-    json_int_t bytes = sum_bytes(found) + sum_bytes(gc->plugins);
-    json_t *body = json_pack("{s:b, s:O, s:O, s:O, s:I}", "dry_run", gc->dry, "versions", found,
-                             "kept", gc->kept, "plugins", gc->plugins, "bytes", bytes);
-    ASSERT(body != NULL);
-    core_reply(core, gc->request, body, NULL);
-    json_decref(found);
+    if (gc->request != NULL) {
+        core_reply(core, gc->request, body, NULL);
+    } else {
+        json_decref(body);
+    }
     gc_free(gc);
+}
+
+static struct gc *gc_new(struct core *core)
+{
+    struct gc *gc = xcalloc(1, sizeof *gc);
+    gc->job = (struct core_job){.run = gc_run, .done = gc_done};
+    gc->data_dir = xstrdup(core->data_dir);
+    gc->now_ms = core_now_ms(core);
+    gc->budget = core->disk_budget;
+    gc->plugins = json_array();
+    return gc;
+}
+
+void gc_tick(struct core *core)
+{
+    if (core->disk_budget == 0 || core->gc_out || core->stopping ||
+        core_now_us(core) < core->gc_us) {
+        return;
+    }
+    struct gc *gc = gc_new(core);
+    gc->older_than_ms = INT64_MAX; /* nothing goes for its age */
+    look(gc, core);
+    core->gc_out = true;
+    core->gc_us = core_now_us(core) + BUDGET_US;
+    core_run_job(core, &gc->job);
 }
 
 static int check_member(const json_t *body, const char *name, int64_t fallback, int64_t *out,
@@ -305,16 +497,12 @@ void gc_request(struct core *core, void *request, const json_t *body)
         core_reply(core, request, NULL, &err);
         return;
     }
-    struct gc *gc = xcalloc(1, sizeof *gc);
-    gc->job = (struct core_job){.run = gc_run, .done = gc_done};
+    struct gc *gc = gc_new(core);
     gc->request = request;
-    gc->data_dir = xstrdup(core->data_dir);
     gc->processor = processor != NULL ? xstrdup(processor) : NULL;
     gc->dry = json_bool(body, "dry_run", false);
     gc->older_than_ms = older_than_ms;
     gc->keep = keep;
-    gc->now_ms = core_now_ms(core);
-    gc->plugins = json_array();
     look(gc, core);
     waiters_add(&core->jobs, request);
     core_run_job(core, &gc->job);

@@ -1,5 +1,6 @@
 """`kappa gc`: what is over goes with its files, by the stated rules; nothing else does."""
 
+import json
 import os
 import time
 
@@ -46,7 +47,9 @@ def test_gc(embedded):
     plan = embedded.json("gc", "counts", "--older-than", "0s", "--dry-run")
     assert [item["version"] for item in plan["versions"]] == [7, 5, 1] and plan["plugins"] == []
     assert plan["bytes"] > 0 and states(embedded) == before and plan["dry_run"]
-    assert embedded.json("gc", "counts", "--older-than", "0s")["versions"] == plan["versions"]
+    assert all(item["why"].startswith(item["state"] + " for ") for item in plan["versions"])
+    gone = embedded.json("gc", "counts", "--older-than", "0s")
+    assert [item["version"] for item in gone["versions"]] == [7, 5, 1] and gone["bytes"] == plan["bytes"]
     kept = {2: "retired", 3: "standby", 4: "serving", 6: "ready"}
     support.eventually(lambda: states(embedded) == kept, 10, "they are gone")
     assert sorted(os.listdir(os.path.join(embedded.data, "versions", "counts"))) == ["2", "3", "4", "6"]
@@ -59,3 +62,49 @@ def test_gc(embedded):
     embedded.kill()
     embedded.up()
     assert embedded.query("SELECT sum(n) AS n FROM counts") == [{"n": 150}]
+
+
+def test_disk_budget(tmp_path):
+    """Above the budget what is over goes by itself, in the stated order, and a dry run says so before; what is not over stays."""
+    with support.Platform(str(tmp_path)) as platform:
+        platform.up()
+        platform.topic("t", 1)
+        platform.produce("t", [{"k": f"key-{i:06}" * 10, "n": i} for i in range(20_000)], "--key", "k")
+        # v1 and v2 retired, v3 stands by, v4 serves, v5 failed: of some megabytes each.
+        for i in range(1, 5):
+            platform.deploy("counts", SQL % f"{i} * count(*)", "--wait")
+            support.applied_everything(platform, "counts", i, "t")
+        platform.produce("t", ['{"k": "k1", "n": "many"}'])
+        platform.deploy("counts", (SQL % "7 * count(*)").replace("key = 'k'", "key = 'k', dead_limit = '0'"), code=None)
+        support.eventually(lambda: states(platform).get(5) == "failed", 60, "v5 failed")
+        assert states(platform) == {1: "retired", 2: "retired", 3: "standby", 4: "serving", 5: "failed"}
+        plan = platform.json("gc", "--dry-run")
+        size = {item["version"]: item["bytes"] for item in plan["kept"]}
+        assert sorted(size) == [1, 2, 5] and min(size[1], size[2]) > 1_000_000 and plan["budget"] is None
+        assert plan["used"] == plan["left"] + plan["trash"] and plan["versions"] == []
+        platform.down()
+
+        # Just too little for v1: the failed one and the oldest retired one go, the other one stays.
+        platform.args = ["--disk-budget", f"{(plan['left'] - size[5] - size[1] // 2) // 1000}kB"]
+        platform.up()
+        support.eventually(lambda: states(platform) == {2: "retired", 3: "standby", 4: "serving"}, 60, "v5 and v1 went")
+        dropped = platform.run("events", "--type", "dropped", "-o", "json").stdout.splitlines()
+        assert [json.loads(line)["version"] for line in dropped] == [5, 1]
+        assert platform.json("gc", "--dry-run")["versions"] == []
+        platform.down()
+
+        # Less than what must stay: v2 goes too, and that it is not enough is told once.
+        platform.args = ["--disk-budget", "0.1MB"]
+        platform.up()
+        support.eventually(lambda: states(platform) == {3: "standby", 4: "serving"}, 60, "v2 went")
+        text = platform.run("gc", "--dry-run").stdout
+        assert "the disk budget is" in text and "nothing more may go" in text, text
+        told = platform.run("events", "--type", "over_budget", "-o", "json").stdout.splitlines()
+        assert len(told) == 1, told
+        told = json.loads(told[0])
+        assert "no more of them is over" in told["message"] and "standby" in told["error"]["hint"]
+        assert platform.query("SELECT count(*) AS n FROM counts") == [{"n": 20_000}]
+        platform.down()
+        platform.args = ["--disk-budget", "much"]
+        platform.up(wait=False)
+        assert platform.process.wait(30) == 2 and "not a size" in platform.log_text()

@@ -124,9 +124,16 @@ static int named_begin(struct reader *reader, const char *table, uint32_t number
 static int look(struct reader *reader, const char *table, struct catalog_pointer *pointer,
                 bool *served, struct err *err)
 {
-    int rc = catalog_pointer_get(reader->catalog, table, pointer, err);
+    struct err reason = {.code = 0};
+    int rc = catalog_pointer_get(reader->catalog, table, pointer, &reason);
     *served = rc == 0;
-    return rc == -KE_NOT_FOUND ? 0 : rc;
+    if (rc == 0 || rc == -KE_NOT_FOUND) {
+        return 0;
+    }
+    if (err != NULL) {
+        *err = reason;
+    }
+    return rc;
 }
 
 /* One round: 1 the reading stands, 0 the pointer moved, negative. */

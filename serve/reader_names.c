@@ -81,12 +81,16 @@ int reader_processor_of(struct reader *reader, const char *table, uint32_t versi
                         struct err *err)
 {
     struct catalog_pointer pointer;
-    int rc = catalog_pointer_get(reader->catalog, table, &pointer, err);
+    struct err missing = {.code = 0}; /* not the caller's: nothing may be wrong in the end */
+    int rc = catalog_pointer_get(reader->catalog, table, &pointer, &missing);
     if (rc == 0) {
         memcpy(processor, pointer.processor, sizeof pointer.processor);
         return 0;
     }
     if (rc != -KE_NOT_FOUND) {
+        if (err != NULL) {
+            *err = missing;
+        }
         return rc;
     }
     json_t *versions = NULL;

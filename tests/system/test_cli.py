@@ -127,6 +127,21 @@ def test_partition_of_key_is_kafkas(platform, topic):
         assert record["partition"] == (murmur2(key.encode()) & 0x7fffffff) % 5, key
 
 
+def test_rows_of_what_never_served(embedded, topic):
+    """By number and as the candidate, also of a table that no version serves."""
+    embedded.topic(topic, 2)
+    embedded.produce(topic, [{"k": "a", "n": 1}, {"k": "b", "n": 2}])
+    embedded.deploy("counts", COUNT_SQL % (topic, "counts"), "--swap", "manual", "--wait")
+    for version in (1, "candidate"):
+        rows = embedded.scan("counts", "--version", version)
+        assert sorted(row["k"] for row in rows) == ["a", "b"]
+        assert len(embedded.scan("counts", "--version", version, "--limit", 1)) == 1
+        assert embedded.json("get", "counts", "a", "--version", version)["row"]["k"] == "a"
+    embedded.run("scan", "counts", code=3)
+    embedded.run("scan", "counts", "--version", 2, code=3)
+    assert embedded.ready()
+
+
 def test_life_cycle_commands(embedded, topic):
     embedded.topic(topic, 2)
     embedded.produce(topic, [{"k": "a", "n": 1}, {"k": "b", "n": 2}])

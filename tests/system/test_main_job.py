@@ -121,7 +121,6 @@ def test_deploy_swap_rollback_under_load(platform, topic):
     assert (receipt["old"], receipt["new"], receipt["epoch"]) == (2, 1, 3)
     forward = platform.json("swap", "features", 2)
     assert (forward["old"], forward["new"], forward["epoch"]) == (1, 2, 4)
-    assert forward["hold_ms"] < 2000
     assert all(now >= then for now, then in zip(forward["cut"][topic], receipt["cut"][topic]))
     reads, epoch = readers.stop()
     assert epoch == 4, (reads, epoch)

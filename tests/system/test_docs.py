@@ -56,8 +56,8 @@ Block = collections.namedtuple("Block", "line language words text")
 
 def pages():
     found = glob.glob(os.path.join(DOCS, "**", "*.md"), recursive=True)
-    return sorted(os.path.relpath(path, DOCS) for path in found
-                  if os.path.basename(path) not in GENERATED | NOT_SESSIONS)
+    return ["../README.md"] + sorted(os.path.relpath(path, DOCS) for path in found
+                                     if os.path.basename(path) not in GENERATED | NOT_SESSIONS)
 
 
 def read(page):
@@ -134,6 +134,7 @@ class Session:
         os.mkdir(self.home)
         os.mkdir(tools)
         os.symlink(support.ROOT, os.path.join(self.home, "kappa"))  # "a clone of the repository"
+        os.symlink(os.path.join(support.ROOT, "examples"), os.path.join(self.home, "examples"))  # of the README
         self.script = os.path.join(directory, "command")
         with open(os.path.join(tools, "kappa"), "w", encoding="utf-8") as file:
             # Sessions run beside each other: the port is a free one, and so is that of Redis.
@@ -165,7 +166,7 @@ exec {support.BIN} "$@"
 
     def run(self, command):
         """The lines that it prints; self.code is how it ended."""
-        starts = re.search(r"^kappa up\b.*&$", command)
+        starts = re.search(r"^kappa up\b.*&( *#.*)?$", command)
         data = re.search(r"--data[= ](\S+)", command)
         state = os.path.join(os.readlink(f"/proc/{self.shell.pid}/cwd"),
                              data.group(1) if starts and data else "kappa-data", "server.json")

@@ -35,10 +35,12 @@ const struct cmd_entry cmd_events = {
         "swapped (with the\n"
         "receipt), swap_failed, refused (by its policy), policy and canary (another one), limit "
         "(of its replay),\n"
-        "lagging and caught_up (of a version that serves), worker_ended, dropped, over_budget (of "
-        "the "
-        "disk), started.\n"
-        "With -o json a line each. `kappa up --hook` runs a command for each.",
+        "lagging and caught_up, blocked and unblocked (of a version that serves; by a transaction "
+        "open "
+        "for a\n"
+        "minute), worker_ended, dropped, over_budget (of the disk), started. With -o json a line "
+        "each. `kappa up\n"
+        "--hook` runs a command for each.",
     .examples = "kappa events features\n"
                 "kappa events --follow --type ready,swapped,refused,failed -o json\n",
     .options = options,

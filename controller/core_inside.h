@@ -39,6 +39,7 @@
 #define CATALOG_RETRY_US     INT64_C(1000000)  /* after a catalog transaction that failed */
 #define GATE_RETRY_US        INT64_C(2000000)  /* after a check that could not be made; doubles */
 #define GATE_RETRY_US_MAX    INT64_C(60000000)
+#define BLOCKED_US           INT64_C(60000000) /* a partition of a serving version is blocked: told */
 #define LAGGING_US           INT64_C(10000000) /* a serving version that is behind for so long is told */
 #define GATE_FRESH_US        INT64_C(60000000) /* a comparison counts for so long */
 
@@ -116,6 +117,7 @@ struct core_version {
     struct gate gate;
     int64_t behind_us;        /* serving and behind since then; 0: it is not */
     bool lagging;             /* that was told */
+    bool blocked;             /* that some of its partitions are was told */
     struct pace_window fresh; /* while it serves */
     double paced;             /* records/s that its goal of freshness allows; 0: not yet known */
 };

@@ -168,8 +168,37 @@ void journal_error(struct core *core, const struct core_version *version, const 
                  version->processor->name, version->number, err->text);
 }
 
+/* Partitions of a serving version that an open transaction has kept back for long, and that it is over.
+ * Transactions of some seconds are the life of who writes exactly once. */
+static void journal_blocked(struct core *core, struct core_version *version)
+{
+    const struct lag *lag = &version->lag;
+    int64_t now = core_now_us(core);
+    int64_t longest_us = -1;
+    uint32_t blocked = 0;
+    for (uint32_t i = 0; i < lag->count && version->state == VERSION_SERVING; i++) {
+        int64_t for_us = lag->blocked_us[i] >= 0 ? now - lag->blocked_us[i] : -1;
+        blocked += for_us >= BLOCKED_US;
+        longest_us = i64_max(longest_us, for_us);
+    }
+    if (blocked > 0 && !version->blocked) {
+        version->blocked = true;
+        journal_note(core, "blocked", version->processor->name, version->number,
+                     json_pack("{s:I}", "partitions", (json_int_t)blocked),
+                     "%s v%u: an open transaction has held back %u of its partitions for %lld s",
+                     version->processor->name, version->number, blocked,
+                     (long long)(longest_us / 1000000));
+    } else if (longest_us < 0 && version->blocked) {
+        version->blocked = false;
+        journal_note(core, "unblocked", version->processor->name, version->number, NULL,
+                     "%s v%u: no partition of it is held back any more", version->processor->name,
+                     version->number);
+    }
+}
+
 void journal_lag(struct core *core, struct core_version *version)
 {
+    journal_blocked(core, version);
     int64_t now = core_now_us(core);
     bool behind = version->state == VERSION_SERVING && child_is_open(&version->child) &&
                   !lag_is_ready(&version->lag);

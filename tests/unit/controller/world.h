@@ -92,6 +92,7 @@ struct world {
     uint64_t identity;
     int64_t dead;       /* what every worker says of its records */
     int64_t used_bytes; /* the same of its files */
+    bool blocked;       /* the same of its last partition: by an open transaction */
     int64_t standby_ms;
     const struct core_diff_ops *diff_ops; /* or NULL */
     struct world_worker workers[WORLD_WORKERS];
@@ -492,15 +493,16 @@ static inline void world_worker_work(struct world *world, struct world_worker *w
     if (worker->serving && world->fresh_us > 0) {
         histogram_add(&worker->freshness, world->fresh_us);
     }
-    world_event(world, worker,
-                json_pack("{s:s, s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:I, s:I, s:n}", "is",
-                          "progress", "freshness", histogram_to_json(&worker->freshness), "rate",
-                          (double)worker->limit, "next", world_vector(worker->files->next),
-                          "committed", world_vector(worker->files->next), "start",
-                          world_vector(world->start), "end", world_vector(world->end), "at_end",
-                          flags, "record_time_ms", json_array(), "records", 77, "dead",
-                          (json_int_t)world->dead, "used_bytes", (json_int_t)world->used_bytes,
-                          "trouble"));
+    world_event(
+        world, worker,
+        json_pack("{s:s, s:[b, b, b], s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:I, s:I, "
+                  "s:n}",
+                  "is", "progress", "blocked", false, false, world->blocked, "freshness",
+                  histogram_to_json(&worker->freshness), "rate", (double)worker->limit, "next",
+                  world_vector(worker->files->next), "committed", world_vector(worker->files->next),
+                  "start", world_vector(world->start), "end", world_vector(world->end), "at_end",
+                  flags, "record_time_ms", json_array(), "records", 77, "dead",
+                  (json_int_t)world->dead, "used_bytes", (json_int_t)world->used_bytes, "trouble"));
 }
 
 static inline void world_worker_step(struct world *world, struct world_worker *worker)

@@ -6,6 +6,8 @@
     embedded   replay of the main scenario from the embedded log
     kafka      the same from a real Kafka (started here), against plain librdkafka on the same topic
     streams    the same by a Kafka Streams program, when --streams DIR names one (mvn compiled, see --help)
+    archive    reading and replaying an archive against the same from a real Kafka, and what archiving costs the worker
+               of a version that reads --rate events/s (of CPU time, with archive=on and off in turn)
     live       produce to readable, at --rate events/s
     swap       swaps and rollbacks under four readers: hold, failed reads, reads that went back
     diff       two versions of which 100 rows differ, by digests of key ranges and by reading all rows; as many rows as
@@ -155,6 +157,87 @@ def bench_kafka(options, results):
                 rate = streams(broker.brokers, "events", options)
                 out(bench="kafka_streams_peer", events_per_s=round(rate))
                 results["streams"] = [rate]
+
+
+def archived_all(platform, topic, records):
+    """Waits until the archive has so many records; seconds."""
+    begin = time.monotonic()
+    while sum(p["records"] for p in platform.json("archive", "ls", topic)["topics"][0]["partitions"]) < records:
+        time.sleep(0.2)
+    return time.monotonic() - begin
+
+
+def log_read(config, topic, records):
+    """(records/s, CPU seconds) of bench/log_read."""
+    before = os.times()
+    text = subprocess.run([os.path.join(BENCH, "log_read"), json.dumps(config), topic, str(records)], check=True,
+                          capture_output=True, text=True).stdout
+    after = os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return json.loads(text.splitlines()[-1])["records_per_s"], cpu
+
+
+def archive_reading(platform, broker, options):
+    """The reader alone: what replays wait for."""
+    folder = os.path.join(platform.data, "archive")
+    for _ in range(options.runs):
+        plain, plain_cpu = log_read({"kind": "kafka", "brokers": broker.brokers}, "events", options.events)
+        rate, cpu = log_read({"kind": "archive", "archive": folder}, "events", options.events)
+        out(bench="archive_read", records_per_s=round(rate), kafka_records_per_s=round(plain),
+            ratio=round(rate / plain, 2), cpu_ratio=round(plain_cpu / cpu, 2))
+
+
+def archive_cost(platform, options):
+    """CPU time per record of a worker at the live end, with archive=on and off in turn; that of the server beside."""
+    platform.topic("live", 4)
+    platform.deploy("served", support.features_sql("live", table="served"), "--wait")
+    make = subprocess.Popen([support.EVENTS, "--now", "--rate", str(options.rate), "--count", "0", "--users", "1000"],
+                            stdout=subprocess.PIPE)
+    produce = subprocess.Popen([support.BIN, "produce", "live", "--key", "user_id"], stdin=make.stdout,
+                               env=platform.env, stderr=subprocess.DEVNULL)
+    used = {"on": [0.0, 0.0, 0], "off": [0.0, 0.0, 0]}
+    for archive in ("off", "on", "on", "off") * max(options.runs // 2, 1):  # trends cancel out
+        platform.run("topic", "set", "live", "archive=" + archive)
+        if archive == "on":
+            archived_all(platform, "live", platform.version("served", 1)["records"])
+        time.sleep(2)
+        version = platform.version("served", 1)
+        pids = version["worker"]["pid"], platform.process.pid
+        begin = [cpu_seconds(pid) for pid in pids]
+        time.sleep(options.seconds / 4)  # of the worker and of the server
+        spent = [cpu_seconds(pid) - b for pid, b in zip(pids, begin)]
+        records = platform.version("served", 1)["records"] - version["records"]
+        used[archive] = [a + b for a, b in zip(used[archive], [*spent, records])]
+    make.terminate()
+    make.wait()
+    produce.wait()
+    worker = {key: 1e6 * value[0] / max(value[2], 1) for key, value in used.items()}
+    server = {key: 1e6 * value[1] / max(value[2], 1) for key, value in used.items()}
+    out(bench="archive_cost", rate=options.rate, records=used["on"][2], worker_us_per_record=round(worker["on"], 3),
+        worker_us_without=round(worker["off"], 3), ratio=round(worker["on"] / worker["off"], 3),
+        server_us_per_record=round(server["on"], 3), server_us_without=round(server["off"], 3))
+
+
+def bench_archive(options, _):
+    import kafka_broker
+    with kafka_broker.KafkaBroker(heap_mb=1024) as broker:
+        with support.Platform(os.path.join(options.dir, "archive"), kafka=broker.brokers) as platform:
+            os.makedirs(platform.directory, exist_ok=True)
+            platform.up()
+            fill(platform, "events", options)
+            plain, plain_figures = replay(platform, "events", "plain", options)
+            platform.run("abort", "plain", 1, code=None)
+            platform.run("topic", "set", "events", "archive=on")
+            seconds = archived_all(platform, "events", options.events)
+            found = platform.json("archive", "ls")["topics"][0]["partitions"]
+            out(bench="archive_write", records_per_s=round(options.events / seconds),
+                compression=round(sum(p["raw_bytes"] for p in found) / sum(p["bytes"] for p in found), 2))
+            rate, figures = replay(platform, "events", "archived", options)
+            platform.run("abort", "archived", 1, code=None)
+            out(bench="archive_replay", events_per_s=round(rate), kafka_events_per_s=round(plain),
+                ratio=round(rate / plain, 2), cpu_ratio=round(plain_figures["cpu_seconds"] / figures["cpu_seconds"], 2))
+            archive_reading(platform, broker, options)
+            archive_cost(platform, options)
 
 
 def bench_live(options, _):
@@ -411,7 +494,7 @@ def bench_flink(options, _):
             out(bench="flink_peer_smallest", what=what, job=least, value=round(ratios[least][n], 1), jobs=len(ratios))
 
 
-PARTS = {"embedded": bench_embedded, "kafka": bench_kafka, "live": bench_live, "swap": bench_swap,
+PARTS = {"embedded": bench_embedded, "kafka": bench_kafka, "archive": bench_archive, "live": bench_live, "swap": bench_swap,
          "diff": bench_diff, "reader": bench_reader,
          "redis": bench_redis, "http": bench_http, "nexmark": bench_nexmark, "flink": bench_flink}
 

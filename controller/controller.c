@@ -481,7 +481,7 @@ static int open_log(struct server *server, const struct controller_options *opti
         rc = log_open_config(server->log_config, &server->log, err);
     }
     const struct archiver_options archiver = {
-        .log = server->log,
+        .config = server->log_config,
         .dir = archive,
         .flush_ms = env_number("KAPPA_ARCHIVE_FLUSH_MS", ARCHIVER_FLUSH_MS),
         .segment_bytes = env_number("KAPPA_ARCHIVE_SEGMENT_BYTES", 0)};
@@ -620,6 +620,9 @@ static void close_handle(uv_handle_t *handle, void *unused)
 static void close_all(struct server *server)
 {
     stop_serving(server);
+    if (server->archiver != NULL) {
+        (void)archiver_stop(server->archiver); /* stuck in the log: it ends with the process */
+    }
     if (server->hook != NULL) {
         hook_end(server->hook);
     }
@@ -642,9 +645,7 @@ static void close_all(struct server *server)
         reader_close(server->reader);
     }
     catalog_close(server->catalog);
-    /* An archiver that is stuck in the log still uses it: the process ends soon. */
-    bool log_free = server->archiver == NULL || archiver_stop(server->archiver);
-    if (server->log != NULL && log_free) {
+    if (server->log != NULL) {
         server->log->ops->close(server->log);
     }
     json_decref(server->log_config);

@@ -24,6 +24,7 @@
 #define RETRY_US     INT64_C(5000000)
 #define READ_MS      100
 #define PAUSE_MS     500
+#define PACE_MS      100 /* at the end: many records at a time cost less than one at a time */
 #define PACKED_MAX   ((int64_t)32 << 20) /* bytes that wait in packs, of all partitions */
 #define SEAL_MS_MIN  INT64_C(1000)       /* a topic with retention: between two segments */
 #define STOP_WAIT_MS 1000
@@ -46,7 +47,8 @@ struct archiver_topic {
 };
 
 struct archiver {
-    struct log *log;
+    struct log *log; /* NULL: not opened yet */
+    json_t *config;  /* of a log of its own, or NULL */
     char *dir;
     int64_t flush_us;
     int64_t segment_bytes;
@@ -180,9 +182,28 @@ static int partition_open(struct archiver *self, const struct archiver_topic *to
     return rc;
 }
 
+/* The archiver is in no hurry: brokers collect for it what comes within a second. */
+static json_t *patient(const json_t *config)
+{
+    json_t *copy = json_deep_copy(config);
+    if (strcmp(json_text(copy, "kind", ""), "kafka") == 0) {
+        json_t *properties = json_object_get(copy, "properties");
+        if (properties == NULL) {
+            properties = json_object();
+            (void)json_object_set_new(copy, "properties", properties);
+        }
+        (void)json_object_set_new(properties, "fetch.min.bytes", json_string("1000000"));
+        (void)json_object_set_new(properties, "fetch.wait.max.ms", json_string("1000"));
+    }
+    return copy;
+}
+
 static int topic_open(struct archiver *self, struct archiver_topic *topic, struct err *err)
 {
-    int rc = archive_topic_lock(self->dir, topic->name, 0, &topic->lock, err);
+    int rc = self->log != NULL ? 0 : log_open_config(self->config, &self->log, err);
+    if (rc == 0) {
+        rc = archive_topic_lock(self->dir, topic->name, 0, &topic->lock, err);
+    }
     if (rc == 0) {
         rc = topic_check(self, topic, err);
     }
@@ -509,7 +530,7 @@ static int64_t read_some(struct archiver *self)
     if (!batch.none) {
         take(self, &batch);
     }
-    return 0;
+    return !batch.none && batch.at_end ? PACE_MS : 0;
 }
 
 static void *archiver_main(void *ctx)
@@ -536,13 +557,16 @@ static void *archiver_main(void *ctx)
         pause = read_some(self);
         flush_due(self, false);
     }
-    reader_close(self);
-    for (uint32_t t = 0; t < self->topic_count; t++) {
+    for (uint32_t t = 0; t < self->topic_count; t++) { /* first: the reader may take its time */
         topic_close(self, &self->topics[t], true);
         free(self->topics[t].name);
     }
+    reader_close(self);
     free(self->topics);
     archive_press_free(&self->press);
+    if (self->config != NULL && self->log != NULL) {
+        self->log->ops->close(self->log);
+    }
     pthread_mutex_lock(&self->lock);
     self->ended = true;
     pthread_cond_broadcast(&self->wake);
@@ -554,6 +578,7 @@ struct archiver *archiver_start(const struct archiver_options *options)
 {
     struct archiver *self = xcalloc(1, sizeof *self);
     self->log = options->log;
+    self->config = options->config == NULL ? NULL : patient(options->config);
     self->dir = xstrdup(options->dir);
     self->flush_us = options->flush_ms * 1000;
     self->segment_bytes =
@@ -587,6 +612,7 @@ bool archiver_stop(struct archiver *self)
     (void)pthread_join(self->thread, NULL);
     pthread_cond_destroy(&self->wake);
     pthread_mutex_destroy(&self->lock);
+    json_decref(self->config);
     free(self->dir);
     free(self);
     return true;

@@ -15,7 +15,10 @@
 #define ARCHIVER_FLUSH_MS 5000
 
 struct archiver_options {
-    struct log *log; /* with its archive; borrowed: outlives the archiver */
+    /* Either a log with its archive, borrowed: outlives the archiver; or what to open one with
+     * (log_open_config) as soon as a topic is archived. */
+    struct log *log;
+    const json_t *config;
     const char *dir; /* DATA/archive */
     int64_t flush_ms;
     int64_t segment_bytes; /* 0: ARCHIVE_SEGMENT_BYTES */

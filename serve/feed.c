@@ -280,7 +280,7 @@ static void *feed_run(void *ctx)
     if (rc < 0) {
         feed_end(feed, &err);
     }
-    feeds->feed_count--;
+    feed_count(&feeds->counters.tables, -1);
     feed_give(feed);
     (void)pthread_cond_broadcast(&feeds->moved);
     unlock(feeds);
@@ -301,7 +301,7 @@ static struct feed *feed_find(struct feeds *feeds, const char *table)
 /* With the lock held. */
 static int feed_start(struct feeds *feeds, const char *table, struct feed **out, struct err *err)
 {
-    if (feeds->feed_count == FEED_TABLES_MAX) {
+    if (feeds->counters.tables == FEED_TABLES_MAX) {
         int rc = err_set(err, KE_AGAIN, "%d tables are followed already", FEED_TABLES_MAX);
         err_hint(err, "a table that nobody follows is let go after %d s",
                  (int)(LINGER_US / 1000000));
@@ -322,7 +322,7 @@ static int feed_start(struct feeds *feeds, const char *table, struct feed **out,
         return err_errno(err, failed, "no thread to follow %s", table);
     }
     (void)pthread_detach(thread);
-    feeds->feed_count++;
+    feed_count(&feeds->counters.tables, 1);
     feed->next = feeds->first;
     feeds->first = feed;
     *out = feed;
@@ -352,7 +352,7 @@ int feed_follow(struct feeds *feeds, const char *table, const char *after, bool 
     struct feed *feed = feed_find(feeds, table);
     if (feeds->closing) {
         rc = err_set(err, KE_CLOSED, "the server is stopping");
-    } else if (feeds->follower_count == FEED_FOLLOWERS_MAX) {
+    } else if (feeds->counters.followers == FEED_FOLLOWERS_MAX) {
         rc = err_set(err, KE_AGAIN, "%d clients follow tables already", FEED_FOLLOWERS_MAX);
         err_hint(err, "try again when one has left");
     } else if (feed == NULL) {
@@ -389,13 +389,19 @@ struct feeds *feeds_new(struct reader *reader)
     return feeds;
 }
 
+const struct feed_counters *feeds_counters(const struct feeds *feeds)
+{
+    MAGIC_ASSERT(feeds, FEEDS_MAGIC);
+    return &feeds->counters;
+}
+
 void feeds_close(struct feeds *feeds)
 {
     MAGIC_ASSERT(feeds, FEEDS_MAGIC);
     lock(feeds);
     __atomic_store_n(&feeds->closing, true, __ATOMIC_RELAXED);
     (void)pthread_cond_broadcast(&feeds->moved);
-    while (feeds->feed_count > 0) {
+    while (feeds->counters.tables > 0) {
         (void)pthread_cond_wait(&feeds->moved, &feeds->lock);
     }
     unlock(feeds);
@@ -407,7 +413,7 @@ void feeds_free(struct feeds *feeds)
         return;
     }
     MAGIC_ASSERT(feeds, FEEDS_MAGIC);
-    ASSERT_CMP(feeds->follower_count, ==, 0);
+    ASSERT_CMP(feeds->counters.followers, ==, 0);
     ASSERT(feeds->first == NULL);
     (void)pthread_mutex_destroy(&feeds->lock);
     (void)pthread_cond_destroy(&feeds->moved);

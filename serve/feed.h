@@ -48,9 +48,19 @@ struct feed_sleeper {
     void *ctx;
 };
 
+/* For /metrics; atomic. */
+struct feed_counters {
+    uint64_t followers;
+    uint64_t tables;
+    uint64_t steps;
+    uint64_t resets; /* but for a table's first */
+    uint64_t too_slow;
+};
+
 struct feeds *feeds_new(struct reader *reader);
 /* All followers are woken and end; waits for the threads. */
 void feeds_close(struct feeds *feeds);
+const struct feed_counters *feeds_counters(const struct feeds *feeds);
 /* When all have left. */
 void feeds_free(struct feeds *feeds);
 

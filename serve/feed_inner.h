@@ -102,12 +102,17 @@ struct feeds {
     uint32_t magic;
     struct reader *reader;
     pthread_mutex_t lock;
-    pthread_cond_t moved; /* a follower came or wants rows, a thread ended, closing */
-    struct feed *first;   /* lock */
-    uint32_t feed_count;  /* lock: threads */
-    uint32_t follower_count;
-    bool closing; /* written with the lock, read atomically */
+    pthread_cond_t moved;          /* a follower came or wants rows, a thread ended, closing */
+    struct feed *first;            /* lock */
+    struct feed_counters counters; /* lock for writing; `tables` are threads */
+    bool closing;                  /* written with the lock, read atomically */
 };
+
+/* With the lock held. */
+static inline void feed_count(uint64_t *counter, int by)
+{
+    __atomic_store_n(counter, *counter + (uint64_t)(int64_t)by, __ATOMIC_RELAXED);
+}
 
 /* ---- feed_rows.c */
 

@@ -97,6 +97,7 @@ void feed_publish(struct feed *feed, struct feed_step *step, struct feed_piece *
     feed->ring_bytes += step->bytes;
     feed->bytes_ever += step->bytes;
     step->count = 0; /* the ring has them */
+    feed_count(&feed->feeds->counters.steps, 1);
     set_state(feed, brief, id);
     feed_wake(feed);
 }
@@ -106,7 +107,7 @@ void feed_reset(struct feed *feed, struct feed_piece *brief, const char *id)
     while (feed->first < feed->behind) {
         drop_step(feed);
     }
-    feed->generation++;
+    feed_count(&feed->feeds->counters.resets, feed->generation++ > 0 ? 1 : 0);
     set_state(feed, brief, id);
     memcpy(feed->floor_id, feed->id, sizeof feed->floor_id);
     feed_listing_release(feed->listing);
@@ -181,6 +182,7 @@ static void read_end(struct feed_follower *follower, const struct err *err)
 static void too_slow(struct feed_follower *follower)
 {
     struct err err = {0};
+    feed_count(&follower->feed->feeds->counters.too_slow, 1);
     (void)err_set(&err, KE_LIMIT,
                   "this follower of %s is too slow: more than %u MiB of changes came while it read",
                   follower->feed->table, FEED_RING_BYTES >> 20);
@@ -333,7 +335,7 @@ struct feed_follower *feed_follower_new(struct feed *feed, const char *after, bo
     }
     feed->followers = follower;
     feed->owners++;
-    feed->feeds->follower_count++;
+    feed_count(&feed->feeds->counters.followers, 1);
     return follower;
 }
 
@@ -349,7 +351,7 @@ void feed_follower_remove(struct feed_follower *follower)
     if (follower->next != NULL) {
         follower->next->prev = follower->prev;
     }
-    feed->feeds->follower_count--;
+    feed_count(&feed->feeds->counters.followers, -1);
     feed_piece_release(follower->piece);
     feed_listing_release(follower->listing);
     follower->magic = 0;

@@ -60,6 +60,7 @@ int http_server_start(const struct http_options *options, struct http_server **o
     ASSERT_CMP(rc, ==, 0);
     server->streams = http_streams_new();
     server->feeds = options->reader == NULL ? NULL : feeds_new(options->reader);
+    server->counters.feeds = server->feeds == NULL ? NULL : feeds_counters(server->feeds);
     server->daemon = daemon_start(server);
     if (server->daemon == NULL) {
         rc = err_errno(err, errno, "cannot start the HTTP server on %s", options->address);

@@ -4,6 +4,7 @@
 
 #include "base/histogram.h"
 #include "include/kappa/version.h"
+#include "serve/feed.h"
 #include "serve/process_stats.h"
 #include "serve/reader.h"
 #include "serve/redis.h"
@@ -18,6 +19,7 @@ enum level {
     HTTP,
     ROUTE,
     REDIS,
+    FEEDS,
     PROCESSOR,
     SWAPS,
     STATE,
@@ -49,6 +51,7 @@ static const char *const level_labels[] = {
     [HTTP] = "class",
     [ROUTE] = "method, route",
     [REDIS] = "",
+    [FEEDS] = "",
     [PROCESSOR] = "processor",
     [SWAPS] = "processor, result",
     [STATE] = "processor, version, state",
@@ -305,24 +308,43 @@ static void samples_of_routes(struct buf *out, const struct metric *metric,
     }
 }
 
+struct counter {
+    const char *member;
+    const uint64_t *value;
+};
+
+/* The one of the counters that the metric names. */
+static void sample_counter(struct buf *out, const struct metric *metric,
+                           const struct counter *counters, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(metric->member, counters[i].member) == 0) {
+            buf_printf(out, "kappa_%s %" PRIu64 "\n", metric->name,
+                       __atomic_load_n(counters[i].value, __ATOMIC_RELAXED));
+        }
+    }
+}
+
 static void sample_of_redis(struct buf *out, const struct metric *metric,
                             const struct redis_counters *counters)
 {
-    const struct {
-        const char *member;
-        const uint64_t *value;
-    } members[] = {{"connected", &counters->connected},
-                   {"connections", &counters->connections},
-                   {"commands", &counters->commands},
-                   {"errors", &counters->errors},
-                   {"cut_off", &counters->cut_off}};
+    const struct counter members[] = {{"connected", &counters->connected},
+                                      {"connections", &counters->connections},
+                                      {"commands", &counters->commands},
+                                      {"errors", &counters->errors},
+                                      {"cut_off", &counters->cut_off}};
+    sample_counter(out, metric, members, array_len(members));
+}
 
-    for (size_t i = 0; i < array_len(members); i++) {
-        if (strcmp(metric->member, members[i].member) == 0) {
-            buf_printf(out, "kappa_%s %" PRIu64 "\n", metric->name,
-                       __atomic_load_n(members[i].value, __ATOMIC_RELAXED));
-        }
-    }
+static void sample_of_feeds(struct buf *out, const struct metric *metric,
+                            const struct feed_counters *counters)
+{
+    const struct counter members[] = {{"followers", &counters->followers},
+                                      {"tables", &counters->tables},
+                                      {"steps", &counters->steps},
+                                      {"resets", &counters->resets},
+                                      {"too_slow", &counters->too_slow}};
+    sample_counter(out, metric, members, array_len(members));
 }
 
 /* A number that there is one of, without labels. */
@@ -368,6 +390,9 @@ static void samples(struct buf *out, const struct metric *metric, const struct s
     case REDIS:
         sample_of_redis(out, metric, shown->counters->redis);
         break;
+    case FEEDS:
+        sample_of_feeds(out, metric, shown->counters->feeds);
+        break;
     case PROCESSOR:
     case SWAPS:
     case STATE:
@@ -412,7 +437,8 @@ void metrics_render(const json_t *status, const struct route_counters *counters,
     }
     for (size_t m = 0; m < array_len(metrics); m++) {
         const struct metric *metric = &metrics[m];
-        if (metric->level == REDIS && counters->redis == NULL) {
+        if ((metric->level == REDIS && counters->redis == NULL) ||
+            (metric->level == FEEDS && counters->feeds == NULL)) {
             continue;
         }
         buf_printf(out, "# HELP %s%s %s\n# TYPE %s%s %s\n", prefix(metric), metric->name,

@@ -63,6 +63,7 @@ struct route_counters {
     uint64_t answers[6];                /* by first digit of the status; [0] unused */
     struct histogram took[ROUTES_MAX];  /* by route_number: from the headers to the answer */
     const struct redis_counters *redis; /* of the other door, or NULL */
+    const struct feed_counters *feeds;  /* of changes of tables, or NULL */
     const char *data;                   /* the data directory, or NULL */
     struct reader *reader;              /* or NULL: what its reads have shown of canaries */
 };

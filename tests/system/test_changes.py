@@ -51,6 +51,8 @@ class Follower(threading.Thread):
         connection.request("GET", f"/v1/tables/{self.table}/changes" + ("?" + query if query else ""), headers=headers)
         self.sock = connection.sock
         answer = connection.getresponse()
+        if answer.status == 503:  # it is stopping
+            raise ConnectionError
         assert answer.status == 200, answer.read()
         self.connects += 1
         self.rows = dict(self.at[2]) if self.at else {}  # what came behind the last cut comes again
@@ -317,6 +319,8 @@ def test_the_command(embedded):
 
     tail = subprocess.Popen([support.BIN, "tail", "totals", "-n", "4", "-o", "json"], env=embedded.env, text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    watchdog = threading.Timer(180, tail.kill)
+    watchdog.start()
     first = [json.loads(tail.stdout.readline()) for _ in range(2)]
     assert [line["event"] for line in first] == ["reset", "cut"] and first[0]["rows"] is False
     embedded.produce("ev", [{"u": "a", "n": 5}], "--key", "u")
@@ -329,6 +333,7 @@ def test_the_command(embedded):
     embedded.deploy("p", sql % " + 1")
     embedded.wait("p", 2)
     rest = [json.loads(line) for line in tail.communicate(timeout=60)[0].splitlines()]
+    watchdog.cancel()
     rows = [line["row"] for line in rest if line["event"] == "upsert"]
     assert tail.returncode == 0 and len(rows) == 3
     assert all(row["s"] in {"a": (7,), "b": (3,), "c": (1, 2)}[row["u"]] for row in rows)

@@ -208,7 +208,7 @@ static int teardown(void **state)
 {
     (void)state;
     feeds_close(feeds);
-    if (feeds->follower_count == 0) { /* else the test has failed, and says why */
+    if (feeds->counters.followers == 0) { /* else the test has failed, and says why */
         feeds_free(feeds);
     }
     reader_close(reader);
@@ -336,6 +336,12 @@ static void test_slow_follower(void **state)
     assert_non_null(strstr(json_text(error, "message", ""), "too slow"));
     assert_true(slow.swaps < 3); /* a piece that it had begun, no more */
     assert_false(client_next(&slow));
+    const struct feed_counters *counters = feeds_counters(feeds);
+    assert_int_equal(counters->too_slow, 1);
+    assert_int_equal(counters->followers, 3);
+    assert_int_equal(counters->tables, 1);
+    assert_int_equal(counters->steps, 16);
+    assert_int_equal(counters->resets, 0);
     client_leave(&slow);
     client_leave(&gone);
     client_leave(&quick);
@@ -357,6 +363,7 @@ static void test_growing_file(void **state)
     client_holds(&client, "totals");
     assert_int_equal(client.resets, 2);
     assert_int_equal(client.swaps, 0);
+    assert_int_equal(feeds_counters(feeds)->resets, 1);
     client_leave(&client);
 }
 

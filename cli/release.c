@@ -137,7 +137,8 @@ static int say_waited(const struct cli *cli, const char *processor, const json_t
     char records[OUT_NUMBER_LEN];
     buf_printf(&text, "v%" PRId64 " of %s is ", json_int(version, "version", 0), processor);
     out_styled(&text, cli->colour, out_state_style(state), state);
-    buf_printf(&text, " (%s records", out_count(json_int(version, "records", 0), records));
+    int64_t count = json_int(version, "records", 0);
+    buf_printf(&text, " (%s record%s", out_count(count, records), count == 1 ? "" : "s");
     int64_t dead = json_int(version, "dead", 0);
     if (dead > 0) {
         buf_printf(&text, ", %" PRId64 " of them dead: see `kappa dead %s %" PRId64 "`", dead,

@@ -399,8 +399,12 @@ static void processor_text(struct buf *out, const json_t *processor, const struc
     json_array_foreach (versions, i, version) {
         char what[40];
         (void)snprintf(what, sizeof what, "v%" PRId64, json_int(version, "version", 0));
-        problem(out, what, json_object_get(version, "error"));
-        problem(out, what, json_object_get(version, "trouble"));
+        const json_t *error = json_object_get(version, "error");
+        const json_t *trouble = json_object_get(version, "trouble");
+        problem(out, what, error);
+        if (!json_equal(error, trouble)) { /* of a serving version that gave up they are one */
+            problem(out, what, trouble);
+        }
         (void)snprintf(what, sizeof what, "v%" PRId64 " waits to serve",
                        json_int(version, "version", 0));
         problem(out, what, json_object_get(version, "held_back"));

@@ -18,6 +18,7 @@ static const struct cmd_option options[] = {
     {"where", '\0', "EXPR", "only rows for which this holds in A or in B"},
     {"limit", '\0', "N", "at most so many rows of each kind are shown (default 10)"},
     {"exact", '\0', NULL, "count the equal rows of large tables too"},
+    {"records", '\0', NULL, "read the log for the records that explain the rows shown"},
     {NULL, '\0', NULL, NULL},
 };
 
@@ -43,7 +44,12 @@ const struct cmd_entry cmd_diff = {
         "as rows may have parts in several partitions; --exact counts them.\n\n"
         "EXPR is a condition over the columns of a row, as behind WHERE in a definition; both "
         "versions must have\n"
-        "the columns that it names.",
+        "the columns that it names.\n\n"
+        "--records reads the log up to the cut, and lists for each row that is shown which records "
+        "the two\n"
+        "versions count differently, ten at most. Rows of joins, OVER, sessions, hopping windows "
+        "and tables that\n"
+        "the two keep in different ways are made of too much else: then it says so.",
     .examples = "kappa diff features 1 2\n"
                 "kappa diff features 1 2 --where \"country = 'SE' AND clicks > 100\"\nkappa diff "
                 "features 1 2 --table user_features --limit 50 "
@@ -162,7 +168,31 @@ static void changed_text(const json_t *columns, const json_t *sample, struct buf
     buf_append_text(out, "\n");
 }
 
-static void samples_text(const json_t *table, struct buf *out)
+/* The records that explain sample i of a kind. */
+static void records_text(const struct names *names, const json_t *table, const char *kind, size_t i,
+                         struct buf *out)
+{
+    const json_t *records = json_object_get(table, "records");
+    if (records == NULL) {
+        return;
+    }
+    size_t at;
+    const json_t *record;
+    const json_t *list = json_array_get(json_object_get(records, kind), i);
+    json_array_foreach (list, at, record) {
+        const char *in = json_text(record, "in", "both");
+        buf_append_text(out, at == 0 ? "      records: " : ", ");
+        out_safe(out, json_text(record, "topic", ""), strlen(json_text(record, "topic", "")));
+        buf_printf(out, "/%" PRId64 "@%" PRId64 "%s%s", json_int(record, "partition", 0),
+                   json_int(record, "offset", 0), strcmp(in, "both") == 0 ? "" : " only in ",
+                   strcmp(in, "both") == 0 ? "" : names->of[in[0] == 'b']);
+    }
+    buf_append_text(out, at == 0 ? "      no record counts differently: another result is made of "
+                                   "the same ones\n"
+                                 : "\n");
+}
+
+static void samples_text(const struct names *names, const json_t *table, struct buf *out)
 {
     static const char *const kinds[] = {"only_in_a", "only_in_b"};
     const json_t *samples = json_object_get(table, "samples");
@@ -171,6 +201,7 @@ static void samples_text(const json_t *table, struct buf *out)
     const json_t *row;
     json_array_foreach (json_object_get(samples, "changed"), i, row) {
         changed_text(columns, row, out);
+        records_text(names, table, "changed", i, out);
     }
     for (size_t kind = 0; kind < array_len(kinds); kind++) {
         json_array_foreach (json_object_get(samples, kinds[kind]), i, row) {
@@ -180,6 +211,7 @@ static void samples_text(const json_t *table, struct buf *out)
             out_safe(out, text, strlen(text));
             free(text);
             buf_append_text(out, "\n");
+            records_text(names, table, kinds[kind], i, out);
         }
     }
 }
@@ -219,7 +251,15 @@ static void table_text(const struct cli *cli, const struct names *names, const j
         if (json_int(table, "changed", 0) > 0) {
             columns_text(cli, columns, out);
         }
-        samples_text(table, out);
+        samples_text(names, table, out);
+        if (json_object_get(table, "records_why_not") != NULL) {
+            buf_printf(out, "  which records explain them cannot be told: %s\n",
+                       json_text(table, "records_why_not", ""));
+        }
+        if (json_bool(table, "records_partial", false)) {
+            buf_append_text(out, "  the log has lost its first records: those that are left were "
+                                 "looked at\n");
+        }
     }
 }
 
@@ -288,8 +328,11 @@ static int diff_body(const struct cli *cli, json_t **out, struct err *err)
     if (limit >= 0) {
         ASSERT(json_object_set_new(body, "limit", json_integer(limit)) == 0);
     }
-    if (cli_option(cli, "exact") != NULL) {
-        ASSERT(json_object_set_new(body, "exact", json_true()) == 0);
+    static const char *const flags[] = {"exact", "records"};
+    for (size_t i = 0; i < array_len(flags); i++) {
+        if (cli_option(cli, flags[i]) != NULL) {
+            ASSERT(json_object_set_new(body, flags[i], json_true()) == 0);
+        }
     }
     *out = body;
     return 0;

@@ -195,6 +195,7 @@ static int op_diff_open(void *ctx, const char *processor, uint32_t a, uint32_t b
     const struct diff_options options = {
         .table = json_text(body, "table", NULL),
         .where = json_text(body, "where", NULL),
+        .log = json_bool(body, "records", false) ? server->log : NULL,
         .limit = json_int(body, "limit", DIFF_SAMPLES),
         .exact_rows = json_bool(body, "exact", false) ? UINT64_MAX : DIFF_EXACT_ROWS};
     struct diff *diff = NULL;

@@ -493,7 +493,7 @@ static int check_version(struct core_processor *processor, const json_t *body, c
     return 0;
 }
 
-/* "table", "where", "limit" and "exact" are optional; nothing else is known. */
+/* "table", "where", "limit", "exact" and "records" are optional; nothing else is known. */
 static int check_body(const json_t *body, struct err *err)
 {
     const char *name;
@@ -501,12 +501,12 @@ static int check_body(const json_t *body, struct err *err)
     json_object_foreach ((json_t *)(uintptr_t)body, name, value) {
         bool table = strcmp(name, "table") == 0;
         bool limit = strcmp(name, "limit") == 0;
-        bool exact = strcmp(name, "exact") == 0;
+        bool flag = strcmp(name, "exact") == 0 || strcmp(name, "records") == 0;
         bool where = strcmp(name, "where") == 0;
-        if (!table && !limit && !exact && !where && strcmp(name, "a") != 0 &&
+        if (!table && !limit && !flag && !where && strcmp(name, "a") != 0 &&
             strcmp(name, "b") != 0 && strcmp(name, "who") != 0) {
             int rc = err_set(err, KE_INVALID, "a diff has no member \"%.100s\"", name);
-            err_hint(err, "it may have: a, b, table, where, limit, exact");
+            err_hint(err, "it may have: a, b, table, where, limit, exact, records");
             return rc;
         }
         if (table && !json_is_string(value)) {
@@ -515,8 +515,8 @@ static int check_body(const json_t *body, struct err *err)
         if (where && !json_is_string(value)) {
             return err_set(err, KE_INVALID, "\"where\" must be the text of a condition");
         }
-        if (exact && !json_is_boolean(value)) {
-            return err_set(err, KE_INVALID, "\"exact\" must be true or false");
+        if (flag && !json_is_boolean(value)) {
+            return err_set(err, KE_INVALID, "\"%s\" must be true or false", name);
         }
         if (limit && (!json_is_integer(value) || json_integer_value(value) < 0 ||
                       json_integer_value(value) > DIFF_LIMIT_MAX)) {

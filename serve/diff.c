@@ -14,6 +14,7 @@ struct diff {
     struct view_snapshot *snapshots[DIFF_SIDES]; /* NULL before diff_snapshot */
     char *table;                                 /* only this one, or NULL; owned */
     char *where;                                 /* or NULL; owned */
+    struct log *log;                             /* or NULL */
     int64_t limit;
     uint64_t exact_rows;
     bool stop; /* atomic */
@@ -123,6 +124,7 @@ int diff_open(struct reader *reader, const char *processor, uint32_t a, uint32_t
     diff->reader = reader;
     diff->table = options->table != NULL ? xstrdup(options->table) : NULL;
     diff->where = options->where != NULL ? xstrdup(options->where) : NULL;
+    diff->log = options->log;
     diff->limit = options->limit;
     diff->exact_rows = options->exact_rows;
     int rc = reader_version_take(reader, processor, a, &diff->versions[DIFF_A], err);
@@ -297,6 +299,8 @@ static int read_rows(struct diff *diff, const uint32_t *index, bool by_bytes,
     rows->limit = diff->limit;
     rows->stop = &diff->stop;
     rows->by_bytes = by_bytes;
+    rows->alike = rows_are_by_key(diff, index);
+    rows->wants_records = diff->log != NULL;
     rows->exact_rows = diff->exact_rows;
     for (int side = 0; side < DIFF_SIDES; side++) {
         rows->view[side] = &diff->versions[side]->plan->views[index[side]];
@@ -307,6 +311,44 @@ static int read_rows(struct diff *diff, const uint32_t *index, bool by_bytes,
     *out = rows;
     int rc = filters_open(diff, index, rows->filters, err);
     return rc == 0 ? diff_rows_run(rows, err) : rc;
+}
+
+static json_t *records_json(const struct diff_rows *rows)
+{
+    static const char *const names[] = {"changed", "only_in_a", "only_in_b"};
+    json_t *out = json_object();
+    for (size_t i = 0; i < array_len(names); i++) {
+        ASSERT(json_object_set_new(out, names[i], json_array()) == 0);
+    }
+    for (const struct diff_sample *sample = rows->samples; sample != NULL; sample = sample->next) {
+        json_t *list = json_object_get(out, names[sample->kept]);
+        ASSERT(json_array_append(list, sample->records) == 0);
+    }
+    return out;
+}
+
+/* The records that explain the samples, or why they cannot be told. */
+static int add_records(const struct diff *diff, struct diff_rows *rows, json_t *out,
+                       struct err *err)
+{
+    if (diff->log == NULL) {
+        return 0;
+    }
+    bool partial = false;
+    const char *why_not = diff_records_why_not(rows);
+    if (why_not != NULL) {
+        ASSERT(json_object_set_new(out, "records_why_not", json_string(why_not)) == 0);
+        return 0;
+    }
+    int rc = diff_records_find(rows, diff->log, &partial, err);
+    if (rc != 0) {
+        return rc;
+    }
+    ASSERT(json_object_set_new(out, "records", records_json(rows)) == 0);
+    if (partial) {
+        ASSERT(json_object_set_new(out, "records_partial", json_true()) == 0);
+    }
+    return 0;
 }
 
 /* Reads the rows of a table that both have, or those that may differ. */
@@ -322,7 +364,11 @@ static int compare_table(struct diff *diff, const char *table, const uint32_t *i
     }
     if (rc == 0) {
         *out = rows_json(rows, table, same);
-    } else {
+        rc = add_records(diff, rows, *out, err);
+    }
+    if (rc != 0) {
+        json_decref(*out);
+        *out = NULL;
         err_prefix(err, "table %s", table);
     }
     diff_rows_free(rows);

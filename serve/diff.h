@@ -15,7 +15,12 @@
  *        {"table","in":"both","identical":true}  the stored bytes are the same: nothing was read
  *        {"table","in":"both","only_in_a","only_in_b","changed","equal","equal_most"?,"columns":[C...],
  *         "samples":{"changed":[{"a":row,"b":row,"columns":[name]}],"only_in_a":[row],
- *         "only_in_b":[row]}}
+ *         "only_in_b":[row]},
+ *         "records"?:{"changed":[[R...]...],"only_in_a":[[R...]...],"only_in_b":[[R...]...]},
+ *         "records_partial"?:true, "records_why_not"?:text}
+ *     R  {"topic","partition","offset","in":"a"|"b"|"both"}: a record that the versions count
+ *        differently, at most ten for each sample; in: who counts it at all. Those whose differences
+ *        cancel out within some thousand records are left out; partial: the log has lost earlier ones
  *     C  {"name","type","in":"both","differ","nulls", and where both are numbers or times "unit"?,
  *         "mean","max","p50","p90","p99" of |b - a| over the rows that differ}; "type_b" when it has
  *        another type in b; {"name","type","in":"a"|"b"}
@@ -33,6 +38,7 @@
 #include "base/json.h"
 
 struct diff;
+struct log;
 struct reader;
 
 #define DIFF_SAMPLES     10 /* of each kind and table, when nothing is said */
@@ -42,6 +48,7 @@ struct reader;
 struct diff_options {
     const char *table;   /* only this one; or NULL */
     const char *where;   /* only rows for which this holds (row_filter.h) in a or in b; or NULL */
+    struct log *log;     /* the records that explain the samples are looked for here; or NULL */
     int64_t limit;       /* samples of each kind, 0 .. DIFF_SAMPLES_MAX */
     uint64_t exact_rows; /* equal rows are counted where at most so many are stored; UINT64_MAX:
                             always, which costs a look at all keys */

@@ -5,6 +5,7 @@
 
 #include "serve/diff.h"
 #include "serve/reader_inner.h"
+#include "serve/reader_side.h"
 #include "serve/row_filter.h"
 
 enum diff_side { DIFF_A, DIFF_B, DIFF_SIDES };
@@ -39,6 +40,19 @@ void diff_column_init(struct diff_column *column);
 json_t *diff_column_json(const struct diff_column *column);
 void diff_column_free(struct diff_column *column);
 
+enum diff_kept { DIFF_KEPT_CHANGED, DIFF_KEPT_ONLY_A, DIFF_KEPT_ONLY_B };
+
+/* A row that is shown, in the order in which they were found; kept when its records are asked for. */
+struct diff_sample {
+    struct diff_sample *next;
+    enum diff_kept kept;
+    size_t number;      /* from 0 */
+    uint32_t partition; /* views without groups */
+    json_t *records;    /* that explain it; owned */
+    size_t len;
+    uint8_t key[LIMIT_TABLE_KEY_LEN]; /* behind the source */
+};
+
 /* One table of both. */
 struct diff_rows {
     struct reader *reader;
@@ -48,6 +62,11 @@ struct diff_rows {
     const bool *stop; /* atomic */
     struct diff_column columns[2 * LIMIT_COLUMNS];
     uint32_t column_count;
+    bool alike; /* kept and read in the same way, and each row by its key */
+    bool wants_records;
+    struct diff_sample *samples; /* owned */
+    struct diff_sample **samples_end;
+    size_t sample_count;
     bool by_bytes; /* equal bytes are equal rows: only keys whose bytes differ are looked at */
     uint64_t taken[DIFF_SIDES]; /* rows that were looked at */
     uint64_t only[DIFF_SIDES];
@@ -67,5 +86,14 @@ bool diff_rows_match(const struct plan *plan_a, const struct plan_view *a,
 /* Counts and samples; the other members are set by the caller. */
 int diff_rows_run(struct diff_rows *rows, struct err *err) must_check;
 void diff_rows_free(struct diff_rows *rows);
+
+/* diff_records.c: keeps a sample. */
+void diff_sample_keep(struct diff_rows *rows, enum diff_kept kept, const struct reader_side *side);
+void diff_samples_free(struct diff_sample *samples);
+/* Why the records that explain the samples cannot be told; or NULL. */
+const char *diff_records_why_not(const struct diff_rows *rows);
+/* Finds the records of all samples; *partial: the log has lost records that the versions have read. */
+int diff_records_find(struct diff_rows *rows, struct log *log, bool *partial,
+                      struct err *err) must_check;
 
 #endif

@@ -119,6 +119,9 @@ static void sample_only(struct diff_rows *rows, enum diff_side which,
     json_t *samples = rows->only_samples[which];
     if ((int64_t)json_array_size(samples) < rows->limit) {
         ASSERT(json_array_append_new(samples, reader_row_json(side->view, side->values)) == 0);
+        if (rows->wants_records) {
+            diff_sample_keep(rows, which == DIFF_A ? DIFF_KEPT_ONLY_A : DIFF_KEPT_ONLY_B, side);
+        }
     }
 }
 
@@ -129,6 +132,9 @@ static void sample_changed(struct diff_rows *rows, const struct reader_side *sid
                   "b", reader_row_json(sides[DIFF_B].view, sides[DIFF_B].values), "columns", names);
     ASSERT(sample != NULL);
     ASSERT(json_array_append_new(rows->changed_samples, sample) == 0);
+    if (rows->wants_records) {
+        diff_sample_keep(rows, DIFF_KEPT_CHANGED, &sides[DIFF_A]);
+    }
 }
 
 /* Both have the row. */
@@ -363,6 +369,7 @@ int diff_rows_run(struct diff_rows *rows, struct err *err)
     int rc = 0;
     columns_pair(rows);
     rows->changed_samples = json_array();
+    rows->samples_end = &rows->samples;
     for (int which = 0; which < DIFF_SIDES; which++) {
         rows->only_samples[which] = json_array();
         if (rc == 0) {
@@ -389,5 +396,6 @@ void diff_rows_free(struct diff_rows *rows)
     json_decref(rows->only_samples[DIFF_A]);
     json_decref(rows->only_samples[DIFF_B]);
     json_decref(rows->changed_samples);
+    diff_samples_free(rows->samples);
     free(rows);
 }

@@ -175,6 +175,72 @@ def refused(platform):
         assert status == 400 and text in answer["error"]["message"], answer
 
 
+def purchases(records, cut):
+    """{(window_end, user): [(partition, offset)]} of purchases that did not come too late: what v1 counts as clicks."""
+    seen, found = {}, {}
+    for record in records:
+        event, partition = record["value"], record["partition"]
+        if record["offset"] >= cut[partition]:
+            continue
+        at = event["event_time"]
+        end = at // support.WINDOW_MS * support.WINDOW_MS + support.WINDOW_MS
+        late = partition in seen and end <= seen[partition] - support.BOUND_MS
+        if event["event_type"] == "purchase" and not late:
+            found.setdefault((end, event["user_id"]), []).append((partition, record["offset"]))
+        seen[partition] = max(at, seen.get(partition, at))
+    return {(support.rfc3339(end), user): places for (end, user), places in found.items()}
+
+
+def test_records(embedded, topic):
+    """--records: the records that two versions count differently, and nothing else; or why they cannot be told."""
+    platform = embedded
+    platform.topic(topic, 3)
+    _, seed = support.seed_for("records")
+    lines = support.events_lines(20_000, users=60, step_us=50_000, disorder_ms=60_000, seed=seed % 1000)
+    platform.produce(topic, lines, "--key", "user_id")
+    views = ("CREATE MATERIALIZED VIEW bought AS SELECT user_id, amount FROM user_events WHERE event_type = 'purchase'"
+             " AND amount > %d;\n"
+             "CREATE MATERIALIZED VIEW visits AS SELECT user_id, window_end, count(*) AS n FROM session(user_events, "
+             "event_time, interval '1 minute') WHERE amount > %d GROUP BY user_id, window_start, window_end;\n"
+             "CREATE MATERIALIZED VIEW other AS SELECT user_id, count(*) AS n %s FROM user_events GROUP BY user_id;\n"
+             "CREATE MATERIALIZED VIEW shown AS SELECT user_id, %s * count(*) AS n FROM user_events GROUP BY user_id;\n")
+    platform.deploy("features", support.features_sql(topic, right=False) + views % (20, 20, "", "1"), "--wait")
+    platform.deploy("features", support.features_sql(topic) + views % (90, 90, ", max(amount) AS most", "2"),
+                    "--swap", "manual")
+    support.eventually(lambda: platform.version("features", 2)["state"] == "ready", 30, "v2 is ready")
+    for version in (1, 2):
+        support.applied_everything(platform, "features", version, topic)
+
+    answer = platform.json("diff", "features", 1, 2, "--records", "--limit", 100)
+    records = platform.cat(topic)
+    tables = {table["table"]: table for table in answer["tables"]}
+    features = tables["user_features"]
+    expected = purchases(records, answer["cut"][topic])
+    samples = features["samples"]["changed"]
+    assert len(samples) == min(100, len(expected)) == len(features["records"]["changed"]) and len(samples) > 50
+    most = 0
+    for sample, found in zip(samples, features["records"]["changed"]):
+        want = expected[sample["a"]["window_end"], sample["a"]["user_id"]]
+        assert [(r["partition"], r["offset"]) for r in found] == want[:10], sample
+        assert {(r["topic"], r["in"]) for r in found} == {(topic, "both")}
+        assert sample["a"]["clicks"] - sample["b"]["clicks"] == len(want)
+        most = max(most, len(want))
+    assert most > 1
+    by_place = {(record["partition"], record["offset"]): record["value"] for record in records}
+    bought = tables["bought"]
+    assert len(bought["samples"]["only_in_a"]) == 100
+    for row, (record,) in zip(bought["samples"]["only_in_a"], bought["records"]["only_in_a"]):
+        event = by_place[record["partition"], record["offset"]]
+        assert (event["user_id"], event["amount"], record["in"]) == (row["user_id"], row["amount"], "a")
+    assert "depends on other records" in tables["visits"]["records_why_not"]
+    assert "in different ways" in tables["other"]["records_why_not"]
+    assert "in different ways" in tables["shown"]["records_why_not"]
+
+    text = platform.run("diff", "features", 1, 2, "--records", "--limit", 1).stdout
+    assert f"      records: {topic}/" in text and " only in v1" in text and "cannot be told: " in text
+    assert "records" not in platform.json("diff", "features", 1, 2)["tables"][0]
+
+
 def test_other_topics(embedded, topic):
     """Versions that read different topics have no common cut."""
     platform = embedded

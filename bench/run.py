@@ -9,6 +9,9 @@
     archive    reading and replaying an archive against the same from a real Kafka, and what archiving costs the worker
                of a version that reads --rate events/s (of CPU time, with archive=on and off in turn)
     live       produce to readable, at --rate events/s
+    governed   freshness of what serves, at --rate events/s: idle, beside a replay with a goal of freshness, and beside
+               one as fast as it can (produce to readable, and the worker's own count); its asked ratio is 1.5
+    deploy     from the call that deploys to the first row that can be read; asked are 100 ms
     swap       swaps and rollbacks under four readers: hold, failed reads, reads that went back
     diff       two versions of which 100 rows differ, by digests of key ranges and by reading all rows; as many rows as
                half of --events
@@ -285,6 +288,105 @@ def watch_latency(platform, seconds):
     return samples
 
 
+FRESHNESS_MS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000, 20000)
+
+
+def counted_p99(counts):
+    """Of the worker's classes of freshness, about: ms."""
+    rank, below, low = 0.99 * sum(counts), 0, 0
+    for count, high in zip(counts, FRESHNESS_MS):
+        if count and below + count >= rank:
+            return round(low + (high - low) * (rank - below) / count, 2)
+        below, low = below + count, high
+    return None
+
+
+def watch_replays(platform, seconds, limit, found):
+    """Live events while replays with this limit (None: no replay, "": no limit) run, one after another. Adds to
+    found: latencies, the replays' records and seconds, the worker's own counts."""
+    def counts():
+        return platform.version("features", 1)["worker"]["freshness"]["counts"]
+
+    begin, before = time.monotonic(), counts()
+    while time.monotonic() - begin < seconds:
+        number = None
+        if limit is not None:
+            args = ["--limit", limit] if limit else []
+            number = platform.json("replay", "features", "--swap", "manual", *args)["version"]
+        while time.monotonic() - begin < seconds:
+            found["latencies"] += watch_latency(platform, 1)
+            if number and platform.version("features", number)["state"] == "ready":
+                break
+        if number:
+            found["records"] += platform.version("features", number)["records"]
+            platform.run("abort", "features", number)
+            platform.run("drop", "features", number)
+    found["seconds"] += time.monotonic() - begin
+    found["counts"] = [f + b - a for f, a, b in zip(found["counts"], before, counts())]
+    time.sleep(1)
+
+
+def bench_governed(options, _):
+    """In turns, so that what else runs on the machine is in all of them."""
+    turns = 5
+    kinds = ("idle", "governed", "not_governed")
+    found = {kind: {"latencies": [], "records": 0, "seconds": 0, "counts": [0] * len(FRESHNESS_MS)} for kind in kinds}
+    with support.Platform(options.dir) as platform:
+        platform.up()
+        fill(platform, "events", options)
+        platform.deploy("features", support.features_sql("events"), "--wait", timeout=600)
+        make = subprocess.Popen([support.EVENTS, "--now", "--rate", str(options.rate), "--count", "0", "--users", "1000"],
+                                stdout=subprocess.PIPE)
+        produce = subprocess.Popen([support.BIN, "produce", "events", "--key", "user_id"], stdin=make.stdout,
+                                   env=platform.env, stderr=subprocess.DEVNULL)
+        time.sleep(2)
+        for turn in range(turns):
+            for kind in kinds:
+                goal = max(1, round(1.25 * counted_p99(found["idle"]["counts"]))) if kind != "idle" else 0
+                limit = {"idle": None, "governed": f"freshness={goal}ms", "not_governed": ""}[kind]
+                watch_replays(platform, max(5, options.seconds / turns), limit, found[kind])
+        make.terminate()
+        make.wait()
+        produce.wait()
+    figures = {}
+    for kind, of in found.items():
+        figures[kind] = quantiles(of["latencies"])["p99"], counted_p99(of["counts"])
+        out(bench="governed_produce_to_readable_ms", beside=kind, live_rate=options.rate,
+            replay_records_per_s=round(of["records"] / of["seconds"]), counted_p99=figures[kind][1],
+            **quantiles(of["latencies"]))
+    for kind in kinds[1:]:
+        out(bench="governed_ratio", beside=kind, p99=round(figures[kind][0] / figures["idle"][0], 2),
+            counted_p99=round(figures[kind][1] / figures["idle"][1], 2), goal_ms=goal)
+
+
+def bench_deploy(options, _):
+    """Polls over HTTP; a row can be read when its record was applied and committed."""
+    import http.client
+    with support.Platform(options.dir) as platform:
+        platform.up()
+        platform.topic("few", 4)
+        platform.produce("few", [json.loads(line) for line in support.events_lines(100, users=100)])
+        connection = http.client.HTTPConnection(platform.server()["http"], timeout=10)
+        took = []
+        for n in range(20):
+            body = {"name": f"first{n}", "swap": "manual", "sql": support.features_sql("few", table=f"first{n}")}
+            begin = time.monotonic()
+            connection.request("POST", "/v1/processors", json.dumps(body), {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            assert answer.status == 201, answer.read()
+            answer.read()
+            while True:
+                connection.request("GET", f"/v1/tables/first{n}/rows?version=1&limit=1")
+                answer = connection.getresponse()
+                if answer.read() and answer.status == 200:
+                    break
+                time.sleep(0.001)
+            took.append((time.monotonic() - begin) * 1000)
+            for command in ("abort", "drop"):
+                platform.run(command, f"first{n}", 1)
+        out(bench="deploy_to_first_row_ms", **quantiles(took))
+
+
 def bench_swap(options, _):
     sys.path.insert(0, os.path.join(HERE, "..", "tests", "system"))
     import test_main_job
@@ -494,7 +596,8 @@ def bench_flink(options, _):
             out(bench="flink_peer_smallest", what=what, job=least, value=round(ratios[least][n], 1), jobs=len(ratios))
 
 
-PARTS = {"embedded": bench_embedded, "kafka": bench_kafka, "archive": bench_archive, "live": bench_live, "swap": bench_swap,
+PARTS = {"embedded": bench_embedded, "kafka": bench_kafka, "archive": bench_archive, "live": bench_live,
+         "governed": bench_governed, "deploy": bench_deploy, "swap": bench_swap,
          "diff": bench_diff, "reader": bench_reader,
          "redis": bench_redis, "http": bench_http, "nexmark": bench_nexmark, "flink": bench_flink}
 

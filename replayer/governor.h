@@ -23,7 +23,7 @@
 #include "base/json.h"
 
 #define GOVERNOR_RATE_MAX  INT64_C(1000000000000) /* per second: more is no limit */
-#define GOVERNOR_BATCH_US  50000
+#define GOVERNOR_BATCH_US  20000
 #define GOVERNOR_CREDIT_US 100000
 
 /* Per second; 0: not limited. */

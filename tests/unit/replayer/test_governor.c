@@ -85,7 +85,7 @@ static void test_records(void **state)
             uint64_t total = read_for(&limit, sharers, 100, 2000, 20, &prng);
             double want = 20.0 * (double)rates[r];
             assert_true((double)total <= want * 1.02 + 2.0 * sharers);
-            /* Batches of at most 4096 and of an eighth of a twentieth: what there is, is used. */
+            /* Batches of at most 4096 and of an eighth of a fiftieth: what there is, is used. */
             assert_true((double)total >= want * 0.95 - 2.0 * sharers || rates[r] > 1000000);
         }
     }
@@ -145,7 +145,7 @@ static void test_change(void **state)
     governor_spent(&governor, 5, 1000000, 1); /* no limit, no debt */
     governor_set(&governor, &(struct governor_limit){.records = 100}, 1000000);
     assert_int_equal(governor_wait_us(&governor, 1000000), 0);
-    assert_int_equal(governor_batch(&governor), 5);
+    assert_int_equal(governor_batch(&governor), 2);
     governor_spent(&governor, 1000000, 1000, 1000); /* 10 s, less the credit */
     assert_in_range(governor_wait_us(&governor, 1000000), 9800000, 10000000);
     governor_set(&governor, &(struct governor_limit){.records = 10000}, 1000000);

@@ -4,6 +4,8 @@
 #include "base/timefmt.h"
 #include "include/kappa/record.h"
 
+#include <string.h>
+
 /* Numbers that are not known are null. */
 static json_t *number_or_null(double value)
 {
@@ -35,6 +37,10 @@ static const char *source_status(const struct core *core, const struct core_vers
     }
     if (!child_is_open(&version->child)) {
         return "stopped";
+    }
+    const json_t *trouble = json_object_get(version->child.stats, "trouble");
+    if (strcmp(json_text(trouble, "code", ""), err_word(KE_BROKER)) == 0) {
+        return "disconnected";
     }
     return lag_status(&version->lag, source, core_now_us(core));
 }

@@ -15,6 +15,7 @@ CREATE MATERIALIZED VIEW totals AS SELECT id, count(*) AS n, sum(amount) * %d AS
 CREATE VIEW big AS SELECT id, amount FROM totals WHERE amount > 0;
 """
 USERS = 200
+LIB = os.environ.get("KAPPA_LIB", os.path.join(os.path.dirname(support.BIN), "libkappa.so.0"))
 
 
 def orders(count, first=0):
@@ -46,7 +47,7 @@ class Library:
     """libkappa, by ctypes: amounts of one scope."""
 
     def __init__(self, data):
-        self.lib = lib = ctypes.CDLL(os.path.join(os.path.dirname(support.BIN), "libkappa.so.0"))
+        self.lib = lib = ctypes.CDLL(LIB)
         self.reader = ctypes.c_void_p()
         assert lib.kappa_reader_open(data.encode(), ctypes.byref(self.reader), None) == 0
 

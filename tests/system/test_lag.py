@@ -181,3 +181,19 @@ def test_groups_are_named_and_switched_off(own_broker, tmp_path, topic):
         platform.up(wait=False)
         assert platform.process.wait(30) == 2
         assert '"a b" is no prefix' in platform.log_text()
+
+
+def test_a_broker_that_is_away(own_broker, tmp_path, topic):
+    """It is no lag and no stillness: the partitions are disconnected, and go on when it is back."""
+    with support.Platform(str(tmp_path), kafka=own_broker.brokers) as platform:
+        platform.up()
+        platform.topic(topic, 1)
+        platform.produce(topic, [order(i) for i in range(20)])
+        platform.deploy("shop", SQL % topic, "--wait")
+        eventually(lambda: settled(platform, 1), 60, "all is applied")
+        own_broker.stop()
+        eventually(lambda: source(platform, 1, 0)["status"] == "disconnected", 90, "that is seen")
+        own_broker.start()
+        platform.produce(topic, [order(i) for i in range(5)])
+        eventually(lambda: source(platform, 1, 0)["status"] == "ok" and settled(platform, 1), 90, "it goes on")
+        assert source(platform, 1, 0)["next"] == 25

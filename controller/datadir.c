@@ -7,15 +7,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
-#define TRASH   DATADIR_TRASH
-#define SCRATCH ".verify-"
+#define TRASH      DATADIR_TRASH
+#define SCRATCH    ".verify-"
+#define HOLDER_LEN 32
+#define DEAD_TRIES 500 /* of 20 ms: for what a killed server left */
 
 struct datadir {
     char *path;     /* absolute; owned */
@@ -62,12 +66,42 @@ static int make_below(const struct datadir *datadir, const char *name, struct er
     return rc;
 }
 
-static int refuse_busy(int fd, const char *path, struct err *err)
+/* Who says in the lock file that it holds it; "" when nobody does. */
+static void holder(int fd, char pid[HOLDER_LEN])
 {
-    char pid[32];
-    ssize_t len = pread(fd, pid, sizeof pid - 1, 0);
+    ssize_t len = pread(fd, pid, HOLDER_LEN - 1, 0);
     pid[len > 0 ? len : 0] = '\0';
     pid[strcspn(pid, "\n")] = '\0';
+}
+
+static bool holder_is_dead(int fd)
+{
+    char pid[HOLDER_LEN];
+    holder(fd, pid);
+    long long number = strtoll(pid, NULL, 10);
+    return number > 0 && number <= INT32_MAX && kill((pid_t)number, 0) != 0 && errno == ESRCH;
+}
+
+/* A server that was killed while it started a worker has a child that holds the lock for a moment
+ * more, until it is the worker: that is waited for. */
+static bool lock_file(int fd)
+{
+    static const struct timespec pause = {.tv_nsec = 20000000};
+    for (int tries = 0; flock(fd, LOCK_EX | LOCK_NB) != 0; tries++) {
+        int failed = errno;
+        if (failed != EWOULDBLOCK || tries == DEAD_TRIES || !holder_is_dead(fd)) {
+            errno = failed;
+            return false;
+        }
+        (void)nanosleep(&pause, NULL);
+    }
+    return true;
+}
+
+static int refuse_busy(int fd, const char *path, struct err *err)
+{
+    char pid[HOLDER_LEN];
+    holder(fd, pid);
     int rc = err_set(err, KE_BUSY, "another kappa up (pid %s) serves %s",
                      pid[0] != '\0' ? pid : "unknown", path);
     err_hint(err, "stop it first, or give another --data");
@@ -81,7 +115,7 @@ static int take_lock(struct datadir *datadir, struct err *err)
     datadir->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (datadir->lock < 0) {
         rc = err_errno(err, errno, "cannot open %s", path);
-    } else if (flock(datadir->lock, LOCK_EX | LOCK_NB) != 0) {
+    } else if (!lock_file(datadir->lock)) {
         rc = errno == EWOULDBLOCK ? refuse_busy(datadir->lock, datadir->path, err)
                                   : err_errno(err, errno, "cannot lock %s", path);
     } else if (ftruncate(datadir->lock, 0) != 0 ||

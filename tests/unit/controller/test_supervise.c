@@ -271,6 +271,28 @@ static void test_one_holder(void **unused)
     (void)nftw(base, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
+/* A server that died while it forked leaves a child with its lock for a moment. */
+static void test_dead_holder(void **unused)
+{
+    (void)unused;
+    char base[] = "/tmp/kappa-dir-XXXXXX";
+    assert_non_null(mkdtemp(base));
+    struct datadir *datadir = NULL;
+    struct err err = {0};
+    pid_t server = fork();
+    if (server == 0) {
+        if (datadir_open(base, &datadir, &err) == 0 && fork() == 0) {
+            (void)usleep(300000);
+        }
+        _exit(0);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(server, &status, 0), server);
+    assert_int_equal(datadir_open(base, &datadir, &err), 0);
+    datadir_close(datadir);
+    (void)nftw(base, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -282,6 +304,7 @@ int main(void)
         cmocka_unit_test(test_deaf_worker_is_killed),
         cmocka_unit_test(test_program_that_is_not_there),
         cmocka_unit_test(test_one_holder),
+        cmocka_unit_test(test_dead_holder),
     };
     (void)setenv("KAPPA_LOG", "none", 0);
     (void)signal(SIGPIPE, SIG_IGN);

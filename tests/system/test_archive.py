@@ -228,6 +228,32 @@ def test_damage_is_fetched_again_or_told(place, topic):
     assert rows_of(platform, "whole") == expected(range(31_000))
 
 
+def test_a_topic_with_transactions(own_broker, tmp_path, topic):
+    """Markers leave holes in the offsets: in the archive too, and at its seams."""
+    with support.Platform(str(tmp_path), kafka=own_broker.brokers, env=ENV) as platform:
+        platform.up()
+        place = Place(platform, own_broker)
+        place.topic(topic, 1)
+        place.topic(topic + "-out", 2)
+        platform.run("topic", "set", topic + "-out", "archive=on")
+        platform.deploy("copy", f"CREATE TABLE events (id bigint) WITH (topic='{topic}', format='json');\n"
+                        f"CREATE TABLE copied (id bigint) WITH (topic='{topic}-out', format='json', key='id');\n"
+                        "INSERT INTO copied SELECT id FROM events;\n", "--wait")
+        platform.deploy("sums", sql(topic + "-out"), "--wait")
+        for part in range(4):
+            produce(platform, topic, range(part * 500, part * 500 + 500))
+            eventually(lambda: len(platform.cat(topic + "-out")) == part * 500 + 500, 60, "everything is sent")
+            await_archived(platform, topic + "-out", place.ends(topic + "-out"))
+        ends = place.ends(topic + "-out")
+        assert sum(ends.values()) > 2000, "markers take offsets"
+        place.lose_start(topic + "-out", ends)
+        platform.run("replay", "sums")
+        platform.wait("sums", 2)
+        receipt = platform.json("history", "sums")["receipts"][0]
+        assert receipt["old_digest"] == receipt["new_digest"]
+        assert rows_of(platform) == expected(range(2000))
+
+
 def test_retention_and_backfill(embedded, topic):
     """A one-off archive, and how it gets smaller."""
     embedded.topic(topic, 1)

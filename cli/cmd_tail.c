@@ -40,7 +40,8 @@ const struct cmd_entry cmd_tail = {
         "all before it\n"
         "together is the table at that cut. Its \"id\" is for --after: who was away for a moment "
         "gets what came\n"
-        "since, else a reset. A server that is away is waited for, 60 s at most.",
+        "since, else a reset. TABLE may be table@3 or table@candidate. A server that is away is "
+        "waited for, 60 s at most.",
     .examples = "kappa tail user_features\n"
                 "kappa tail user_features --rows -o json | my-cache\n"
                 "kappa tail user_features -n 1                 # wait for the next change\n",

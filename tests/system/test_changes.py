@@ -75,7 +75,7 @@ class Follower(threading.Thread):
             else:
                 del self.rows[key]
         elif event == "cut":
-            assert data["table"] == self.table and id_of_cut
+            assert data["table"] == self.table and id_of_cut and data["version"] > 0
             self.at = (data["version"], data["cut"], dict(self.rows))
             self.seen.append(self.at)
             self.last_id = id_of_cut
@@ -337,6 +337,16 @@ def test_the_command(embedded):
     rows = [line["row"] for line in rest if line["event"] == "upsert"]
     assert tail.returncode == 0 and len(rows) == 3
     assert all(row["s"] in {"a": (7,), "b": (3,), "c": (1, 2)}[row["u"]] for row in rows)
+    # A version by its number does not move on with the swap.
+    old = Follower(embedded, "totals@1")
+    embedded.produce("ev", [{"u": "d", "n": 9}], "--key", "u")
+    support.eventually(lambda: old.rows.get('["d"]') == {"u": "d", "s": 9}, 60, "version 1 reads on")
+    embedded.run("rollback", "p")
+    embedded.produce("ev", [{"u": "d", "n": 1}], "--key", "u")
+    support.eventually(lambda: old.rows.get('["d"]') == {"u": "d", "s": 10}, 60, "version 1 reads on")
+    assert old.count("swap") == 0 and old.count("reset") == 1
+    old.stop()
+    assert "no candidate" in embedded.run("tail", "totals@candidate", code=3).stderr
     assert "there is no table" in embedded.run("tail", "nope", code=3).stderr
     assert embedded.run("tail", "totals", "--after", "x y", code=2).stderr
     embedded.down()

@@ -250,6 +250,10 @@ void reader_cursor_key(const struct reader_cursor *cursor, uint32_t *source, con
 uint32_t reader_cursor_number(const struct reader_cursor *cursor);
 void reader_cursor_close(struct reader_cursor *cursor);
 
+/* There is no version of that number (0: no such processor): NOT_FOUND, with the processor that is
+ * nearest when there is none of the name. */
+int reader_version_unknown(struct reader *reader, const char *processor, uint32_t version,
+                           struct err *err);
 /* Fills err with why there is no pointer for the table: unknown, or not served yet. Returns the
  * negative code. */
 int reader_table_not_served(struct reader *reader, const char *table, struct err *err);

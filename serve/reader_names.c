@@ -76,6 +76,39 @@ int reader_table_not_served(struct reader *reader, const char *table, struct err
     return rc;
 }
 
+int reader_version_unknown(struct reader *reader, const char *processor, uint32_t version,
+                           struct err *err)
+{
+    json_t *processors = NULL;
+    int rc = catalog_list(reader->catalog, "p/", &processors, err);
+    if (rc != 0) {
+        return rc;
+    }
+    struct suggest nearest;
+    suggest_begin(&nearest, processor);
+    bool known = false;
+    size_t i;
+    json_t *row;
+    json_array_foreach (processors, i, row) {
+        const char *name = json_text(row, "key", "p/") + 2;
+        known = known || strcmp(name, processor) == 0;
+        suggest_offer(&nearest, name);
+    }
+    if (known && version != 0) {
+        rc = err_set(err, KE_NOT_FOUND, "there is no version %u of %s", version, processor);
+        err_hint(err, "`kappa status %s` lists its versions", processor);
+    } else {
+        rc = err_set(err, KE_NOT_FOUND, "there is no processor \"%s\"", processor);
+        if (nearest.best != NULL) {
+            err_hint(err, "did you mean %s?", nearest.best);
+        } else {
+            err_hint(err, "`kappa status` lists processors and versions");
+        }
+    }
+    json_decref(processors);
+    return rc;
+}
+
 /* The processor that a named version of a table belongs to. */
 int reader_processor_of(struct reader *reader, const char *table, uint32_t version, char *processor,
                         struct err *err)

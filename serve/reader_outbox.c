@@ -66,7 +66,7 @@ static int number_of(struct reader *reader, const char *processor, uint32_t vers
     catalog_key_processor(key, processor);
     int rc = catalog_get(reader->catalog, key, &object, err);
     if (rc == -KE_NOT_FOUND) {
-        return err_set(err, KE_NOT_FOUND, "there is no processor \"%s\"", processor);
+        return reader_version_unknown(reader, processor, 0, err);
     }
     if (rc != 0) {
         return rc;

@@ -218,9 +218,7 @@ static int object_read(struct reader *reader, struct reader_version *version, st
     catalog_key_version(key, version->processor, version->number);
     int rc = catalog_get(reader->catalog, key, &version->object, err);
     if (rc == -KE_NOT_FOUND) {
-        rc = err_set(err, KE_NOT_FOUND, "there is no version %u of %s", version->number,
-                     version->processor);
-        err_hint(err, "`kappa status` lists processors and versions");
+        rc = reader_version_unknown(reader, version->processor, version->number, err);
     }
     return rc;
 }

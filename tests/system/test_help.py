@@ -64,7 +64,9 @@ def test_did_you_mean_names(embedded):
     embedded.topic("clicks", 1)
     embedded.deploy("counter", "CREATE TABLE c (k text) WITH (topic='clicks'); CREATE MATERIALIZED VIEW by_key AS "
                                "SELECT k, count(*) AS n FROM c GROUP BY k;", "--wait")
-    for args in (["status", "conter"], ["swap", "conter"], ["diff", "conter", "1", "2"], ["history", "conter"]):
+    for args in (["status", "conter"], ["swap", "conter"], ["diff", "conter", "1", "2"], ["history", "conter"], ["dead", "conter", "1"],
+                 ["outbox", "conter"]):
         assert "did you mean counter?" in embedded.run(*args, code=3).stderr, args
     assert "lists the processors" in embedded.run("status", "something-else", code=3).stderr
+    assert "no version 9 of counter" in embedded.run("dead", "counter", 9, code=3).stderr
     assert "did you mean by_key?" in embedded.run("get", "by_kye", "x", code=3).stderr

@@ -84,7 +84,7 @@ function versionRow(current) {
         show(numbers.el, words.isLive(v));
         show(details, words.isLive(v));
         show(progress, words.isCandidate(v));
-        put(progressText, [`${f.percent(v.progress)} of the log`, words.eta(v)].filter(Boolean).join(", "));
+        put(progressText, [`${f.percent(v.progress)} of the log`, words.eta(v), words.limitText(v)].filter(Boolean).join(", "));
         bar.style.width = v.progress * 100 + "%";
         if (details.open || !details.hidden) parts.update(v);
         put(more, v.worker.rss_bytes ? `memory ${f.bytes(v.worker.rss_bytes)}, files ${f.bytes(v.worker.file_bytes)}, ` +

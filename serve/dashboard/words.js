@@ -46,5 +46,17 @@ export function eta(v) {
 export const policyText = (v, checks) =>
   Object.entries(v?.policy ?? {}).filter(([name]) => !checks || name !== "swap.mode").map(([name, value]) => `${name} = ${value}`).join(", ");
 
+// "limited to 50,000 records/s, freshness p99 ≤ 50 ms (now 20,000 records/s: ...)", or "".
+export function limitText(v) {
+  if (!v.limit) return "";
+  const parts = [
+    v.limit.records_per_second && f.count(v.limit.records_per_second) + " records/s",
+    v.limit.bytes_per_second && f.bytes(v.limit.bytes_per_second) + "/s",
+    v.limit.freshness_ms && `freshness p99 ≤ ${v.limit.freshness_ms} ms`,
+  ];
+  const now = v.pace ? ` (now ${f.count(v.pace.records_per_second)} records/s: ${v.pace.why})` : "";
+  return "limited to " + parts.filter(Boolean).join(", ") + now;
+}
+
 export const lag = (v) => (v.lag === null ? "?" : `${f.count(v.lag)} (${f.duration(v.lag_seconds)})`);
 export const fileName = (v) => v.file.split("/").at(-1);

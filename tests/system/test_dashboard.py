@@ -186,6 +186,9 @@ def test_pause_resume_abort_and_a_refusal(embedded, page):
         page.sees(state, row(2) + " .pill")
         assert embedded.version("features", 2)["state"] == state
 
+    embedded.run("limit", "features", 2, "500/s,freshness=50ms")
+    page.sees("limited to 500 records/s, freshness p99 \u2264 50 ms", row(2))
+
     # Somebody else aborts it while the dialog is open: the answer is a sentence.
     page.click("#swap")
     page.sees("What differs", "dialog")

@@ -237,8 +237,9 @@ static struct kappa_scope *scope_new(struct kappa_reader *reader, const struct r
     return scope;
 }
 
-int kappa_scope_begin(struct kappa_reader *reader, const char *name, struct kappa_scope **out,
-                      struct kappa_error *error)
+/* key NULL: of none. */
+static int scope_begin(struct kappa_reader *reader, const char *name, const char *key,
+                       struct kappa_scope **out, struct kappa_error *error)
 {
     char table[LIMIT_NAME_LEN + 1];
     uint32_t version = 0;
@@ -257,11 +258,29 @@ int kappa_scope_begin(struct kappa_reader *reader, const char *name, struct kapp
     reason.code = 0;
     struct reader_read reading;
     (void)__atomic_add_fetch(&reader->scopes, 1, __ATOMIC_ACQ_REL);
-    rc = reader_begin(reader->reader, table, version, &reading, &reason);
+    rc = key != NULL && version == 0
+             ? reader_begin_for(reader->reader, table, key, &reading, &reason)
+             : reader_begin(reader->reader, table, version, &reading, &reason);
     if (rc != 0) {
         (void)__atomic_sub_fetch(&reader->scopes, 1, __ATOMIC_ACQ_REL);
         return library_result(rc, &reason, error);
     }
     *out = scope_new(reader, &reading);
     return 0;
+}
+
+int kappa_scope_begin(struct kappa_reader *reader, const char *name, struct kappa_scope **out,
+                      struct kappa_error *error)
+{
+    return scope_begin(reader, name, NULL, out, error);
+}
+
+int kappa_scope_begin_for(struct kappa_reader *reader, const char *name, const char *key,
+                          struct kappa_scope **out, struct kappa_error *error)
+{
+    int rc = check_reader(reader, error);
+    if (rc == 0 && key == NULL) {
+        rc = library_fail(error, KE_INVALID, "the key that the scope is for is needed");
+    }
+    return rc == 0 ? scope_begin(reader, name, key, out, error) : rc;
 }

@@ -3,9 +3,9 @@
  * The serving pointer may name a canary: a version, and how many of 10,000 keys are its. The rule:
  *
  *  1. Only a read of one row by its key, alone, may go to the candidate: kappa get, GET of one row, a
- *     command of Redis on one row outside of MULTI. What reads several rows in one scope (scans, SQL,
- *     lists of keys, MULTI, scopes of libkappa) reads the serving version whole, so that no scope ever
- *     holds rows of two versions.
+ *     command of Redis on one row outside of MULTI; and a scope of libkappa that was begun for a key. What
+ *     reads several rows in one scope (scans, SQL, lists of keys, MULTI, other scopes of libkappa) reads
+ *     the serving version whole. A scope is of one version, whichever it is.
  *  2. Which keys: those whose first column, as the serving version stores it, hashes below the share,
  *     together with the candidate's number. So every reader takes the same keys, of all tables with that
  *     first column (what belongs to one user comes from one version); a larger share keeps the keys of a
@@ -26,52 +26,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Behind the end of the first key column, or 0: there is none. */
-static size_t first_column(const struct plan_view *view, const uint8_t *columns, size_t len)
+bool reader_canary_takes(const struct reader_read *serving, const char *first)
 {
+    const struct plan_view *view = &serving->version->plan->views[serving->table];
+    const struct catalog_canary *canary = &serving->canary;
     const struct plan_key *key = reader_key_column(view, 0);
-    size_t pos = 0;
-    if (view->kind == PLAN_APPEND || key == NULL) {
-        return 0;
-    }
+    uint8_t bytes[4 + LIMIT_TABLE_KEY_LEN];
     struct arena arena;
     struct kappa_value value;
-    arena_init(&arena);
-    int rc = key_take(columns, len, &pos, key->type, &arena, &value, NULL);
-    arena_free(&arena);
-    return rc == 0 ? pos : 0;
-}
-
-bool reader_canary_holds(const struct catalog_canary *canary, const struct plan_view *view,
-                         const uint8_t *columns, size_t len)
-{
-    uint8_t bytes[4 + LIMIT_TABLE_KEY_LEN];
-    size_t first = first_column(view, columns, len);
-    if (canary->version == 0 || first == 0) {
+    struct err none = {0};
+    if (canary->version == 0 || first == NULL || view->kind == PLAN_APPEND || key == NULL) {
         return false;
     }
     store_u32_le(bytes, canary->version);
-    memcpy(bytes + 4, columns, first); /* NOLINT: at most LIMIT_TABLE_KEY_LEN */
-    return hash_bytes(bytes, 4 + first) % CATALOG_SHARE_ALL < canary->share;
-}
-
-bool reader_canary_takes(const struct reader_read *serving, const char *const *keys,
-                         uint32_t key_count)
-{
-    const struct plan_view *view = &serving->version->plan->views[serving->table];
-    uint8_t columns[LIMIT_TABLE_KEY_LEN];
-    size_t len = 0;
-    uint32_t partition;
-    uint32_t known = 0;
-    struct err none = {0};
-    if (serving->canary.version == 0 || view->kind == PLAN_APPEND) {
-        return false;
-    }
-    while (known < key_count && reader_key_column(view, known) != NULL) {
-        known++; /* the number of a row may stand behind them */
-    }
-    return plan_key_from_text(view, keys, known, columns, &len, &partition, &none) == 0 &&
-           reader_canary_holds(&serving->canary, view, columns, len);
+    arena_init(&arena);
+    const uint8_t *end = plan_key_value_from_text(key, first, &arena, &value, &none) == 0
+                             ? key_put_value(bytes + 4, bytes + sizeof bytes, &value)
+                             : NULL;
+    arena_free(&arena);
+    return end != NULL &&
+           hash_bytes(bytes, (size_t)(end - bytes)) % CATALOG_SHARE_ALL < canary->share;
 }
 
 bool reader_canary_stands(struct reader *reader, const struct reader_read *serving)
@@ -198,7 +172,7 @@ int reader_canary_begin(struct reader *reader, const struct reader_read *serving
 {
     struct err none = {0};
     const char *table = serving->version->plan->views[serving->table].shape.name;
-    if (!reader_canary_takes(serving, keys, key_count)) {
+    if (!reader_canary_takes(serving, key_count > 0 ? keys[0] : NULL)) {
         return 0;
     }
     int rc = reader_begin(reader, table, serving->canary.version, out, &none);
@@ -218,4 +192,67 @@ int reader_canary_begin(struct reader *reader, const struct reader_read *serving
         return 0;
     }
     return 1;
+}
+
+/* ---- A scope of one key ---- */
+
+/* May rows of both be asked for by the same keys? */
+static bool same_key(const struct reader_read *a, const struct reader_read *b)
+{
+    const struct plan_view *of_a = &a->version->plan->views[a->table];
+    const struct plan_view *of_b = &b->version->plan->views[b->table];
+    bool same = of_a->kind == of_b->kind && of_a->shape.windowed == of_b->shape.windowed;
+    for (uint32_t i = 0; same; i++) {
+        const struct plan_key *column = reader_key_column(of_a, i);
+        const struct plan_key *other = reader_key_column(of_b, i);
+        if (column == NULL || other == NULL) {
+            return column == other;
+        }
+        same = column->type == other->type;
+    }
+    return same;
+}
+
+/* 1: *reading is what was asked for, 0: the pointer has moved, negative. */
+static int begin_for(struct reader *reader, const char *table, const char *first,
+                     struct reader_read *reading, struct err *err)
+{
+    struct reader_read candidate;
+    struct err none = {0};
+    int rc = reader_begin(reader, table, 0, reading, err);
+    if (rc != 0) {
+        return rc;
+    }
+    if (reading->canary.shadow || !reader_canary_takes(reading, first)) {
+        return 1;
+    }
+    const char *name = reading->version->plan->views[reading->table].shape.name;
+    rc = reader_begin(reader, name, reading->canary.version, &candidate, &none);
+    bool stands = reader_canary_stands(reader, reading);
+    if (rc == 0 && stands && !same_key(reading, &candidate)) {
+        reader_end(reader, &candidate);
+        rc = -KE_REFUSED;
+    }
+    if (rc != 0 && stands) {
+        reader_canary_failed(reader, reading);
+        return 1;
+    }
+    reader_end(reader, reading);
+    if (rc == 0 && !stands) {
+        reader_end(reader, &candidate);
+    }
+    *reading = rc == 0 ? candidate : *reading;
+    return stands ? 1 : 0;
+}
+
+int reader_begin_for(struct reader *reader, const char *table, const char *first,
+                     struct reader_read *reading, struct err *err)
+{
+    for (int round = 0; round < READER_CANARY_ROUNDS; round++) {
+        int rc = begin_for(reader, table, first, reading, err);
+        if (rc != 0) {
+            return rc < 0 ? rc : 0;
+        }
+    }
+    return reader_begin(reader, table, 0, reading, err);
 }

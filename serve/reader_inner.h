@@ -166,12 +166,14 @@ struct reader_limits {
 void reader_limits_make(const struct reader_read *reading, struct reader_limits *out);
 void reader_limits_free(struct reader_limits *limits);
 
-/* reader_canary.c: is the row with these key columns in the share of the canary? */
-bool reader_canary_holds(const struct catalog_canary *canary, const struct plan_view *view,
-                         const uint8_t *columns, size_t len);
-/* The same of a serving read, by texts as reader_get takes them. */
-bool reader_canary_takes(const struct reader_read *serving, const char *const *keys,
-                         uint32_t key_count);
+#define READER_CANARY_ROUNDS 1000 /* a pointer that moves for so long is a fault elsewhere */
+
+/* reader_canary.c: are the rows of a serving read whose first key column is this, as text, in the share of
+ * the canary? NULL: no. */
+bool reader_canary_takes(const struct reader_read *serving, const char *first);
+/* A read of the version that answers for rows with this first key column: serving, or the canary. */
+int reader_begin_for(struct reader *reader, const char *table, const char *first,
+                     struct reader_read *reading, struct err *err) must_check;
 /* To be asked behind the snapshot of the candidate: is the pointer as it was? */
 bool reader_canary_stands(struct reader *reader, const struct reader_read *serving);
 /* Reads the row in both, and counts. False: the candidate cannot answer. */

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CANARY_ROUNDS 1000 /* a pointer that moves for so long is a fault elsewhere */
-
 /* The text of a key as it was asked for. */
 static int no_row(const struct plan_view *view, const char *const *keys, uint32_t key_count,
                   struct err *err)
@@ -250,7 +248,7 @@ int reader_get_text(struct reader *reader, const char *table, uint32_t version,
         if (rc != 0) {
             return rc;
         }
-        goes = round < CANARY_ROUNDS
+        goes = round < READER_CANARY_ROUNDS
                    ? reader_canary_begin(reader, &reading, keys, key_count, at_us, &candidate)
                    : 0;
         if (goes == -KE_AGAIN) {

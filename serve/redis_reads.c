@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#define CANARY_ROUNDS 1000 /* a pointer that moves for so long is a fault elsewhere */
-
 void redis_reads_init(struct redis_reads *reads, struct reader *reader)
 {
     memset(reads, 0, sizeof *reads);
@@ -167,7 +165,7 @@ static int canary_get(struct redis_reads *reads, const char *table, const char *
     const struct reader_read serving = *reading;
     struct reader_read candidate;
     struct err none;
-    if (!reader_canary_takes(&serving, keys, key_count)) {
+    if (!reader_canary_takes(&serving, key_count > 0 ? keys[0] : NULL)) {
         return 0;
     }
     /* The serving read must live on beside it: no name more than there are places for. */
@@ -194,7 +192,7 @@ static int canary_get(struct redis_reads *reads, const char *table, const char *
 int redis_reads_row(struct redis_reads *reads, const char *table, const char *const *keys,
                     uint32_t key_count, int64_t at_us, struct reader_read *reading, struct err *err)
 {
-    for (int round = 0; !reads->pinned && round < CANARY_ROUNDS; round++) {
+    for (int round = 0; !reads->pinned && round < READER_CANARY_ROUNDS; round++) {
         if (canary_get(reads, table, keys, key_count, at_us, reading) != -KE_AGAIN) {
             break;
         }

@@ -253,9 +253,10 @@ class Reader:
         _call(_lib.kappa_reader_tables, self._handle, abi.ENTRY_FN(add), None)
         return found
 
-    def read(self, name):
-        """One snapshot of the version that serves a table, or of version N: "table@N"."""
-        return Scope(self, name)
+    def read(self, name, key=None):
+        """One snapshot of the version that serves a table, or of version N: "table@N", "table@candidate". With a key
+        (the first value of the table's key, as text) that is in the share of a canary: of the candidate."""
+        return Scope(self, name, key)
 
     def get(self, name, key=(), at=None):
         with self.read(name) as read:
@@ -274,9 +275,12 @@ class Reader:
 class Scope:
     """All tables of one version at one cut. End it soon (`with`): it holds back space of the version's files."""
 
-    def __init__(self, reader, name):
+    def __init__(self, reader, name, key=None):
         handle = ctypes.c_void_p()
-        _call(_lib.kappa_scope_begin, reader._handle, name.encode(), ctypes.byref(handle))
+        if key is None:
+            _call(_lib.kappa_scope_begin, reader._handle, name.encode(), ctypes.byref(handle))
+        else:
+            _call(_lib.kappa_scope_begin_for, reader._handle, name.encode(), key.encode(), ctypes.byref(handle))
         self._reader = reader  # lives longer than the scope
         self._handle = handle
         self._finalizer = weakref.finalize(self, _lib.kappa_scope_end, handle)

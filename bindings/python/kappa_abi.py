@@ -72,6 +72,7 @@ _FUNCTIONS = {
     "kappa_reader_close": (c_int, [c_void_p, POINTER(Error)]),
     "kappa_reader_tables": (c_int, [c_void_p, ENTRY_FN, c_void_p, POINTER(Error)]),
     "kappa_scope_begin": (c_int, [c_void_p, c_char_p, POINTER(c_void_p), POINTER(Error)]),
+    "kappa_scope_begin_for": (c_int, [c_void_p, c_char_p, c_char_p, POINTER(c_void_p), POINTER(Error)]),
     "kappa_scope_end": (None, [c_void_p]),
     "kappa_scope_stamp": (c_int, [c_void_p, POINTER(Stamp), POINTER(Error)]),
     "kappa_scope_table": (c_int, [c_void_p, c_char_p, POINTER(c_void_p), POINTER(Error)]),

@@ -104,6 +104,11 @@ KAPPA_API int kappa_reader_tables(struct kappa_reader *reader,
  * it is, as long as its files exist; or "table@candidate": the newest version that is on its way to serve. */
 KAPPA_API int kappa_scope_begin(struct kappa_reader *reader, const char *name,
                                 struct kappa_scope **out, struct kappa_error *error);
+/* A scope for the rows of one key, such as a user's: as above, but while a canary is on (`kappa canary`) and
+ * the key is in its share, of the candidate. key: the first value of the table's key as text; it is the same
+ * for all tables of which that is the first. One scope is of one version in any case. */
+KAPPA_API int kappa_scope_begin_for(struct kappa_reader *reader, const char *name, const char *key,
+                                    struct kappa_scope **out, struct kappa_error *error);
 /* Closes the cursors that are still open, too. NULL does nothing. */
 KAPPA_API void kappa_scope_end(struct kappa_scope *scope);
 

@@ -51,9 +51,10 @@ class Library:
         self.reader = ctypes.c_void_p()
         assert lib.kappa_reader_open(data.encode(), ctypes.byref(self.reader), None) == 0
 
-    def version(self, name):
+    def version(self, name, key=None):
         scope, error = ctypes.c_void_p(), ctypes.create_string_buffer(4 + 1536 + 512)
-        rc = self.lib.kappa_scope_begin(self.reader, name.encode(), ctypes.byref(scope), error)
+        begin = self.lib.kappa_scope_begin if key is None else self.lib.kappa_scope_begin_for
+        rc = begin(self.reader, name.encode(), *([] if key is None else [key.encode()]), ctypes.byref(scope), error)
         if rc != 0:
             return error.raw[4:].split(b"\0")[0].decode()
         stamp = (ctypes.c_uint64 * 16)()
@@ -155,6 +156,9 @@ def canary_keys(platform):
     one = {row["id"]: row["amount"] for row in platform.query("SELECT id, amount FROM totals@1")}
     by_redis = {user for user, amount in zip(users, amounts) if int(amount) != one[user]}
     assert by_redis == by_http
+    library = Library(platform.data)
+    assert {user for user in users if library.version("totals", user) == 2} == by_http
+    library.close()
     for user in users[:10]:  # a process of its own
         assert (platform.json("get", "totals", user)["version"] == 2) == (user in by_http)
     return by_http

@@ -338,6 +338,14 @@ static void test_handles_and_names(void **state)
                        names[i].code);
     }
     assert_string_equal(error.hint, "");
+    assert_refused(kappa_scope_begin_for(rig.reader, "totals", NULL, &no_scope, &error),
+                   KAPPA_INVALID);
+    assert_refused(kappa_scope_begin_for(NULL, "totals", "a", &no_scope, &error), KAPPA_INVALID);
+    assert_refused(kappa_scope_begin_for(rig.reader, "totals@9", "a", &no_scope, &error),
+                   KAPPA_NOT_FOUND);
+    assert_kappa(kappa_scope_begin_for(rig.reader, "totals", "a", &no_scope, &error));
+    kappa_scope_end(no_scope);
+    no_scope = NULL;
     assert_refused(kappa_scope_begin(rig.reader, "total", &no_scope, &error), KAPPA_NOT_FOUND);
     assert_non_null(strstr(error.hint, "totals"));
     assert_refused(kappa_scope_table(rig.scope, "other", &no_table, &error), KAPPA_NOT_FOUND);

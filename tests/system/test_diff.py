@@ -191,9 +191,8 @@ def purchases(records, cut):
     return {(support.rfc3339(end), user): places for (end, user), places in found.items()}
 
 
-def test_records(embedded, topic):
+def test_records(platform, topic):
     """--records: the records that two versions count differently, and nothing else; or why they cannot be told."""
-    platform = embedded
     platform.topic(topic, 3)
     _, seed = support.seed_for("records")
     lines = support.events_lines(20_000, users=60, step_us=50_000, disorder_ms=60_000, seed=seed % 1000)

@@ -64,10 +64,10 @@ static int mend_topic(struct log *log, const char *dir, const char *topic, bool 
     int64_t start = -1;
     int64_t end = -1;
     struct log *behind = log_archived_behind(log);
-    int rc = archive_topic_load(dir, topic, &settings, err);
-    if (rc == 0 && behind == NULL) {
-        rc = err_set(err, KE_REFUSED, "there is no log to fetch from: this is an archive alone");
+    if (behind == NULL) {
+        return err_set(err, KE_REFUSED, "there is no log to fetch from: this is an archive alone");
     }
+    int rc = archive_topic_load(dir, topic, &settings, err);
     for (uint32_t i = 0; rc == 0 && i < settings.partitions; i++) {
         rc = behind->ops->offsets(behind, topic, i, &start, &end, err);
         if (rc == 0 && repair) {

@@ -438,10 +438,11 @@ static int base_next(struct archived_reader *self, int timeout_ms, uint32_t max,
         }
     } else if (rc == 0 && batch->none) {
         rc = check_short(self, batch, &trouble);
-    } else if (rc == 0 && source->seam != NULL) {
+    } else if (rc == 0 && source != NULL && source->seam != NULL) {
         rc = seam_compare(source, batch, &trouble);
     }
     if (rc == 0 && !batch->none) {
+        ASSERT(source != NULL);
         source->next = batch->next_offset;
     } else if (rc != 0 && err != NULL) {
         *err = trouble;

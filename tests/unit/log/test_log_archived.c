@@ -237,6 +237,31 @@ static bool archive_lacks(const struct world *world, uint32_t partition, int64_t
     return lacks;
 }
 
+/* Partitions with their archives, in any state; half of the worlds have damage too. */
+static void fill_world(struct world *world)
+{
+    struct prng *prng = &world->prng;
+    bool any_damage = prng_below(prng, 2) == 0;
+    if (prng_below(prng, 8) > 0) {
+        settings_store(world, true);
+    }
+    for (uint32_t p = 0; p < PARTITIONS; p++) {
+        for (int step = 0; step < 6; step++) {
+            append_to(world, p, world->end[p] + (int64_t)prng_below(prng, 300));
+            uint64_t room = (uint64_t)(world->end[p] - world->start[p] + 1);
+            if (prng_below(prng, 2) == 0) {
+                archive_to(world, p, world->start[p] + (int64_t)prng_below(prng, room));
+            }
+            if (prng_below(prng, 4) == 0) {
+                trim(world, p, world->start[p] + (int64_t)prng_below(prng, room));
+            }
+            if (any_damage && prng_below(prng, 6) == 0) {
+                damage(world, p);
+            }
+        }
+    }
+}
+
 static void test_random(void **state)
 {
     (void)state;
@@ -245,25 +270,7 @@ static void test_random(void **state)
     for (int round = 0; round < 150; round++) {
         world_open(&world, round == 0 ? "random" : NULL);
         struct prng *prng = &world.prng;
-        bool any_damage = prng_below(prng, 2) == 0;
-        if (prng_below(prng, 8) > 0) {
-            settings_store(&world, true);
-        }
-        for (uint32_t p = 0; p < PARTITIONS; p++) {
-            for (int step = 0; step < 6; step++) {
-                append_to(&world, p, world.end[p] + (int64_t)prng_below(prng, 300));
-                uint64_t room = (uint64_t)(world.end[p] - world.start[p] + 1);
-                if (prng_below(prng, 2) == 0) {
-                    archive_to(&world, p, world.start[p] + (int64_t)prng_below(prng, room));
-                }
-                if (prng_below(prng, 4) == 0) {
-                    trim(&world, p, world.start[p] + (int64_t)prng_below(prng, room));
-                }
-                if (any_damage && prng_below(prng, 6) == 0) {
-                    damage(&world, p);
-                }
-            }
-        }
+        fill_world(&world);
         struct reading reading = {0};
         for (uint32_t p = 0; p < PARTITIONS; p++) {
             reading.wanted[p] = prng_below(prng, 3) > 0 || p == 0;

@@ -102,8 +102,9 @@ static void row_wrapped(const struct out_table *table, size_t left, const char *
                         const char *second, struct buf *out)
 {
     size_t indent = table->indent + left + GAP;
-    size_t column = table->indent;
-    pad(out, table->indent);
+    size_t blanks = strspn(first, " "); /* of an option without a letter */
+    size_t column = table->indent + blanks;
+    pad(out, column);
     out_wrapped(out, first, strlen(first), table->indent + 2 * GAP, table->wrap, &column);
     if (second[0] != '\0' && column + GAP > indent) {
         buf_append_u8(out, '\n');

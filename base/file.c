@@ -1,10 +1,14 @@
 /* Files. Own header: file.h. */
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#define TREE_DEPTH 16
 
 int file_read_fd(int fd, const char *path, size_t most, struct buf *out, struct err *err)
 {
@@ -97,4 +101,34 @@ int file_make_dir(const char *path, struct err *err)
         return err_errno(err, errno, "cannot make the folder %s", path);
     }
     return 0;
+}
+
+static uint64_t tree_bytes(int parent, const char *name, int depth)
+{
+    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    uint64_t bytes = 0;
+    const struct dirent *entry;
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        struct stat status;
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+            fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
+            continue;
+        }
+        if (S_ISDIR(status.st_mode) && depth > 0) {
+            bytes += tree_bytes(fd, entry->d_name, depth - 1);
+        }
+        bytes += (uint64_t)status.st_blocks * 512;
+    }
+    if (dir != NULL) {
+        (void)closedir(dir);
+    } else if (fd >= 0) {
+        (void)close(fd);
+    }
+    return bytes;
+}
+
+uint64_t file_tree_bytes(const char *path)
+{
+    return tree_bytes(AT_FDCWD, path, TREE_DEPTH);
 }

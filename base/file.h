@@ -24,5 +24,7 @@ int file_sync(int fd, const char *path, struct err *err) must_check;
 int file_sync_dir(const char *path, struct err *err) must_check;
 /* mkdir; an existing folder is fine. */
 int file_make_dir(const char *path, struct err *err) must_check;
+/* Bytes that the files and folders below a folder take on disk; what cannot be read is left out. */
+uint64_t file_tree_bytes(const char *path);
 
 #endif

@@ -2,6 +2,7 @@
 #include "cli/doctor.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "cli/client.h"
 #include "cli/output.h"
 #include "include/kappa/version.h"
@@ -10,7 +11,6 @@
 #include "serve/query.h"
 #include "table/env.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -26,11 +26,10 @@
 
 #define FILES_ENOUGH                                                                               \
     4096 /* 1,024 HTTP and 1,024 Redis connections, files of versions and segments */
-#define MAPS_ENOUGH  65530
-#define FREE_WARN    (UINT64_C(2) << 30)
-#define FREE_FAIL    (UINT64_C(200) << 20)
-#define YEAR_2024    INT64_C(1704067200)
-#define FOLDER_DEPTH 8
+#define MAPS_ENOUGH 65530
+#define FREE_WARN   (UINT64_C(2) << 30)
+#define FREE_FAIL   (UINT64_C(200) << 20)
+#define YEAR_2024   INT64_C(1704067200)
 
 static void libraries(struct doctor *doctor)
 {
@@ -167,32 +166,6 @@ void doctor_machine(struct doctor *doctor)
 
 /* ---- The data directory */
 
-/* Bytes that a folder takes on disk; what cannot be read is left out. */
-static uint64_t folder_bytes(int parent, const char *name, int depth)
-{
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    uint64_t bytes = 0;
-    const struct dirent *entry;
-    while (dir != NULL && (entry = readdir(dir)) != NULL) {
-        struct stat status;
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
-            fstatat(fd, entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
-            continue;
-        }
-        if (S_ISDIR(status.st_mode) && depth > 0) {
-            bytes += folder_bytes(fd, entry->d_name, depth - 1);
-        }
-        bytes += (uint64_t)status.st_blocks * 512;
-    }
-    if (dir != NULL) {
-        (void)closedir(dir);
-    } else if (fd >= 0) {
-        (void)close(fd);
-    }
-    return bytes;
-}
-
 static void disk(struct doctor *doctor)
 {
     struct statvfs disk;
@@ -204,7 +177,7 @@ static void disk(struct doctor *doctor)
     }
     uint64_t room = (uint64_t)disk.f_bavail * disk.f_frsize;
     char *path = xasprintf("%s/versions", doctor->data);
-    uint64_t versions = folder_bytes(AT_FDCWD, path, FOLDER_DEPTH);
+    uint64_t versions = file_tree_bytes(path);
     free(path);
     (void)out_bytes((double)room, left);
     (void)out_bytes((double)versions, used);

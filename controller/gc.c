@@ -17,13 +17,13 @@
  *  5. Trash is what was dropped already; the server frees it by itself, at once and when it starts. */
 #include "controller/core_inside.h"
 
+#include "base/file.h"
 #include "base/timefmt.h"
 #include "base/trace.h"
 #include "controller/datadir.h"
 
 #include <dirent.h>
 #include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -199,23 +199,6 @@ static void look(struct gc *gc, struct core *core)
 
 /* ---- The job: sizes ---- */
 
-static _Thread_local int64_t tree_bytes;
-
-static int add_size(const char *path, const struct stat *stat_of, int kind, struct FTW *ftw)
-{
-    (void)path;
-    (void)ftw;
-    tree_bytes += kind == FTW_F ? (int64_t)stat_of->st_blocks * 512 : 0;
-    return 0;
-}
-
-static int64_t size_of_tree(const char *path)
-{
-    tree_bytes = 0;
-    (void)nftw(path, add_size, 16, FTW_PHYS);
-    return tree_bytes;
-}
-
 static int64_t allocated(const struct stat *stat_of)
 {
     return (int64_t)stat_of->st_blocks * 512;
@@ -247,7 +230,7 @@ static void sizes_of(const struct gc *gc, const json_t *list)
         char *path =
             xasprintf("%s/versions/%s/%lld", gc->data_dir, json_text(item, "processor", ""),
                       (long long)json_int(item, "version", 0));
-        object_set(item, "bytes", json_integer(size_of_tree(path)));
+        object_set(item, "bytes", json_integer((json_int_t)file_tree_bytes(path)));
         free(path);
     }
 }
@@ -307,7 +290,7 @@ static void look_at_trash(struct gc *gc, const char *versions)
          entry = readdir(dir)) {
         if (strncmp(entry->d_name, DATADIR_TRASH, strlen(DATADIR_TRASH)) == 0) {
             char *path = xasprintf("%s/%s", versions, entry->d_name);
-            gc->trash += size_of_tree(path);
+            gc->trash += (int64_t)file_tree_bytes(path);
             free(path);
         }
     }
@@ -336,8 +319,8 @@ static void gc_run(struct core_job *job)
     char *versions = xasprintf("%s/versions", gc->data_dir);
     sizes_of(gc, gc->versions);
     sizes_of(gc, gc->kept);
-    gc->used = size_of_tree(versions);
-    look_at_trash(gc, versions);
+    look_at_trash(gc, versions); /* first: what goes in between is not taken for used */
+    gc->used = (int64_t)file_tree_bytes(versions);
     budget_take(gc);
     if (gc->request != NULL) {
         look_at_plugins(gc);

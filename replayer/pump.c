@@ -529,7 +529,6 @@ static void commit_done(struct shard *shard, int64_t started)
     shard->dirty = false;
     shard->commit_began_us = started;
     shard->commit_spent_us = now_us(shard) - started;
-    shard->commit_us += u64_from_i64(i64_max(shard->commit_spent_us, 0));
     shard->commit_us_max = i64_max(shard->commit_us_max, shard->commit_spent_us);
     histogram_add(&shard->commits_took, shard->commit_spent_us);
     if (shard->serving && shard->unseen_us != 0) {

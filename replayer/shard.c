@@ -278,7 +278,6 @@ void shard_status(struct shard *shard, struct shard_status *out)
         .mode = mode_of(shard),
         .sealed = store_sealed(shard->store),
         .commits = shard->commits,
-        .commit_us = shard->commit_us,
         .commit_us_max = shard->commit_us_max,
         .commits_took = shard->commits_took,
         .freshness = shard->freshness,

@@ -116,8 +116,7 @@ struct shard_status {
     uint64_t records, dead, late; /* sums over sources */
     uint64_t bytes;               /* of keys, values and headers read since shard_open */
     uint64_t commits;
-    uint64_t commit_us; /* spent in commits */
-    int64_t commit_us_max;
+    int64_t commit_us_max; /* spent in the slowest */
     struct histogram commits_took;
     struct histogram freshness; /* while serving, a count a commit: pump.c */
     int64_t time_us[SHARD_TIME_COUNT];

@@ -61,7 +61,6 @@ struct shard {
     int64_t commit_began_us; /* when the last commit began */
     int64_t commit_spent_us; /* how long it took */
     uint64_t commits;
-    uint64_t commit_us;
     int64_t commit_us_max;
     struct histogram commits_took;
     struct histogram freshness;

@@ -47,7 +47,6 @@ static void add_status(struct worker_snapshot *s, const struct shard_status *sta
     s->duplicates += status->duplicates;
     s->bytes += status->bytes;
     s->commits += status->commits;
-    s->commit_us += status->commit_us;
     s->commit_us_max = i64_max(s->commit_us_max, status->commit_us_max);
     histogram_merge(&s->commits_took, &status->commits_took);
     histogram_merge(&s->freshness, &status->freshness);
@@ -314,7 +313,7 @@ static void say_progress(struct worker *w, double rate)
     set_count(event, "bytes", s->bytes);
     json_object_set_new(event, "rate", json_real(rate));
     set_count(event, "commits", s->commits);
-    set_count(event, "commit_us", s->commit_us);
+    set_count(event, "commit_us", s->commits_took.sum_us);
     set_count(event, "commit_us_max", u64_from_i64(s->commit_us_max));
     set_count(event, "cache_bytes", s->cache_bytes);
     set_count(event, "cache_rows", s->cache_rows);

@@ -28,6 +28,12 @@ def test_usage():
     assert kappa().returncode == 2
 
 
+def test_programs_export_nothing():
+    """A name of ours that a library has too would be called in the place of the library's own."""
+    names = subprocess.run(["nm", "-D", "--defined-only", support.BIN], capture_output=True, text=True, check=True).stdout
+    assert names == ""
+
+
 def test_no_server(tmp_path):
     result = kappa("status", "--data", str(tmp_path / "none"))
     assert result.returncode == 5 and "kappa up" in result.stderr

@@ -233,6 +233,23 @@ def test_a_candidate_sends_nothing_and_is_listed(embedded, topic):
     eventually(lambda: embedded.json("outbox", "alerts")["messages"] == [], 20, "nothing waits")
 
 
+def test_a_candidate_keeps_its_newest_messages(embedded, topic):
+    """What the serving version has sent leaves a candidate's outbox, but for the newest 1,000 of each partition."""
+    out = topic + "-out"
+    embedded.topic(topic, 1)
+    large = [{**transaction(i), "amount": 20000.0} for i in range(2300)]
+    embedded.produce(topic, large, "--key", "user_id")
+    embedded.deploy("alerts", sql(topic, out, "v1"), "--wait")
+    embedded.deploy("alerts", sql(topic, out, "v2"), "--swap", "manual")
+    embedded.wait("alerts", 2, "caught-up")
+
+    def kept():
+        return [m["value"]["id"] for m in embedded.json("outbox", "alerts", 2, "--limit", 5000)["messages"]]
+    eventually(lambda: kept() == list(range(1300, 2300)), 40, "the newest 1,000 are kept")
+    embedded.run("swap", "alerts", 2)
+    all_sent(embedded, topic, out, lambda version: "v1")
+
+
 def test_outputs_new_and_all(embedded, topic):
     """The first version sends from its start unless told otherwise; later ones never."""
     out = topic + "-out"

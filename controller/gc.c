@@ -319,7 +319,7 @@ static void gc_run(struct core_job *job)
     char *versions = xasprintf("%s/versions", gc->data_dir);
     sizes_of(gc, gc->versions);
     sizes_of(gc, gc->kept);
-    look_at_trash(gc, versions); /* first: what goes in between is not taken for used */
+    look_at_trash(gc, versions); /* first: trash that goes meanwhile drops no version */
     gc->used = (int64_t)file_tree_bytes(versions);
     budget_take(gc);
     if (gc->request != NULL) {

@@ -242,7 +242,9 @@ static void note_arrival(struct shard *shard, const struct shard_input *input,
     }
     int64_t time_ms = batch->records[0].time_ms;
     if (time_ms != KAPPA_NO_TIME) {
-        int64_t age_us = 1000 * i64_max(clock_wall_ms(shard->clock) - time_ms, 0);
+        int64_t age_us =
+            1000 * i64_min(i64_max(clock_wall_ms(shard->clock) - i64_max(time_ms, 0), 0),
+                           INT64_C(1) << 50);
         came = now - age_us >= input->end_us - STAMP_EARLY_US ? now - age_us : came;
     }
     if (shard->unseen_us == 0 || came < shard->unseen_us) {

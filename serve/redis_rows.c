@@ -17,9 +17,10 @@ struct row {
     const struct kappa_value *values; /* NULL: there is none */
 };
 
-/* 0 also when there is no row; negative with its error. */
-static int row_look(struct redis_session *session, const struct redis_arg *name, struct row *row,
-                    struct err *err)
+/* 0 also when there is no row; negative with its error. alone: the command reads no other key, so that a
+ * canary may answer. */
+static int row_look(struct redis_session *session, const struct redis_arg *name, bool alone,
+                    struct row *row, struct err *err)
 {
     struct redis_context *context = session->context;
     const char *parts[REDIS_KEY_PARTS];
@@ -36,7 +37,7 @@ static int row_look(struct redis_session *session, const struct redis_arg *name,
     }
     row->view = &reading.version->plan->views[reading.table];
     rc = redis_key_split(&key, row->view, &context->key, parts, &count, err);
-    if (rc == 0 && key.version == 0) {
+    if (rc == 0 && key.version == 0 && alone) {
         rc = redis_reads_row(&context->reads, key.table, parts, count, key.at_us, &reading, err);
         row->view = rc == 0 ? &reading.version->plan->views[reading.table] : row->view;
     }
@@ -54,7 +55,7 @@ static int row_look(struct redis_session *session, const struct redis_arg *name,
 static bool row_find(struct redis_session *session, const struct redis_arg *name, struct row *row)
 {
     struct err err = {0};
-    if (row_look(session, name, row, &err) < 0) {
+    if (row_look(session, name, true, row, &err) < 0) {
         redis_reply_err(&session->reply, &err);
         return false;
     }
@@ -289,7 +290,7 @@ void redis_mget(struct redis_session *session, const struct redis_arg *args, uin
     for (uint32_t i = 1; i < count && session->out.len <= REDIS_OUT_MAX; i++) {
         struct row row;
         struct err err = {0};
-        if (row_look(session, &args[i], &row, &err) < 0) {
+        if (row_look(session, &args[i], count == 2, &row, &err) < 0) {
             session->out.len = begin;
             redis_reply_err(&session->reply, &err);
             return;
@@ -310,11 +311,12 @@ void redis_strlen(struct redis_session *session, const struct redis_arg *args, u
 /* ---- is it there */
 
 /* As row_look, but what is not there at all is no row. */
-static bool row_there(struct redis_session *session, const struct redis_arg *name, bool *there)
+static bool row_there(struct redis_session *session, const struct redis_arg *name, bool alone,
+                      bool *there)
 {
     struct row row;
     struct err err = {0};
-    int rc = row_look(session, name, &row, &err);
+    int rc = row_look(session, name, alone, &row, &err);
     *there = rc == 0 && row.values != NULL;
     if (rc < 0 && rc != -KE_NOT_FOUND && rc != -KE_INVALID) {
         redis_reply_err(&session->reply, &err);
@@ -328,7 +330,7 @@ void redis_exists(struct redis_session *session, const struct redis_arg *args, u
     int64_t found = 0;
     for (uint32_t i = 1; i < count; i++) {
         bool there = false;
-        if (!row_there(session, &args[i], &there)) {
+        if (!row_there(session, &args[i], count == 2, &there)) {
             return;
         }
         found += there ? 1 : 0;
@@ -340,7 +342,7 @@ void redis_type(struct redis_session *session, const struct redis_arg *args, uin
 {
     bool there = false;
     (void)count;
-    if (row_there(session, &args[1], &there)) {
+    if (row_there(session, &args[1], true, &there)) {
         redis_reply_status(&session->reply, there ? "hash" : "none");
     }
 }
@@ -349,7 +351,7 @@ void redis_ttl(struct redis_session *session, const struct redis_arg *args, uint
 {
     bool there = false;
     (void)count;
-    if (row_there(session, &args[1], &there)) {
+    if (row_there(session, &args[1], true, &there)) {
         redis_reply_int(&session->reply, there ? -1 : -2);
     }
 }

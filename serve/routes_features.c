@@ -20,9 +20,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FEATURES_MAX 1024
-#define ENTITIES_MAX 100000
-#define NO_TIME_TEXT "1970-01-01T00:00:00Z"
+#define FEATURES_MAX     1024
+#define ENTITIES_MAX     100000
+#define VALUES_BYTES_MAX (64 << 20)
+#define NO_TIME_TEXT     "1970-01-01T00:00:00Z"
 
 struct feature {
     char table[LIMIT_NAME_LEN + 1];
@@ -42,6 +43,7 @@ struct request {
     uint32_t count;
     struct reader_pins pins;
     const struct route_context *context;
+    size_t bytes; /* of all features so far: they are held until the answer is put together */
 };
 
 /* ---- what is asked */
@@ -192,6 +194,26 @@ static void put_value(struct feature *feature, size_t i, const json_t *value, co
     buf_printf(&feature->times, "%s\"%s\"", comma, time);
 }
 
+static size_t feature_bytes(const struct feature *feature)
+{
+    return feature->values.len + feature->statuses.len + feature->times.len;
+}
+
+/* Whether to go on reading. */
+static int check(const struct request *request, struct err *err)
+{
+    if (__atomic_load_n(request->context->stop, __ATOMIC_RELAXED)) {
+        return err_set(err, KE_CLOSED, "the server is stopping");
+    }
+    if (request->bytes > VALUES_BYTES_MAX) {
+        int rc = err_set(err, KE_LIMIT, "the answer would be longer than %d MiB",
+                         VALUES_BYTES_MAX >> 20);
+        err_hint(err, "ask for fewer entities or features at once");
+        return rc;
+    }
+    return 0;
+}
+
 /* The end of the row's window, where it is a column. */
 static void event_time(const struct plan_view *view, const struct kappa_value *row, char *text)
 {
@@ -276,15 +298,18 @@ static int table_read(struct request *request, const struct feature *first, stru
             if (strcmp(feature->table, first->table) == 0) {
                 bool null = row == NULL || row[feature->output].is_null;
                 json_t *value = null ? json_null() : reader_value_json(&row[feature->output]);
+                request->bytes -= feature_bytes(feature);
                 put_value(feature, i, value,
                           row == NULL ? "NOT_FOUND"
                           : null      ? "NULL_VALUE"
                                       : "PRESENT",
                           time);
+                request->bytes += feature_bytes(feature);
                 feature->done = true;
                 json_decref(value);
             }
         }
+        rc = rc == 0 ? check(request, err) : rc;
     }
     reader_finisher_give(request->pins.reader, reading.version, reading.table, finisher);
     return rc;

@@ -43,6 +43,7 @@ struct view_delta {
     uint32_t source_count;
     const bool *stop;
     uint64_t read;
+    uint32_t steps; /* since the wish to stop was looked at */
     struct view_delta_count counts[SIDES];
     MDB_val last;   /* behind the source: the key given out last */
     uint32_t count; /* sources with a key at hand: the heap */
@@ -242,7 +243,7 @@ static int source_next(struct view_delta *delta, struct delta_source *source, st
         if (rc == 0 && differs) {
             return 1;
         }
-        if (delta->read % STOP_EVERY == 0 && __atomic_load_n(delta->stop, __ATOMIC_RELAXED)) {
+        if (delta->steps++ % STOP_EVERY == 0 && __atomic_load_n(delta->stop, __ATOMIC_RELAXED)) {
             return err_set(err, KE_CLOSED, "the comparison was broken off");
         }
     }

@@ -199,6 +199,9 @@ def test_share_of_keys(shop):
     assert status == 200 and body["version"] == 1 and [row["amount"] for row in body["rows"]] == [ones[u] for u in users]
     queue = redis(shop, ["MULTI"], *(["HGET", f"totals:{user}", "amount"] for user in users), ["EXEC"])[-1]
     assert [int(amount) for amount in queue] == [ones[user] for user in users]
+    many, one = redis(shop, ["MGET", *(f"totals:{user}" for user in users)], ["MGET", f"totals:{users[0]}"])
+    assert [json.loads(row)["amount"] for row in many] == [ones[user] for user in users]
+    assert json.loads(one[0])["amount"] != ones[users[0]]
     library = Library(shop.data)
     assert library.version("totals") == 1
     library.close()

@@ -131,6 +131,21 @@ def test_features_as_feast_asks(embedded):
         assert status == code and answer["error"]["message"], (wrong, answer)
 
 
+def test_features_are_bounded(embedded):
+    """A small request for one large text many times is refused, and not held in memory."""
+    embedded.topic("texts", 1)
+    embedded.produce("texts", [json.dumps({"k": "a", "text": "x" * 500_000})])
+    embedded.deploy("texts", "CREATE TABLE t (k text, text text) WITH (topic='texts');"
+                    "CREATE MATERIALIZED VIEW texts AS SELECT k, max(text) AS longest FROM t GROUP BY k;", "--wait")
+    asked = {"features": ["texts:longest"], "entities": {"k": ["a"] * 20}}
+    status, answer, _ = embedded.http("POST", "/get-online-features", asked)
+    assert status == 200 and len(answer["results"][1]["values"]) == 20
+    asked["entities"]["k"] = ["a"] * 2000
+    status, answer, _ = embedded.http("POST", "/get-online-features", asked)
+    assert status == 413
+    assert "64 MiB" in answer["error"]["message"] and "fewer" in answer["error"]["hint"]
+
+
 def raw(platform, path, **headers):
     connection = http.client.HTTPConnection(platform.server()["http"], timeout=30)
     connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})

@@ -191,7 +191,7 @@ static bool path_matches(const char *pattern, const struct route_request *reques
     return i == request->segment_count;
 }
 
-static bool list_has(const char *list, const char *name)
+bool route_list_has(const char *list, const char *name)
 {
     size_t len = strlen(name);
     for (const char *at = list; *at != '\0';) {
@@ -208,7 +208,7 @@ static int query_check(const struct route *route, const struct route_request *re
                        struct err *err)
 {
     for (uint32_t i = 0; i < request->query_count; i++) {
-        if (list_has(route->query, request->query[i].name)) {
+        if (route_list_has(route->query, request->query[i].name)) {
             continue;
         }
         int rc = err_set(err, KE_INVALID, "unknown parameter \"%s\"", request->query[i].name);

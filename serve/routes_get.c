@@ -14,25 +14,12 @@
 #define SEGMENT_TABLE 2 /* of /v1/tables/T/get */
 #define KEYS_MAX      100000
 
-static bool listed(const char *list, const char *name)
-{
-    size_t len = strlen(name);
-    for (const char *at = list; *at != '\0';) {
-        size_t item = strcspn(at, ",");
-        if (item == len && memcmp(at, name, len) == 0) {
-            return true;
-        }
-        at += item + (at[item] == ',');
-    }
-    return false;
-}
-
 int route_body_only(const json_t *body, const char *known, struct err *err)
 {
     const char *name;
     json_t *value;
     json_object_foreach ((json_t *)(uintptr_t)body, name, value) {
-        if (!listed(known, name)) {
+        if (!route_list_has(known, name)) {
             int rc = err_set(err, KE_INVALID, "unknown member \"%.100s\"", name);
             err_hint(err, "it may be one of: %s", known);
             return rc;

@@ -112,19 +112,6 @@ def as_set(rows):
     return sorted(json.dumps(row) for row in rows)
 
 
-def committed(platform, processor, number, topic):
-    """Waits until the version has committed all that is in the topic."""
-    ends = {}
-    for record in platform.cat(topic):
-        ends[record["partition"]] = record["offset"] + 1
-
-    def there():
-        version = platform.version(processor, number)
-        return all(s["committed"] >= ends.get(s["partition"], 0) for s in version["sources"] if s["topic"] == topic)
-
-    support.eventually(there, 60, f"{processor} v{number} has committed all of {topic}")
-
-
 def holds(follower, platform):
     """Waits until the follower stands where a scan does; they have the same rows. The version."""
     def there():
@@ -148,7 +135,7 @@ def test_a_follower_holds_what_a_scan_gives(platform, topic):
         produced += count
 
     def at_rest(version):
-        committed(platform, "p", version, topic)
+        support.applied_everything(platform, "p", version, topic, "committed")
         assert holds(follower, platform) == version
 
     platform.topic(topic, 3)
@@ -177,7 +164,7 @@ def test_a_follower_holds_what_a_scan_gives(platform, topic):
     follower.pause.clear()
     follower.cut_off()
     produce(500)
-    committed(platform, "p", 1, topic)
+    support.applied_everything(platform, "p", 1, topic, "committed")
     holds(other, platform)
     follower.pause.set()
     at_rest(1)
@@ -197,7 +184,7 @@ def test_a_follower_holds_what_a_scan_gives(platform, topic):
     platform.kill()
     platform.up()
     produce(700)
-    committed(platform, "p", 1, topic)
+    support.applied_everything(platform, "p", 1, topic, "committed")
     follower.pause.set()
     at_rest(1)
     assert follower.count("end") == 0
@@ -243,7 +230,7 @@ def test_tables_of_every_shape(embedded):
             events.append({"u": rng.choice(("a", "b", "c/d", "", None, "é")), "k": rng.randrange(8), "t": now,
                            "n": rng.choice((None, 1, 0.5, "1.50", 123456789012345.678))})
         embedded.produce("ev", events)
-        committed(embedded, "p", 1, "ev")
+        support.applied_everything(embedded, "p", 1, "ev", "committed")
         for follower in followers:
             holds(follower, embedded)
         if batch == 3:
@@ -261,7 +248,7 @@ def test_what_begins_anew_and_what_ends(embedded):
            "CREATE MATERIALIZED VIEW w AS SELECT k, max(text%s) AS text%s FROM wide GROUP BY k;\n")
     embedded.deploy("w", sql % ("", ""))
     embedded.wait("w", 1)
-    committed(embedded, "w", 1, "wide")
+    support.applied_everything(embedded, "w", 1, "wide", "committed")
     follower = Follower(embedded, "w")
     changes_only = Follower(embedded, "w", rows=0)
     holds(follower, embedded)
@@ -311,7 +298,7 @@ def test_the_command(embedded):
            "CREATE MATERIALIZED VIEW totals AS SELECT u, sum(n)%s AS s FROM ev GROUP BY u;\n")
     embedded.deploy("p", sql % "")
     embedded.wait("p", 1)
-    committed(embedded, "p", 1, "ev")
+    support.applied_everything(embedded, "p", 1, "ev", "committed")
     lines = [json.loads(line) for line in
              embedded.run("tail", "totals", "--rows", "-n", "2", "-o", "json").stdout.splitlines()]
     assert [line["event"] for line in lines] == ["reset", "upsert", "upsert"]
@@ -329,7 +316,7 @@ def test_the_command(embedded):
     embedded.kill()
     embedded.up()
     embedded.produce("ev", [{"u": "c", "n": 1}], "--key", "u")
-    committed(embedded, "p", 1, "ev")
+    support.applied_everything(embedded, "p", 1, "ev", "committed")
     embedded.deploy("p", sql % " + 1")
     embedded.wait("p", 2)
     rest = [json.loads(line) for line in tail.communicate(timeout=60)[0].splitlines()]

@@ -55,23 +55,29 @@ const struct cmd_entry cmd_archive_backfill = {
     .run = backfill_run,
 };
 
-/* All partitions: the log's range is asked, what is damaged taken out (`repair`), what is missing
- * fetched. */
+/* All partitions: damaged files are made again (`repair`), what is missing is fetched. */
 static int mend_topic(struct log *log, const char *dir, const char *topic, bool repair, bool tail,
                       int64_t *fetched, struct err *err)
 {
     struct archive_topic settings;
     int64_t start = -1;
     int64_t end = -1;
+    bool same = false;
     struct log *behind = log_archived_behind(log);
     if (behind == NULL) {
         return err_set(err, KE_REFUSED, "there is no log to fetch from: this is an archive alone");
     }
     int rc = archive_topic_load(dir, topic, &settings, err);
+    if (rc == 0) {
+        rc = archive_topic_same(behind, dir, topic, &settings, &same, err);
+    }
     for (uint32_t i = 0; rc == 0 && i < settings.partitions; i++) {
-        rc = behind->ops->offsets(behind, topic, i, &start, &end, err);
+        rc = log->ops->offsets(log, topic, i, &start, &end, err); /* not below the archive's end */
+        if (rc == 0) {
+            rc = behind->ops->offsets(behind, topic, i, &start, &end, err);
+        }
         if (rc == 0 && repair) {
-            rc = archive_mend_repair(dir, topic, i, start, err);
+            rc = archive_mend_repair(log, dir, topic, i, same, fetched, err);
         }
         if (rc == 0) {
             rc = archive_mend_fill(log, dir, topic, i, start, end, tail, fetched, err);

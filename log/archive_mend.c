@@ -4,18 +4,12 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/limits.h"
+#include "log/archive_patch.h"
 #include "log/segment_name.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
-
-#define GROUP      "kappa.archive"
-#define READ_MS    1000
-#define PATIENT_US INT64_C(30000000) /* with brokers */
 
 /* ---- Looking */
 
@@ -25,6 +19,20 @@ static void add_problem(json_t *problems, const char *topic, uint32_t partition,
     (void)json_array_append_new(problems, json_pack("{s:s,s:I,s:I,s:s}", "topic", topic,
                                                     "partition", (json_int_t)partition, "offset",
                                                     (json_int_t)offset, "what", what));
+}
+
+/* Nor is one whose first block is damaged, and its end too. */
+static int check_empty(const struct archive_view *view, const struct archive_segment *segment,
+                       const char *topic, json_t *problems, struct err *err)
+{
+    bool more = false;
+    int rc =
+        segment->end > segment->base ? 0 : archive_segment_more(view->dir, segment, &more, err);
+    if (rc == 0 && more) {
+        add_problem(problems, topic, view->owner.partition, segment->base,
+                    "the file's first block is damaged, and its end");
+    }
+    return rc;
 }
 
 /* Files whose header is damaged are in no view. */
@@ -42,6 +50,7 @@ static int check_files(const struct archive_view *view, const char *topic, json_
         struct archive_segment segment;
         rc = archive_segment_load(view->dir, &view->owner, bases[i], false, &segment, &trouble);
         if (rc == 0) {
+            rc = check_empty(view, &segment, topic, problems, &trouble);
             archive_segment_free(&segment);
         } else if (rc == -KE_CORRUPT) {
             add_problem(problems, topic, view->owner.partition, bases[i], trouble.text);
@@ -78,8 +87,8 @@ static int check_span(const struct archive_view *view, uint32_t i, const char *t
         check->first = (struct err){0};
     }
     bool bad_end = check->unsealed;
-    if (rc == 0 && bad_end &&
-        i + 1 == view->count) { /* being written, or torn: the writer's work */
+    if (rc == 0 && bad_end && i + 1 == view->count &&
+        !view->spans[i].sealed) { /* being written, or torn: the writer's work */
         rc = archive_segment_more(view->dir, &view->spans[i], &bad_end, err);
     }
     if (rc == 0 && bad_end) {
@@ -108,20 +117,30 @@ int archive_mend_check(const char *archive_dir, const char *topic, uint32_t part
     return rc;
 }
 
-/* ---- Taking out what is damaged */
+/* ---- Damaged files */
 
-static int set_aside(const char *dir, int64_t base, struct err *err)
+/* What the log is asked about; TOPIC_CHANGED when it ends below the archive. */
+static int ask_log(struct log *log, const char *topic, uint32_t partition,
+                   struct archive_behind *behind, struct err *err)
 {
-    char *path = segment_name_path(dir, base, ARCHIVE_SUFFIX);
-    char *aside = xasprintf("%s.bad", path);
-    int rc = rename(path, aside) == 0 ? file_sync_dir(dir, err)
-                                      : err_errno(err, errno, "cannot rename %s", path);
-    free(aside);
-    free(path);
+    struct log_extent extent = LOG_EXTENT_UNKNOWN;
+    behind->log = log_archived_behind(log);
+    behind->topic = topic;
+    int rc = log->ops->offsets(log, topic, partition, &behind->start, &behind->end, err);
+    if (rc == 0) {
+        rc = behind->log->ops->offsets(behind->log, topic, partition, &behind->start, &behind->end,
+                                       err);
+    }
+    if (rc == 0 && behind->log->ops->extent != NULL) {
+        rc = behind->log->ops->extent(behind->log, topic, partition, behind->start, behind->end,
+                                      &extent, err);
+    }
+    behind->whole = extent.compacted == 0;
     return rc;
 }
 
-static int bad_headers(const struct archive_view *view, struct err *err)
+static int patch_files(const struct archive_view *view, const struct archive_behind *behind,
+                       int64_t *records, struct err *err)
 {
     int64_t *bases = NULL;
     size_t count = 0;
@@ -129,13 +148,7 @@ static int bad_headers(const struct archive_view *view, struct err *err)
     int rc = segment_name_list(view->dir, ARCHIVE_SUFFIX, &bases, &count, &trouble);
     rc = rc == -KE_NOT_FOUND ? 0 : rc;
     for (size_t i = 0; rc == 0 && i < count; i++) {
-        struct archive_segment segment;
-        rc = archive_segment_load(view->dir, &view->owner, bases[i], false, &segment, &trouble);
-        if (rc == 0) {
-            archive_segment_free(&segment);
-        } else if (rc == -KE_CORRUPT) {
-            rc = set_aside(view->dir, bases[i], &trouble);
-        }
+        rc = archive_patch(view, bases[i], i + 1 == count, behind, records, &trouble);
     }
     free(bases);
     if (rc != 0 && err != NULL) {
@@ -144,91 +157,19 @@ static int bad_headers(const struct archive_view *view, struct err *err)
     return rc;
 }
 
-/* Ends a file that is not the last, after its last sound block. */
-static int seal_again(const struct archive_view *view, int64_t base, struct err *err)
-{
-    struct archive_segment segment;
-    struct err trouble = {0};
-    int rc = archive_segment_load(view->dir, &view->owner, base, true, &segment, &trouble);
-    if (rc == 0 && !segment.sealed && segment.entry_count > 0) {
-        char *path = segment_name_path(view->dir, base, ARCHIVE_SUFFIX);
-        int fd = open(path, O_RDWR | O_CLOEXEC);
-        if (fd < 0 || ftruncate(fd, segment.used) != 0) {
-            rc = err_errno(&trouble, errno, "cannot shorten %s", path);
-        } else {
-            rc = archive_segment_seal(fd, view->dir, &segment, &trouble);
-        }
-        if (fd >= 0) {
-            (void)close(fd);
-        }
-        free(path);
-    }
-    if (rc == 0) {
-        archive_segment_free(&segment);
-    }
-    rc = rc == -KE_NOT_FOUND ? 0 : rc; /* nothing of it was left */
-    if (rc != 0 && err != NULL) {
-        *err = trouble;
-    }
-    return rc;
-}
-
-/* The file is cut at its first bad block, if the log has everything from there on. */
-static int cut_bad(const struct archive_view *view, uint32_t i, int64_t bad_from, int64_t start,
-                   struct err *err)
-{
-    struct archive_segment segment;
-    if (bad_from < start) {
-        return 0;
-    }
-    int rc =
-        archive_segment_load(view->dir, &view->owner, view->spans[i].base, true, &segment, err);
-    if (rc != 0) {
-        return rc;
-    }
-    uint32_t entry = archive_segment_find(&segment, bad_from);
-    rc = archive_segment_cut(view->dir, &segment, entry, err);
-    archive_segment_free(&segment);
-    return rc;
-}
-
-/* Behind the sound blocks of the last file there is something else: a torn end, which a writer takes
- * off by itself, or damage with sound blocks behind it. */
-static int cut_end(const struct archive_view *view, int64_t start, struct err *err)
-{
-    const struct archive_segment *last = &view->spans[view->count - 1];
-    if (last->sealed || last->size == last->used || last->end < start) {
-        return 0;
-    }
-    char *path = segment_name_path(view->dir, last->base, ARCHIVE_SUFFIX);
-    int rc = truncate(path, last->used) == 0 ? 0 : err_errno(err, errno, "cannot shorten %s", path);
-    free(path);
-    return rc;
-}
-
-int archive_mend_repair(const char *archive_dir, const char *topic, uint32_t partition,
-                        int64_t start, struct err *err)
+int archive_mend_repair(struct log *log, const char *archive_dir, const char *topic,
+                        uint32_t partition, bool same, int64_t *records, struct err *err)
 {
     struct archive_view view;
-    int rc = archive_view_load(archive_dir, topic, partition, &view, err);
-    if (rc != 0) {
-        return rc;
+    struct archive_behind behind = {.same = same};
+    int rc = ask_log(log, topic, partition, &behind, err);
+    if (rc == 0) {
+        rc = archive_view_load(archive_dir, topic, partition, &view, err);
     }
-    rc = bad_headers(&view, err);
-    for (uint32_t i = 0; rc == 0 && i < view.count; i++) {
-        struct archive_check check = {0};
-        rc = archive_view_check(&view, i, &check, err);
-        if (rc == 0 && check.bad_from >= 0) {
-            rc = cut_bad(&view, i, check.bad_from, start, err);
-        }
-        if (rc == 0 && i + 1 < view.count && view.spans[i].end >= start) {
-            rc = seal_again(&view, view.spans[i].base, err);
-        }
+    if (rc == 0) {
+        rc = patch_files(&view, &behind, records, err);
+        archive_view_free(&view);
     }
-    if (rc == 0 && view.count > 0) {
-        rc = cut_end(&view, start, err);
-    }
-    archive_view_free(&view);
     return rc;
 }
 
@@ -238,10 +179,10 @@ int archive_mend_repair(const char *archive_dir, const char *topic, uint32_t par
 static int fetch_records(struct log_reader *reader, struct archive_writer *writer, int64_t to,
                          int64_t *records, struct err *err)
 {
-    int64_t deadline = clock_mono_us(clock_real()) + PATIENT_US;
+    int64_t deadline = clock_mono_us(clock_real()) + ARCHIVE_LOG_US;
     while (writer->end < to) {
         struct log_batch batch;
-        int rc = reader->ops->next(reader, READ_MS, LIMIT_BATCH_RECORDS, &batch, err);
+        int rc = reader->ops->next(reader, ARCHIVE_LOG_MS, LIMIT_BATCH_RECORDS, &batch, err);
         bool passing = rc == -KE_BROKER || rc == -KE_AGAIN || (rc == 0 && batch.none);
         if (passing && clock_mono_us(clock_real()) < deadline) {
             continue;
@@ -259,7 +200,7 @@ static int fetch_records(struct log_reader *reader, struct archive_writer *write
         for (uint32_t i = 0; i < batch.count; i++) {
             *records += batch.records[i].offset < to;
         }
-        deadline = clock_mono_us(clock_real()) + PATIENT_US;
+        deadline = clock_mono_us(clock_real()) + ARCHIVE_LOG_US;
     }
     return 0;
 }
@@ -269,7 +210,7 @@ static int fetch(struct log *log, struct archive_writer *writer, const char *top
 {
     struct log_reader *reader = NULL;
     struct err trouble = {0};
-    int rc = log->ops->reader_open(log, GROUP, &reader, &trouble);
+    int rc = log->ops->reader_open(log, ARCHIVE_LOG_GROUP, &reader, &trouble);
     if (rc == 0) {
         rc = reader->ops->add(reader, 0, topic, partition, writer->end, &trouble);
         if (rc == 0) {

@@ -3,8 +3,8 @@
  *     archive_mend_check                                              (a look; no lock)
  *     archive_mend_repair -> archive_mend_fill                        (holder of the topic's lock)
  *
- * Rule: no sound record is given up. A file is only cut where the log behind still has everything
- * from there to the file's end; what cannot be read at all is kept beside, as NAME.bad. */
+ * Rule: nothing is destroyed. A damaged file stays as it is until another with all its sound blocks is
+ * durable (archive_patch.h); missing files are written beside what there is. */
 #ifndef KAPPA_LOG_ARCHIVE_MEND_H
 #define KAPPA_LOG_ARCHIVE_MEND_H
 
@@ -20,9 +20,13 @@ int archive_mend_check(const char *archive_dir, const char *topic, uint32_t part
                        json_t *problems, int64_t *blocks, int64_t *records,
                        struct err *err) must_check;
 
-/* Takes damaged blocks out, so that they are gaps. start: where the log behind begins, or INT64_MAX. */
-int archive_mend_repair(const char *archive_dir, const char *topic, uint32_t partition,
-                        int64_t start, struct err *err) must_check;
+/* Makes damaged files again, where the log has what is damaged; the others stay. log: with this
+ * archive. same: the topic's identity is known, and that of the archive (archive_topic_same).
+ * TOPIC_CHANGED or REFUSED, with nothing changed, when the log is not that of the archive, or nothing
+ * shows that it is. *records, added up: how many were fetched. */
+int archive_mend_repair(struct log *log, const char *archive_dir, const char *topic,
+                        uint32_t partition, bool same, int64_t *records,
+                        struct err *err) must_check;
 
 /* Reads from the log what the archive lacks and the log has, [start, end): in front of it, in its
  * gaps, and (`tail`) behind it. log: with this archive, so that what borders on a gap is compared.

@@ -448,18 +448,3 @@ int archive_segment_more(const char *dir, const struct archive_segment *segment,
     look_end(&look);
     return rc;
 }
-
-int archive_segment_cut(const char *dir, const struct archive_segment *segment, uint32_t entry,
-                        struct err *err)
-{
-    char *path = segment_name_path(dir, segment->base, ARCHIVE_SUFFIX);
-    int rc = 0;
-    if (entry == 0) {
-        rc = unlink(path) == 0 ? file_sync_dir(dir, err)
-                               : err_errno(err, errno, "cannot remove %s", path);
-    } else if (truncate(path, segment->entries[entry].at) != 0) {
-        rc = err_errno(err, errno, "cannot shorten %s", path);
-    }
-    free(path);
-    return rc;
-}

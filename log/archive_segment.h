@@ -7,7 +7,7 @@
  *  1. Blocks lie back to back from byte 64. The first begins at the base offset, each later one
  *     where the one before ends: within a segment every offset is answered for.
  *  2. A sealed segment ends with an index and a trailer, synced before the next one exists. It is
- *     never written again, only removed, or cut where it is damaged (archive_segment_cut).
+ *     never written again, only removed, or, damaged, replaced by another (archive_patch.h).
  *  3. One without a sound trailer is as long as its sound blocks, found by hopping over their
  *     headers: the segment being written, one whose writer was killed, or a damaged one. Which of
  *     these is told by `after` of the next: it says how far the segment before it went.
@@ -89,9 +89,5 @@ int archive_segment_seal(int fd, const char *dir, struct archive_segment *segmen
  * end, but damage with something behind it. */
 int archive_segment_more(const char *dir, const struct archive_segment *segment, bool *more,
                          struct err *err) must_check;
-/* Takes away everything from this entry's block on: the file is unsealed then. Removes the file when
- * nothing is left. */
-int archive_segment_cut(const char *dir, const struct archive_segment *segment, uint32_t entry,
-                        struct err *err) must_check;
 
 #endif

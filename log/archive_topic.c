@@ -106,6 +106,20 @@ int archive_topic_store(const char *archive_dir, const char *topic,
     return rc;
 }
 
+int archive_topic_same(struct log *log, const char *archive_dir, const char *topic,
+                       const struct archive_topic *settings, bool *known, struct err *err)
+{
+    uint64_t identity = 0;
+    int rc = log->ops->topic_identity(log, topic, &identity, err);
+    *known = rc == 0 && identity != 0 && settings->identity != 0;
+    if (*known && identity != settings->identity) {
+        rc = err_set(err, KE_TOPIC_CHANGED, "topic '%s' was deleted and made again", topic);
+        err_hint(err, "its archive is of the earlier topic: move %s/%s away to begin a new one",
+                 archive_dir, topic);
+    }
+    return rc;
+}
+
 static int by_name(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);

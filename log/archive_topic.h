@@ -11,6 +11,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "log/archive_partition.h"
+#include "log/log.h"
 
 struct archive_topic {
     uint32_t partitions;
@@ -25,6 +26,11 @@ int archive_topic_load(const char *archive_dir, const char *topic, struct archiv
 /* Makes the folders. Durable. */
 int archive_topic_store(const char *archive_dir, const char *topic,
                         const struct archive_topic *settings, struct err *err) must_check;
+/* TOPIC_CHANGED when the topic that the log has is another than the archived one. *known: both say who
+ * they are (Kafka's topics do not). */
+int archive_topic_same(struct log *log, const char *archive_dir, const char *topic,
+                       const struct archive_topic *settings, bool *known,
+                       struct err *err) must_check;
 /* Names, sorted: array of text. No folder: an empty one. */
 int archive_topic_list(const char *archive_dir, json_t **out, struct err *err) must_check;
 

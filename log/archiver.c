@@ -131,25 +131,23 @@ static void topic_fails(struct archiver *self, struct archiver_topic *topic,
 /* The topic is the one that was archived, and has this many partitions. */
 static int topic_check(struct archiver *self, struct archiver_topic *topic, struct err *err)
 {
-    uint64_t identity = 0;
     uint32_t partitions = 0;
-    struct log *log = self->log;
-    int rc = log->ops->topic_partitions(log, topic->name, &partitions, err);
+    bool known = false;
+    int rc = self->log->ops->topic_partitions(self->log, topic->name, &partitions, err);
     if (rc == 0) {
-        rc = log->ops->topic_identity(log, topic->name, &identity, err);
+        rc = archive_topic_same(self->log, self->dir, topic->name, &topic->settings, &known, err);
     }
-    if (rc != 0) {
+    if (rc != 0 || partitions <= topic->settings.partitions) {
         return rc;
     }
-    if (identity != topic->settings.identity && topic->settings.identity != 0 && identity != 0) {
-        rc = err_set(err, KE_TOPIC_CHANGED, "topic '%s' was deleted and made again", topic->name);
-        err_hint(err, "its archive is of the earlier topic: move %s/%s away to begin a new one",
-                 self->dir, topic->name);
-        return rc;
+    struct archive_topic settings; /* as they are now: somebody may have set them since the look */
+    rc = archive_topic_load(self->dir, topic->name, &settings, err);
+    if (rc == 0) {
+        settings.partitions = partitions;
+        rc = archive_topic_store(self->dir, topic->name, &settings, err);
     }
-    if (partitions > topic->settings.partitions) {
-        topic->settings.partitions = partitions;
-        rc = archive_topic_store(self->dir, topic->name, &topic->settings, err);
+    if (rc == 0) {
+        topic->settings = settings;
     }
     return rc;
 }

@@ -316,6 +316,7 @@ static int base_join(struct archived_reader *self, struct log_batch *batch, stru
             rc = base->ops->add(base, source->number, source->topic, source->partition, from, err);
         }
     }
+    self->joined_us = now_us(); /* of a failure too: the archive is not held up by brokers away */
     if (rc != 0) {
         if (base != NULL) {
             base->ops->close(base);
@@ -325,7 +326,6 @@ static int base_join(struct archived_reader *self, struct log_batch *batch, stru
     batch->source = UINT32_MAX;
     pthread_mutex_lock(&self->lock);
     self->base = base;
-    self->joined_us = now_us();
     for (uint32_t i = 0; i < self->count; i++) {
         if (self->sources[i]->place == WAITS) {
             move_to(self, self->sources[i], IN_LOG);
@@ -411,11 +411,27 @@ static int seam_compare(struct archived_source *source, struct log_batch *batch,
     return 0;
 }
 
+/* Nothing came, and the log is known to end below what its archive was read up to. */
+static bool ends_short(const struct archived_reader *self, const struct archived_source *source)
+{
+    int64_t start = -1;
+    int64_t end = -1;
+    int64_t high = -1;
+    if (source->seam == NULL || source->place != IN_LOG) {
+        return false;
+    }
+    self->base->ops->progress(self->base, source->number, &start, &end, &high);
+    return end >= 0 && i64_max(end, high) < source->seam->at;
+}
+
 /* Nothing came: is a log shorter than its archive? For a while it may only be a replica that lags. */
 static int check_short(const struct archived_reader *self, struct log_batch *batch, struct err *err)
 {
     for (uint32_t i = 0; i < self->count; i++) {
-        const struct archived_source *source = self->sources[i];
+        struct archived_source *source = self->sources[i];
+        if (source->short_us == 0 && ends_short(self, source)) {
+            source->short_us = now_us();
+        }
         if (source->short_us != 0 && now_us() - source->short_us > SHORT_US) {
             batch->source = source->number;
             return log_shorter(source, err);

@@ -273,3 +273,43 @@ def test_retention_and_backfill(embedded, topic):
     assert rows_of(embedded) == expected(range(3500)), "the log still has it"
     assert "no setting" in embedded.run("topic", "set", topic, "retention=1d", code=2).stderr
     assert "there is no archive" in embedded.run("archive", "ls", topic + "-not", code=3).stderr
+
+
+def made_again(platform, topic, ids):
+    """The topic is removed and made again, with other records; the server is off meanwhile."""
+    platform.down()
+    shutil.rmtree(os.path.join(platform.data, "log", topic))
+    platform.topic(topic, 1)
+    produce(platform, topic, ids)
+
+
+def bytes_of(platform, topic):
+    return [open(path, "rb").read() for path in files(platform, topic, 0)]
+
+
+def test_the_archive_of_a_topic_made_again_is_left_alone(embedded, topic):
+    embedded.topic(topic, 1)
+    produce(embedded, topic, range(1500))
+    assert embedded.json("archive", "backfill", topic)["fetched"] == 1500
+    made_again(embedded, topic, range(5000, 7000))
+    for damaged in (False, True):
+        if damaged:
+            flip(files(embedded, topic, 0)[0], 200)
+        before = bytes_of(embedded, topic)
+        assert "made again" in embedded.run("archive", "backfill", topic, code=None).stderr
+        if damaged:
+            result = embedded.run("archive", "verify", topic, "--repair", code=None)
+            assert result.returncode not in (0, 1) and "made again" in result.stderr
+            assert embedded.run("archive", "verify", topic, code=None).returncode == 1
+        assert bytes_of(embedded, topic) == before
+
+
+def test_the_last_file_is_repaired_to_its_end(embedded, topic):
+    embedded.topic(topic, 1)
+    produce(embedded, topic, range(1500))
+    assert embedded.json("archive", "backfill", topic)["fetched"] == 1500
+    embedded.down()
+    flip(files(embedded, topic, 0)[-1], 200)
+    repaired = embedded.json("archive", "verify", topic, "--repair")
+    assert repaired["verified"] and repaired["records"] == 1500 and repaired["fetched"] > 0
+    assert archived(embedded, topic)[0]["to"] == 1500

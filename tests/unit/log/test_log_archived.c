@@ -375,6 +375,35 @@ static void test_other_log(void **state)
     }
 }
 
+/* The same with all of the archive at the seam, so that the reader stands in the log, which is empty. */
+static void test_empty_log(void **state)
+{
+    (void)state;
+    struct world world;
+    struct reading reading = {.wanted = {true}};
+    uint32_t source = 0;
+    world_open(&world, "empty");
+    append_to(&world, 0, 30);
+    settings_store(&world, true);
+    struct archive_topic settings;
+    OK(archive_topic_load(world.dir, TOPIC, &settings, &test_err));
+    settings.identity = 0;
+    OK(archive_topic_store(world.dir, TOPIC, &settings, &test_err));
+    archive_to(&world, 0, 30);
+    log_memory_recreate(world.base, TOPIC);
+    reading_begin(&world, &reading);
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < 1000; i++) { /* of 10 ms each, and it takes 3 s */
+        struct log_batch batch;
+        rc = reading.reader->ops->next(reading.reader, 10, 50, &batch, &test_err);
+        source = batch.source;
+    }
+    assert_int_equal(rc, -KE_TOPIC_CHANGED);
+    assert_int_equal(source, 0);
+    reading.reader->ops->close(reading.reader);
+    world_close(&world);
+}
+
 /* An archive of a topic that was deleted is not read for the one that has its name now. */
 static void test_other_identity(void **state)
 {
@@ -499,9 +528,10 @@ static void test_archiver(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random),    cmocka_unit_test(test_offsets),
-        cmocka_unit_test(test_other_log), cmocka_unit_test(test_other_identity),
-        cmocka_unit_test(test_alone),     cmocka_unit_test(test_archiver),
+        cmocka_unit_test(test_random),         cmocka_unit_test(test_offsets),
+        cmocka_unit_test(test_other_log),      cmocka_unit_test(test_empty_log),
+        cmocka_unit_test(test_other_identity), cmocka_unit_test(test_alone),
+        cmocka_unit_test(test_archiver),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
  * whose files are removed and damaged at random, and readers from anywhere. */
 #include "tests/unit/log/log_test.h"
 
+#include "base/clock.h"
 #include "log/archive_topic.h"
 #include "log/archiver.h"
 #include "log/segment_name.h"
@@ -477,6 +478,48 @@ static void test_alone(void **state)
     world_close(&world);
 }
 
+/* ---- Brokers away */
+
+static int opened; /* tries */
+
+static int open_fails(struct log *log, const char *group, struct log_reader **out, struct err *err)
+{
+    (void)log;
+    (void)group;
+    (void)out;
+    opened++;
+    return err_set(err, KE_BROKER, "no broker");
+}
+
+/* Who reads an archive does not ask brokers that are away at each of its blocks. */
+static void test_brokers_away(void **state)
+{
+    (void)state;
+    struct world world;
+    struct reading reading = {.wanted = {true, true}};
+    world_open(&world, "away");
+    append_to(&world, 0, 3000);
+    append_to(&world, 1, 10);
+    settings_store(&world, true);
+    archive_to(&world, 0, 3000);
+    struct log_ops ops = *world.base->ops;
+    ops.reader_open = open_fails;
+    world.base->ops = &ops;
+    opened = 0;
+    int64_t began = clock_mono_us(clock_real());
+    reading_begin(&world, &reading);
+    while (reading.next[0] < 3000) {
+        struct log_batch batch;
+        OK(reading.reader->ops->next(reading.reader, 0, 50, &batch, &test_err));
+        assert_int_equal(batch.source, 0);
+        reading.next[0] = check_batch(&batch, 0, reading.next[0]);
+    }
+    int64_t seconds = (clock_mono_us(clock_real()) - began) / 1000000;
+    assert_true(opened > 0 && opened <= 1 + seconds);
+    reading.reader->ops->close(reading.reader);
+    world_close(&world);
+}
+
 /* ---- The archiver */
 
 static void await_archived(const struct world *world)
@@ -531,7 +574,7 @@ int main(void)
         cmocka_unit_test(test_random),         cmocka_unit_test(test_offsets),
         cmocka_unit_test(test_other_log),      cmocka_unit_test(test_empty_log),
         cmocka_unit_test(test_other_identity), cmocka_unit_test(test_alone),
-        cmocka_unit_test(test_archiver),
+        cmocka_unit_test(test_brokers_away),   cmocka_unit_test(test_archiver),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -187,7 +187,7 @@ static int verify_show(struct cli *cli, const struct verdict *verdict, struct er
     buf_printf(&text, "%" PRId64 " records in %" PRId64 " blocks are sound; %s\n", verdict->records,
                verdict->blocks,
                good                                ? "nothing is missing or damaged"
-               : cli_option(cli, "repair") != NULL ? "what is told above the log does not have"
+               : cli_option(cli, "repair") != NULL ? "what is told above cannot be fetched again"
                                                    : "--repair fetches what the log still has");
     int rc = out_write(&text, err);
     buf_free(&text);

@@ -387,7 +387,7 @@ int archive_patch(const struct archive_view *view, int64_t base, bool last,
     bool known = true;
     int64_t after = -1;
     int rc = look(&patch, last, &wrong, &after, err);
-    if (rc == 0 && patch.count > 0) {
+    if (rc == 0 && patch.end > base) { /* else nothing says what it held */
         wrong |= each_range(&patch, no_range, NULL, NULL) != 0;
         wrong &= each_range(&patch, range_there, NULL, NULL) == 0;
         if (wrong && patch.headless) {

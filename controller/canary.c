@@ -193,6 +193,11 @@ void canary_request(struct core *core, void *request, struct core_processor *pro
                                    "who", who, "since_ms", (json_int_t)core_now_ms(core));
         ASSERT(canary != NULL);
         rc = conduct_start_canary(core, version, canary, who, request, &err);
+        if (rc != 0 && share <= 0) {
+            err_hint(&err,
+                     "with --force it ends at once; its keys are then read as of where v%u stands",
+                     serving->number);
+        }
     }
     if (rc != 0) {
         core_reply(core, request, NULL, &err);

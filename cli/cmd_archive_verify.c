@@ -12,6 +12,11 @@
 
 #define LOCK_MS 30000 /* for the server's archiver to let go */
 
+static const char *plural(int64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 static int verify_run(struct cli *cli, struct err *err);
 static int backfill_run(struct cli *cli, struct err *err);
 
@@ -182,10 +187,11 @@ static int verify_show(struct cli *cli, const struct verdict *verdict, struct er
                    json_int(problem, "offset", 0), json_text(problem, "what", ""));
     }
     if (verdict->fetched > 0) {
-        buf_printf(&text, "%" PRId64 " records were fetched again\n", verdict->fetched);
+        buf_printf(&text, "fetched again: %" PRId64 " record%s\n", verdict->fetched,
+                   plural(verdict->fetched));
     }
-    buf_printf(&text, "%" PRId64 " records in %" PRId64 " blocks are sound; %s\n", verdict->records,
-               verdict->blocks,
+    buf_printf(&text, "sound: %" PRId64 " record%s in %" PRId64 " block%s; %s\n", verdict->records,
+               plural(verdict->records), verdict->blocks, plural(verdict->blocks),
                good                                ? "nothing is missing or damaged"
                : cli_option(cli, "repair") != NULL ? "what is told above cannot be fetched again"
                                                    : "--repair fetches what the log still has");
@@ -264,7 +270,7 @@ static int backfill_run(struct cli *cli, struct err *err)
         return rc;
     }
     struct buf text = {0};
-    buf_printf(&text, "%" PRId64 " records were archived\n", fetched);
+    buf_printf(&text, "archived: %" PRId64 " record%s\n", fetched, plural(fetched));
     rc = out_write(&text, err);
     buf_free(&text);
     return rc;

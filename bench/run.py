@@ -15,6 +15,7 @@
     swap       swaps and rollbacks under four readers: hold, failed reads, reads that went back
     diff       two versions of which 100 rows differ, by digests of key ranges and by reading all rows; as many rows as
                half of --events
+    store      what leaves cost a version's writer: the same commits with and without them
     reader     rows by key of 2 M keys through libkappa, against plain LMDB on the same bytes
     redis      HGETALL/s by redis-benchmark with pipelines of 1 and 16, next to redis-server if redis-tools is there
     http       rows by key over HTTP by wrk, 32 connections, next to libmicrohttpd answering a constant of the same size
@@ -438,6 +439,12 @@ def bench_diff(options, _):
                 ratio=round(by["all_rows"]["seconds"] / by["digests"]["seconds"]))
 
 
+def bench_store(*_):
+    done = subprocess.run([os.path.join(BENCH, "store_put")], capture_output=True, text=True, check=True)
+    for line in done.stdout.splitlines():
+        out(bench="store", **json.loads(line))
+
+
 def bench_reader(*_):
     """kappa_get in one scope, a scope for each get, 16 at once; medians in ns and their ratios to mdb_get."""
     done = subprocess.run([os.path.join(BENCH, "reader_get")], capture_output=True, text=True, check=True)
@@ -598,7 +605,7 @@ def bench_flink(options, _):
 
 PARTS = {"embedded": bench_embedded, "kafka": bench_kafka, "archive": bench_archive, "live": bench_live,
          "governed": bench_governed, "deploy": bench_deploy, "swap": bench_swap,
-         "diff": bench_diff, "reader": bench_reader,
+         "diff": bench_diff, "store": bench_store, "reader": bench_reader,
          "redis": bench_redis, "http": bench_http, "nexmark": bench_nexmark, "flink": bench_flink}
 
 

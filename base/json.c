@@ -103,8 +103,7 @@ static void write_quoted(struct buf *buf, const char *text, size_t len)
 void json_write_int(struct buf *buf, int64_t value)
 {
     char text[DIGITS_MAX + 1] = "-";
-    uint64_t size = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
-    char *end = digits_put(text + (value < 0), size, 1);
+    char *end = digits_put(text + (value < 0), i64_magnitude(value), 1);
     buf_append(buf, text, (size_t)(end - text));
 }
 

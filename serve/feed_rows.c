@@ -108,11 +108,7 @@ static void put_record(json_t *list, const struct reader_side *side)
     put_number(list, side->partition);
     put_number(list, load_i64_sortable(side->key));
     if (side->view->numbered) {
-        uint32_t number = 0;
-        for (size_t i = 0; i < sizeof number; i++) {
-            number = number << 8 | side->key[sizeof(int64_t) + i];
-        }
-        put_number(list, number);
+        put_number(list, load_u32_be(side->key + sizeof(int64_t)));
     }
 }
 

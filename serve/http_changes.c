@@ -5,7 +5,6 @@
 #include "serve/routes_private.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #define SEGMENT_TABLE 2 /* of /v1/tables/T/changes */
 
@@ -70,16 +69,6 @@ int http_changes_begin(struct http_request *request, struct MHD_Connection *conn
         free(changes);
         return rc;
     }
-    struct MHD_Response *response = MHD_create_response_from_callback(
-        MHD_SIZE_UNKNOWN, HTTP_STREAM_BLOCK, changes_read, changes, changes_gone);
-    if (response == NULL) {
-        changes_gone(changes);
-        return err_set(&request->err, KE_LIMIT, "no memory for the stream");
-    }
-    (void)MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT,
-                                    (unsigned)HTTP_STREAM_SLOW);
-    (void)MHD_add_response_header(response, "Content-Type", "text/event-stream");
-    (void)MHD_add_response_header(response, "X-Accel-Buffering", "no"); /* nginx would collect */
-    *out = response;
-    return 0;
+    return http_stream_response(connection, changes_read, changes_gone, changes, out,
+                                &request->err);
 }

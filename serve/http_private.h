@@ -17,9 +17,6 @@
 #include <microhttpd.h>
 #include <pthread.h>
 
-#define HTTP_STREAM_BLOCK 16384 /* bytes that a stream is asked for at once */
-#define HTTP_STREAM_SLOW  10    /* seconds without a byte taken: a stream is cut off */
-
 #define HTTP_SERVER_MAGIC  0x68747450U
 #define HTTP_REQUEST_MAGIC 0x68747251U
 
@@ -82,6 +79,11 @@ int http_request_admit(struct http_server *server, struct MHD_Connection *connec
 
 /* Says that the body is too large. */
 int http_request_too_large(struct http_request *request);
+
+/* http_stream.c: an answer of server-sent events, whose text `read` gives. LIMIT: then `gone` was called. */
+int http_stream_response(struct MHD_Connection *connection, MHD_ContentReaderCallback read,
+                         MHD_ContentReaderFreeCallback gone, void *ctx, struct MHD_Response **out,
+                         struct err *err) must_check;
 
 /* http_changes.c: the answer to a client that wants the changes of a table. */
 int http_changes_begin(struct http_request *request, struct MHD_Connection *connection,

@@ -136,9 +136,6 @@ static enum MHD_Result answer_stream(struct http_request *request,
         request->route->verb == ROUTE_CHANGES
             ? http_changes_begin(request, connection, &response)
             : http_stream_begin(request->server->streams, connection, &response, &request->err);
-    if (rc == 0) {
-        (void)MHD_add_response_header(response, "Cache-Control", "no-store");
-    }
     return rc < 0 ? send_err(request, connection)
                   : send_response(request, connection, request->route->status, response);
 }

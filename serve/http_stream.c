@@ -8,6 +8,8 @@
 
 #define STREAMS_MAGIC 0x53545253U
 #define STREAM_MAGIC  0x53545245U
+#define BLOCK_BYTES   16384
+#define SLOW_SECONDS  10 /* without a byte taken: cut off */
 #define HEARTBEAT_US  INT64_C(15000000)
 
 /* Text on its way to any number of clients. */
@@ -204,6 +206,25 @@ static int stream_enter(struct stream *stream, struct err *err)
     return rc;
 }
 
+int http_stream_response(struct MHD_Connection *connection, MHD_ContentReaderCallback read,
+                         MHD_ContentReaderFreeCallback gone, void *ctx, struct MHD_Response **out,
+                         struct err *err)
+{
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, read, ctx, gone);
+    if (response == NULL) {
+        gone(ctx);
+        return err_set(err, KE_LIMIT, "no memory for the stream");
+    }
+    (void)MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT,
+                                    (unsigned)SLOW_SECONDS);
+    (void)MHD_add_response_header(response, "Content-Type", "text/event-stream");
+    (void)MHD_add_response_header(response, "X-Accel-Buffering", "no"); /* nginx would collect */
+    (void)MHD_add_response_header(response, "Cache-Control", "no-store");
+    *out = response;
+    return 0;
+}
+
 int http_stream_begin(struct http_streams *streams, struct MHD_Connection *connection,
                       struct MHD_Response **out, struct err *err)
 {
@@ -217,18 +238,7 @@ int http_stream_begin(struct http_streams *streams, struct MHD_Connection *conne
         free(stream);
         return rc;
     }
-    struct MHD_Response *response = MHD_create_response_from_callback(
-        MHD_SIZE_UNKNOWN, HTTP_STREAM_BLOCK, stream_read, stream, stream_gone);
-    if (response == NULL) {
-        stream_gone(stream);
-        return err_set(err, KE_LIMIT, "no memory for the stream");
-    }
-    (void)MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT,
-                                    (unsigned)HTTP_STREAM_SLOW);
-    (void)MHD_add_response_header(response, "Content-Type", "text/event-stream");
-    (void)MHD_add_response_header(response, "X-Accel-Buffering", "no"); /* nginx would collect */
-    *out = response;
-    return 0;
+    return http_stream_response(connection, stream_read, stream_gone, stream, out, err);
 }
 
 /* ---- All of them ---- */

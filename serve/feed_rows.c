@@ -166,9 +166,7 @@ static int put_event(struct buf *out, const struct reader_side *side, bool row, 
 
 static int stopped(const bool *stop, uint64_t rows, struct err *err)
 {
-    return rows % STOP_EVERY == 0 && __atomic_load_n(stop, __ATOMIC_RELAXED)
-               ? err_set(err, KE_CLOSED, "the server is stopping")
-               : 0;
+    return rows % STOP_EVERY == 0 ? route_stopped(stop, err) : 0;
 }
 
 /* One row of one side or of both. */

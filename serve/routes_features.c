@@ -16,7 +16,6 @@
 #include "serve/reader_pins.h"
 #include "serve/routes_private.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,7 +42,6 @@ struct request {
     uint32_t count;
     struct reader_pins pins;
     const struct route_context *context;
-    size_t bytes; /* of all features so far: they are held until the answer is put together */
 };
 
 /* ---- what is asked */
@@ -194,24 +192,21 @@ static void put_value(struct feature *feature, size_t i, const json_t *value, co
     buf_printf(&feature->times, "%s\"%s\"", comma, time);
 }
 
-static size_t feature_bytes(const struct feature *feature)
-{
-    return feature->values.len + feature->statuses.len + feature->times.len;
-}
-
-/* Whether to go on reading. */
+/* Whether to go on reading: all values are held until the answer is put together. */
 static int check(const struct request *request, struct err *err)
 {
-    if (__atomic_load_n(request->context->stop, __ATOMIC_RELAXED)) {
-        return err_set(err, KE_CLOSED, "the server is stopping");
+    size_t bytes = 0;
+    int rc = route_stopped(request->context->stop, err);
+    for (uint32_t i = 0; i < request->count; i++) {
+        const struct feature *feature = &request->features[i];
+        bytes += feature->values.len + feature->statuses.len + feature->times.len;
     }
-    if (request->bytes > VALUES_BYTES_MAX) {
-        int rc = err_set(err, KE_LIMIT, "the answer would be longer than %d MiB",
-                         VALUES_BYTES_MAX >> 20);
+    if (rc == 0 && bytes > VALUES_BYTES_MAX) {
+        rc = err_set(err, KE_LIMIT, "the answer would be longer than %d MiB",
+                     VALUES_BYTES_MAX >> 20);
         err_hint(err, "ask for fewer entities or features at once");
-        return rc;
     }
-    return 0;
+    return rc;
 }
 
 /* The end of the row's window, where it is a column. */
@@ -275,6 +270,27 @@ static int row_find(const struct reader_read *reading, struct row_finisher *fini
     return rc;
 }
 
+/* Row i of a table, or NULL: what is asked of it. */
+static void put_row(struct request *request, const char *table, size_t i,
+                    const struct kappa_value *row, const char *time)
+{
+    for (uint32_t f = 0; f < request->count; f++) {
+        struct feature *feature = &request->features[f];
+        if (strcmp(feature->table, table) != 0) {
+            continue;
+        }
+        bool null = row == NULL || row[feature->output].is_null;
+        json_t *value = null ? json_null() : reader_value_json(&row[feature->output]);
+        put_value(feature, i, value,
+                  row == NULL ? "NOT_FOUND"
+                  : null      ? "NULL_VALUE"
+                              : "PRESENT",
+                  time);
+        feature->done = true;
+        json_decref(value);
+    }
+}
+
 /* The features of one table, from `first` on, into their lists. */
 static int table_read(struct request *request, const struct feature *first, struct err *err)
 {
@@ -290,26 +306,12 @@ static int table_read(struct request *request, const struct feature *first, stru
         const struct kappa_value *row = NULL;
         char time[TIME_TEXT_LEN + 1];
         rc = row_find(&reading, finisher, lists, count, i, &row, err);
-        row = rc == 1 ? row : NULL;
-        rc = rc < 0 ? rc : 0;
-        event_time(view, row, time);
-        for (uint32_t f = 0; f < request->count && rc == 0; f++) {
-            struct feature *feature = &request->features[f];
-            if (strcmp(feature->table, first->table) == 0) {
-                bool null = row == NULL || row[feature->output].is_null;
-                json_t *value = null ? json_null() : reader_value_json(&row[feature->output]);
-                request->bytes -= feature_bytes(feature);
-                put_value(feature, i, value,
-                          row == NULL ? "NOT_FOUND"
-                          : null      ? "NULL_VALUE"
-                                      : "PRESENT",
-                          time);
-                request->bytes += feature_bytes(feature);
-                feature->done = true;
-                json_decref(value);
-            }
+        if (rc >= 0) {
+            row = rc == 1 ? row : NULL;
+            event_time(view, row, time);
+            put_row(request, first->table, i, row, time);
+            rc = check(request, err);
         }
-        rc = rc == 0 ? check(request, err) : rc;
     }
     reader_finisher_give(request->pins.reader, reading.version, reading.table, finisher);
     return rc;
@@ -398,7 +400,7 @@ static int features_answer(struct request *request, struct route_answer *answer,
     if (rc == 0 && request->pins.read_count == 1) {
         struct reader_stamp stamp;
         reader_stamp_of(&request->pins.reads[0], &stamp);
-        route_stamp(answer, stamp.version, stamp.epoch, stamp.cut);
+        route_stamp(answer, &stamp);
         json_decref(stamp.cut);
     }
     if (rc == 0) {

@@ -7,7 +7,6 @@
 #include "serve/reader_inner.h"
 #include "serve/routes_private.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -153,9 +152,10 @@ static int get_rows(const struct route_context *context, const struct reader_rea
     int rc = 0;
     for (size_t i = 0; i < json_array_size(asked->keys) && rc == 0; i++) {
         buf_append_text(&answer->body, i == 0 ? "" : ",\n");
-        rc = __atomic_load_n(context->stop, __ATOMIC_RELAXED)
-                 ? err_set(err, KE_CLOSED, "the server is stopping")
-                 : get_one(reading, finisher, asked, i, &answer->body, err);
+        rc = route_stopped(context->stop, err);
+        if (rc == 0) {
+            rc = get_one(reading, finisher, asked, i, &answer->body, err);
+        }
         if (rc == 0) {
             rc = route_answer_spill(answer, err);
         }
@@ -175,11 +175,8 @@ static int get_many_answer(const struct route_context *context, const char *tabl
         return rc;
     }
     reader_stamp_of(&reading, &stamp);
-    route_stamp(answer, stamp.version, stamp.epoch, stamp.cut);
-    buf_printf(&answer->body,
-               "{\"table\":\"%s\",\"version\":%" PRIu32 ",\"epoch\":%" PRIu64 ",\"cut\":", table,
-               stamp.version, stamp.epoch);
-    json_write(&answer->body, stamp.cut);
+    route_stamp(answer, &stamp);
+    route_stamp_body(&answer->body, table, &stamp);
     json_decref(stamp.cut);
     buf_append_text(&answer->body, ",\"rows\":[");
     rc = get_rows(context, &reading, asked, answer, err);

@@ -2,6 +2,7 @@
 #ifndef KAPPA_SERVE_ROUTES_PRIVATE_H
 #define KAPPA_SERVE_ROUTES_PRIVATE_H
 
+#include "serve/reader.h"
 #include "serve/routes.h"
 
 /* More of an answer than this goes to a file. */
@@ -22,8 +23,12 @@ int route_version_json(const json_t *body, uint32_t *version, struct err *err) m
 /* The parameter "version", or 0: the one that serves. */
 int route_version_asked(const struct route_request *request, uint32_t *version,
                         struct err *err) must_check;
+/* CLOSED when the server stops (context->stop): long answers ask now and then. */
+int route_stopped(const bool *stop, struct err *err) must_check;
 /* The headers X-Kappa-Version, -Epoch and -Cut. */
-void route_stamp(struct route_answer *answer, uint32_t version, uint64_t epoch, const json_t *cut);
+void route_stamp(struct route_answer *answer, const struct reader_stamp *stamp);
+/* The same as the beginning of a body: {"table":..,"version":..,"epoch":..,"cut":.. */
+void route_stamp_body(struct buf *body, const char *table, const struct reader_stamp *stamp);
 /* Was it refused (rc) because it is a view? Then err is cleared. */
 bool route_is_view(const struct route_context *context, const char *name, uint32_t version, int rc,
                    struct err *err);

@@ -169,9 +169,10 @@ static int bounds_read(const struct route_request *request, const struct plan_vi
 /* Room for one more row; false: no more. */
 static bool scan_goes_on(struct scan *scan)
 {
-    scan->rc = __atomic_load_n(scan->context->stop, __ATOMIC_RELAXED)
-                   ? err_set(scan->err, KE_CLOSED, "the server is stopping")
-                   : route_answer_spill(scan->answer, scan->err);
+    scan->rc = route_stopped(scan->context->stop, scan->err);
+    if (scan->rc == 0) {
+        scan->rc = route_answer_spill(scan->answer, scan->err);
+    }
     return scan->rc == 0;
 }
 
@@ -207,7 +208,7 @@ static int scan_view(const struct route_request *request, uint32_t version, int6
         query_pool_give(scan->context->queries, query);
     }
     if (rc == 0) {
-        route_stamp(scan->answer, stamp.version, stamp.epoch, stamp.cut);
+        route_stamp(scan->answer, &stamp);
         json_decref(stamp.cut);
         rc = scan->rc;
     }
@@ -328,7 +329,7 @@ int route_rows(const struct route_context *context, const struct route_request *
     }
     struct reader_stamp stamp = {0};
     reader_stamp_of(&reading, &stamp);
-    route_stamp(answer, stamp.version, stamp.epoch, stamp.cut);
+    route_stamp(answer, &stamp);
     if (!scan_is_known(&stamp, request, answer)) {
         rc = scan_read(&reading, request, limit, &scan, err);
     }

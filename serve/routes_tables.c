@@ -4,7 +4,6 @@
 #include "base/timefmt.h"
 #include "include/kappa/record.h"
 #include "serve/query.h"
-#include "serve/reader.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -43,23 +42,21 @@ int route_version_asked(const struct route_request *request, uint32_t *version, 
 
 int route_version_json(const json_t *body, uint32_t *version, struct err *err)
 {
-    const json_t *value = json_object_get(body, "version");
     *version = 0;
-    if (value == NULL) {
+    if (json_object_get(body, "version") == NULL) {
         return 0;
     }
-    const char *word = json_is_string(value) ? json_string_value(value) : "";
-    int64_t number = json_is_integer(value) ? (int64_t)json_integer_value(value) : 0;
+    int64_t number = json_int(body, "version", 0);
     if (number >= 1 && number <= INT32_MAX) {
         *version = (uint32_t)number;
         return 0;
     }
-    return strcmp(word, READER_CANDIDATE_WORD) == 0 &&
-                   reader_version_parse(word, strlen(word), version)
-               ? 0
-               : err_set(err, KE_INVALID,
-                         "\"version\" must be the number of a version, or \"" READER_CANDIDATE_WORD
-                         "\"");
+    if (strcmp(json_text(body, "version", ""), READER_CANDIDATE_WORD) == 0) {
+        *version = READER_CANDIDATE;
+        return 0;
+    }
+    return err_set(err, KE_INVALID,
+                   "\"version\" must be the number of a version, or \"" READER_CANDIDATE_WORD "\"");
 }
 
 int route_time(const char *text, int64_t *us, struct err *err)
@@ -81,18 +78,33 @@ int route_time(const char *text, int64_t *us, struct err *err)
     return rc;
 }
 
-void route_stamp(struct route_answer *answer, uint32_t version, uint64_t epoch, const json_t *cut)
+int route_stopped(const bool *stop, struct err *err)
+{
+    return __atomic_load_n(stop, __ATOMIC_RELAXED)
+               ? err_set(err, KE_CLOSED, "the server is stopping")
+               : 0;
+}
+
+void route_stamp(struct route_answer *answer, const struct reader_stamp *stamp)
 {
     char text[24];
-    (void)snprintf(text, sizeof text, "%" PRIu32, version);
+    (void)snprintf(text, sizeof text, "%" PRIu32, stamp->version);
     route_answer_header(answer, "X-Kappa-Version", text);
-    (void)snprintf(text, sizeof text, "%" PRIu64, epoch);
+    (void)snprintf(text, sizeof text, "%" PRIu64, stamp->epoch);
     route_answer_header(answer, "X-Kappa-Epoch", text);
-    char *cut_text = json_print(cut);
+    char *cut_text = json_print(stamp->cut);
     if (strlen(cut_text) < CUT_HEADER_LEN) {
         route_answer_header(answer, "X-Kappa-Cut", cut_text);
     }
     free(cut_text);
+}
+
+void route_stamp_body(struct buf *body, const char *table, const struct reader_stamp *stamp)
+{
+    buf_printf(body,
+               "{\"table\":\"%s\",\"version\":%" PRIu32 ",\"epoch\":%" PRIu64 ",\"cut\":", table,
+               stamp->version, stamp->epoch);
+    json_write(body, stamp->cut);
 }
 
 /* Tagged by version and row: the cut moves on with every commit, whether the row has changed or not. */
@@ -100,14 +112,11 @@ static void row_answer(struct route_answer *answer, const struct route_request *
                        const char *table, const struct reader_stamp *stamp, const struct buf *row)
 {
     struct buf content = {0};
-    route_stamp(answer, stamp->version, stamp->epoch, stamp->cut);
+    route_stamp(answer, stamp);
     buf_printf(&content, "%s %" PRIu32 " ", table, stamp->version);
     buf_append(&content, row->data, row->len);
     if (!route_answer_tag(answer, request, content.data, content.len)) {
-        buf_printf(&answer->body,
-                   "{\"table\":\"%s\",\"version\":%" PRIu32 ",\"epoch\":%" PRIu64 ",\"cut\":",
-                   table, stamp->version, stamp->epoch);
-        json_write(&answer->body, stamp->cut);
+        route_stamp_body(&answer->body, table, stamp);
         buf_append_text(&answer->body, ",\"row\":");
         buf_append(&answer->body, row->data, row->len);
         buf_append_text(&answer->body, "}\n");

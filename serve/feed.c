@@ -169,9 +169,9 @@ static int move_on(struct feed *feed, struct feed_point *to, struct err *err)
     struct feed_piece *brief = brief_make(feed, to, rc == 1 ? WHY_FIRST : feed->why);
     lock(feed->feeds);
     if (rc == 1) {
-        feed_publish(feed, &step, brief, to->id);
+        feed_publish(feed, &step, brief);
     } else {
-        feed_reset(feed, brief, to->id);
+        feed_reset(feed, brief);
     }
     if (feed->followers == NULL) {
         feed->why = WHY_FIRST;
@@ -193,7 +193,7 @@ static int look(struct feed *feed, struct err *err)
         return rc;
     }
     const struct reader_read *base = &feed->base.reading;
-    bool same = strcmp(to.id, feed->id) == 0;
+    bool same = feed->brief != NULL && strcmp(to.id, feed->brief->id) == 0;
     rc = 0;
     if (same && !feed->base.there) { /* it was let go, and nothing has happened since */
         feed->base = to;
@@ -222,7 +222,6 @@ static int list(struct feed *feed, struct err *err)
     }
     lock(feed->feeds);
     if (rc == 0) {
-        listing->generation = feed->generation;
         listing->seq = feed->behind;
         listing->bytes_before = feed->bytes_ever;
         feed_listing_release(feed->listing);

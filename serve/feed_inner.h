@@ -34,7 +34,6 @@ struct feed_step {
 /* All rows at a cut, between a reset and the cut. Counted as pieces are. */
 struct feed_listing {
     uint32_t owners;           /* lock */
-    uint64_t generation;       /* of the feed when it was made */
     uint64_t seq;              /* of the ring: the first piece behind it */
     uint64_t bytes_before;     /* that the ring was given before it */
     struct route_answer whole; /* in memory or in a file */
@@ -56,9 +55,8 @@ struct feed_follower {
     char after[DIGEST_TEXT_LEN + 1]; /* an id to go on behind, until it was looked up */
     bool rows;                       /* a reset brings them */
     bool asleep;                     /* lock */
-    bool joined;                     /* it has a place in the ring: `seq` of `generation` */
     bool ending;                     /* what it reads is the last */
-    uint64_t generation;
+    uint64_t generation;             /* as the feed's: it has a place in the ring, `seq` */
     uint64_t seq;
     uint64_t beats_seen;
     struct feed_piece *piece; /* being read, or NULL */
@@ -84,10 +82,10 @@ struct feed {
     uint64_t ring_bytes;
     uint64_t bytes_ever;
     char floor_id[DIGEST_TEXT_LEN + 1]; /* of the state in front of the first piece */
-    char id[DIGEST_TEXT_LEN + 1]; /* of the state behind the last one; "" before there is any */
+    struct feed_piece *brief;     /* a reset without rows to the state behind the last one, with its
+                                     id; NULL before there is any */
     uint64_t generation;          /* grows with each reset */
-    struct feed_piece *brief;     /* a reset without rows to the state at hand */
-    struct feed_listing *listing; /* the newest, or NULL */
+    struct feed_listing *listing; /* the newest since, or NULL */
     bool listing_wanted;
     uint64_t beats;
 
@@ -141,10 +139,9 @@ void feed_listing_release(struct feed_listing *listing);
 void feed_step_cut(struct feed_step *step, const char *id);
 void feed_step_free(struct feed_step *step);
 /* The pieces go to the ring. */
-void feed_publish(struct feed *feed, struct feed_step *step, struct feed_piece *brief,
-                  const char *id);
+void feed_publish(struct feed *feed, struct feed_step *step, struct feed_piece *brief);
 /* The ring is emptied: everybody begins anew at this state. */
-void feed_reset(struct feed *feed, struct feed_piece *brief, const char *id);
+void feed_reset(struct feed *feed, struct feed_piece *brief);
 /* The listing that begins at the state at hand, or behind a piece that is still there; or NULL. */
 struct feed_listing *feed_listing_usable(const struct feed *feed);
 void feed_wake(struct feed *feed);

@@ -75,15 +75,13 @@ static void drop_step(struct feed *feed)
     }
 }
 
-static void set_state(struct feed *feed, struct feed_piece *brief, const char *id)
+static void set_state(struct feed *feed, struct feed_piece *brief)
 {
     feed_piece_release(feed->brief);
     feed->brief = brief;
-    (void)snprintf(feed->id, sizeof feed->id, "%s", id);
 }
 
-void feed_publish(struct feed *feed, struct feed_step *step, struct feed_piece *brief,
-                  const char *id)
+void feed_publish(struct feed *feed, struct feed_step *step, struct feed_piece *brief)
 {
     ASSERT_CMP(step->count, >, 0);
     ASSERT_CMP(step->count, <, FEED_PIECES);
@@ -98,18 +96,18 @@ void feed_publish(struct feed *feed, struct feed_step *step, struct feed_piece *
     feed->bytes_ever += step->bytes;
     step->count = 0; /* the ring has them */
     feed_count(&feed->feeds->counters.steps, 1);
-    set_state(feed, brief, id);
+    set_state(feed, brief);
     feed_wake(feed);
 }
 
-void feed_reset(struct feed *feed, struct feed_piece *brief, const char *id)
+void feed_reset(struct feed *feed, struct feed_piece *brief)
 {
     while (feed->first < feed->behind) {
         drop_step(feed);
     }
     feed_count(&feed->feeds->counters.resets, feed->generation++ > 0 ? 1 : 0);
-    set_state(feed, brief, id);
-    memcpy(feed->floor_id, feed->id, sizeof feed->floor_id);
+    set_state(feed, brief);
+    memcpy(feed->floor_id, brief->id, sizeof feed->floor_id);
     feed_listing_release(feed->listing);
     feed->listing = NULL;
     feed_wake(feed);
@@ -118,8 +116,7 @@ void feed_reset(struct feed *feed, struct feed_piece *brief, const char *id)
 struct feed_listing *feed_listing_usable(const struct feed *feed)
 {
     struct feed_listing *listing = feed->listing;
-    bool usable = listing != NULL && listing->generation == feed->generation &&
-                  listing->seq >= feed->first &&
+    bool usable = listing != NULL && listing->seq >= feed->first &&
                   feed->bytes_ever - listing->bytes_before <= FEED_RING_BYTES / 2;
     return usable ? listing : NULL;
 }
@@ -149,11 +146,10 @@ static bool find_id(const struct feed *feed, const char *id, uint64_t *seq)
     return strcmp(feed->floor_id, id) == 0;
 }
 
-static void place(struct feed_follower *follower, uint64_t generation, uint64_t seq)
+static void place(struct feed_follower *follower, uint64_t seq)
 {
-    follower->generation = generation;
+    follower->generation = follower->feed->generation;
     follower->seq = seq;
-    follower->joined = true;
 }
 
 static void read_piece(struct feed_follower *follower, struct feed_piece *piece)
@@ -197,22 +193,18 @@ static void join(struct feed_follower *follower)
     struct feed *feed = follower->feed;
     struct feed_listing *listing = feed_listing_usable(feed);
     uint64_t seq = 0;
-    follower->joined = false;
-    if (feed->id[0] == '\0') {
-        return;
-    }
     bool known = follower->after[0] != '\0' && find_id(feed, follower->after, &seq);
     follower->after[0] = '\0';
     if (known) {
-        place(follower, feed->generation, seq);
+        place(follower, seq);
     } else if (!follower->rows) {
         read_piece(follower, feed->brief);
-        place(follower, feed->generation, feed->behind);
+        place(follower, feed->behind);
     } else if (listing != NULL) {
         listing->owners++;
         follower->listing = listing;
         follower->at = 0;
-        place(follower, listing->generation, listing->seq);
+        place(follower, listing->seq);
     } else if (!feed->listing_wanted) {
         feed->listing_wanted = true;
         (void)pthread_cond_broadcast(&feed->feeds->moved);
@@ -234,15 +226,16 @@ static void turn(struct feed_follower *follower)
         read_end(follower, &feed->err);
         return;
     }
-    if (!follower->joined || follower->generation != feed->generation) {
+    if (follower->generation != feed->generation) {
         join(follower);
     }
+    bool placed = follower->generation == feed->generation;
     if (follower->piece != NULL || follower->listing != NULL) {
         return;
     }
-    if (follower->joined && follower->seq < feed->first) {
+    if (placed && follower->seq < feed->first) {
         too_slow(follower);
-    } else if (follower->joined && follower->seq < feed->behind) {
+    } else if (placed && follower->seq < feed->behind) {
         read_piece(follower, feed->ring[follower->seq++ % FEED_PIECES]);
     } else if (follower->beats_seen != feed->beats) {
         struct buf text = {0};

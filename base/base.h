@@ -185,6 +185,15 @@ static inline int64_t load_i64_sortable(const uint8_t *p)
     return (int64_t)(load_u64_be(p) ^ (UINT64_C(1) << 63));
 }
 
+/* The order of keys: byte by byte; what another one begins with comes first. Below zero: a does. What has
+ * no bytes may be NULL. */
+static inline int bytes_order(const void *a, size_t a_len, const void *b, size_t b_len)
+{
+    size_t least = a_len < b_len ? a_len : b_len;
+    int order = least == 0 ? 0 : __builtin_memcmp(a, b, least);
+    return order != 0 ? order : (a_len > b_len) - (a_len < b_len);
+}
+
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "formats on disk are little-endian");
 
 #endif

@@ -118,12 +118,9 @@ struct kappa_column library_key_column(const struct plan_view *view, uint32_t i)
         return i == 0 ? (struct kappa_column){"partition", KAPPA_TYPE_INTEGER}
                       : (struct kappa_column){"offset", KAPPA_TYPE_BIGINT};
     }
-    for (uint32_t k = 0; k < view->key_count; k++) {
-        if (view->keys[k].role == PLAN_KEY_COLUMN && i-- == 0) {
-            return (struct kappa_column){view->keys[k].name, view->keys[k].type};
-        }
-    }
-    return (struct kappa_column){"row_number", KAPPA_TYPE_BIGINT};
+    const struct plan_key *key = reader_key_column(view, i);
+    return key != NULL ? (struct kappa_column){key->name, key->type}
+                       : (struct kappa_column){"row_number", KAPPA_TYPE_BIGINT};
 }
 
 static uint32_t key_count_of(const struct plan_view *view)

@@ -118,18 +118,11 @@ struct capture {
     struct gift *gifts; /* by number of the sample */
 };
 
-static int key_compare(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
-{
-    size_t least = a_len < b_len ? a_len : b_len;
-    int order = least == 0 ? 0 : memcmp(a, b, least);
-    return order != 0 ? order : (a_len > b_len) - (a_len < b_len);
-}
-
 static int sample_order(const void *a, const void *b)
 {
     const struct diff_sample *x = *(struct diff_sample *const *)a;
     const struct diff_sample *y = *(struct diff_sample *const *)b;
-    return key_compare(x->key, x->len, y->key, y->len);
+    return bytes_order(x->key, x->len, y->key, y->len);
 }
 
 /* By the key behind the source; NULL: not in question. */
@@ -141,7 +134,7 @@ static const struct diff_sample *sample_find(const struct hunt *hunt, const uint
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         const struct diff_sample *sample = hunt->by_key[middle];
-        int order = key_compare(key, len, sample->key, sample->len);
+        int order = bytes_order(key, len, sample->key, sample->len);
         if (order == 0) {
             return sample;
         }

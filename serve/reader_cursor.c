@@ -53,19 +53,14 @@ struct reader_cursor {
 /* Where a partial lies: before the range (then *jump: from where to go on), in it, behind it. */
 enum place { PLACE_BEFORE, PLACE_INSIDE, PLACE_BEHIND };
 
-static int compare(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
-{
-    int order = memcmp(a, b, a_len < b_len ? a_len : b_len);
-    return order != 0 ? order : (a_len > b_len) - (a_len < b_len);
-}
-
 /* Where key columns lie: negative below the range, 0 in it, positive above. */
 static int side_of(const struct reader_cursor *cursor, const uint8_t *columns, size_t len)
 {
-    if (cursor->low_len > 0 && compare(columns, len, cursor->low, cursor->low_len) < 0) {
+    if (cursor->low_len > 0 && bytes_order(columns, len, cursor->low, cursor->low_len) < 0) {
         return -1;
     }
-    bool above = cursor->high_len > 0 && compare(columns, len, cursor->high, cursor->high_len) >= 0;
+    bool above =
+        cursor->high_len > 0 && bytes_order(columns, len, cursor->high, cursor->high_len) >= 0;
     return above ? 1 : 0;
 }
 
@@ -318,7 +313,7 @@ static int hop_merge(struct reader_cursor *cursor, struct err *err)
 static bool is_only(const struct reader_cursor *cursor)
 {
     const struct partial *next = &cursor->next;
-    return compare(next->key, next->key_len, cursor->only, cursor->only_len) == 0;
+    return bytes_order(next->key, next->key_len, cursor->only, cursor->only_len) == 0;
 }
 
 int reader_cursor_only(struct reader_cursor *cursor, const uint8_t *key, size_t len,
@@ -329,7 +324,7 @@ int reader_cursor_only(struct reader_cursor *cursor, const uint8_t *key, size_t 
     cursor->only = key;
     cursor->only_len = len;
     cursor->row_at = cursor->row_count;
-    if (!cursor->at_hand || compare(cursor->next.key, cursor->next.key_len, key, len) >= 0) {
+    if (!cursor->at_hand || bytes_order(cursor->next.key, cursor->next.key_len, key, len) >= 0) {
         return 0;
     }
     int rc = view_cursor_seek(cursor->partials, key, len, err);

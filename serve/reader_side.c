@@ -47,11 +47,7 @@ int reader_side_order(const struct reader_side *a, const struct reader_side *b)
     if (!a->at_hand || !b->at_hand) {
         return (int)b->at_hand - (int)a->at_hand;
     }
-    size_t len = a->key_len < b->key_len ? a->key_len : b->key_len;
-    int order = len == 0 ? 0 : memcmp(a->key, b->key, len);
-    if (order == 0 && a->key_len != b->key_len) {
-        order = a->key_len < b->key_len ? -1 : 1;
-    }
+    int order = bytes_order(a->key, a->key_len, b->key, b->key_len);
     order = order == 0 ? order_of(a->partition, b->partition) : order;
     return order == 0 ? order_of(a->number, b->number) : order;
 }

@@ -54,9 +54,7 @@ struct view_delta {
 
 static int key_order(const MDB_val *a, const MDB_val *b)
 {
-    size_t least = a->mv_size < b->mv_size ? a->mv_size : b->mv_size;
-    int order = memcmp(a->mv_data, b->mv_data, least);
-    return order != 0 ? order : (a->mv_size > b->mv_size) - (a->mv_size < b->mv_size);
+    return bytes_order(a->mv_data, a->mv_size, b->mv_data, b->mv_size);
 }
 
 static int walk_open(const struct view_delta_side *side, uint32_t source, bool leaves,

@@ -31,19 +31,13 @@ struct view_panes {
     uint8_t prefix[LIMIT_TABLE_KEY_LEN];
 };
 
-static int compare_bytes(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
-{
-    int order = memcmp(a, b, a_len < b_len ? a_len : b_len);
-    return order != 0 ? order : (a_len > b_len) - (a_len < b_len);
-}
-
 static bool is_less(const struct pane *a, const struct pane *b)
 {
     const uint8_t *left = a->key.mv_data;
     const uint8_t *right = b->key.mv_data;
     size_t around = COLUMNS_AT + KAPPA_KEY_PART_BYTES;
-    int order = compare_bytes(left + COLUMNS_AT, a->key.mv_size - around, right + COLUMNS_AT,
-                              b->key.mv_size - around);
+    int order = bytes_order(left + COLUMNS_AT, a->key.mv_size - around, right + COLUMNS_AT,
+                            b->key.mv_size - around);
     /* Keys begin with source and window end. */
     order = order != 0 ? order : memcmp(left, right, COLUMNS_AT);
     return (order != 0

@@ -17,12 +17,6 @@
 
 /* ---- keys */
 
-static int order(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
-{
-    int by_bytes = memcmp(a, b, a_len < b_len ? a_len : b_len);
-    return by_bytes != 0 ? by_bytes : (a_len > b_len) - (a_len < b_len);
-}
-
 static bool same_source(const MDB_val *key, const uint8_t *other)
 {
     return key->mv_size >= KAPPA_KEY_SOURCE_BYTES &&
@@ -42,8 +36,9 @@ static bool is_inside(const struct store_leaf *leaf, const MDB_val *key)
 {
     const uint8_t *bytes = key->mv_data;
     return leaf->at_hand && same_source(key, leaf->low) &&
-           order(bytes, key->mv_size, leaf->low, leaf->low_len) >= 0 &&
-           (leaf->high_len == 0 || order(bytes, key->mv_size, leaf->high, leaf->high_len) < 0);
+           bytes_order(bytes, key->mv_size, leaf->low, leaf->low_len) >= 0 &&
+           (leaf->high_len == 0 ||
+            bytes_order(bytes, key->mv_size, leaf->high, leaf->high_len) < 0);
 }
 
 static size_t copy_key(uint8_t *to, const MDB_val *key)
@@ -112,7 +107,7 @@ static int leaf_find(struct store *store, struct store_table *t, const MDB_val *
     if (rc != 0 && rc != MDB_NOTFOUND) {
         return rc;
     }
-    if (rc == 0 && order(found.mv_data, found.mv_size, key->mv_data, key->mv_size) == 0) {
+    if (rc == 0 && bytes_order(found.mv_data, found.mv_size, key->mv_data, key->mv_size) == 0) {
         rc = leaf_take(leaf, 0, &found, &value, key->mv_data);
         if (rc == 0) {
             rc = mdb_cursor_get(t->leaves, &found, &value, MDB_NEXT);
@@ -264,8 +259,8 @@ int store_leaf_remove(struct store *store, struct store_table *t, const MDB_val 
     digest_remove(&leaf->holds.sum, hash);
     leaf->holds.rows--;
     leaf->changed = true;
-    bool first = key->mv_size > KAPPA_KEY_SOURCE_BYTES && key->mv_size == leaf->low_len &&
-                 memcmp(key->mv_data, leaf->low, leaf->low_len) == 0;
+    bool first = key->mv_size > KAPPA_KEY_SOURCE_BYTES &&
+                 bytes_order(key->mv_data, key->mv_size, leaf->low, leaf->low_len) == 0;
     return first ? leaf_join(t) : 0;
 }
 

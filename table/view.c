@@ -282,15 +282,11 @@ bool view_source(struct view_snapshot *snapshot, uint32_t source, struct store_s
 
 static bool is_less(const struct cursor_source *a, const struct cursor_source *b)
 {
-    size_t a_len = a->key.mv_size - KAPPA_KEY_SOURCE_BYTES;
-    size_t b_len = b->key.mv_size - KAPPA_KEY_SOURCE_BYTES;
-    int order = memcmp((const uint8_t *)a->key.mv_data + KAPPA_KEY_SOURCE_BYTES,
-                       (const uint8_t *)b->key.mv_data + KAPPA_KEY_SOURCE_BYTES,
-                       a_len < b_len ? a_len : b_len);
-    if (order != 0) {
-        return order < 0;
-    }
-    return a_len != b_len ? a_len < b_len : a->source < b->source;
+    int order = bytes_order((const uint8_t *)a->key.mv_data + KAPPA_KEY_SOURCE_BYTES,
+                            a->key.mv_size - KAPPA_KEY_SOURCE_BYTES,
+                            (const uint8_t *)b->key.mv_data + KAPPA_KEY_SOURCE_BYTES,
+                            b->key.mv_size - KAPPA_KEY_SOURCE_BYTES);
+    return order != 0 ? order < 0 : a->source < b->source;
 }
 
 /* Restores the heap below `at`. */
@@ -387,10 +383,8 @@ int view_cursor_open(struct view_snapshot *snapshot, uint32_t table, struct view
 /* Is the row of this source below the key? */
 static bool is_below(const struct cursor_source *source, const uint8_t *key, size_t len)
 {
-    size_t own_len = source->key.mv_size - KAPPA_KEY_SOURCE_BYTES;
-    int order = memcmp((const uint8_t *)source->key.mv_data + KAPPA_KEY_SOURCE_BYTES, key,
-                       own_len < len ? own_len : len);
-    return order != 0 ? order < 0 : own_len < len;
+    return bytes_order((const uint8_t *)source->key.mv_data + KAPPA_KEY_SOURCE_BYTES,
+                       source->key.mv_size - KAPPA_KEY_SOURCE_BYTES, key, len) < 0;
 }
 
 int view_cursor_seek(struct view_cursor *cursor, const uint8_t *key, size_t len, struct err *err)

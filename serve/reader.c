@@ -120,35 +120,15 @@ static int named_begin(struct reader *reader, const char *table, uint32_t number
     return rc;
 }
 
-/* The pointer; *served is false when there is none, which is not an error here. */
-static int look(struct reader *reader, const char *table, struct catalog_pointer *pointer,
-                bool *served, struct err *err)
-{
-    struct err reason = {.code = 0};
-    int rc = catalog_pointer_get(reader->catalog, table, pointer, &reason);
-    *served = rc == 0;
-    if (rc == 0 || rc == -KE_NOT_FOUND) {
-        return 0;
-    }
-    if (err != NULL) {
-        *err = reason;
-    }
-    return rc;
-}
-
 /* One round: 1 the reading stands, 0 the pointer moved, negative. */
 static int serving_round(struct reader *reader, const char *table, struct reader_read *reading,
                          struct err *err)
 {
     struct catalog_pointer before;
     struct catalog_pointer after;
-    bool served = false;
-    int rc = look(reader, table, &before, &served, err);
-    if (rc != 0) {
-        return rc;
-    }
-    if (!served) {
-        return reader_table_not_served(reader, table, err);
+    int rc = catalog_pointer_find(reader->catalog, table, &before, err);
+    if (rc != 1) {
+        return rc < 0 ? rc : reader_table_not_served(reader, table, err);
     }
     if (reader->between != NULL) {
         reader->between(reader->between_ctx);
@@ -159,21 +139,21 @@ static int serving_round(struct reader *reader, const char *table, struct reader
     if (taken == 0) {
         taken = snapshot_of(reader, table, reading, &reason);
     }
-    rc = look(reader, table, &after, &served, err);
-    bool same = rc == 0 && served && catalog_pointer_same(&before, &after);
+    rc = catalog_pointer_find(reader->catalog, table, &after, err);
+    bool same = rc == 1 && catalog_pointer_same(&before, &after);
     if (taken != 0) {
         /* It may have been retired and dropped since the first look: then there is another one. */
-        if (rc == 0 && same && err != NULL) {
+        if (same && err != NULL) {
             *err = reason;
         }
-        return rc != 0 ? rc : same ? taken : 0;
+        return rc < 0 ? rc : same ? taken : 0;
     }
     reading->epoch = before.epoch;
     reading->canary = before.canary;
     if (!same) {
         reader_end(reader, reading);
     }
-    return rc != 0 ? rc : same ? 1 : 0;
+    return rc < 0 ? rc : same ? 1 : 0;
 }
 
 static int serving_begin(struct reader *reader, const char *table, struct reader_read *reading,

@@ -23,6 +23,7 @@
 
 #include "processor/key_codec.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,14 +91,14 @@ static bool rows_agree(const json_t *a, const json_t *b)
     return true;
 }
 
-static void count(struct reader *reader, const struct reader_version *version,
+static void count(struct reader *reader, const char *processor, uint32_t number,
                   enum reader_compared outcome)
 {
     struct reader_canary_counts *least = &reader->canaries[0];
     pthread_mutex_lock(&reader->lock);
     for (uint32_t i = 0; i < READER_CANARIES; i++) {
         struct reader_canary_counts *at = &reader->canaries[i];
-        if (at->number == version->number && strcmp(at->processor, version->processor) == 0) {
+        if (at->number == number && strcmp(at->processor, processor) == 0) {
             at->counts[outcome]++;
             at->used = ++reader->canaries_used;
             pthread_mutex_unlock(&reader->lock);
@@ -105,9 +106,8 @@ static void count(struct reader *reader, const struct reader_version *version,
         }
         least = at->used < least->used ? at : least;
     }
-    *least =
-        (struct reader_canary_counts){.number = version->number, .used = ++reader->canaries_used};
-    memcpy(least->processor, version->processor, sizeof least->processor);
+    *least = (struct reader_canary_counts){.number = number, .used = ++reader->canaries_used};
+    (void)snprintf(least->processor, sizeof least->processor, "%s", processor);
     least->counts[outcome] = 1;
     pthread_mutex_unlock(&reader->lock);
 }
@@ -129,15 +129,13 @@ bool reader_canary_compare(struct reader *reader, const struct reader_read *serv
     }
     json_decref(a);
     json_decref(b);
-    count(reader, candidate->version, outcome);
+    count(reader, candidate->version->processor, candidate->version->number, outcome);
     return rc == 0;
 }
 
 void reader_canary_failed(struct reader *reader, const struct reader_read *serving)
 {
-    struct reader_version version = {.number = serving->canary.version};
-    memcpy(version.processor, serving->version->processor, sizeof version.processor);
-    count(reader, &version, READER_FAILED);
+    count(reader, serving->version->processor, serving->canary.version, READER_FAILED);
 }
 
 void reader_canary_report(struct reader *reader, const char *processor, uint32_t version,
@@ -164,15 +162,16 @@ void reader_canary_report(struct reader *reader, const char *processor, uint32_t
     pthread_mutex_unlock(&reader->lock);
 }
 
-/* ---- One row ---- */
+/* ---- The candidate's read ---- */
 
-int reader_canary_begin(struct reader *reader, const struct reader_read *serving,
-                        const char *const *keys, uint32_t key_count, int64_t at_us,
-                        struct reader_read *out)
+/* 1: rows with this first key column are the candidate's, *out reads it; 0: the serving version answers;
+ * -AGAIN: the pointer has moved. */
+static int candidate_begin(struct reader *reader, const struct reader_read *serving,
+                           const char *first, struct reader_read *out)
 {
     struct err none = {0};
     const char *table = serving->version->plan->views[serving->table].shape.name;
-    if (!reader_canary_takes(serving, key_count > 0 ? keys[0] : NULL)) {
+    if (!reader_canary_takes(serving, first)) {
         return 0;
     }
     int rc = reader_begin(reader, table, serving->canary.version, out, &none);
@@ -185,6 +184,19 @@ int reader_canary_begin(struct reader *reader, const struct reader_read *serving
     if (rc != 0) {
         reader_canary_failed(reader, serving);
         return 0;
+    }
+    return 1;
+}
+
+/* ---- One row ---- */
+
+int reader_canary_begin(struct reader *reader, const struct reader_read *serving,
+                        const char *const *keys, uint32_t key_count, int64_t at_us,
+                        struct reader_read *out)
+{
+    int rc = candidate_begin(reader, serving, key_count > 0 ? keys[0] : NULL, out);
+    if (rc != 1) {
+        return rc;
     }
     bool answers = reader_canary_compare(reader, serving, out, keys, key_count, at_us);
     if (!answers || serving->canary.shadow) {
@@ -218,31 +230,25 @@ static int begin_for(struct reader *reader, const char *table, const char *first
                      struct reader_read *reading, struct err *err)
 {
     struct reader_read candidate;
-    struct err none = {0};
     int rc = reader_begin(reader, table, 0, reading, err);
     if (rc != 0) {
         return rc;
     }
-    if (reading->canary.shadow || !reader_canary_takes(reading, first)) {
-        return 1;
-    }
-    const char *name = reading->version->plan->views[reading->table].shape.name;
-    rc = reader_begin(reader, name, reading->canary.version, &candidate, &none);
-    bool stands = reader_canary_stands(reader, reading);
-    if (rc == 0 && stands && !same_key(reading, &candidate)) {
+    rc = reading->canary.shadow ? 0 : candidate_begin(reader, reading, first, &candidate);
+    if (rc == 1 && !same_key(reading, &candidate)) {
         reader_end(reader, &candidate);
-        rc = -KE_REFUSED;
-    }
-    if (rc != 0 && stands) {
         reader_canary_failed(reader, reading);
+        rc = 0;
+    }
+    if (rc == 0) {
         return 1;
     }
     reader_end(reader, reading);
-    if (rc == 0 && !stands) {
-        reader_end(reader, &candidate);
+    if (rc != 1) {
+        return 0;
     }
-    *reading = rc == 0 ? candidate : *reading;
-    return stands ? 1 : 0;
+    *reading = candidate;
+    return 1;
 }
 
 int reader_begin_for(struct reader *reader, const char *table, const char *first,

@@ -114,16 +114,12 @@ int reader_processor_of(struct reader *reader, const char *table, uint32_t versi
                         struct err *err)
 {
     struct catalog_pointer pointer;
-    struct err missing = {.code = 0}; /* not the caller's: nothing may be wrong in the end */
-    int rc = catalog_pointer_get(reader->catalog, table, &pointer, &missing);
-    if (rc == 0) {
+    int rc = catalog_pointer_find(reader->catalog, table, &pointer, err);
+    if (rc == 1) {
         memcpy(processor, pointer.processor, sizeof pointer.processor);
         return 0;
     }
-    if (rc != -KE_NOT_FOUND) {
-        if (err != NULL) {
-            *err = missing;
-        }
+    if (rc < 0) {
         return rc;
     }
     json_t *versions = NULL;

@@ -32,23 +32,6 @@ static int look_candidate(struct reader_pins *pins, const char *name,
     return rc;
 }
 
-/* The pointer of a name; version 0 in it when there is none. */
-static int look(struct reader_pins *pins, const char *name, struct catalog_pointer *pointer,
-                struct err *err)
-{
-    struct err reason = {0}; /* err stays as it is when there is none */
-    *pointer = (struct catalog_pointer){0};
-    int rc = catalog_pointer_get(pins->reader->catalog, name, pointer, &reason);
-    if (rc == -KE_NOT_FOUND) {
-        *pointer = (struct catalog_pointer){0};
-        return 0;
-    }
-    if (rc != 0 && err != NULL) {
-        *err = reason;
-    }
-    return rc;
-}
-
 int reader_pins_add(struct reader_pins *pins, const char *name, uint32_t version, struct err *err)
 {
     size_t len = strlen(name);
@@ -61,8 +44,8 @@ int reader_pins_add(struct reader_pins *pins, const char *name, uint32_t version
         }
     }
     struct catalog_pointer pointer;
-    int rc = version != 0 ? 0 : look(pins, name, &pointer, err);
-    if (rc != 0 || (version == 0 && pointer.version == 0)) {
+    int rc = version != 0 ? 1 : catalog_pointer_find(pins->reader->catalog, name, &pointer, err);
+    if (rc != 1) {
         return rc;
     }
     if (pins->name_count == READER_PINS_MAX) {
@@ -135,9 +118,10 @@ static int look_at_all(struct reader_pins *pins, bool again, struct err *err)
         if (name->version != 0 && name->version != READER_CANDIDATE) {
             continue;
         }
-        int rc = name->version == 0 ? look(pins, name->name, &now, err)
-                                    : look_candidate(pins, name->name, &now, err);
-        if (rc != 0) {
+        int rc = name->version == 0
+                     ? catalog_pointer_find(pins->reader->catalog, name->name, &now, err)
+                     : look_candidate(pins, name->name, &now, err);
+        if (rc < 0) {
             return rc;
         }
         if (again && !catalog_pointer_same(&now, &name->pointer)) {

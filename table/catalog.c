@@ -242,13 +242,14 @@ static bool pointer_decode(const MDB_val *value, struct catalog_pointer *out)
     return true;
 }
 
-int catalog_pointer_get(struct catalog *catalog, const char *table, struct catalog_pointer *out,
-                        struct err *err)
+int catalog_pointer_find(struct catalog *catalog, const char *table, struct catalog_pointer *out,
+                         struct err *err)
 {
     MAGIC_ASSERT(catalog, CATALOG_MAGIC);
     MDB_txn *txn = NULL;
+    *out = (struct catalog_pointer){0};
     if (strlen(table) > LIMIT_NAME_LEN) {
-        return err_set(err, KE_NOT_FOUND, "no table %.40s... is served", table);
+        return 0;
     }
     int rc = env_read_begin(catalog->env, &txn, err);
     if (rc != 0) {
@@ -260,15 +261,29 @@ int catalog_pointer_get(struct catalog *catalog, const char *table, struct catal
     MDB_val v;
     rc = mdb_get(txn, catalog->dbi, &k, &v);
     if (rc == MDB_NOTFOUND) {
-        rc = err_set(err, KE_NOT_FOUND, "no table %s is served", table);
+        rc = 0;
     } else if (rc != 0) {
         rc = env_error(catalog->env, rc, "cannot read the catalog", err);
     } else if (!pointer_decode(&v, out)) {
         rc = err_set(err, KE_CORRUPT, "%s: the serving pointer of table %s does not decode",
                      env_dir(catalog->env), table);
+    } else {
+        rc = 1;
     }
     env_read_end(catalog->env, txn);
     return rc;
+}
+
+int catalog_pointer_get(struct catalog *catalog, const char *table, struct catalog_pointer *out,
+                        struct err *err)
+{
+    int rc = catalog_pointer_find(catalog, table, out, err);
+    if (rc != 0) {
+        return rc < 0 ? rc : 0;
+    }
+    return strlen(table) > LIMIT_NAME_LEN
+               ? err_set(err, KE_NOT_FOUND, "no table %.40s... is served", table)
+               : err_set(err, KE_NOT_FOUND, "no table %s is served", table);
 }
 
 /* ---- writing */

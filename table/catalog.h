@@ -45,6 +45,10 @@ void catalog_close(struct catalog *catalog);
 /* Reading: each call is one snapshot. JSON results are new references. Thread-safe. */
 int catalog_pointer_get(struct catalog *catalog, const char *table, struct catalog_pointer *out,
                         struct err *err) must_check;
+/* The same, where it is no error that there is none: 1, 0 (then err stays as it is, and *out is zeros),
+ * negative. */
+int catalog_pointer_find(struct catalog *catalog, const char *table, struct catalog_pointer *out,
+                         struct err *err) must_check;
 /* All objects whose key starts with the prefix, as an array of {"key","value"} in key order. */
 int catalog_list(struct catalog *catalog, const char *prefix, json_t **out,
                  struct err *err) must_check;

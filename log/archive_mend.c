@@ -1,9 +1,7 @@
 /* Checking and repairing archives. Own header: archive_mend.h. */
 #include "log/archive_mend.h"
 
-#include "base/clock.h"
-#include "base/file.h"
-#include "base/limits.h"
+#include "log/archive_fetch.h"
 #include "log/archive_patch.h"
 #include "log/segment_name.h"
 
@@ -179,52 +177,30 @@ int archive_mend_repair(struct log *log, const char *archive_dir, const char *to
 static int fetch_records(struct log_reader *reader, struct archive_writer *writer, int64_t to,
                          int64_t *records, struct err *err)
 {
-    int64_t deadline = clock_mono_us(clock_real()) + ARCHIVE_LOG_US;
-    while (writer->end < to) {
+    int rc = 0;
+    while (rc == 0 && writer->end < to) {
         struct log_batch batch;
-        int rc = reader->ops->next(reader, ARCHIVE_LOG_MS, LIMIT_BATCH_RECORDS, &batch, err);
-        bool passing = rc == -KE_BROKER || rc == -KE_AGAIN || (rc == 0 && batch.none);
-        if (passing && clock_mono_us(clock_real()) < deadline) {
-            continue;
+        rc = archive_fetch_next(reader, writer->end, &batch, err);
+        if (rc == 0) {
+            rc = archive_writer_add(writer, batch.records, batch.count, batch.next_offset, err);
         }
-        if (rc != 0) {
-            return rc;
-        }
-        if (batch.none) {
-            return err_set(err, KE_TIMEOUT, "the log gave nothing at offset %" PRId64, writer->end);
-        }
-        rc = archive_writer_add(writer, batch.records, batch.count, batch.next_offset, err);
-        if (rc != 0) {
-            return rc;
-        }
-        for (uint32_t i = 0; i < batch.count; i++) {
+        for (uint32_t i = 0; rc == 0 && i < batch.count; i++) {
             *records += batch.records[i].offset < to;
         }
-        deadline = clock_mono_us(clock_real()) + ARCHIVE_LOG_US;
     }
-    return 0;
+    return rc;
 }
 
 static int fetch(struct log *log, struct archive_writer *writer, const char *topic,
                  uint32_t partition, int64_t to, int64_t *records, struct err *err)
 {
     struct log_reader *reader = NULL;
-    struct err trouble = {0};
-    int rc = log->ops->reader_open(log, ARCHIVE_LOG_GROUP, &reader, &trouble);
+    int rc = archive_fetch_open(log, topic, partition, writer->end, &reader, err);
     if (rc == 0) {
-        rc = reader->ops->add(reader, 0, topic, partition, writer->end, &trouble);
-        if (rc == 0) {
-            rc = fetch_records(reader, writer, to, records, &trouble);
-        }
+        rc = fetch_records(reader, writer, to, records, err);
         reader->ops->close(reader);
     }
-    if (rc == 0) {
-        rc = archive_writer_finish(writer, &trouble);
-    }
-    if (rc != 0 && err != NULL) {
-        *err = trouble;
-    }
-    return rc;
+    return rc == 0 ? archive_writer_finish(writer, err) : rc;
 }
 
 static int fill_gap(struct log *log, const struct archive_view *view, const char *topic,

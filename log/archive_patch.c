@@ -1,8 +1,8 @@
 /* Making damaged files of an archive again. Own header: archive_patch.h. */
 #include "log/archive_patch.h"
 
-#include "base/clock.h"
 #include "base/file.h"
+#include "log/archive_fetch.h"
 #include "log/segment_name.h"
 
 #include <errno.h>
@@ -136,24 +136,15 @@ static int unproven(const struct patch *patch, int64_t from, int64_t to, struct 
     return rc;
 }
 
-/* Fills the pack with the log's records from `from` on: up to `to`, or until it is full. */
-static int read_records(struct patch *patch, struct log_reader *reader, int64_t to, struct err *err)
+/* Fills the pack with the log's records from its `next` on: up to `to`, or until it is full. */
+static int read_records(struct archive_pack *pack, struct log_reader *reader, int64_t to,
+                        struct err *err)
 {
-    struct archive_pack *pack = &patch->pack;
-    int64_t deadline = clock_mono_us(clock_real()) + ARCHIVE_LOG_US;
     while (pack->head.next < to) {
         struct log_batch batch;
-        int rc = reader->ops->next(reader, ARCHIVE_LOG_MS, LIMIT_BATCH_RECORDS, &batch, err);
-        bool passing = rc == -KE_BROKER || rc == -KE_AGAIN || (rc == 0 && batch.none);
-        if (passing && clock_mono_us(clock_real()) < deadline) {
-            continue;
-        }
+        int rc = archive_fetch_next(reader, pack->head.next, &batch, err);
         if (rc != 0) {
             return rc;
-        }
-        if (batch.none) {
-            return err_set(err, KE_TIMEOUT, "the log gave nothing at offset %" PRId64,
-                           pack->head.next);
         }
         for (uint32_t i = 0; i < batch.count && batch.records[i].offset < to; i++) {
             if (pack->records.len >= ARCHIVE_PACK_BYTES) {
@@ -162,28 +153,19 @@ static int read_records(struct patch *patch, struct log_reader *reader, int64_t 
             archive_pack_add(pack, &batch.records[i]);
         }
         archive_pack_cover(pack, i64_max(pack->head.next, i64_min(batch.next_offset, to)));
-        deadline = clock_mono_us(clock_real()) + ARCHIVE_LOG_US;
     }
     return 0;
 }
 
 static int read_log(struct patch *patch, int64_t from, int64_t to, struct err *err)
 {
-    struct log *log = patch->behind->log;
     struct log_reader *reader = NULL;
-    struct err trouble = {0}; /* of tries that passed */
     archive_pack_begin(&patch->pack, from);
-    int rc = log->ops->reader_open(log, ARCHIVE_LOG_GROUP, &reader, &trouble);
+    int rc = archive_fetch_open(patch->behind->log, patch->behind->topic,
+                                patch->view->owner.partition, from, &reader, err);
     if (rc == 0) {
-        rc = reader->ops->add(reader, 0, patch->behind->topic, patch->view->owner.partition, from,
-                              &trouble);
-        if (rc == 0) {
-            rc = read_records(patch, reader, to, &trouble);
-        }
+        rc = read_records(&patch->pack, reader, to, err);
         reader->ops->close(reader);
-    }
-    if (rc != 0 && err != NULL) {
-        *err = trouble;
     }
     return rc;
 }

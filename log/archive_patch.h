@@ -14,10 +14,6 @@
 #include "log/archive_partition.h"
 #include "log/log.h"
 
-#define ARCHIVE_LOG_GROUP "kappa.archive"
-#define ARCHIVE_LOG_MS    1000
-#define ARCHIVE_LOG_US    INT64_C(30000000) /* how long passing trouble with brokers is waited out */
-
 /* The log behind an archive. */
 struct archive_behind {
     struct log *log;

@@ -10,6 +10,7 @@
 #include "base/cond.h"
 #include "base/limits.h"
 #include "base/trace.h"
+#include "log/archive_fetch.h"
 #include "log/archive_topic.h"
 
 #include <inttypes.h>
@@ -18,7 +19,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define GROUP        "kappa.archive"
 #define LOOK_US      INT64_C(1000000)
 #define HOUSEWORK_US INT64_C(10000000)
 #define RETRY_US     INT64_C(5000000)
@@ -249,7 +249,7 @@ static int reader_open(struct archiver *self, struct err *err)
     if (!any_open(self)) {
         return 0;
     }
-    int rc = self->log->ops->reader_open(self->log, GROUP, &reader, err);
+    int rc = self->log->ops->reader_open(self->log, ARCHIVE_GROUP, &reader, err);
     for (uint32_t t = 0; rc == 0 && t < self->topic_count; t++) {
         struct archiver_topic *topic = &self->topics[t];
         struct err trouble = {0};

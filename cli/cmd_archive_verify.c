@@ -65,8 +65,6 @@ static int mend_topic(struct log *log, const char *dir, const char *topic, bool 
                       int64_t *fetched, struct err *err)
 {
     struct archive_topic settings;
-    int64_t start = -1;
-    int64_t end = -1;
     bool same = false;
     struct log *behind = log_archived_behind(log);
     if (behind == NULL) {
@@ -77,15 +75,11 @@ static int mend_topic(struct log *log, const char *dir, const char *topic, bool 
         rc = archive_topic_same(behind, dir, topic, &settings, &same, err);
     }
     for (uint32_t i = 0; rc == 0 && i < settings.partitions; i++) {
-        rc = log->ops->offsets(log, topic, i, &start, &end, err); /* not below the archive's end */
-        if (rc == 0) {
-            rc = behind->ops->offsets(behind, topic, i, &start, &end, err);
-        }
-        if (rc == 0 && repair) {
+        if (repair) {
             rc = archive_mend_repair(log, dir, topic, i, same, fetched, err);
         }
         if (rc == 0) {
-            rc = archive_mend_fill(log, dir, topic, i, start, end, tail, fetched, err);
+            rc = archive_mend_fill(log, dir, topic, i, tail, fetched, err);
         }
     }
     return rc;

@@ -117,18 +117,22 @@ int archive_mend_check(const char *archive_dir, const char *topic, uint32_t part
 
 /* ---- Damaged files */
 
-/* What the log is asked about; TOPIC_CHANGED when it ends below the archive. */
+/* What the log behind has, [start, end); TOPIC_CHANGED when it ends below the archive. */
+static int ask_range(struct log *log, const char *topic, uint32_t partition, int64_t *start,
+                     int64_t *end, struct err *err)
+{
+    struct log *behind = log_archived_behind(log);
+    int rc = log->ops->offsets(log, topic, partition, start, end, err);
+    return rc == 0 ? behind->ops->offsets(behind, topic, partition, start, end, err) : rc;
+}
+
 static int ask_log(struct log *log, const char *topic, uint32_t partition,
                    struct archive_behind *behind, struct err *err)
 {
     struct log_extent extent = LOG_EXTENT_UNKNOWN;
     behind->log = log_archived_behind(log);
     behind->topic = topic;
-    int rc = log->ops->offsets(log, topic, partition, &behind->start, &behind->end, err);
-    if (rc == 0) {
-        rc = behind->log->ops->offsets(behind->log, topic, partition, &behind->start, &behind->end,
-                                       err);
-    }
+    int rc = ask_range(log, topic, partition, &behind->start, &behind->end, err);
     if (rc == 0 && behind->log->ops->extent != NULL) {
         rc = behind->log->ops->extent(behind->log, topic, partition, behind->start, behind->end,
                                       &extent, err);
@@ -235,11 +239,15 @@ static int fill_tail(struct log *log, const char *archive_dir, const char *topic
 }
 
 int archive_mend_fill(struct log *log, const char *archive_dir, const char *topic,
-                      uint32_t partition, int64_t start, int64_t end, bool tail, int64_t *records,
-                      struct err *err)
+                      uint32_t partition, bool tail, int64_t *records, struct err *err)
 {
     struct archive_view view;
-    int rc = archive_view_load(archive_dir, topic, partition, &view, err);
+    int64_t start = -1;
+    int64_t end = -1;
+    int rc = ask_range(log, topic, partition, &start, &end, err);
+    if (rc == 0) {
+        rc = archive_view_load(archive_dir, topic, partition, &view, err);
+    }
     if (rc != 0) {
         return rc;
     }

@@ -28,12 +28,11 @@ int archive_mend_repair(struct log *log, const char *archive_dir, const char *to
                         uint32_t partition, bool same, int64_t *records,
                         struct err *err) must_check;
 
-/* Reads from the log what the archive lacks and the log has, [start, end): in front of it, in its
- * gaps, and (`tail`) behind it. log: with this archive, so that what borders on a gap is compared.
- * *records, added up: how many were fetched. Passing trouble with brokers is waited out for some
- * seconds. */
+/* Reads from the log what the archive lacks and the log has: in front of it, in its gaps, and (`tail`)
+ * behind it. log: with this archive, so that what borders on a gap is compared. *records, added up:
+ * how many were fetched. Passing trouble with brokers is waited out for some seconds. TOPIC_CHANGED
+ * when the log ends below the archive. */
 int archive_mend_fill(struct log *log, const char *archive_dir, const char *topic,
-                      uint32_t partition, int64_t start, int64_t end, bool tail, int64_t *records,
-                      struct err *err) must_check;
+                      uint32_t partition, bool tail, int64_t *records, struct err *err) must_check;
 
 #endif

@@ -78,6 +78,15 @@ static void flip(const char *path, off_t at, uint8_t bit)
     (void)close(fd);
 }
 
+/* RECORDS of them in the log, and its archive. */
+static void place_fill(struct place *place, struct test_log base, int64_t segment_bytes)
+{
+    place_open(place, base);
+    make_topic(&place->base, TOPIC, 1, 0);
+    append_numbers(&place->base, TOPIC, 0, 0, RECORDS);
+    archive_all(place, segment_bytes);
+}
+
 /* Of span i, its block number k: a byte of the block. */
 static void flip_block(const struct place *place, uint32_t i, uint32_t k, off_t byte)
 {
@@ -105,17 +114,11 @@ static size_t problems_of(const struct place *place, int64_t *records)
 
 static int repair(const struct place *place, bool same, int64_t *fetched)
 {
-    int64_t start = 0;
-    int64_t end = 0;
-    struct log *log = place->base.log;
     *fetched = 0;
     int rc = archive_mend_repair(place->log, place->archive, TOPIC, 0, same, fetched, &test_err);
-    if (rc == 0) {
-        OK(log->ops->offsets(log, TOPIC, 0, &start, &end, &test_err));
-        rc = archive_mend_fill(place->log, place->archive, TOPIC, 0, start, end, false, fetched,
-                               &test_err);
-    }
-    return rc;
+    return rc == 0
+               ? archive_mend_fill(place->log, place->archive, TOPIC, 0, false, fetched, &test_err)
+               : rc;
 }
 
 /* The archive alone gives every record up to `end`. */
@@ -167,10 +170,7 @@ static void test_any_bit(void **state)
     struct place place;
     struct prng prng;
     prng_init(&prng, unit_seed("any_bit"));
-    place_open(&place, open_embedded());
-    make_topic(&place.base, TOPIC, 1, 0);
-    append_numbers(&place.base, TOPIC, 0, 0, RECORDS);
-    archive_all(&place, 900);
+    place_fill(&place, open_embedded(), 900);
     for (int round = 0; round < 150; round++) {
         struct archive_view view = view_of(&place);
         int64_t fetched = 0;
@@ -208,10 +208,7 @@ static void test_last_file(void **state)
         struct place place;
         int64_t fetched = 0;
         int64_t records = 0;
-        place_open(&place, open_embedded());
-        make_topic(&place.base, TOPIC, 1, 0);
-        append_numbers(&place.base, TOPIC, 0, 0, RECORDS);
-        archive_all(&place, 1 << 20);
+        place_fill(&place, open_embedded(), 1 << 20);
         append_numbers(&place.base, TOPIC, 0, RECORDS, 50);
         flip_block(&place, 0, 1, bytes[b]);
         assert_true(problems_of(&place, &records) > 0);
@@ -231,10 +228,7 @@ static void test_file_header(void **state)
     struct place place;
     int64_t fetched = 0;
     int64_t records = 0;
-    place_open(&place, open_memory());
-    make_topic(&place.base, TOPIC, 1, 0);
-    append_numbers(&place.base, TOPIC, 0, 0, RECORDS);
-    archive_all(&place, 1 << 20);
+    place_fill(&place, open_memory(), 1 << 20);
     log_memory_trim(place.base.log, TOPIC, 0, RECORDS - 2 * EACH - 1);
     char *path = xasprintf("%s/" TOPIC "/0/%020d" ARCHIVE_SUFFIX, place.archive, 0);
     flip(path, 20, 1);
@@ -263,10 +257,7 @@ static void test_one_block(void **state)
     for (int same = 0; same < 2; same++) {
         struct place place;
         int64_t fetched = 0;
-        place_open(&place, open_embedded());
-        make_topic(&place.base, TOPIC, 1, 0);
-        append_numbers(&place.base, TOPIC, 0, 0, RECORDS);
-        archive_all(&place, 1); /* each block in a file of its own */
+        place_fill(&place, open_embedded(), 1); /* each block in a file of its own */
         flip_block(&place, 5, 0, 2);
         uint64_t before = bytes_of(&place);
         assert_int_equal(repair(&place, same == 1, &fetched), same == 1 ? 0 : -KE_REFUSED);
@@ -287,10 +278,7 @@ static void test_log_lacks(void **state)
     struct place place;
     int64_t fetched = 0;
     int64_t records = 0;
-    place_open(&place, open_memory());
-    make_topic(&place.base, TOPIC, 1, 0);
-    append_numbers(&place.base, TOPIC, 0, 0, RECORDS);
-    archive_all(&place, 1 << 20);
+    place_fill(&place, open_memory(), 1 << 20);
     flip_block(&place, 0, 2, 70);
     log_memory_trim(place.base.log, TOPIC, 0, 2 * EACH + 1);
     uint64_t before = bytes_of(&place);
@@ -321,12 +309,9 @@ static void test_another_topic(void **state)
         struct place place;
         int64_t fetched = 0;
         int64_t records = 0;
-        place_open(&place, open_memory());
-        make_topic(&place.base, TOPIC, 1, 0);
-        append_numbers(&place.base, TOPIC, 0, 0, RECORDS);
+        place_fill(&place, open_memory(), 1 << 20);
         struct archive_topic settings = {.partitions = 1, .retain = {-1, -1}};
         OK(archive_topic_store(place.archive, TOPIC, &settings, &test_err));
-        archive_all(&place, 1 << 20);
         flip_block(&place, 0, cases[c].block, cases[c].byte);
         log_memory_recreate(place.base.log, TOPIC);
         append_numbers(&place.base, TOPIC, 0, 100000, cases[c].records);
@@ -356,10 +341,7 @@ static void test_compacted(void **state)
     for (size_t c = 0; c < array_len(cases); c++) {
         struct place place;
         int64_t fetched = 0;
-        place_open(&place, open_memory());
-        make_topic(&place.base, TOPIC, 1, 0);
-        append_numbers(&place.base, TOPIC, 0, 0, RECORDS);
-        archive_all(&place, 1 << 20);
+        place_fill(&place, open_memory(), 1 << 20);
         flip_block(&place, 0, 1, cases[c].byte);
         log_memory_recreate(place.base.log, TOPIC);
         append_numbers(&place.base, TOPIC, 0, 0, cases[c].hole);

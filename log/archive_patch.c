@@ -23,7 +23,9 @@ struct patch {
     const struct archive_view *view;
     const struct archive_behind *behind;
     int64_t base, end; /* what the file answered for */
+    int64_t after;     /* its header's, see archive_segment.h */
     bool headless;     /* its header is damaged, so nothing says whose it is */
+    bool wrong;        /* something of it is damaged */
     struct buf file;   /* all of it */
     struct found *found;
     uint32_t count, room;
@@ -195,13 +197,14 @@ static int compare(struct patch *patch, uint32_t i, struct err *err)
     return 0;
 }
 
-/* Whether the log has the range; KE_NOT_FOUND, without a sentence. */
+/* Notes that there is damage. Whether the log has the range; KE_NOT_FOUND, without a sentence. */
 static int range_there(struct patch *patch, uint32_t i, bool unknown, int64_t from, int64_t to,
                        struct err *err)
 {
     (void)i;
     (void)unknown;
     (void)err;
+    patch->wrong = true;
     return from >= patch->behind->start && to <= patch->behind->end ? 0 : -KE_NOT_FOUND;
 }
 
@@ -217,12 +220,9 @@ static int add_pack(struct patch *patch, struct err *err)
 static int add_sound(struct patch *patch, uint32_t i, struct err *err)
 {
     const struct found *found = &patch->found[i];
-    struct buf bytes = {0};
-    buf_append(&bytes, patch->file.data + found->at,
-               ARCHIVE_BLOCK_HEAD + (size_t)found->head.stored);
-    int rc = archive_segment_append(patch->fd, patch->dir, &patch->made, &found->head, &bytes, err);
-    buf_free(&bytes);
-    return rc;
+    const struct buf bytes = {.data = patch->file.data + found->at,
+                              .len = ARCHIVE_BLOCK_HEAD + (size_t)found->head.stored};
+    return archive_segment_append(patch->fd, patch->dir, &patch->made, &found->head, &bytes, err);
 }
 
 /* What the header says of the block's records, the log's have to be. */
@@ -257,9 +257,9 @@ static int add_fetched(struct patch *patch, uint32_t i, bool unknown, int64_t fr
 }
 
 /* All blocks, sealed. */
-static int make(struct patch *patch, int64_t after, struct err *err)
+static int make(struct patch *patch, struct err *err)
 {
-    int rc = archive_segment_create(patch->dir, &patch->view->owner, patch->base, after,
+    int rc = archive_segment_create(patch->dir, &patch->view->owner, patch->base, patch->after,
                                     &patch->made, &patch->fd, err);
     if (rc == 0) {
         rc = each_range(patch, add_fetched, add_sound, err);
@@ -272,14 +272,14 @@ static int make(struct patch *patch, int64_t after, struct err *err)
 }
 
 /* Makes the new file in a folder beside, and puts it in the place of the damaged one. */
-static int replace(struct patch *patch, int64_t after, struct err *err)
+static int replace(struct patch *patch, struct err *err)
 {
     patch->dir = xasprintf("%s/patch", patch->view->dir);
     char *made = segment_name_path(patch->dir, patch->base, ARCHIVE_SUFFIX);
     char *path = segment_name_path(patch->view->dir, patch->base, ARCHIVE_SUFFIX);
     int rc = file_make_dir(patch->dir, err);
     if (rc == 0) {
-        rc = make(patch, after, err);
+        rc = make(patch, err);
     }
     if (rc == 0 && rename(made, path) != 0) {
         rc = err_errno(err, errno, "cannot rename %s to %s", made, path);
@@ -307,7 +307,7 @@ static int compare_any(struct patch *patch, bool *known, struct err *err)
 
 /* ---- One file */
 
-static int look(struct patch *patch, bool last, bool *wrong, int64_t *after, struct err *err)
+static int look(struct patch *patch, bool last, struct err *err)
 {
     struct archive_segment segment;
     struct err damage = {0};
@@ -317,8 +317,7 @@ static int look(struct patch *patch, bool last, bool *wrong, int64_t *after, str
     patch->headless = rc == -KE_CORRUPT;
     bool loaded = rc == 0;
     bool sealed = loaded && segment.sealed;
-    *wrong = patch->headless || (!last && !sealed);
-    *after = -1;
+    patch->wrong = patch->headless || (!last && !sealed);
     rc = patch->headless ? 0 : rc;
     if (rc != 0 && err != NULL) {
         *err = damage;
@@ -331,7 +330,7 @@ static int look(struct patch *patch, bool last, bool *wrong, int64_t *after, str
     }
     if (rc == 0 && !patch->headless) {
         patch->end = segment.sealed ? i64_max(patch->end, segment.end) : patch->end;
-        *after = segment.after;
+        patch->after = segment.after;
     }
     if (loaded) {
         archive_segment_free(&segment);
@@ -339,44 +338,31 @@ static int look(struct patch *patch, bool last, bool *wrong, int64_t *after, str
     for (uint32_t i = 0; i < patch->view->count; i++) {
         const struct archive_segment *span = &patch->view->spans[i];
         if (patch->headless && span->base < patch->base) {
-            *after = span->end;
+            patch->after = span->end;
         } else if (span->base == patch->base && span->sealed && !sealed) { /* its index is bad */
             patch->end = i64_max(patch->end, span->end);
-            *wrong = true;
+            patch->wrong = true;
         }
     }
     free(path);
     return rc;
 }
 
-static int no_range(struct patch *patch, uint32_t i, bool unknown, int64_t from, int64_t to,
-                    struct err *err)
-{
-    (void)patch;
-    (void)i;
-    (void)unknown;
-    (void)from;
-    (void)to;
-    (void)err;
-    return -KE_CORRUPT;
-}
-
 int archive_patch(const struct archive_view *view, int64_t base, bool last,
                   const struct archive_behind *behind, int64_t *fetched, struct err *err)
 {
-    struct patch patch = {.view = view, .behind = behind, .base = base, .end = base, .fd = -1};
-    bool wrong = false;
+    struct patch patch = {
+        .view = view, .behind = behind, .base = base, .end = base, .after = -1, .fd = -1};
     bool known = true;
-    int64_t after = -1;
-    int rc = look(&patch, last, &wrong, &after, err);
+    int rc = look(&patch, last, err);
     if (rc == 0 && patch.end > base) { /* else nothing says what it held */
-        wrong |= each_range(&patch, no_range, NULL, NULL) != 0;
-        wrong &= each_range(&patch, range_there, NULL, NULL) == 0;
-        if (wrong && patch.headless) {
+        bool there = each_range(&patch, range_there, NULL, NULL) == 0;
+        bool mend = patch.wrong && there;
+        if (mend && patch.headless) {
             rc = compare_any(&patch, &known, err);
         }
-        if (rc == 0 && wrong && known) {
-            rc = replace(&patch, after, err);
+        if (rc == 0 && mend && known) {
+            rc = replace(&patch, err);
         }
     }
     *fetched += rc == 0 ? patch.fetched : 0;

@@ -189,25 +189,29 @@ static bool block_whole(int fd, int64_t at, const struct archive_block *block)
     return whole;
 }
 
+/* Whether the file has room for a header there, and it is sound. */
+static bool head_at(int fd, const struct archive_segment *segment, int64_t at,
+                    struct archive_block *out)
+{
+    uint8_t head[ARCHIVE_BLOCK_HEAD];
+    return at + ARCHIVE_BLOCK_HEAD <= segment->size && read_at(fd, head, sizeof head, at) &&
+           archive_block_parse(head, out);
+}
+
 /* Hops over the blocks as far as they are sound. */
 static void load_blocks(int fd, struct archive_segment *segment)
 {
-    for (;;) {
-        uint8_t head[ARCHIVE_BLOCK_HEAD];
-        struct archive_block block;
-        if (!read_at(fd, head, sizeof head, segment->used) || !archive_block_parse(head, &block) ||
-            block.from != segment->end ||
-            segment->used + ARCHIVE_BLOCK_HEAD + (int64_t)block.stored > segment->size) {
-            return;
-        }
+    struct archive_block block;
+    bool there = head_at(fd, segment, segment->used, &block);
+    while (there && block.from == segment->end) {
+        struct archive_block next;
         int64_t behind = segment->used + ARCHIVE_BLOCK_HEAD + (int64_t)block.stored;
-        bool last = behind + ARCHIVE_BLOCK_HEAD > segment->size ||
-                    !read_at(fd, head, sizeof head, behind) ||
-                    !archive_block_parse(head, &(struct archive_block){0});
-        if (last && !block_whole(fd, segment->used, &block)) {
+        there = head_at(fd, segment, behind, &next);
+        if (behind > segment->size || (!there && !block_whole(fd, segment->used, &block))) {
             return;
         }
         take_block(segment, &block);
+        block = next;
     }
 }
 

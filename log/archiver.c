@@ -436,22 +436,33 @@ static void take(struct archiver *self, const struct log_batch *batch)
 
 /* ---- Housework: retention, syncs, new partitions */
 
+/* Removes what retention lets go. */
+static int partition_retain(const struct archiver *self, const struct archiver_topic *topic,
+                            uint32_t number, struct err *err)
+{
+    struct archive_view view;
+    const struct archive_retain *retain = &topic->settings.retain;
+    if (retain->ms < 0 && retain->bytes < 0) {
+        return 0; /* a look at all its files would be for nothing */
+    }
+    int rc = archive_view_load(self->dir, topic->name, number, &view, err);
+    if (rc == 0) {
+        uint32_t old = archive_view_expired(&view, retain, clock_wall_ms(clock_real()));
+        rc = archive_view_remove(&view, old, err);
+        archive_view_free(&view);
+    }
+    return rc;
+}
+
 static int topic_housework(struct archiver *self, struct archiver_topic *topic, bool *again,
                            struct err *err)
 {
     uint32_t partitions = 0;
     int rc = 0;
     for (uint32_t i = 0; rc == 0 && i < topic->settings.partitions; i++) {
-        struct archive_view view;
         rc = archive_writer_sync(&topic->partitions[i].writer, err);
         if (rc == 0) {
-            rc = archive_view_load(self->dir, topic->name, i, &view, err);
-        }
-        if (rc == 0) {
-            uint32_t old =
-                archive_view_expired(&view, &topic->settings.retain, clock_wall_ms(clock_real()));
-            rc = archive_view_remove(&view, old, err);
-            archive_view_free(&view);
+            rc = partition_retain(self, topic, i, err);
         }
     }
     *again = rc == 0 &&

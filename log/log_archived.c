@@ -45,10 +45,7 @@ int log_archived_view(struct log_archived *self, const char *topic, uint32_t par
     struct archive_topic settings;
     bool found = false;
     *out = (struct archive_view){0};
-    int rc = topic_name_check(topic, err);
-    if (rc == 0) {
-        rc = archive_find(self, topic, &settings, &found, err);
-    }
+    int rc = archive_find(self, topic, &settings, &found, err);
     return rc == 0 && found ? archive_view_load(self->dir, topic, partition, out, err) : rc;
 }
 
@@ -157,6 +154,14 @@ static int view_alone(struct log_archived *self, const char *topic, uint32_t par
     return rc == 0 ? archive_view_load(self->dir, topic, partition, out, err) : rc;
 }
 
+/* What there is to look at: with a log behind, an empty view when there is no archive. */
+static int view_get(struct log_archived *self, const char *topic, uint32_t partition,
+                    struct archive_view *out, struct err *err)
+{
+    return self->base == NULL ? view_alone(self, topic, partition, out, err)
+                              : log_archived_view(self, topic, partition, out, err);
+}
+
 static int archive_longer(const char *topic, uint32_t partition, int64_t archived, int64_t end,
                           struct err *err)
 {
@@ -178,8 +183,7 @@ static int archived_offsets(struct log *log, const char *topic, uint32_t partiti
     struct archive_view view;
     int64_t from = -1;
     int64_t to = -1;
-    int rc = self->base == NULL ? view_alone(self, topic, partition, &view, err)
-                                : log_archived_view(self, topic, partition, &view, err);
+    int rc = view_get(self, topic, partition, &view, err);
     if (rc != 0) {
         return rc;
     }
@@ -210,8 +214,7 @@ static int time_in_archive(struct log_archived *self, const char *topic, uint32_
     int64_t start = -1;
     int64_t end = -1;
     *offset = -1;
-    int rc = self->base == NULL ? view_alone(self, topic, partition, &view, err)
-                                : log_archived_view(self, topic, partition, &view, err);
+    int rc = view_get(self, topic, partition, &view, err);
     if (rc != 0) {
         return rc;
     }

@@ -15,6 +15,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* Asserts success and shows the sentence otherwise. */
 #define OK(call)                                                                                   \
@@ -55,6 +56,18 @@ static inline int remove_one(const char *path, const struct stat *st, int kind, 
 static inline void remove_tree(const char *path)
 {
     (void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* These bits of the byte are wrong from now on, or right again. */
+static inline void flip(const char *path, int64_t at, uint8_t bits)
+{
+    uint8_t byte = 0;
+    int fd = open(path, O_RDWR | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &byte, 1, at), 1);
+    byte ^= bits;
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    (void)close(fd);
 }
 
 static inline struct test_log open_embedded(void)

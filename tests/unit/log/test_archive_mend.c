@@ -68,16 +68,6 @@ static struct archive_view view_of(const struct place *place)
     return view;
 }
 
-static void flip(const char *path, off_t at, uint8_t bit)
-{
-    uint8_t byte = 0;
-    int fd = open(path, O_RDWR | O_CLOEXEC);
-    assert_int_equal(pread(fd, &byte, 1, at), 1);
-    byte ^= bit;
-    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
-    (void)close(fd);
-}
-
 /* RECORDS of them in the log, and its archive. */
 static void place_fill(struct place *place, struct test_log base, int64_t segment_bytes)
 {

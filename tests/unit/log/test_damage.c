@@ -21,17 +21,6 @@ static void patch(const char *path, int64_t at, const void *bytes, size_t len)
     (void)close(fd);
 }
 
-static void flip(const char *path, int64_t at)
-{
-    uint8_t byte;
-    int fd = open(path, O_RDWR);
-    assert_true(fd >= 0);
-    assert_int_equal(pread(fd, &byte, 1, at), 1);
-    byte ^= 0x10;
-    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
-    (void)close(fd);
-}
-
 static int64_t file_size(const char *path)
 {
     struct stat st;
@@ -218,12 +207,12 @@ static void test_flipped_byte(void **state)
     char *path = last_segment(&test, &base);
     find_record(path, base, 7, &from, &to);
     for (int64_t at = from; at < to; at++) {
-        flip(path, at);
+        flip(path, at, 0x10);
         expect_corrupt(&test, path, 7, 7);
-        flip(path, at);
+        flip(path, at, 0x10);
     }
     expect_numbers(&test, 20);
-    flip(path, to - 1);
+    flip(path, to - 1, 0x10);
     int64_t found;
     assert_int_equal(test.log->ops->offset_at_time(test.log, "t", 0, 10, &found, &test_err),
                      -KE_CORRUPT);
@@ -231,7 +220,7 @@ static void test_flipped_byte(void **state)
     expect_corrupt(&test, path, 7, 0);
     remove_head(&test);
     expect_corrupt(&test, path, 7, 0);
-    flip(path, to - 1);
+    flip(path, to - 1, 0x10);
     expect_numbers(&test, 20);
     free(path);
     close_log(&test);
@@ -251,10 +240,10 @@ static void test_random_flips(void **state)
         int64_t *bases = list_segments(&test, &count);
         char *path = segment_file(&test, bases[prng_below(&prng, count)]);
         int64_t at = (int64_t)prng_below(&prng, (uint64_t)file_size(path));
-        flip(path, at);
+        flip(path, at, 0x10);
         int rc = read_numbers(&test, "t", 0, 0, &end); /* compares each value */
         assert_true(rc == -KE_CORRUPT || (rc == 0 && end == 60));
-        flip(path, at);
+        flip(path, at, 0x10);
         free(path);
         free(bases);
     }

@@ -147,15 +147,10 @@ static void damage(struct world *world, uint32_t partition)
         char *path = segment_name_path(dir, bases[prng_below(&world->prng, count)], ARCHIVE_SUFFIX);
         assert_int_equal(stat(path, &st), 0);
         off_t at = (off_t)prng_below(&world->prng, (uint64_t)st.st_size);
-        uint8_t byte = 0;
         if (prng_below(&world->prng, 2) == 0) {
             assert_int_equal(unlink(path), 0);
         } else {
-            int fd = open(path, O_RDWR | O_CLOEXEC);
-            assert_int_equal(pread(fd, &byte, 1, at), 1);
-            byte ^= (uint8_t)(1U << prng_below(&world->prng, 8));
-            assert_int_equal(pwrite(fd, &byte, 1, at), 1);
-            (void)close(fd);
+            flip(path, at, (uint8_t)(1U << prng_below(&world->prng, 8)));
         }
         free(path);
     }

@@ -105,12 +105,6 @@ static int64_t standby_ms(const struct core *core, const struct core_processor *
     return longest;
 }
 
-static bool stands_by(const struct core_version *version)
-{
-    return version->state == VERSION_STANDBY ||
-           (version->state == VERSION_PAUSED && version_paused_from(version) == VERSION_STANDBY);
-}
-
 /* New and old change places; a version that stood by before retires. */
 static void change_roles(const struct core *core, struct change *change,
                          const struct core_processor *processor)
@@ -133,7 +127,7 @@ static void change_roles(const struct core *core, struct change *change,
     for (uint32_t i = 0; i < processor->version_count; i++) {
         struct core_version *other = processor->versions[i];
         ASSERT(other != NULL);
-        if (!conduct_involves(other) && stands_by(other)) {
+        if (!conduct_involves(other) && version_role(other) == VERSION_STANDBY) {
             change_version(change, other, version_object_in(core, other, VERSION_RETIRED));
         }
     }

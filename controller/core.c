@@ -105,6 +105,12 @@ enum version_state version_paused_from(const struct core_version *version)
     return from < VERSION_STATE_COUNT ? (enum version_state)from : VERSION_REPLAYING;
 }
 
+enum version_state version_role(const struct core_version *version)
+{
+    enum version_state state = (enum version_state)version->state;
+    return state == VERSION_PAUSED ? version_paused_from(version) : state;
+}
+
 /* ---- Moves ---- */
 
 /* to may be the state it is in: then only members change. */

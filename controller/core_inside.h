@@ -275,6 +275,8 @@ void version_advance(struct core *core, struct core_version *version);
 void processor_advance(struct core *core, struct core_processor *processor);
 /* Where a paused one goes back to. */
 enum version_state version_paused_from(const struct core_version *version);
+/* Its state; of a paused one, that. */
+enum version_state version_role(const struct core_version *version);
 
 /* ---- change.c ---- */
 /* One catalog transaction over several objects. Memory takes the new objects when it is durable.

@@ -32,12 +32,6 @@ static void add_member(struct group *group, struct core_version *version)
 
 /* ---- Forward ---- */
 
-static bool stood_by(const struct core_version *version)
-{
-    return version_has_served((enum version_state)version->state) ||
-           (version->state == VERSION_PAUSED && version_paused_from(version) == VERSION_STANDBY);
-}
-
 /* Newer than all that ever served: the newest that is ready, or else the newest on its way. */
 static struct core_version *candidate_of(const struct core_processor *processor)
 {
@@ -45,7 +39,7 @@ static struct core_version *candidate_of(const struct core_processor *processor)
     for (uint32_t i = processor->version_count; i-- > 0;) {
         struct core_version *version = processor->versions[i];
         enum version_state state = (enum version_state)version->state;
-        if (stood_by(version)) {
+        if (version_has_served(version_role(version))) {
             return newest;
         }
         if (state == VERSION_READY) {

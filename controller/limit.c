@@ -84,8 +84,7 @@ int limit_check(const json_t *limit, struct err *err)
 
 static bool is_replayed(const struct core_version *version)
 {
-    enum version_state state = (enum version_state)version->state;
-    return version_is_candidate(state == VERSION_PAUSED ? version_paused_from(version) : state);
+    return version_is_candidate(version_role(version));
 }
 
 json_t *limit_of(const struct core_version *version)

@@ -322,9 +322,7 @@ static void ask_abort(const struct ask *ask)
     struct core_version *version = ask->version;
     struct err err = {0};
     int rc = check_not_serving(ask, "aborted", &err);
-    bool standby =
-        version->state == VERSION_STANDBY ||
-        (version->state == VERSION_PAUSED && version_paused_from(version) == VERSION_STANDBY);
+    bool standby = version_role(version) == VERSION_STANDBY;
     if (rc == 0 && (standby || !state_may_move(&version_states, version->state, VERSION_ABORTED))) {
         rc = err_set(&err, KE_REFUSED, "v%u is %s: only a candidate can be aborted",
                      version->number, state_name(&version_states, version->state));

@@ -222,11 +222,11 @@ static void plugin_look(struct gc *gc, const char *name)
     free(path);
 }
 
-static void sizes_of(const struct gc *gc, const json_t *list)
+static void sizes_of(const struct gc *gc, json_t *list)
 {
     size_t i;
     json_t *item;
-    json_array_foreach ((json_t *)(uintptr_t)list, i, item) {
+    json_array_foreach (list, i, item) {
         char *path =
             xasprintf("%s/versions/%s/%lld", gc->data_dir, json_text(item, "processor", ""),
                       (long long)json_int(item, "version", 0));

@@ -45,14 +45,6 @@ void governor_set(struct governor *governor, const struct governor_limit *limit,
     pthread_mutex_unlock(&governor->lock);
 }
 
-struct governor_limit governor_get(struct governor *governor)
-{
-    pthread_mutex_lock(&governor->lock);
-    struct governor_limit limit = governor->limit;
-    pthread_mutex_unlock(&governor->lock);
-    return limit;
-}
-
 int64_t governor_wait_us(struct governor *governor, int64_t now_us)
 {
     pthread_mutex_lock(&governor->lock);

@@ -46,7 +46,6 @@ void governor_init(struct governor *governor, uint32_t sharers);
 void governor_close(struct governor *governor);
 /* From now on. What is not yet paid for is paid for at the new speed. */
 void governor_set(struct governor *governor, const struct governor_limit *limit, int64_t now_us);
-struct governor_limit governor_get(struct governor *governor);
 /* 0: read now; else not before so many microseconds have passed. */
 int64_t governor_wait_us(struct governor *governor, int64_t now_us);
 /* At most so many records in the next batch, >= 1; UINT32_MAX: any number. */

@@ -154,7 +154,7 @@ static void test_change(void **state)
     assert_int_equal(governor_wait_us(&governor, 1000000), 0);
     governor_set(&governor, &(struct governor_limit){.records = 1}, 1000000);
     assert_int_equal(governor_wait_us(&governor, 1000000), 0);
-    assert_int_equal(governor_get(&governor).records, 1);
+    assert_int_equal(governor.limit.records, 1);
     governor_close(&governor);
 }
 

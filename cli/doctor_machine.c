@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/timefmt.h"
 #include "cli/client.h"
 #include "cli/output.h"
 #include "include/kappa/version.h"
@@ -21,7 +22,6 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/timex.h>
-#include <time.h>
 #include <unistd.h>
 
 #define FILES_ENOUGH                                                                               \
@@ -130,10 +130,9 @@ static void maps(struct doctor *doctor)
 static void clock_check(struct doctor *doctor)
 {
     struct timex times = {0};
-    char text[32];
-    time_t now = (time_t)(clock_wall_ms(clock_real()) / 1000);
-    struct tm parts;
-    (void)strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &parts));
+    char text[TIME_TEXT_LEN];
+    int64_t now = clock_wall_ms(clock_real()) / 1000;
+    time_format(now * US_SECOND, text);
     int rc = adjtimex(&times);
     if (now < YEAR_2024) {
         doctor_say(doctor, DOCTOR_FAIL, "clock", "set it: receipts, lag and retention go by it",

@@ -283,7 +283,7 @@ static void verify_begin(struct core *core, void *request, struct core_version *
     verify->open = child_open_message(core, version);
     object_set(verify->open, "commits", json_false()); /* it stands elsewhere */
     char *dir = xasprintf("%s/versions/%s", core->data_dir, verify->dir);
-    char *group = xasprintf("kappa-%s-%u-verify", name, version->number);
+    char *group = xasprintf("%s-verify", json_text(verify->open, "group", ""));
     int64_t shards = json_int(version->object, "shards", 1);
     int64_t sources = version->lag.count;
     object_set(verify->open, "dir", json_string(dir));

@@ -31,6 +31,7 @@ Figures depend on the machine and on what else runs on it; the ratios are what c
 """
 
 import argparse
+import contextlib
 import json
 import multiprocessing
 import os
@@ -73,6 +74,32 @@ def fill(platform, topic, options, users=USERS):
     subprocess.run([support.BIN, "produce", topic, "--key", "user_id"], stdin=make.stdout, env=platform.env, check=True,
                    stderr=subprocess.DEVNULL)
     return time.monotonic() - begin
+
+
+@contextlib.contextmanager
+def live_events(platform, topic, options):
+    """Events of now, --rate a second, into the topic."""
+    make = subprocess.Popen([support.EVENTS, "--now", "--rate", str(options.rate), "--count", "0", "--users", "1000"],
+                            stdout=subprocess.PIPE)
+    produce = subprocess.Popen([support.BIN, "produce", topic, "--key", "user_id"], stdin=make.stdout, env=platform.env,
+                               stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        make.terminate()
+        make.wait()
+        produce.wait()
+
+
+@contextlib.contextmanager
+def filled_kafka(options):
+    """A real Kafka with the events of the main scenario, and a server on it: (broker, platform)."""
+    import kafka_broker
+    with kafka_broker.KafkaBroker(heap_mb=1024) as broker:
+        with support.Platform(options.dir, kafka=broker.brokers) as platform:
+            platform.up()
+            fill(platform, "events", options)
+            yield broker, platform
 
 
 def cpu_seconds(pid):
@@ -144,23 +171,18 @@ def streams(brokers, topic, options):
 
 
 def bench_kafka(options, results):
-    import kafka_broker
-    with kafka_broker.KafkaBroker(heap_mb=1024) as broker:
-        with support.Platform(os.path.join(options.dir, "kafka"), kafka=broker.brokers) as platform:
-            os.makedirs(platform.directory, exist_ok=True)
-            platform.up()
-            fill(platform, "events", options)
-            for run in range(options.runs):
-                plain = plain_kafka(broker.brokers, "events", options)
-                rate, figures = replay(platform, "events", f"run{run}", options)
-                results.setdefault("kafka_ratio", []).append(rate / plain)
-                out(bench="kafka_replay", events_per_s=round(rate), plain_client_events_per_s=round(plain),
-                    ratio=round(rate / plain, 3), **figures)
-                platform.run("abort", f"run{run}", 1, code=None)
-            if options.streams:
-                rate = streams(broker.brokers, "events", options)
-                out(bench="kafka_streams_peer", events_per_s=round(rate))
-                results["streams"] = [rate]
+    with filled_kafka(options) as (broker, platform):
+        for run in range(options.runs):
+            plain = plain_kafka(broker.brokers, "events", options)
+            rate, figures = replay(platform, "events", f"run{run}", options)
+            results.setdefault("kafka_ratio", []).append(rate / plain)
+            out(bench="kafka_replay", events_per_s=round(rate), plain_client_events_per_s=round(plain),
+                ratio=round(rate / plain, 3), **figures)
+            platform.run("abort", f"run{run}", 1, code=None)
+        if options.streams:
+            rate = streams(broker.brokers, "events", options)
+            out(bench="kafka_streams_peer", events_per_s=round(rate))
+            results["streams"] = [rate]
 
 
 def archived_all(platform, topic, records):
@@ -195,26 +217,20 @@ def archive_cost(platform, options):
     """CPU time per record of a worker at the live end, with archive=on and off in turn; that of the server beside."""
     platform.topic("live", 4)
     platform.deploy("served", support.features_sql("live", table="served"), "--wait")
-    make = subprocess.Popen([support.EVENTS, "--now", "--rate", str(options.rate), "--count", "0", "--users", "1000"],
-                            stdout=subprocess.PIPE)
-    produce = subprocess.Popen([support.BIN, "produce", "live", "--key", "user_id"], stdin=make.stdout,
-                               env=platform.env, stderr=subprocess.DEVNULL)
     used = {"on": [0.0, 0.0, 0], "off": [0.0, 0.0, 0]}
-    for archive in ("off", "on", "on", "off") * max(options.runs // 2, 1):  # trends cancel out
-        platform.run("topic", "set", "live", "archive=" + archive)
-        if archive == "on":
-            archived_all(platform, "live", platform.version("served", 1)["records"])
-        time.sleep(2)
-        version = platform.version("served", 1)
-        pids = version["worker"]["pid"], platform.process.pid
-        begin = [cpu_seconds(pid) for pid in pids]
-        time.sleep(options.seconds / 4)  # of the worker and of the server
-        spent = [cpu_seconds(pid) - b for pid, b in zip(pids, begin)]
-        records = platform.version("served", 1)["records"] - version["records"]
-        used[archive] = [a + b for a, b in zip(used[archive], [*spent, records])]
-    make.terminate()
-    make.wait()
-    produce.wait()
+    with live_events(platform, "live", options):
+        for archive in ("off", "on", "on", "off") * max(options.runs // 2, 1):  # trends cancel out
+            platform.run("topic", "set", "live", "archive=" + archive)
+            if archive == "on":
+                archived_all(platform, "live", platform.version("served", 1)["records"])
+            time.sleep(2)
+            version = platform.version("served", 1)
+            pids = version["worker"]["pid"], platform.process.pid
+            begin = [cpu_seconds(pid) for pid in pids]
+            time.sleep(options.seconds / 4)  # of the worker and of the server
+            spent = [cpu_seconds(pid) - b for pid, b in zip(pids, begin)]
+            records = platform.version("served", 1)["records"] - version["records"]
+            used[archive] = [a + b for a, b in zip(used[archive], [*spent, records])]
     worker = {key: 1e6 * value[0] / max(value[2], 1) for key, value in used.items()}
     server = {key: 1e6 * value[1] / max(value[2], 1) for key, value in used.items()}
     out(bench="archive_cost", rate=options.rate, records=used["on"][2], worker_us_per_record=round(worker["on"], 3),
@@ -223,25 +239,20 @@ def archive_cost(platform, options):
 
 
 def bench_archive(options, _):
-    import kafka_broker
-    with kafka_broker.KafkaBroker(heap_mb=1024) as broker:
-        with support.Platform(os.path.join(options.dir, "archive"), kafka=broker.brokers) as platform:
-            os.makedirs(platform.directory, exist_ok=True)
-            platform.up()
-            fill(platform, "events", options)
-            plain, plain_figures = replay(platform, "events", "plain", options)
-            platform.run("abort", "plain", 1, code=None)
-            platform.run("topic", "set", "events", "archive=on")
-            seconds = archived_all(platform, "events", options.events)
-            found = platform.json("archive", "ls")["topics"][0]["partitions"]
-            out(bench="archive_write", records_per_s=round(options.events / seconds),
-                compression=round(sum(p["raw_bytes"] for p in found) / sum(p["bytes"] for p in found), 2))
-            rate, figures = replay(platform, "events", "archived", options)
-            platform.run("abort", "archived", 1, code=None)
-            out(bench="archive_replay", events_per_s=round(rate), kafka_events_per_s=round(plain),
-                ratio=round(rate / plain, 2), cpu_ratio=round(plain_figures["cpu_seconds"] / figures["cpu_seconds"], 2))
-            archive_reading(platform, broker, options)
-            archive_cost(platform, options)
+    with filled_kafka(options) as (broker, platform):
+        plain, plain_figures = replay(platform, "events", "plain", options)
+        platform.run("abort", "plain", 1, code=None)
+        platform.run("topic", "set", "events", "archive=on")
+        seconds = archived_all(platform, "events", options.events)
+        found = platform.json("archive", "ls")["topics"][0]["partitions"]
+        out(bench="archive_write", records_per_s=round(options.events / seconds),
+            compression=round(sum(p["raw_bytes"] for p in found) / sum(p["bytes"] for p in found), 2))
+        rate, figures = replay(platform, "events", "archived", options)
+        platform.run("abort", "archived", 1, code=None)
+        out(bench="archive_replay", events_per_s=round(rate), kafka_events_per_s=round(plain),
+            ratio=round(rate / plain, 2), cpu_ratio=round(plain_figures["cpu_seconds"] / figures["cpu_seconds"], 2))
+        archive_reading(platform, broker, options)
+        archive_cost(platform, options)
 
 
 def bench_live(options, _):
@@ -251,15 +262,9 @@ def bench_live(options, _):
         platform.up()
         platform.topic("events", 4)
         platform.deploy("features", support.features_sql("events"), "--wait")
-        make = subprocess.Popen([support.EVENTS, "--now", "--rate", str(options.rate), "--count", "0", "--users", "1000"],
-                                stdout=subprocess.PIPE)
-        produce = subprocess.Popen([support.BIN, "produce", "events", "--key", "user_id"], stdin=make.stdout,
-                                   env=platform.env)
-        time.sleep(1)
-        latencies = watch_latency(platform, options.seconds)
-        make.terminate()
-        make.wait()
-        produce.wait()
+        with live_events(platform, "events", options):
+            time.sleep(1)
+            latencies = watch_latency(platform, options.seconds)
         rate = platform.version("features", 1)["records"]
         out(bench="live_produce_to_readable_ms", rate=options.rate, records=rate, **quantiles(latencies))
 
@@ -336,19 +341,13 @@ def bench_governed(options, _):
         platform.up()
         fill(platform, "events", options)
         platform.deploy("features", support.features_sql("events"), "--wait", timeout=600)
-        make = subprocess.Popen([support.EVENTS, "--now", "--rate", str(options.rate), "--count", "0", "--users", "1000"],
-                                stdout=subprocess.PIPE)
-        produce = subprocess.Popen([support.BIN, "produce", "events", "--key", "user_id"], stdin=make.stdout,
-                                   env=platform.env, stderr=subprocess.DEVNULL)
-        time.sleep(2)
-        for turn in range(turns):
-            for kind in kinds:
-                goal = max(1, round(1.25 * counted_p99(found["idle"]["counts"]))) if kind != "idle" else 0
-                limit = {"idle": None, "governed": f"freshness={goal}ms", "not_governed": ""}[kind]
-                watch_replays(platform, max(5, options.seconds / turns), limit, found[kind])
-        make.terminate()
-        make.wait()
-        produce.wait()
+        with live_events(platform, "events", options):
+            time.sleep(2)
+            for turn in range(turns):
+                for kind in kinds:
+                    goal = max(1, round(1.25 * counted_p99(found["idle"]["counts"]))) if kind != "idle" else 0
+                    limit = {"idle": None, "governed": f"freshness={goal}ms", "not_governed": ""}[kind]
+                    watch_replays(platform, max(5, options.seconds / turns), limit, found[kind])
     figures = {}
     for kind, of in found.items():
         figures[kind] = quantiles(of["latencies"])["p99"], counted_p99(of["counts"])
@@ -462,8 +461,7 @@ def bench_redis(options, _):
         platform.topic("events", 4)
         platform.produce("events", [json.loads(line) for line in support.events_lines(5000, users=100)])
         platform.deploy("features", support.features_sql("events"), "--wait")
-        with open(os.path.join(platform.data, "server.json")) as file:
-            port = int(json.load(file)["redis"].rsplit(":", 1)[1])
+        port = int(platform.server()["redis"].rsplit(":", 1)[1])
         # Debian's redis-check-rdb is the server under another name.
         peer = subprocess.Popen(["redis-server", "--port", str(port + 1 if port < 65535 else port - 1), "--save", ""],
                                 executable="/usr/bin/redis-check-rdb", stdout=subprocess.DEVNULL)
@@ -494,8 +492,7 @@ def bench_http(options, _):
         platform.topic("events", 4)
         platform.produce("events", [json.loads(line) for line in support.events_lines(5000, users=100)])
         platform.deploy("features", support.features_sql("events"), "--wait")
-        with open(os.path.join(platform.data, "server.json")) as file:
-            port = int(json.load(file)["http"].rsplit(":", 1)[1])
+        port = int(platform.server()["http"].rsplit(":", 1)[1])
         path = "/v1/tables/user_features/rows/u1"
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
             size = len(answer.read())

@@ -12,8 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define STEPS_MAX 400000 /* of one goal */
-
 _Noreturn void sim_fail(const struct sim *sim, const char *format, ...)
 {
     va_list args;
@@ -32,9 +30,7 @@ bool sim_chance(struct sim *sim, uint64_t in)
     return prng_below(&sim->prng, in) == 0;
 }
 
-static void note(struct sim *sim, const char *format, ...) printf_like(2, 3);
-
-static void note(struct sim *sim, const char *format, ...)
+void sim_note(struct sim *sim, const char *format, ...)
 {
     if (sim->verbose) {
         va_list args;
@@ -71,7 +67,7 @@ static int op_worker_start(void *ctx, uint64_t id, const char *name, struct err 
 {
     struct sim *sim = ctx;
     (void)err;
-    note(sim, "start %s as %llu", name, (unsigned long long)id);
+    sim_note(sim, "start %s as %llu", name, (unsigned long long)id);
     struct sim_worker *worker = sim_worker_new(sim, id, name);
     worker->next = sim->workers;
     sim->workers = worker;
@@ -132,7 +128,7 @@ static void op_reply(void *ctx, void *request, json_t *body, const struct err *e
     sim->answered = true;
     sim->answer = err == NULL ? (struct err){0} : *err;
     sim->answer_body = body;
-    note(sim, "answer: %s", err == NULL ? "done" : err->text);
+    sim_note(sim, "answer: %s", err == NULL ? "done" : err->text);
 }
 
 static void op_run_job(void *ctx, struct core_job *job)
@@ -152,7 +148,7 @@ static int op_version_digest(void *ctx, const char *processor, uint32_t version,
 static void op_in_doubt(void *ctx, const struct err *err)
 {
     struct sim *sim = ctx;
-    note(sim, "in doubt: %s", err->text);
+    sim_note(sim, "in doubt: %s", err->text);
     sim->core_dead = true;
 }
 
@@ -160,10 +156,12 @@ static int op_fail_point(void *ctx, const char *step)
 {
     struct sim *sim = ctx;
     sim->commit_count += strcmp(step, "commit") == 0 ? 1 : 0;
-    if (!sim->crashes || !sim_chance(sim, 400)) {
+    bool now = sim->die_in > 0 && --sim->die_in == 0;
+    if (!sim->crashes || !(now || sim_chance(sim, 400))) {
         return 0;
     }
-    note(sim, "the controller dies at %s", step);
+    sim_note(sim, "the controller dies at %s", step);
+    sim->group_deaths += now ? 1 : 0;
     sim->core_dead = true;
     sim->crash_count++;
     return -KE_INTERNAL;
@@ -226,7 +224,7 @@ static void controller_down(struct sim *sim)
     core_close(sim->core);
     sim->core = NULL;
     if (sim->asked && !sim->answered) {
-        note(sim, "no answer: the connection broke");
+        sim_note(sim, "no answer: the connection broke");
         sim->asked = false;
     }
     for (uint32_t i = 0; i < sim->job_count; i++) {
@@ -254,12 +252,12 @@ static void crash_something(struct sim *sim)
             worker = worker->next;
         }
         if (sim_worker_may_die(worker)) {
-            note(sim, "kill -9 of worker %llu", (unsigned long long)worker->id);
+            sim_note(sim, "kill -9 of worker %llu", (unsigned long long)worker->id);
             sim_worker_kill(worker);
         }
         return;
     }
-    note(sim, "kill -9 of the controller%s", what == 9 ? ", and of the machine" : "");
+    sim_note(sim, "kill -9 of the controller%s", what == 9 ? ", and of the machine" : "");
     sim->core_dead = true;
     if (what == 9) {
         new_boot(sim);
@@ -334,7 +332,7 @@ static void step_worker(struct sim *sim, uint64_t draw)
     }
 }
 
-static void world_step(struct sim *sim, bool produce)
+void sim_step(struct sim *sim, bool produce)
 {
     uint64_t draw = prng_below(&sim->prng, 20);
     if (draw < 17) {
@@ -363,17 +361,18 @@ static void world_step(struct sim *sim, bool produce)
 
 /* ---- The story ---- */
 
-static void ask(struct sim *sim, const char *verb, uint32_t version, json_t *body)
+void sim_ask(struct sim *sim, const char *verb, const struct sim_processor *processor,
+             uint32_t version, json_t *body)
 {
     ASSERT(!sim->asked);
-    note(sim, "ask %s %u", verb, version);
+    sim_note(sim, "ask %s %s %u", verb, processor->name, version);
     sim->asked = true;
     sim->answered = false;
-    core_request(sim->core, sim, verb, "features", version, body);
+    core_request(sim->core, sim, verb, processor->name, version, body);
     json_decref(body);
 }
 
-static void answer_taken(struct sim *sim)
+void sim_answer_taken(struct sim *sim)
 {
     sim->asked = false;
     sim->answered = false;
@@ -381,43 +380,64 @@ static void answer_taken(struct sim *sim)
     sim->answer_body = NULL;
 }
 
-static uint32_t serving(struct sim *sim)
+uint32_t sim_serving(struct sim *sim, const struct sim_processor *processor)
 {
     struct catalog_pointer pointer;
     struct err err = {0};
-    return catalog_pointer_get(sim->catalog, SIM_TABLE, &pointer, &err) == 0 ? pointer.version : 0;
+    return catalog_pointer_get(sim->catalog, processor->table, &pointer, &err) == 0
+               ? pointer.version
+               : 0;
 }
 
-/* Asks until version `want` serves; whoever dies meanwhile. */
-static void reach(struct sim *sim, uint32_t want, const char *verb, uint32_t version, bool right)
+static json_t *deploy_body(struct sim *sim, const struct sim_processor *processor, bool right)
 {
-    for (uint32_t i = 0; i < STEPS_MAX; i++) {
-        if (serving(sim) == want && !sim->asked) {
-            note(sim, "v%u serves", want);
+    json_t *body = json_pack("{s:s, s:s, s:s, s:s, s:{s:s}}", "name", processor->name, "file",
+                             "it.sql", "sql", processor->definition(sim, right), "swap", "auto",
+                             "plugins", SIM_PLUGIN, "0123456789abcdef0123456789abcdef");
+    ASSERT(body != NULL);
+    if (sim->group) {
+        int rc = json_object_set_new(body, "settings", json_pack("{s:s}", "swap.in_group", "shop"));
+        ASSERT(rc == 0);
+    }
+    return body;
+}
+
+void sim_goal_ask(struct sim *sim, const struct sim_goal *goal,
+                  const struct sim_processor *processor)
+{
+    json_t *body = strcmp(goal->verb, "deploy") == 0
+                       ? deploy_body(sim, processor, goal->right)
+                       : json_pack("{s:b}", "alone", (int)goal->alone);
+    sim_ask(sim, goal->verb, processor, goal->version, body);
+}
+
+/* Asks until the version serves; whoever dies meanwhile. */
+void sim_reach(struct sim *sim, const struct sim_goal *goal)
+{
+    const struct sim_processor *processor = goal->processor;
+    for (uint32_t i = 0; i < SIM_STEPS_MAX; i++) {
+        if (sim_serving(sim, processor) == goal->want && !sim->asked) {
+            sim_note(sim, "%s v%u serves", processor->name, goal->want);
             return;
         }
         if (sim->asked && sim->answered) {
-            answer_taken(sim);
+            sim_answer_taken(sim);
         } else if (!sim->asked && (i == 0 || sim_chance(sim, 300))) {
-            json_t *body =
-                strcmp(verb, "deploy") != 0
-                    ? json_object()
-                    : json_pack("{s:s, s:s, s:s, s:s, s:{s:s}}", "name", "features", "file",
-                                "features.sql", "sql", sim_definition(sim, right), "swap", "auto",
-                                "plugins", SIM_PLUGIN, "0123456789abcdef0123456789abcdef");
-            ask(sim, verb, version, body);
+            sim_goal_ask(sim, goal, processor);
         }
-        world_step(sim, true);
+        sim_step(sim, true);
     }
-    sim_fail(sim, "v%u does not serve after %d steps of %s", want, STEPS_MAX, verb);
+    sim_fail(sim, "%s v%u does not serve after %d steps of %s", processor->name, goal->want,
+             SIM_STEPS_MAX, goal->verb);
 }
 
-static bool all_applied(struct sim *sim)
+static bool all_applied(struct sim *sim, const struct sim_processor *processor)
 {
     json_t *digest = NULL;
     struct err err = {0};
     bool all = true;
-    if (reader_version_digest(sim->reader, "features", serving(sim), &digest, &err) != 0) {
+    if (reader_version_digest(sim->reader, processor->name, sim_serving(sim, processor), &digest,
+                              &err) != 0) {
         return false;
     }
     int64_t cut[SIM_SOURCES_MAX];
@@ -429,48 +449,70 @@ static bool all_applied(struct sim *sim)
     return all;
 }
 
+static bool settled(struct sim *sim)
+{
+    return all_applied(sim, &sim->features) && (!sim->group || all_applied(sim, &sim->pair)) &&
+           sim_outputs_sent(sim);
+}
+
 static void settle(struct sim *sim)
 {
     sim->crashes = false;
-    for (uint32_t i = 0; !all_applied(sim) || !sim_outputs_sent(sim); i++) {
-        if (i == STEPS_MAX) {
+    for (uint32_t i = 0; !settled(sim); i++) {
+        if (i == SIM_STEPS_MAX) {
             sim_fail(sim,
                      "the serving version does not reach the end of the log, or does not send");
         }
-        world_step(sim, false);
+        sim_step(sim, false);
     }
 }
 
 /* `kappa verify` of the serving version, by the brain itself. */
-static void verify(struct sim *sim)
+static void verify(struct sim *sim, const struct sim_processor *processor)
 {
-    ask(sim, "verify", serving(sim), json_object());
+    sim_ask(sim, "verify", processor, sim_serving(sim, processor), json_object());
     for (uint32_t i = 0; !sim->answered; i++) {
-        if (i == STEPS_MAX) {
+        if (i == SIM_STEPS_MAX) {
             sim_fail(sim, "verify does not answer");
         }
-        world_step(sim, false);
+        sim_step(sim, false);
     }
     if (sim->answer.code != 0 || !json_bool(sim->answer_body, "verified", false)) {
         char *text = json_print(sim->answer_body == NULL ? json_null() : sim->answer_body);
         sim_fail(sim, "verify: %s %s", sim->answer.text, text);
     }
-    answer_taken(sim);
+    sim_answer_taken(sim);
+}
+
+static void tell_alone(struct sim *sim)
+{
+    const struct sim_processor *features = &sim->features;
+    sim_reach(sim, &(struct sim_goal){.processor = features, .want = 1, .verb = "deploy"});
+    sim_produce(sim, (uint32_t)prng_below(&sim->prng, 300));
+    sim_reach(
+        sim, &(struct sim_goal){.processor = features, .want = 2, .verb = "deploy", .right = true});
+    sim_reach(sim, &(struct sim_goal){.processor = features, .want = 1, .verb = "rollback"});
+    sim_reach(sim,
+              &(struct sim_goal){.processor = features, .want = 2, .verb = "swap", .version = 2});
 }
 
 static void tell(struct sim *sim)
 {
     sim_produce(sim, (uint32_t)prng_below(&sim->prng, 300));
     sim->crashes = true;
-    reach(sim, 1, "deploy", 0, false);
-    sim_produce(sim, (uint32_t)prng_below(&sim->prng, 300));
-    reach(sim, 2, "deploy", 0, true);
-    reach(sim, 1, "rollback", 0, true);
-    reach(sim, 2, "swap", 2, true);
+    if (sim->group) {
+        sim_group_tell(sim);
+    } else {
+        tell_alone(sim);
+    }
     settle(sim);
     sim_check_all(sim);
     sim_outputs_check(sim);
-    verify(sim);
+    verify(sim, &sim->features);
+    if (sim->group) {
+        sim_group_check(sim);
+        verify(sim, &sim->pair);
+    }
 }
 
 static void sim_open(struct sim *sim)
@@ -485,6 +527,11 @@ static void sim_open(struct sim *sim)
     sim->profile_partitions = 1 + (uint32_t)prng_below(&sim->prng, 2);
     sim->sources = sim->partitions + sim->profile_partitions;
     sim->plugin = sim_chance(sim, 2);
+    sim->group = sim_chance(sim, 2);
+    sim->features = (struct sim_processor){
+        .name = "features", .table = SIM_TABLE, .definition = sim_definition};
+    sim->pair = (struct sim_processor){
+        .name = "pair", .table = SIM_PAIR_TABLE, .definition = sim_pair_definition};
     sim->users = 1 + (uint32_t)prng_below(&sim->prng, SIM_USERS_MAX);
     sim->event_ms = INT64_C(1760000000000);
     sim->clock = (struct clock_ops){sim, sim_mono_us, sim_wall_ms};
@@ -543,6 +590,8 @@ int main(int argc, char **argv)
     uint64_t crashes = 0;
     uint64_t commits = 0;
     uint64_t reads = 0;
+    uint64_t moves = 0;
+    uint64_t deaths = 0;
     for (uint64_t i = 0; i < runs; i++) {
         struct sim *sim = xcalloc(1, sizeof *sim);
         sim->seed = seed + i;
@@ -554,11 +603,14 @@ int main(int argc, char **argv)
         crashes += sim->crash_count;
         commits += sim->commit_count;
         reads += sim->reads;
+        moves += sim->group_moves;
+        deaths += sim->group_deaths;
         free(sim);
     }
-    (void)printf("sim: seeds %llu to %llu: %llu crashes, %llu commits, %llu reads, all held\n",
+    (void)printf("sim: seeds %llu to %llu: %llu crashes, %llu commits, %llu reads, %llu moves of "
+                 "a group with %llu deaths in them, all held\n",
                  (unsigned long long)seed, (unsigned long long)(seed + runs - 1),
                  (unsigned long long)crashes, (unsigned long long)commits,
-                 (unsigned long long)reads);
+                 (unsigned long long)reads, (unsigned long long)moves, (unsigned long long)deaths);
     return 0;
 }

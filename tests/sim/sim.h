@@ -13,7 +13,10 @@
  * whole machine may die. Checked throughout: reads never fail and never go back. Checked at the
  * end: every row against a naive model of the log, every digest against a replay with other
  * shards, batches and caches, and the output topics: each purchase and final row once, from the version
- * that served then. */
+ * that served then.
+ *
+ * In half of the runs a second processor changes over with it as a group (sim_group.c): their pointers
+ * move in one transaction, whatever dies at which step. */
 #ifndef KAPPA_TESTS_SIM_H
 #define KAPPA_TESTS_SIM_H
 
@@ -32,6 +35,7 @@
 
 #define SIM_TOPIC          "events"
 #define SIM_TABLE          "features"
+#define SIM_PAIR_TABLE     "tally"
 #define SIM_OUTPUT         "purchases"
 #define SIM_FINALS         "finals"
 #define SIM_PROFILES       "profiles" /* the second input: rows as they stand now */
@@ -44,6 +48,8 @@
 #define SIM_RECORDS_MAX    6000
 #define SIM_USERS_MAX      12
 #define SIM_PRODUCTS       16
+
+struct sim;
 
 /* A record as the model sees it. */
 struct sim_record {
@@ -62,6 +68,15 @@ struct sim_profile {
     uint32_t level;
     bool gone; /* a tombstone */
     bool bad;
+};
+
+/* A processor of the run, and what readers have seen of it. */
+struct sim_processor {
+    const char *name;
+    const char *table;
+    const char *(*definition)(const struct sim *sim, bool right);
+    uint64_t epoch_seen;
+    int64_t cut_seen[SIM_SOURCES_MAX];
 };
 
 /* A worker process. */
@@ -128,6 +143,7 @@ struct sim {
     uint32_t crash_count;              /* so far */
     uint32_t deaths[SIM_VERSIONS_MAX]; /* of a version's workers, one soon after the other */
     uint32_t commit_count;             /* of stores and catalog */
+    uint32_t die_in;                   /* fail points of the controller until it dies there, or 0 */
 
     /* The request under way. */
     bool asked;
@@ -135,15 +151,46 @@ struct sim {
     struct err answer;
     json_t *answer_body;
 
-    /* What readers have seen. */
-    uint64_t epoch_seen;
-    int64_t cut_seen[SIM_SOURCES_MAX];
+    struct sim_processor features;
+    struct sim_processor pair; /* the other member of the group */
+    bool group;
+    bool together; /* the members have moved together and stand alike */
+    uint32_t group_moves;
+    uint32_t group_deaths; /* of the controller, while they moved */
     uint64_t reads;
 };
 
 /* Ends the run with what is wrong and how to see it again. */
 _Noreturn void sim_fail(const struct sim *sim, const char *format, ...) printf_like(2, 3);
 bool sim_chance(struct sim *sim, uint64_t in);
+
+/* sim.c: what a story is told with. */
+void sim_note(struct sim *sim, const char *format, ...) printf_like(2, 3);
+/* A request to the controller; the body is taken. The answer is there when sim->answered. */
+void sim_ask(struct sim *sim, const char *verb, const struct sim_processor *processor,
+             uint32_t version, json_t *body);
+void sim_answer_taken(struct sim *sim);
+
+/* That a version of a processor serves, and what to ask for until it does. */
+struct sim_goal {
+    const struct sim_processor *processor;
+    uint32_t want;
+    const char *verb;
+    uint32_t version;
+    bool right; /* of a deploy: the definition without the bug */
+    bool alone;
+};
+
+void sim_goal_ask(struct sim *sim, const struct sim_goal *goal,
+                  const struct sim_processor *processor);
+/* Asks, again and again, until it does; whoever dies meanwhile. */
+void sim_reach(struct sim *sim, const struct sim_goal *goal);
+/* The world goes on by one step. */
+void sim_step(struct sim *sim, bool produce);
+/* 0: nothing serves. */
+uint32_t sim_serving(struct sim *sim, const struct sim_processor *processor);
+
+#define SIM_STEPS_MAX 400000 /* of one goal */
 
 /* sim_worker.c: a process with its pipes. */
 struct sim_worker *sim_worker_new(struct sim *sim, uint64_t id, const char *name);
@@ -180,6 +227,15 @@ void sim_read_all(struct sim *sim, const char *topic, uint32_t partition,
 /* sim_finals.c: final rows of windows, each once. */
 void sim_finals_check(struct sim *sim, const json_t *receipts, uint32_t partitions);
 
+/* sim_group.c: two processors that change over together. */
+const char *sim_pair_definition(const struct sim *sim, bool right);
+/* The story from the first versions of both to the last way forward. */
+void sim_group_tell(struct sim *sim);
+/* Both members at any moment, and a read of the other one. */
+void sim_group_look(struct sim *sim);
+/* The other member's rows, and the receipts of both. */
+void sim_group_check(struct sim *sim);
+
 /* sim_check.c */
 const char *sim_definition(const struct sim *sim, bool right);
 void sim_produce(struct sim *sim, uint32_t count);
@@ -189,10 +245,24 @@ void sim_read(struct sim *sim);
 void sim_check_all(struct sim *sim);
 /* An object with a member per topic, as one offset per source. */
 void sim_cut(const struct sim *sim, const json_t *cut, int64_t *out);
+/* A reader has seen this: it must not go back. */
+void sim_seen(struct sim *sim, struct sim_processor *processor, uint64_t epoch, const int64_t *cut);
+/* Is this version the one without the bug? By its definition. */
+bool sim_version_is_right(struct sim *sim, const struct sim_processor *processor, uint32_t version);
 
 /* sim_operators.c: the second input, and the serving tables that operators with state make, which stand
  * at this cut. */
 void sim_profile_produce(struct sim *sim);
 void sim_operators_check(struct sim *sim, const int64_t *cut);
+/* Rows as texts: those of a table against those that a recount gives, as sets. */
+struct sim_texts;
+struct sim_texts *sim_texts_new(void);
+/* The row is taken. */
+void sim_texts_add(struct sim_texts *texts, json_t *row);
+/* Ends `want`, which may be used again. */
+void sim_texts_compare(struct sim *sim, const char *table, struct sim_texts *want);
+/* What a table of the second input's rows holds. */
+void sim_people_check(struct sim *sim, const char *table, struct sim_texts *want,
+                      const int64_t *cut);
 
 #endif

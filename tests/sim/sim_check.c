@@ -318,35 +318,36 @@ static uint64_t serving_epoch(struct sim *sim, uint32_t *version)
     return pointer.epoch;
 }
 
-/* Is this version the one without the bug? By its definition. */
-static bool version_is_right(struct sim *sim, uint32_t version)
+bool sim_version_is_right(struct sim *sim, const struct sim_processor *processor, uint32_t version)
 {
     char key[CATALOG_KEY_LEN];
     json_t *object = NULL;
     struct err err = {0};
-    catalog_key_version(key, "features", version);
+    catalog_key_version(key, processor->name, version);
     if (catalog_get(sim->catalog, key, &object, &err) != 0) {
         sim_fail(sim, "version %u: %s", version, err.text);
     }
-    bool right = strcmp(json_text(object, "definition", ""), sim_definition(sim, true)) == 0;
+    const char *definition = json_text(object, "definition", "");
+    bool right = strcmp(definition, processor->definition(sim, true)) == 0;
     json_decref(object);
     return right;
 }
 
-static void see_cut(struct sim *sim, uint64_t epoch, const int64_t *cut)
+void sim_seen(struct sim *sim, struct sim_processor *processor, uint64_t epoch, const int64_t *cut)
 {
-    if (epoch < sim->epoch_seen) {
-        sim_fail(sim, "the epoch went back from %llu to %llu", (unsigned long long)sim->epoch_seen,
-                 (unsigned long long)epoch);
+    if (epoch < processor->epoch_seen) {
+        sim_fail(sim, "the epoch of %s went back from %llu to %llu", processor->name,
+                 (unsigned long long)processor->epoch_seen, (unsigned long long)epoch);
     }
     for (uint32_t p = 0; p < sim->sources; p++) {
-        if (cut[p] < sim->cut_seen[p]) {
-            sim_fail(sim, "source %u went back from %lld to %lld at epoch %llu", p,
-                     (long long)sim->cut_seen[p], (long long)cut[p], (unsigned long long)epoch);
+        if (cut[p] < processor->cut_seen[p]) {
+            sim_fail(sim, "source %u of %s went back from %lld to %lld at epoch %llu", p,
+                     processor->name, (long long)processor->cut_seen[p], (long long)cut[p],
+                     (unsigned long long)epoch);
         }
-        sim->cut_seen[p] = cut[p];
+        processor->cut_seen[p] = cut[p];
     }
-    sim->epoch_seen = epoch;
+    processor->epoch_seen = epoch;
     sim->reads++;
 }
 
@@ -369,7 +370,7 @@ static void check_scan(struct sim *sim, bool operators)
     int64_t cut[SIM_SOURCES_MAX];
     sim_cut(sim, json_object_get(digest, "cut"), cut);
     json_decref(digest);
-    comparison.model = model_at(sim, cut, version_is_right(sim, version));
+    comparison.model = model_at(sim, cut, sim_version_is_right(sim, &sim->features, version));
     if (reader_scan(sim->reader, SIM_TABLE, 0, -1, each_row, &comparison, &stamp, &err) != 0) {
         sim_fail(sim, "scan: %s", err.text);
     }
@@ -382,7 +383,7 @@ static void check_scan(struct sim *sim, bool operators)
     }
     int64_t scanned[SIM_SOURCES_MAX];
     sim_cut(sim, stamp.cut, scanned);
-    see_cut(sim, stamp.epoch, scanned);
+    sim_seen(sim, &sim->features, stamp.epoch, scanned);
     json_decref(stamp.cut);
     free(comparison.model);
     if (operators) {
@@ -393,6 +394,9 @@ static void check_scan(struct sim *sim, bool operators)
 void sim_read(struct sim *sim)
 {
     uint32_t version = 0;
+    if (sim->group) {
+        sim_group_look(sim);
+    }
     if (serving_epoch(sim, &version) == 0) {
         return;
     }
@@ -414,19 +418,18 @@ void sim_read(struct sim *sim)
     }
     int64_t cut[SIM_SOURCES_MAX];
     sim_cut(sim, json_object_get(body, "cut"), cut);
-    see_cut(sim, (uint64_t)json_int(body, "epoch", 0), cut);
+    sim_seen(sim, &sim->features, (uint64_t)json_int(body, "epoch", 0), cut);
     json_decref(body);
 }
 
 /* ---- Digests ---- */
 
 /* Replays a definition to a cut in a scratch directory, in another shape; fills a digest per source. */
-static void replay(struct sim *sim, bool right, const int64_t *cut,
+static void replay(struct sim *sim, const char *definition, const int64_t *cut,
                    char (*digests)[DIGEST_TEXT_LEN + 1])
 {
     struct err err = {0};
     struct plan *plan = NULL;
-    const char *definition = sim_definition(sim, right);
     if (plan_compile("replay", definition, strlen(definition), &plan, &err) != 0) {
         sim_fail(sim, "%s", err.text);
     }
@@ -477,11 +480,13 @@ static void replay(struct sim *sim, bool right, const int64_t *cut,
 }
 
 /* Every version that has files: its digests against those of a replay. */
-static void check_digests(struct sim *sim)
+static void check_digests(struct sim *sim, const struct sim_processor *processor)
 {
     json_t *versions = NULL;
+    char prefix[CATALOG_KEY_LEN];
     struct err err = {0};
-    if (catalog_list(sim->catalog, "v/features/", &versions, &err) != 0) {
+    (void)snprintf(prefix, sizeof prefix, "v/%s/", processor->name);
+    if (catalog_list(sim->catalog, prefix, &versions, &err) != 0) {
         sim_fail(sim, "%s", err.text);
     }
     size_t i;
@@ -495,19 +500,20 @@ static void check_digests(struct sim *sim)
         }
         uint32_t version = (uint32_t)json_int(object, "version", 0);
         json_t *digest = NULL;
-        if (reader_version_digest(sim->reader, "features", version, &digest, &err) != 0) {
+        if (reader_version_digest(sim->reader, processor->name, version, &digest, &err) != 0) {
             sim_fail(sim, "digest of v%u: %s", version, err.text);
         }
         int64_t cut[SIM_SOURCES_MAX];
         char digests[SIM_SOURCES_MAX][DIGEST_TEXT_LEN + 1];
         sim_cut(sim, json_object_get(digest, "cut"), cut);
-        replay(sim, version_is_right(sim, version), cut, digests);
+        bool right = sim_version_is_right(sim, processor, version);
+        replay(sim, processor->definition(sim, right), cut, digests);
         for (uint32_t p = 0; p < sim->sources; p++) {
             const json_t *source = json_array_get(json_object_get(digest, "sources"), p);
             const char *got = json_text(source, "digest", "");
             if (strcmp(got, digests[p]) != 0) {
-                sim_fail(sim, "v%u source %u at %lld: digest %s, a replay gives %s", version, p,
-                         (long long)cut[p], got, digests[p]);
+                sim_fail(sim, "%s v%u source %u at %lld: digest %s, a replay gives %s",
+                         processor->name, version, p, (long long)cut[p], got, digests[p]);
             }
         }
         json_decref(digest);
@@ -518,5 +524,8 @@ static void check_digests(struct sim *sim)
 void sim_check_all(struct sim *sim)
 {
     check_scan(sim, true);
-    check_digests(sim);
+    check_digests(sim, &sim->features);
+    if (sim->group) {
+        check_digests(sim, &sim->pair);
+    }
 }

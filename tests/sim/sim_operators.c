@@ -57,12 +57,17 @@ void sim_profile_produce(struct sim *sim)
 
 /* ---- Rows as texts, to be compared as sets. */
 
-struct texts {
+struct sim_texts {
     char *text[ROWS_MAX];
     uint32_t count;
 };
 
-static void texts_add(struct texts *texts, json_t *row)
+struct sim_texts *sim_texts_new(void)
+{
+    return xcalloc(1, sizeof(struct sim_texts));
+}
+
+void sim_texts_add(struct sim_texts *texts, json_t *row)
 {
     ASSERT(row != NULL);
     ASSERT_CMP(texts->count, <, ROWS_MAX);
@@ -72,7 +77,7 @@ static void texts_add(struct texts *texts, json_t *row)
 
 static bool take_row(void *ctx, const struct plan_view *view, const struct kappa_value *values)
 {
-    texts_add(ctx, reader_row_json(view, values));
+    sim_texts_add(ctx, reader_row_json(view, values));
     return true;
 }
 
@@ -81,7 +86,7 @@ static int by_text(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void texts_end(struct texts *texts)
+static void texts_end(struct sim_texts *texts)
 {
     for (uint32_t i = 0; i < texts->count; i++) {
         free(texts->text[i]);
@@ -89,9 +94,9 @@ static void texts_end(struct texts *texts)
     texts->count = 0;
 }
 
-static void compare(struct sim *sim, const char *table, struct texts *want)
+void sim_texts_compare(struct sim *sim, const char *table, struct sim_texts *want)
 {
-    struct texts *got = xcalloc(1, sizeof *got);
+    struct sim_texts *got = xcalloc(1, sizeof *got);
     struct reader_stamp stamp = {0};
     struct err err = {0};
     if (reader_scan(sim->reader, table, 0, -1, take_row, got, &stamp, &err) != 0) {
@@ -196,7 +201,7 @@ static void step_of(const struct own *own, uint32_t i, struct step (*steps)[TYPE
     step->bursts += burst;
 }
 
-static void check_steps(struct sim *sim, struct texts *want, struct own *own)
+static void check_steps(struct sim *sim, struct sim_texts *want, struct own *own)
 {
     for (uint32_t user = 0; user < sim->users; user++) {
         struct step steps[TYPES + 1][TYPES] = {{{0}}};
@@ -210,22 +215,22 @@ static void check_steps(struct sim *sim, struct texts *want, struct own *own)
             uint32_t before = k / TYPES;
             const struct step *step = &steps[before][k % TYPES];
             if (step->n > 0) {
-                texts_add(want,
-                          json_pack("{s:o, s:s?, s:s, s:I, s:I, s:I, s:f}", "user_id",
-                                    user_json(user), "before",
-                                    before == NO_TYPE ? NULL : type_names[before], "event_type",
-                                    type_names[k % TYPES], "n", (json_int_t)step->n, "places",
-                                    (json_int_t)step->places, "bursts", (json_int_t)step->bursts,
-                                    "least", step->least));
+                sim_texts_add(want,
+                              json_pack("{s:o, s:s?, s:s, s:I, s:I, s:I, s:f}", "user_id",
+                                        user_json(user), "before",
+                                        before == NO_TYPE ? NULL : type_names[before], "event_type",
+                                        type_names[k % TYPES], "n", (json_int_t)step->n, "places",
+                                        (json_int_t)step->places, "bursts",
+                                        (json_int_t)step->bursts, "least", step->least));
             }
         }
     }
-    compare(sim, "steps", want);
+    sim_texts_compare(sim, "steps", want);
 }
 
 /* ---- The join within the topic */
 
-static void check_led(struct sim *sim, struct texts *want, struct own *own)
+static void check_led(struct sim *sim, struct sim_texts *want, struct own *own)
 {
     for (uint32_t user = 0; user < sim->users; user++) {
         int64_t n[SIM_PRODUCTS + 1] = {0};
@@ -244,17 +249,18 @@ static void check_led(struct sim *sim, struct texts *want, struct own *own)
         }
         for (uint32_t k = 0; k <= NO_VIEWED; k++) {
             if (n[k] > 0) {
-                texts_add(want, json_pack("{s:o, s:o, s:I, s:f}", "user_id", user_json(user), "led",
-                                          product_json(k), "n", (json_int_t)n[k], "most", most[k]));
+                sim_texts_add(want,
+                              json_pack("{s:o, s:o, s:I, s:f}", "user_id", user_json(user), "led",
+                                        product_json(k), "n", (json_int_t)n[k], "most", most[k]));
             }
         }
     }
-    compare(sim, "led", want);
+    sim_texts_compare(sim, "led", want);
 }
 
 /* ---- First rows of a key */
 
-static void check_dearest(struct sim *sim, struct texts *want, struct own *own)
+static void check_dearest(struct sim *sim, struct sim_texts *want, struct own *own)
 {
     for (uint32_t user = 0; user < sim->users; user++) {
         const struct sim_record *top[TOP + 1] = {NULL};
@@ -270,17 +276,17 @@ static void check_dearest(struct sim *sim, struct texts *want, struct own *own)
             }
         }
         for (uint32_t k = 0; k < TOP && top[k] != NULL; k++) {
-            texts_add(want, json_pack("{s:o, s:i, s:f, s:o}", "user_id", user_json(user), "place",
-                                      (int)k + 1, "amount", top[k]->amount, "product_id",
-                                      product_json(top[k]->product)));
+            sim_texts_add(want, json_pack("{s:o, s:i, s:f, s:o}", "user_id", user_json(user),
+                                          "place", (int)k + 1, "amount", top[k]->amount,
+                                          "product_id", product_json(top[k]->product)));
         }
     }
-    compare(sim, "dearest", want);
+    sim_texts_compare(sim, "dearest", want);
 }
 
 /* ---- The plugin */
 
-static void check_counted(struct sim *sim, struct texts *want, struct own *own)
+static void check_counted(struct sim *sim, struct sim_texts *want, struct own *own)
 {
     for (uint32_t user = 0; user < sim->users; user++) {
         int64_t n = 0;
@@ -302,17 +308,18 @@ static void check_counted(struct sim *sim, struct texts *want, struct own *own)
             }
         }
         if (n > 0) {
-            texts_add(want, json_pack("{s:o, s:I, s:I, s:I}", "user_id", user_json(user), "n",
-                                      (json_int_t)n, "total", (json_int_t)total, "most",
-                                      (json_int_t)most));
+            sim_texts_add(want, json_pack("{s:o, s:I, s:I, s:I}", "user_id", user_json(user), "n",
+                                          (json_int_t)n, "total", (json_int_t)total, "most",
+                                          (json_int_t)most));
         }
     }
-    compare(sim, "counted", want);
+    sim_texts_compare(sim, "counted", want);
 }
 
 /* ---- The table of the second input */
 
-static void check_people(struct sim *sim, struct texts *want, const int64_t *cut)
+void sim_people_check(struct sim *sim, const char *table, struct sim_texts *want,
+                      const int64_t *cut)
 {
     const struct sim_profile *now[SIM_IDS] = {NULL};
     int64_t offsets[SIM_SOURCES_MAX] = {0};
@@ -329,16 +336,17 @@ static void check_people(struct sim *sim, struct texts *want, const int64_t *cut
         char name[16];
         (void)snprintf(name, sizeof name, "k%u", id);
         if (now[id] != NULL && !now[id]->gone && now[id]->level != 3) {
-            texts_add(want, json_pack("{s:s, s:i, s:i}", "id", name, "level", (int)now[id]->level,
-                                      "share", (int)(60 / now[id]->level)));
+            sim_texts_add(want,
+                          json_pack("{s:s, s:i, s:i}", "id", name, "level", (int)now[id]->level,
+                                    "share", (int)(60 / now[id]->level)));
         }
     }
-    compare(sim, "people", want);
+    sim_texts_compare(sim, table, want);
 }
 
 void sim_operators_check(struct sim *sim, const int64_t *cut)
 {
-    struct texts *want = xcalloc(1, sizeof *want);
+    struct sim_texts *want = sim_texts_new();
     struct own *own = xcalloc(1, sizeof *own);
     own->cut = cut;
     check_steps(sim, want, own);
@@ -347,7 +355,7 @@ void sim_operators_check(struct sim *sim, const int64_t *cut)
     if (sim->plugin) {
         check_counted(sim, want, own);
     }
-    check_people(sim, want, cut);
+    sim_people_check(sim, "people", want, cut);
     free(want);
     free(own);
 }

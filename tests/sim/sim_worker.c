@@ -391,6 +391,8 @@ static int order(struct sim_worker *worker, const struct worker_command *command
         case WORKER_SENT:
             shard_outbox_below(shard, command->cut);
             break;
+        case WORKER_LIMIT: /* how fast it reads is the scheduler's to say */
+            break;
         case WORKER_OPEN:
         case WORKER_STOP:
             ASSERT(false);

@@ -152,17 +152,7 @@ static void merge(const struct agg_slot *slot, void *to, const void *from, struc
 {
     struct agg_set **set = to;
     size_t limit = slot->reading ? (size_t)1 << 28 : slot->limit;
-    const struct agg_set *more = set_at(from);
-    if (more == AGG_SET_FULL) {
-        agg_set_free(*set, pool);
-        *set = AGG_SET_FULL;
-        return;
-    }
-    for (uint32_t i = 0; i < agg_set_count(more); i++) {
-        uint32_t len = 0;
-        const uint8_t *bytes = agg_set_value(more, i, &len);
-        *set = agg_set_add(*set, pool, bytes, len, limit);
-    }
+    *set = agg_set_union(*set, pool, set_at(from), limit);
 }
 
 static void result(const struct agg_slot *slot, const void *at, struct arena *arena,

@@ -8,6 +8,7 @@
 
 #define AGG_SET_LINEAR 32 /* values found without an index */
 #define NONE           UINT32_MAX
+#define AHEAD_MAX      4096 /* values in sets that are made larger than the parts at hand need */
 
 struct agg_set {
     uint32_t count;
@@ -104,6 +105,20 @@ static void index_put(struct agg_set *set, uint32_t i)
     index[at] = i + 1;
 }
 
+/* An empty block for so many values of so many bytes, and as many bytes more as it holds anyway. */
+static struct agg_set *set_block(struct pool *pool, uint32_t capacity, uint32_t bytes)
+{
+    uint32_t index_size = capacity > AGG_SET_LINEAR ? capacity * 2 : 0;
+    size_t size = block_size(capacity, index_size, bytes);
+    size_t block = pool_block_size(size);
+    struct agg_set *set = pool_alloc(pool, block);
+    *set = (struct agg_set){.capacity = capacity,
+                            .index_size = index_size,
+                            .bytes_capacity = bytes + (uint32_t)(block - size)};
+    memset(index_of(set), 0, index_size * sizeof(uint32_t));
+    return set;
+}
+
 /* A block with room for one more value of len bytes. */
 static struct agg_set *set_grow(struct agg_set *old, struct pool *pool, uint32_t len)
 {
@@ -111,27 +126,18 @@ static struct agg_set *set_grow(struct agg_set *old, struct pool *pool, uint32_t
     uint32_t count = old == NULL ? 0 : old->count;
     uint32_t capacity = old == NULL ? 2 : old->capacity;
     capacity = count == capacity ? capacity * 2 : capacity;
-    uint32_t index_size = capacity > AGG_SET_LINEAR ? capacity * 2 : 0;
-    /* As many bytes per free value as the values so far, and then what the block holds anyway. */
+    /* As many bytes per free value as the values so far. */
     uint32_t each = (used + len) / (count + 1);
-    uint32_t bytes = used + len + each * (capacity - count - 1);
-    size_t size = block_size(capacity, index_size, bytes);
-    size_t block = pool_block_size(size);
-    bytes += (uint32_t)(block - size);
-    struct agg_set *set = pool_alloc(pool, block);
-    *set = (struct agg_set){.count = count,
-                            .capacity = capacity,
-                            .index_size = index_size,
-                            .bytes_used = used,
-                            .bytes_capacity = bytes};
-    memset(index_of(set), 0, index_size * sizeof(uint32_t));
+    struct agg_set *set = set_block(pool, capacity, used + len + each * (capacity - count - 1));
+    set->count = count;
+    set->bytes_used = used;
     if (old != NULL) {
         memcpy(hashes(set), hashes(old), count * sizeof(uint32_t));
         memcpy(ends(set), ends(old), count * sizeof(uint32_t));
         memcpy(bytes_of(set), bytes_of(old), used);
         agg_set_free(old, pool);
     }
-    for (uint32_t i = 0; i < count && index_size > 0; i++) {
+    for (uint32_t i = 0; i < count && set->index_size > 0; i++) {
         index_put(set, i);
     }
     return set;
@@ -189,6 +195,19 @@ struct agg_set *agg_set_add(struct agg_set *set, struct pool *pool, const void *
     return agg_set_put(set, pool, bytes, len, limit, &number);
 }
 
+/* Appends a value that is not in the set, which has room for it. */
+static void put_new(struct agg_set *set, uint32_t hash, const void *bytes, uint32_t len)
+{
+    uint32_t i = set->count++;
+    memcpy(bytes_of(set) + set->bytes_used, bytes, len);
+    set->bytes_used += len;
+    hashes(set)[i] = hash;
+    ends(set)[i] = set->bytes_used;
+    if (set->index_size > 0) {
+        index_put(set, i);
+    }
+}
+
 /* Into a set that is neither full nor loose. */
 static struct agg_set *set_put(struct agg_set *set, struct pool *pool, const void *bytes,
                                uint32_t len, size_t limit, uint32_t *number)
@@ -206,29 +225,53 @@ static struct agg_set *set_put(struct agg_set *set, struct pool *pool, const voi
     if (set == NULL || set->count == set->capacity || set->bytes_capacity - set->bytes_used < len) {
         set = set_grow(set, pool, len);
     }
-    uint32_t i = set->count++;
-    *number = i;
-    memcpy(bytes_of(set) + set->bytes_used, bytes, len);
-    set->bytes_used += len;
-    hashes(set)[i] = hash;
-    ends(set)[i] = set->bytes_used;
-    if (set->index_size > 0) {
-        index_put(set, i);
-    }
+    *number = set->count;
+    put_new(set, hash, bytes, len);
     return set;
 }
 
-/* The same set with its hashes. */
-static struct agg_set *set_hashed(struct agg_set *loose, struct pool *pool)
+static uint32_t power_above(uint32_t count)
 {
-    struct agg_set *set = NULL;
+    uint32_t power = 2;
+    while (power < count) {
+        power *= 2;
+    }
+    return power;
+}
+
+/* The same set with its hashes, and with room for `more` as well. */
+static struct agg_set *set_hashed(struct agg_set *loose, struct pool *pool,
+                                  const struct agg_set *more)
+{
+    uint32_t count = loose->count + (more == NULL ? 0 : more->count);
+    uint32_t bytes = loose->bytes_used + (more == NULL ? 0 : more->bytes_used);
+    uint32_t room = count < AHEAD_MAX ? 2 : 1; /* further parts are often to come */
+    struct agg_set *set = set_block(pool, power_above(room * count), room * bytes);
     for (uint32_t i = 0; i < loose->count; i++) {
         uint32_t len = 0;
-        uint32_t number = 0;
-        const uint8_t *bytes = agg_set_value(loose, i, &len);
-        set = set_put(set, pool, bytes, len, SIZE_MAX, &number);
+        const uint8_t *value = agg_set_value(loose, i, &len);
+        put_new(set, (uint32_t)hash_bytes(value, len), value, len);
     }
     agg_set_free(loose, pool);
+    return set;
+}
+
+struct agg_set *agg_set_union(struct agg_set *set, struct pool *pool, const struct agg_set *more,
+                              size_t limit)
+{
+    if (set == AGG_SET_FULL || more == AGG_SET_FULL) {
+        agg_set_free(set, pool);
+        return AGG_SET_FULL;
+    }
+    if (set != NULL && set->loose != 0 && agg_set_count(more) > 0) {
+        set = set_hashed(set, pool, more);
+    }
+    for (uint32_t i = 0; i < agg_set_count(more) && set != AGG_SET_FULL; i++) {
+        uint32_t len = 0;
+        uint32_t number = 0;
+        const uint8_t *bytes = agg_set_value(more, i, &len);
+        set = set_put(set, pool, bytes, len, limit, &number);
+    }
     return set;
 }
 
@@ -238,7 +281,7 @@ struct agg_set *agg_set_put(struct agg_set *set, struct pool *pool, const void *
     if (set == AGG_SET_FULL) {
         return set;
     }
-    set = set == NULL || set->loose == 0 ? set : set_hashed(set, pool);
+    set = set == NULL || set->loose == 0 ? set : set_hashed(set, pool, NULL);
     return set_put(set, pool, bytes, len, limit, number);
 }
 

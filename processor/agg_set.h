@@ -34,6 +34,9 @@ bool agg_set_append(struct agg_set *set, const void *bytes, uint32_t len);
  * It has fewer values if the bytes are none. */
 struct agg_set *agg_set_of_texts(struct pool *pool, const uint8_t *bytes, size_t len, size_t *pos,
                                  uint32_t count);
+/* Adds all values of another set, in their order; full when one of the two is. */
+struct agg_set *agg_set_union(struct agg_set *set, struct pool *pool, const struct agg_set *more,
+                              size_t limit);
 /* NULL and AGG_SET_FULL are sets too. */
 void agg_set_free(struct agg_set *set, struct pool *pool);
 uint32_t agg_set_count(const struct agg_set *set);

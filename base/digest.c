@@ -1,7 +1,6 @@
 /* Digests and hashes by XXH3 (the one file that includes xxhash). Own header: digest.h. */
 #include "base/digest.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define XXH_INLINE_ALL
@@ -37,10 +36,19 @@ bool digest_equal(struct digest a, struct digest b)
     return a.low == b.low && a.high == b.high;
 }
 
+static void hex_put(char *text, uint64_t value)
+{
+    for (int i = 15; i >= 0; i--) {
+        text[i] = "0123456789abcdef"[value & 15];
+        value >>= 4;
+    }
+}
+
 void digest_format(struct digest digest, char *text)
 {
-    (void)snprintf(text, DIGEST_TEXT_LEN + 1, "%016llx%016llx", (unsigned long long)digest.high,
-                   (unsigned long long)digest.low);
+    hex_put(text, digest.high);
+    hex_put(text + 16, digest.low);
+    text[DIGEST_TEXT_LEN] = '\0';
 }
 
 static bool hex_u64(const char *text, uint64_t *out)

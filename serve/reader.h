@@ -37,6 +37,14 @@ struct reader_stamp {
     json_t *cut;    /* {"topic": [next offset per partition]}; the caller's reference */
 };
 
+/* A row and where it comes from, as text. */
+struct reader_row_text {
+    struct buf row; /* JSON */
+    struct buf cut; /* JSON, as in a stamp */
+    uint32_t version;
+    uint64_t epoch;
+};
+
 /* Reads DATA/catalog and DATA/versions directly. NOT_FOUND when there is no catalog. */
 int reader_open(const char *data_dir, struct reader **out, struct err *err) must_check;
 void reader_close(struct reader *reader);
@@ -56,10 +64,12 @@ void reader_sweep(struct reader *reader);
  * a value is in an error state. */
 int reader_get(struct reader *reader, const char *table, uint32_t version, const char *const *keys,
                uint32_t key_count, int64_t at_us, json_t **out, struct err *err) must_check;
-/* The same: the row's JSON is appended, and what it was read from is said; stamp->cut is the caller's. */
+/* The same as text, in a row that is zero before. */
 int reader_get_text(struct reader *reader, const char *table, uint32_t version,
-                    const char *const *keys, uint32_t key_count, int64_t at_us, struct buf *row,
-                    struct reader_stamp *stamp, struct err *err) must_check;
+                    const char *const *keys, uint32_t key_count, int64_t at_us,
+                    struct reader_row_text *row, struct err *err) must_check;
+/* Also after a failure. */
+void reader_row_text_free(struct reader_row_text *row);
 
 /* What this reader has counted of a canary: {"same","different","missing","added","failed"}, a new
  * reference, or NULL. */

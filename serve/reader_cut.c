@@ -12,26 +12,68 @@ int64_t reader_source_next(const struct reader_version *version, struct view_sna
                                                  : version->sources[source].start;
 }
 
-json_t *reader_cut(const struct reader_version *version, struct view_snapshot *snapshot)
+/* Where a partition of an input's topic stands. Two inputs may read one topic: its cut is what both
+ * have applied. */
+static int64_t topic_next(const struct reader_version *version, struct view_snapshot *snapshot,
+                          uint32_t input, uint32_t partition)
 {
-    json_t *cut = json_object();
-    for (uint32_t source = 0; source < version->source_count; source++) {
-        const struct reader_source *of = &version->sources[source];
-        int64_t next = reader_source_next(version, snapshot, source);
-        json_t *offsets = json_object_get(cut, of->topic);
-        if (offsets == NULL) {
-            offsets = json_array();
-            ASSERT(json_object_set_new(cut, of->topic, offsets) == 0);
-        }
-        /* Two inputs may read one topic: its cut is what both have applied. */
-        if (of->partition < json_array_size(offsets)) {
-            int64_t other = (int64_t)json_integer_value(json_array_get(offsets, of->partition));
-            ASSERT(json_array_set_new(offsets, of->partition, json_integer(i64_min(other, next))) ==
-                   0);
-        } else {
-            ASSERT(json_array_append_new(offsets, json_integer(next)) == 0);
+    const char *topic = version->sources[version->input_first[input]].topic;
+    int64_t next = INT64_MAX;
+    for (uint32_t i = input; i < version->plan->input_count; i++) {
+        uint32_t source = version->input_first[i] + partition;
+        if (source < version->input_first[i + 1] &&
+            strcmp(version->sources[source].topic, topic) == 0) {
+            next = i64_min(next, reader_source_next(version, snapshot, source));
         }
     }
+    return next;
+}
+
+/* An input before this one reads its topic. */
+static bool topic_is_known(const struct reader_version *version, uint32_t input)
+{
+    const char *topic = version->sources[version->input_first[input]].topic;
+    for (uint32_t i = 0; i < input; i++) {
+        uint32_t first = version->input_first[i];
+        if (first < version->input_first[i + 1] &&
+            strcmp(version->sources[first].topic, topic) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void reader_cut_write(struct buf *out, const struct reader_version *version,
+                      struct view_snapshot *snapshot)
+{
+    char before = '{';
+    for (uint32_t i = 0; i < version->plan->input_count; i++) {
+        uint32_t partitions = version->input_first[i + 1] - version->input_first[i];
+        if (partitions == 0 || topic_is_known(version, i)) {
+            continue;
+        }
+        const char *topic = version->sources[version->input_first[i]].topic;
+        buf_append_u8(out, (uint8_t)before);
+        json_write_text(out, topic, strlen(topic));
+        buf_append_u8(out, ':');
+        for (uint32_t p = 0; p < partitions; p++) {
+            buf_append_u8(out, p == 0 ? '[' : ',');
+            json_write_int(out, topic_next(version, snapshot, i, p));
+        }
+        buf_append_u8(out, ']');
+        before = ',';
+    }
+    buf_append_text(out, before == '{' ? "{}" : "}");
+}
+
+json_t *reader_cut(const struct reader_version *version, struct view_snapshot *snapshot)
+{
+    struct buf text = {0};
+    struct err none;
+    reader_cut_write(&text, version, snapshot);
+    json_t *cut = json_parse(buf_text(&text), text.len, &none);
+    ASSERT(cut != NULL);
+    buf_free(&text);
     return cut;
 }
 

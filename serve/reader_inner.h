@@ -287,7 +287,9 @@ void reader_versions_close(struct reader *reader);
 /* The next offset of a source as of the snapshot. */
 int64_t reader_source_next(const struct reader_version *version, struct view_snapshot *snapshot,
                            uint32_t source);
-/* {"topic": [next offset per partition]}: a new reference. */
+/* {"topic": [next offset per partition]}, appended; or as a new reference. */
+void reader_cut_write(struct buf *out, const struct reader_version *version,
+                      struct view_snapshot *snapshot);
 json_t *reader_cut(const struct reader_version *version, struct view_snapshot *snapshot);
 /* Where a read comes from; the cut is a new reference. */
 void reader_stamp_of(const struct reader_read *reading, struct reader_stamp *out);

@@ -237,8 +237,8 @@ static int row_get(const struct reader_read *reading, struct row_finisher *finis
 }
 
 int reader_get_text(struct reader *reader, const char *table, uint32_t version,
-                    const char *const *keys, uint32_t key_count, int64_t at_us, struct buf *row,
-                    struct reader_stamp *stamp, struct err *err)
+                    const char *const *keys, uint32_t key_count, int64_t at_us,
+                    struct reader_row_text *row, struct err *err)
 {
     struct reader_read reading = {0};
     struct reader_read candidate = {0};
@@ -257,9 +257,11 @@ int reader_get_text(struct reader *reader, const char *table, uint32_t version,
     }
     const struct reader_read *from = goes == 1 ? &candidate : &reading;
     struct row_finisher *finisher = reader_finisher_take(reader, from->version, from->table);
-    int rc = row_get(from, finisher, keys, key_count, at_us, row, err);
+    int rc = row_get(from, finisher, keys, key_count, at_us, &row->row, err);
     if (rc == 0) {
-        reader_stamp_of(from, stamp);
+        row->version = from->version->number;
+        row->epoch = from->epoch;
+        reader_cut_write(&row->cut, from->version, from->snapshot);
     }
     reader_finisher_give(reader, from->version, from->table, finisher);
     if (goes == 1) {
@@ -269,19 +271,25 @@ int reader_get_text(struct reader *reader, const char *table, uint32_t version,
     return rc;
 }
 
+void reader_row_text_free(struct reader_row_text *row)
+{
+    buf_free(&row->row);
+    buf_free(&row->cut);
+}
+
 int reader_get(struct reader *reader, const char *table, uint32_t version, const char *const *keys,
                uint32_t key_count, int64_t at_us, json_t **out, struct err *err)
 {
-    struct buf text = {0};
-    struct reader_stamp stamp;
-    int rc = reader_get_text(reader, table, version, keys, key_count, at_us, &text, &stamp, err);
+    struct reader_row_text text = {0};
+    int rc = reader_get_text(reader, table, version, keys, key_count, at_us, &text, err);
     if (rc == 0) {
-        json_t *row = json_parse_exact(buf_text(&text), text.len, err);
+        json_t *row = json_parse_exact(buf_text(&text.row), text.row.len, err);
+        json_t *cut = json_parse(buf_text(&text.cut), text.cut.len, err);
         *out = json_pack("{s:s, s:I, s:I, s:o, s:o}", "table", table, "version",
-                         (json_int_t)stamp.version, "epoch", (json_int_t)stamp.epoch, "cut",
-                         stamp.cut, "row", row);
+                         (json_int_t)text.version, "epoch", (json_int_t)text.epoch, "cut", cut,
+                         "row", row);
         ASSERT(*out != NULL);
     }
-    buf_free(&text);
+    reader_row_text_free(&text);
     return rc;
 }

@@ -3,6 +3,7 @@
 
 #include "base/digest.h"
 #include "base/limits.h"
+#include "serve/json_check.h"
 #include "serve/metrics.h"
 #include "serve/routes_private.h"
 
@@ -115,13 +116,6 @@ const struct route *route_numbered(uint32_t number)
     return number < array_len(routes) ? &routes[number] : NULL;
 }
 
-static bool is_utf8(const char *text)
-{
-    json_t *probe = json_string(text);
-    json_decref(probe);
-    return probe != NULL;
-}
-
 int route_unescape(char *text, struct err *err)
 {
     char *to = text;
@@ -141,7 +135,7 @@ int route_unescape(char *text, struct err *err)
         from += 2;
     }
     *to = '\0';
-    if (!is_utf8(text)) {
+    if (!utf8_check(text, (size_t)(to - text))) {
         return err_set(err, KE_INVALID, "the address is not UTF-8 once its %% escapes are undone");
     }
     return 0;
@@ -173,20 +167,25 @@ static bool path_matches(const char *pattern, const struct route_request *reques
 {
     uint32_t i = 0;
     for (const char *at = pattern; *at == '/'; i++) {
-        at++;
-        size_t len = strcspn(at, "/");
         if (i >= request->segment_count) {
             return false;
         }
-        if (len == 2 && memcmp(at, "**", 2) == 0) {
-            return true;
-        }
         const char *segment = request->segments[i];
-        bool any = len == 1 && *at == '*';
-        if (!any && (strlen(segment) != len || memcmp(segment, at, len) != 0)) {
+        at++;
+        if (at[0] == '*') {
+            if (at[1] == '*') {
+                return true;
+            }
+            at++;
+            continue;
+        }
+        while (*at != '\0' && *at != '/' && *at == *segment) { /* most differ soon */
+            at++;
+            segment++;
+        }
+        if (*segment != '\0' || (*at != '\0' && *at != '/')) {
             return false;
         }
-        at += len;
     }
     return i == request->segment_count;
 }

@@ -1,6 +1,8 @@
 /* Handlers of rows and dead records: straight from the reader. Own header: routes_private.h. */
 #include "serve/routes_private.h"
 
+#include "base/digits.h"
+#include "base/limits.h"
 #include "base/timefmt.h"
 #include "include/kappa/record.h"
 #include "serve/query.h"
@@ -13,6 +15,7 @@
 
 #define DEAD_LIMIT        100
 #define DEAD_LIMIT_MAX    10000
+#define ANSWER_AROUND     128  /* what stands around a row and its cut */
 #define CUT_HEADER_LEN    4096 /* a longer cut would not fit the memory of a connection */
 #define SEGMENT_TABLE     2    /* of /v1/tables/TABLE/rows/KEY... */
 #define SEGMENT_KEYS      4
@@ -85,38 +88,61 @@ int route_stopped(const bool *stop, struct err *err)
                : 0;
 }
 
+static void stamp_headers(struct route_answer *answer, uint32_t version, uint64_t epoch,
+                          const char *cut)
+{
+    char text[DIGITS_MAX + 1];
+    *digits_put(text, version, 1) = '\0';
+    route_answer_header(answer, "X-Kappa-Version", text);
+    *digits_put(text, epoch, 1) = '\0';
+    route_answer_header(answer, "X-Kappa-Epoch", text);
+    if (strlen(cut) < CUT_HEADER_LEN) {
+        route_answer_header(answer, "X-Kappa-Cut", cut);
+    }
+}
+
 void route_stamp(struct route_answer *answer, const struct reader_stamp *stamp)
 {
-    char text[24];
-    (void)snprintf(text, sizeof text, "%" PRIu32, stamp->version);
-    route_answer_header(answer, "X-Kappa-Version", text);
-    (void)snprintf(text, sizeof text, "%" PRIu64, stamp->epoch);
-    route_answer_header(answer, "X-Kappa-Epoch", text);
-    char *cut_text = json_print(stamp->cut);
-    if (strlen(cut_text) < CUT_HEADER_LEN) {
-        route_answer_header(answer, "X-Kappa-Cut", cut_text);
-    }
-    free(cut_text);
+    char *cut = json_print(stamp->cut);
+    stamp_headers(answer, stamp->version, stamp->epoch, cut);
+    free(cut);
+}
+
+static void stamp_body(struct buf *body, const char *table, uint32_t version, uint64_t epoch)
+{
+    buf_append_text(body, "{\"table\":\"");
+    buf_append_text(body, table);
+    buf_append_text(body, "\",\"version\":");
+    json_write_int(body, version);
+    buf_append_text(body, ",\"epoch\":");
+    json_write_int(body, (int64_t)epoch);
+    buf_append_text(body, ",\"cut\":");
 }
 
 void route_stamp_body(struct buf *body, const char *table, const struct reader_stamp *stamp)
 {
-    buf_printf(body,
-               "{\"table\":\"%s\",\"version\":%" PRIu32 ",\"epoch\":%" PRIu64 ",\"cut\":", table,
-               stamp->version, stamp->epoch);
+    stamp_body(body, table, stamp->version, stamp->epoch);
     json_write(body, stamp->cut);
 }
 
 /* Tagged by version and row: the cut moves on with every commit, whether the row has changed or not. */
 static void row_answer(struct route_answer *answer, const struct route_request *request,
-                       const char *table, const struct reader_stamp *stamp, const struct buf *row)
+                       const char *table, const struct reader_row_text *found)
 {
+    const struct buf *row = &found->row;
+    const struct buf *cut = &found->cut;
     struct buf content = {0};
-    route_stamp(answer, stamp);
-    buf_printf(&content, "%s %" PRIu32 " ", table, stamp->version);
+    buf_reserve(&content, LIMIT_NAME_LEN + DIGITS_MAX + row->len);
+    stamp_headers(answer, found->version, found->epoch, buf_text(cut));
+    buf_append_text(&content, table);
+    buf_append_u8(&content, ' ');
+    json_write_int(&content, found->version);
+    buf_append_u8(&content, ' ');
     buf_append(&content, row->data, row->len);
     if (!route_answer_tag(answer, request, content.data, content.len)) {
-        route_stamp_body(&answer->body, table, stamp);
+        buf_reserve(&answer->body, ANSWER_AROUND + LIMIT_NAME_LEN + cut->len + row->len);
+        stamp_body(&answer->body, table, found->version, found->epoch);
+        buf_append(&answer->body, cut->data, cut->len);
         buf_append_text(&answer->body, ",\"row\":");
         buf_append(&answer->body, row->data, row->len);
         buf_append_text(&answer->body, "}\n");
@@ -161,13 +187,12 @@ int route_view(const struct route_context *context, const struct route_request *
                         &request->segments[SEGMENT_KEYS], key_count, at_us, &row, err);
     query_pool_give(context->queries, query);
     if (rc == 0) {
-        struct reader_stamp stamp = {.version = (uint32_t)json_int(row, "version", 0),
-                                     .epoch = (uint64_t)json_int(row, "epoch", 0),
-                                     .cut = json_object_get(row, "cut")};
-        struct buf text = {0};
-        json_write(&text, json_object_get(row, "row"));
-        row_answer(answer, request, json_text(row, "table", ""), &stamp, &text);
-        buf_free(&text);
+        struct reader_row_text text = {.version = (uint32_t)json_int(row, "version", 0),
+                                       .epoch = (uint64_t)json_int(row, "epoch", 0)};
+        json_write(&text.row, json_object_get(row, "row"));
+        json_write(&text.cut, json_object_get(row, "cut"));
+        row_answer(answer, request, json_text(row, "table", ""), &text);
+        reader_row_text_free(&text);
         json_decref(row);
     }
     return rc;
@@ -190,18 +215,16 @@ int route_row(const struct route_context *context, const struct route_request *r
         return rc;
     }
     const char *table = request->segments[SEGMENT_TABLE];
-    struct buf row = {0};
-    struct reader_stamp stamp;
+    struct reader_row_text row = {0};
     rc = reader_get_text(context->reader, table, version, &request->segments[SEGMENT_KEYS],
-                         request->segment_count - SEGMENT_KEYS, at_us, &row, &stamp, err);
+                         request->segment_count - SEGMENT_KEYS, at_us, &row, err);
     if (route_is_view(context, table, version, rc, err)) {
         answer->later = true;
         rc = 0;
     } else if (rc == 0) {
-        row_answer(answer, request, table, &stamp, &row);
-        json_decref(stamp.cut);
+        row_answer(answer, request, table, &row);
     }
-    buf_free(&row);
+    reader_row_text_free(&row);
     return rc;
 }
 

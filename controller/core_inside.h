@@ -22,6 +22,7 @@
 #include "controller/partitions.h"
 #include "controller/swap.h"
 #include "controller/versions.h"
+#include "log/position.h"
 
 /* ---- Times ---- */
 #define HOLD_US_MAX          INT64_C(2000000) /* readers see an old cut for this long at most */
@@ -511,6 +512,14 @@ void gc_tick(struct core *core);
  * disk_free: negative when not known. */
 int admit_version(struct core *core, const char *processor, json_t *object, int64_t disk_free,
                   struct err *err) must_check;
+
+/* ---- generation.c ---- */
+
+/* In the place of the identity that the log cannot tell: what the processor's versions have for this
+ * topic (0: none has read it), or one more when one of them stands behind the end of a partition.
+ * ranges: of the topic's partitions now. */
+uint64_t topic_generation(const struct core_processor *processor,
+                          const struct position_topic *topic, const struct position_range *ranges);
 
 /* ---- deploy.c, verify.c, status.c, requests.c ---- */
 void deploy_request(struct core *core, void *request, const char *processor, const json_t *body);

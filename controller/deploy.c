@@ -591,6 +591,19 @@ static void deploy_answer_dry(struct core *core, struct deploy *deploy)
     json_decref(object);
 }
 
+/* What the log could not say. */
+static void tell_generations(struct core *core, struct deploy *deploy)
+{
+    const struct core_processor *known = core_processor_find(core, deploy->name);
+    const struct position_range *ranges = deploy->ranges;
+    for (uint32_t i = 0; i < deploy->plan->input_count; i++) {
+        if (deploy->identities[i] == 0) {
+            deploy->identities[i] = topic_generation(known, &deploy->topics[i], ranges);
+        }
+        ranges += deploy->topics[i].partitions;
+    }
+}
+
 static void deploy_unlink(struct core *core, struct deploy *deploy)
 {
     struct deploy **at = &core->deploys;
@@ -618,6 +631,7 @@ static void deploy_done(struct core *core, struct core_job *job)
     }
     if (rc == 0) {
         rc = check_model(core, deploy, &deploy->err);
+        tell_generations(core, deploy);
     }
     if (rc == 0 && deploy->dry) {
         deploy_answer_dry(core, deploy);

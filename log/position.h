@@ -13,8 +13,10 @@
  *     N                       an offset; for one topic of one partition
  *     P:N,P:N,...             an offset for each partition of the one topic
  *     TOPIC/P:N,...           the same for several topics
- * where N is a number, `beginning` or `end`. For a version all partitions must be named: a forgotten
- * one is refused, not guessed. Who only looks (position_resolve_some) reads those that are named.
+ *     TOPIC/POSITION,...      one position for each topic: orders/@2026-01-01,users/beginning
+ * where N is a number, `beginning`, `end`, @TIME or -DURATION. For a version all partitions must be
+ * named: a forgotten one is refused, not guessed. Who only looks (position_resolve_some) reads those
+ * that are named.
  *
  * Record times need not ascend: behind the offset of @TIME older records may come, in front of it
  * there are none that are as new. As an end, @TIME is an offset too, so records behind it that are
@@ -37,28 +39,27 @@ enum position_kind {
     POSITION_END,
     POSITION_TIME,
     POSITION_LAST,
-    POSITION_OFFSETS
+    POSITION_OFFSET
 };
-
-/* In place of an offset. */
-#define POSITION_AT_BEGINNING (-2)
-#define POSITION_AT_END       (-1)
 
 /* In place of a resolved offset: the list does not name the partition. */
 #define POSITION_LEFT_OUT (-1)
 
-struct position_offset {
+struct position_point {
+    enum position_kind kind;
+    int64_t value; /* TIME: ms; LAST: how many; OFFSET: it; >= 0 */
+};
+
+struct position_item {
     char *topic;       /* owned; NULL when not written */
-    int64_t partition; /* -1 when not written */
-    int64_t offset;    /* or POSITION_AT_... */
+    int64_t partition; /* -1 when not written: all of the topic */
+    struct position_point point;
 };
 
 struct position {
-    enum position_kind kind;
-    int64_t time_ms;                 /* POSITION_TIME; >= 0 */
-    int64_t last;                    /* POSITION_LAST; >= 0 */
-    struct position_offset *offsets; /* POSITION_OFFSETS; owned */
-    uint32_t offset_count;
+    struct position_point all;   /* of every partition, when there are no items */
+    struct position_item *items; /* owned */
+    uint32_t item_count;
 };
 
 /* The sources of a version: the partitions of the first topic, then those of the second, ... */

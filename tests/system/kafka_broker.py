@@ -274,6 +274,7 @@ class KafkaBroker:
             # After a restart the controller keeps a broker fenced until its old session is over.
             "broker.session.timeout.ms": "2000",
             "broker.heartbeat.interval.ms": "500",
+            "log.cleaner.backoff.ms": "500",  # compaction looks for work twice a second, not every 15 s
         }
         lines.update(more)
         self._properties_file().write_text(

@@ -2,57 +2,17 @@
 open transaction holds back is neither lag nor unseen."""
 
 import contextlib
-import ctypes
-import ctypes.util
 
 import pytest
 
 import kafka_broker
 import support
+from kafka_client import Producer
 from support import eventually
 
 SQL = """CREATE TABLE orders (id bigint, amount bigint) WITH (topic = '%s', format = 'json');
 CREATE MATERIALIZED VIEW totals AS SELECT id, count(*) AS n, sum(amount) AS amount FROM orders GROUP BY id;
 """
-
-
-class Producer:
-    """A transactional producer, by librdkafka: what no command of Kappa is."""
-
-    def __init__(self, brokers, name):
-        self.lib = lib = ctypes.CDLL("librdkafka.so.1")
-        for call in ("rd_kafka_conf_new", "rd_kafka_new", "rd_kafka_topic_new", "rd_kafka_init_transactions",
-                     "rd_kafka_begin_transaction", "rd_kafka_commit_transaction"):
-            getattr(lib, call).restype = ctypes.c_void_p
-        conf = ctypes.c_void_p(lib.rd_kafka_conf_new())
-        error = ctypes.create_string_buffer(512)
-        for key, value in {"bootstrap.servers": brokers, "transactional.id": name, "linger.ms": "0"}.items():
-            assert lib.rd_kafka_conf_set(conf, key.encode(), value.encode(), error, 512) == 0, error.value
-        self.handle = ctypes.c_void_p(lib.rd_kafka_new(0, conf, error, 512))
-        assert self.handle, error.value
-        self._done(lib.rd_kafka_init_transactions(self.handle, 60000))
-
-    @staticmethod
-    def _done(error):
-        assert not error, "a call of a transaction failed"
-
-    def begin(self):
-        self._done(self.lib.rd_kafka_begin_transaction(self.handle))
-
-    def send(self, topic, partition, values):
-        handle = ctypes.c_void_p(self.lib.rd_kafka_topic_new(self.handle, topic.encode(), None))
-        for value in values:
-            data = value.encode()
-            assert self.lib.rd_kafka_produce(handle, ctypes.c_int32(partition), 2, data, ctypes.c_size_t(len(data)),
-                                             None, ctypes.c_size_t(0), None) == 0
-        assert self.lib.rd_kafka_flush(self.handle, 60000) == 0
-        self.lib.rd_kafka_topic_destroy(handle)
-
-    def commit(self):
-        self._done(self.lib.rd_kafka_commit_transaction(self.handle, 60000))
-
-    def close(self):
-        self.lib.rd_kafka_destroy(self.handle)
 
 
 def order(i):

@@ -19,7 +19,9 @@
 static int tail_run(struct cli *cli, struct err *err);
 
 static const struct cmd_option options[] = {
-    {"rows", '\0', NULL, "begin with all rows of the table"},
+    {"rows", '\0', NULL, "begin with all rows"},
+    {"prefix", '\0', "TEXT", "only rows whose next key column begins so"},
+    {"where", '\0', "EXPR", "only rows of which this is true: \"score > 5\""},
     {"limit", 'n', "N", "end after so many rows and deletions"},
     {"after", '\0', "ID", "go on behind the cut of this id"},
     {NULL, '\0', NULL, NULL},
@@ -27,9 +29,9 @@ static const struct cmd_option options[] = {
 
 const struct cmd_entry cmd_tail = {
     .name = "tail",
-    .args = "TABLE",
+    .args = "TABLE [KEY...]",
     .args_min = 1,
-    .args_max = 1,
+    .args_max = -1,
     .summary = "follow the changes of a table, also across swaps",
     .help =
         "Each row that is new or has changed (+), each key that is gone (-), and, when another "
@@ -41,8 +43,14 @@ const struct cmd_entry cmd_tail = {
         "together is the table at that cut. Its \"id\" is for --after: who was away for a moment "
         "gets what came\n"
         "since, else a reset. TABLE may be table@3 or table@candidate. A server that is away is "
-        "waited for, 60 s at most.",
+        "waited for, 60 s at most.\n"
+        "With leading key columns, --prefix or --where the rows they choose are followed as if "
+        "they were a table of\n"
+        "their own: a row that ceases to be among them is a deletion. EXPR is as behind WHERE in a "
+        "definition.",
     .examples = "kappa tail user_features\n"
+                "kappa tail user_features u1                   # the rows of one key\n"
+                "kappa tail user_features --where \"clicks_5m > 100\" --rows\n"
                 "kappa tail user_features --rows -o json | my-cache\n"
                 "kappa tail user_features -n 1                 # wait for the next change\n",
     .options = options,
@@ -218,6 +226,11 @@ static int follow_once(struct tail *tail, struct err *err)
     buf_append_text(&path, "/changes");
     client_query_add(&path, "after", tail->after[0] == '\0' ? NULL : tail->after);
     client_query_add(&path, "rows", tail->rows ? "1" : "0");
+    for (int i = 1; i < tail->cli->arg_count; i++) {
+        client_query_add(&path, "key", tail->cli->args[i]);
+    }
+    client_query_add(&path, "prefix", cli_option(tail->cli, "prefix"));
+    client_query_add(&path, "where", cli_option(tail->cli, "where"));
     tail->event[0] = '\0';
     tail->id[0] = '\0';
     rc = client_lines(client, buf_text(&path), take_line, tail, err);

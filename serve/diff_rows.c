@@ -373,7 +373,7 @@ int diff_rows_run(struct diff_rows *rows, struct err *err)
     for (int which = 0; which < DIFF_SIDES; which++) {
         rows->only_samples[which] = json_array();
         if (rc == 0) {
-            rc = reader_side_open(rows->reader, &rows->reading[which], &sides[which], err);
+            rc = reader_side_open(rows->reader, &rows->reading[which], NULL, &sides[which], err);
         }
     }
     if (rc == 0) {

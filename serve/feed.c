@@ -58,6 +58,7 @@ static void feed_give(struct feed *feed)
     }
     feed_piece_release(feed->brief);
     feed_listing_release(feed->listing);
+    feed_choice_free(&feed->choice);
     feed->magic = 0;
     free(feed);
 }
@@ -112,7 +113,7 @@ static int point_begin(struct feed *feed, struct feed_point *out, struct err *er
         return rc;
     }
     out->there = true;
-    feed_point_name(out, feed->table);
+    feed_point_name(out, feed->choice.name);
     return 1;
 }
 
@@ -146,7 +147,7 @@ static int step_make(struct feed *feed, const struct feed_point *to, struct feed
     if (versions_differ(from->reading.version, to->reading.version)) {
         feed_event_swap(&step->text, from, to);
     }
-    int rc = feed_rows_compare(feed->feeds->reader, from, to, &feed->feeds->closing, step, err);
+    int rc = feed_rows_compare(feed, from, to, step, err);
     if (rc == 0) {
         feed->why = WHY_MANY;
     }
@@ -185,11 +186,32 @@ static int move_on(struct feed *feed, struct feed_point *to, struct err *err)
     return 0;
 }
 
+/* The choice of rows as this version understands it. */
+static int sieve_follow(struct feed *feed, const struct feed_point *to, struct err *err)
+{
+    const struct reader_version *version = to->reading.version;
+    if (feed->sieve.version == version->number &&
+        strcmp(feed->sieve.processor, version->processor) == 0) {
+        return 0;
+    }
+    feed_sieve_close(&feed->sieve);
+    int rc = feed_sieve_open(&feed->choice, &to->reading, &feed->sieve, err);
+    if (rc < 0) {
+        err_prefix(err, "version %u of %s", version->number, version->processor);
+    }
+    return rc;
+}
+
 static int look(struct feed *feed, struct err *err)
 {
     struct feed_point to = {0};
     int rc = point_begin(feed, &to, err);
     if (rc != 1) {
+        return rc;
+    }
+    rc = sieve_follow(feed, &to, err);
+    if (rc < 0) {
+        point_end(feed, &to);
         return rc;
     }
     const struct reader_read *base = &feed->base.reading;
@@ -215,7 +237,7 @@ static int list(struct feed *feed, struct err *err)
     route_answer_init(whole, 0);
     feed_event_reset(&whole->body, &feed->base, feed->table, feed->why, true);
     feed->why = WHY_FIRST; /* of the next one */
-    int rc = feed_rows_list(feed->feeds->reader, &feed->base, &feed->feeds->closing, whole, err);
+    int rc = feed_rows_list(feed, whole, err);
     if (rc == 0) {
         feed_event_cut(&whole->body, &feed->base, feed->table);
         rc = whole->spill >= 0 ? route_answer_spill_rest(whole, err) : 0;
@@ -275,6 +297,7 @@ static void *feed_run(void *ctx)
         feed->wait_us = i64_max(LOOK_US, REST * (now_us() - begun_us));
     } while (rc == 0 && rest(feed, &wanted));
     point_end(feed, &feed->base);
+    feed_sieve_close(&feed->sieve);
     lock(feeds);
     if (rc < 0) {
         feed_end(feed, &err);
@@ -288,22 +311,23 @@ static void *feed_run(void *ctx)
 
 /* ---- following */
 
-static struct feed *feed_find(struct feeds *feeds, const char *table)
+static struct feed *feed_find(struct feeds *feeds, const char *name)
 {
     struct feed *feed = feeds->first;
-    while (feed != NULL && strcmp(feed->table, table) != 0) {
+    while (feed != NULL && strcmp(feed->choice.name, name) != 0) {
         feed = feed->next;
     }
     return feed;
 }
 
-/* With the lock held. */
-static int feed_start(struct feeds *feeds, const char *table, struct feed **out, struct err *err)
+/* With the lock held. The choice is taken when there is a feed. */
+static int feed_start(struct feeds *feeds, const char *table, struct feed_choice *choice,
+                      struct feed **out, struct err *err)
 {
     if (feeds->counters.tables == FEED_TABLES_MAX) {
-        int rc = err_set(err, KE_AGAIN, "%d tables are followed already", FEED_TABLES_MAX);
-        err_hint(err, "a table that nobody follows is let go after %d s",
-                 (int)(LINGER_US / 1000000));
+        int rc = err_set(err, KE_AGAIN, "%d tables or choices of rows are followed already",
+                         FEED_TABLES_MAX);
+        err_hint(err, "one that nobody follows is let go after %d s", (int)(LINGER_US / 1000000));
         return rc;
     }
     struct feed *feed = xcalloc(1, sizeof *feed);
@@ -314,12 +338,14 @@ static int feed_start(struct feeds *feeds, const char *table, struct feed **out,
     feed->told_us = now_us();
     feed->left_us = feed->told_us;
     (void)snprintf(feed->table, sizeof feed->table, "%s", table);
+    feed->choice = *choice;
     feed->why = WHY_FIRST;
     int failed = pthread_create(&thread, NULL, feed_run, feed);
     if (failed != 0) {
         free(feed);
         return err_errno(err, failed, "no thread to follow %s", table);
     }
+    *choice = (struct feed_choice){0};
     (void)pthread_detach(thread);
     feed_count(&feeds->counters.tables, 1);
     feed->next = feeds->first;
@@ -328,39 +354,47 @@ static int feed_start(struct feeds *feeds, const char *table, struct feed **out,
     return 0;
 }
 
-/* Is it a table that is served? */
-static int table_check(struct feeds *feeds, const char *table, struct err *err)
+/* Is it a table that is served, and has it such rows? */
+static int ask_check(struct feeds *feeds, const char *table, const struct feed_choice *choice,
+                     struct err *err)
 {
     struct reader_read reading;
     int rc = reader_begin(feeds->reader, table, 0, &reading, err);
     if (rc == 0) {
+        struct feed_sieve sieve = {0};
+        rc = feed_sieve_open(choice, &reading, &sieve, err);
+        feed_sieve_close(&sieve);
         reader_end(feeds->reader, &reading);
     }
     return rc;
 }
 
-int feed_follow(struct feeds *feeds, const char *table, const char *after, bool rows,
-                const struct feed_sleeper *sleeper, struct feed_follower **out, struct err *err)
+int feed_follow(struct feeds *feeds, const struct feed_ask *ask, const struct feed_sleeper *sleeper,
+                struct feed_follower **out, struct err *err)
 {
     MAGIC_ASSERT(feeds, FEEDS_MAGIC);
-    int rc = table_check(feeds, table, err);
+    struct feed_choice choice;
+    feed_choice_make(ask, &choice);
+    int rc = ask_check(feeds, ask->table, &choice, err);
     if (rc < 0) {
+        feed_choice_free(&choice);
         return rc;
     }
     lock(feeds);
-    struct feed *feed = feed_find(feeds, table);
+    struct feed *feed = feed_find(feeds, choice.name);
     if (feeds->closing) {
         rc = err_set(err, KE_CLOSED, "the server is stopping");
     } else if (feeds->counters.followers == FEED_FOLLOWERS_MAX) {
         rc = err_set(err, KE_AGAIN, "%d clients follow tables already", FEED_FOLLOWERS_MAX);
         err_hint(err, "try again when one has left");
     } else if (feed == NULL) {
-        rc = feed_start(feeds, table, &feed, err);
+        rc = feed_start(feeds, ask->table, &choice, &feed, err);
     }
     if (rc == 0) {
-        *out = feed_follower_new(feed, after, rows, sleeper);
+        *out = feed_follower_new(feed, ask->after, ask->rows, sleeper);
     }
     unlock(feeds);
+    feed_choice_free(&choice);
     return rc;
 }
 

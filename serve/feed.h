@@ -19,6 +19,11 @@
  * keep several rows of a key the row's number from 1. Of a table that has a row per record:
  * partition, offset (and the number of the row, when a record may give several).
  *
+ * A follower may choose rows, by their keys and by a condition. They are a table of their own then: a
+ * row that comes to be among them is an upsert, one that ceases to be a delete; cuts are those of the
+ * table. Its ids are for the same choice only. A condition that has no value for a row (a division by
+ * zero), or that another version does not understand any more, ends the stream.
+ *
  * Invariants:
  *  1. Who applies the events in their order holds, at each cut, the rows that a scan at that cut gives.
  *  2. An id names a state: definition, start and offsets. Whoever comes back with one goes on without
@@ -37,8 +42,9 @@
 
 struct feeds;
 struct feed_follower;
+struct row_range;
 
-#define FEED_TABLES_MAX    32 /* followed at a time: a thread each */
+#define FEED_TABLES_MAX    64 /* tables, and choices of their rows, at a time: a thread each */
 #define FEED_FOLLOWERS_MAX 128
 
 /* How a follower waits. Both are called with a lock held: they do not call back. */
@@ -64,11 +70,18 @@ const struct feed_counters *feeds_counters(const struct feeds *feeds);
 /* When all have left. */
 void feeds_free(struct feeds *feeds);
 
-/* after: an id, or NULL. rows: a reset is followed by the rows of the table. NOT_FOUND, REFUSED as
- * reader_begin says them; AGAIN: too many. */
-int feed_follow(struct feeds *feeds, const char *table, const char *after, bool rows,
-                const struct feed_sleeper *sleeper, struct feed_follower **out,
-                struct err *err) must_check;
+/* Whose changes. Borrowed by feed_follow. */
+struct feed_ask {
+    const char *table;
+    const struct row_range *range; /* only rows of these keys and windows, or NULL */
+    const char *where;             /* only rows of this condition (serve/row_filter.h), or NULL */
+    const char *after;             /* an id, or NULL */
+    bool rows;                     /* a reset is followed by the rows of the table */
+};
+
+/* NOT_FOUND, REFUSED as reader_begin says them; INVALID, SQL: the choice of rows; AGAIN: too many. */
+int feed_follow(struct feeds *feeds, const struct feed_ask *ask, const struct feed_sleeper *sleeper,
+                struct feed_follower **out, struct err *err) must_check;
 /* More text: bytes, 0 none yet (sleep was called), -1 there will be no more. One thread at a time. */
 ssize_t feed_take(struct feed_follower *follower, char *to, size_t room);
 void feed_leave(struct feed_follower *follower);

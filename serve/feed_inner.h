@@ -1,5 +1,5 @@
 /* The inside of the feeds: feed.c (threads, snapshots), feed_ring.c (texts and who reads them),
- * feed_rows.c (which rows differ, events as text). */
+ * feed_choice.c (which rows they tell of), feed_rows.c (which of them differ, events as text). */
 #ifndef KAPPA_SERVE_FEED_INNER_H
 #define KAPPA_SERVE_FEED_INNER_H
 
@@ -7,7 +7,10 @@
 #include "base/limits.h"
 #include "serve/feed.h"
 #include "serve/reader_inner.h"
+#include "serve/reader_side.h"
 #include "serve/routes_private.h"
+#include "serve/row_filter.h"
+#include "serve/row_range.h"
 
 #define FEED_RING_BYTES  (16U << 20)
 #define FEED_STEP_BYTES  (FEED_RING_BYTES / 2) /* of one step: more becomes a reset */
@@ -37,6 +40,22 @@ struct feed_listing {
     uint64_t seq;              /* of the ring: the first piece behind it */
     uint64_t bytes_before;     /* that the ring was given before it */
     struct route_answer whole; /* in memory or in a file */
+};
+
+/* Which rows of a table a feed tells of. Texts are owned. */
+struct feed_choice {
+    struct row_range range;
+    bool bounded; /* the range says anything */
+    char *where;  /* or NULL */
+    char *name;   /* the table and all of this: feeds of one name tell the same */
+};
+
+/* The same as a version understands it; the columns of another one that feed_rows_match are alike. */
+struct feed_sieve {
+    uint32_t version; /* 0: of none yet */
+    char processor[LIMIT_NAME_LEN + 1];
+    struct reader_bounds *bounds; /* NULL: all keys */
+    struct row_filter *filter;    /* NULL: all rows */
 };
 
 /* A table at one snapshot. */
@@ -71,7 +90,8 @@ struct feed {
     struct feeds *feeds;
     struct feed *next;
     char table[LIMIT_NAME_LEN + 1];
-    bool ended; /* out of the list; with err when it failed */
+    struct feed_choice choice; /* never changes */
+    bool ended;                /* out of the list; with err when it failed */
     struct err err;
     struct feed_follower *followers;
     int64_t left_us; /* when the last one went */
@@ -89,11 +109,12 @@ struct feed {
     bool listing_wanted;
     uint64_t beats;
 
-    struct feed_point base; /* the thread's */
-    uint32_t outgrown;      /* looks in a row at which the file was larger than its map */
-    int64_t told_us;        /* when there was something last */
-    int64_t wait_us;        /* to the next look */
-    const char *why;        /* of the next reset */
+    struct feed_point base; /* the thread's, as the sieve is */
+    struct feed_sieve sieve;
+    uint32_t outgrown; /* looks in a row at which the file was larger than its map */
+    int64_t told_us;   /* when there was something last */
+    int64_t wait_us;   /* to the next look */
+    const char *why;   /* of the next reset */
 };
 
 struct feeds {
@@ -112,18 +133,34 @@ static inline void feed_count(uint64_t *counter, int by)
     __atomic_store_n(counter, *counter + (uint64_t)(int64_t)by, __ATOMIC_RELAXED);
 }
 
+/* ---- feed_choice.c */
+
+void feed_choice_make(const struct feed_ask *ask, struct feed_choice *out);
+void feed_choice_free(struct feed_choice *choice);
+/* INVALID, SQL: it says nothing about this table. */
+int feed_sieve_open(const struct feed_choice *choice, const struct reader_read *reading,
+                    struct feed_sieve *out, struct err *err) must_check;
+void feed_sieve_close(struct feed_sieve *sieve);
+/* A side in front of its first row, and the next row that is chosen, as reader_side_next. REFUSED: the
+ * condition has no value for a row. */
+int feed_sieve_side(const struct feed_sieve *sieve, struct reader *reader,
+                    const struct feed_point *point, struct reader_side *side,
+                    struct err *err) must_check;
+int feed_sieve_next(const struct feed_sieve *sieve, struct reader_side *side,
+                    struct err *err) must_check;
+
 /* ---- feed_rows.c */
 
-/* The id of a point. */
-void feed_point_name(struct feed_point *point, const char *table);
+/* The id of a point: of what was chosen of a table, as that is named. */
+void feed_point_name(struct feed_point *point, const char *choice);
 /* May the rows of two points be compared: the same columns? */
 bool feed_rows_match(const struct feed_point *a, const struct feed_point *b);
-/* What differs, as upserts and deletes: 1, 0 more than a step may hold, negative. stop: atomic. */
-int feed_rows_compare(struct reader *reader, const struct feed_point *a, const struct feed_point *b,
-                      const bool *stop, struct feed_step *step, struct err *err) must_check;
-/* All rows as upserts. */
-int feed_rows_list(struct reader *reader, const struct feed_point *point, const bool *stop,
-                   struct route_answer *out, struct err *err) must_check;
+/* What differs, as upserts and deletes: 1, 0 more than a step may hold, negative. The sieve is one of b's
+ * version. */
+int feed_rows_compare(struct feed *feed, const struct feed_point *a, const struct feed_point *b,
+                      struct feed_step *step, struct err *err) must_check;
+/* All rows of the base as upserts. */
+int feed_rows_list(struct feed *feed, struct route_answer *out, struct err *err) must_check;
 void feed_event_reset(struct buf *out, const struct feed_point *point, const char *table,
                       const char *why, bool rows);
 void feed_event_swap(struct buf *out, const struct feed_point *from, const struct feed_point *to);

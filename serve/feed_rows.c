@@ -4,7 +4,6 @@
  * follower is to hold what a scan prints. */
 #include "processor/key_codec.h"
 #include "serve/feed_inner.h"
-#include "serve/reader_side.h"
 #include "table/delta.h"
 
 #include <inttypes.h>
@@ -14,11 +13,11 @@
 
 /* ---- names */
 
-void feed_point_name(struct feed_point *point, const char *table)
+void feed_point_name(struct feed_point *point, const char *choice)
 {
     const struct reader_version *version = point->reading.version;
     struct buf text = {0};
-    buf_printf(&text, "%s %s ", table, json_text(version->object, "hash", ""));
+    buf_printf(&text, "%s %s ", choice, json_text(version->object, "hash", ""));
     json_write(&text, json_object_get(version->object, "inputs"));
     json_write(&text, json_object_get(version->object, "start"));
     for (uint32_t source = 0; source < version->source_count; source++) {
@@ -170,8 +169,8 @@ static int stopped(const bool *stop, uint64_t rows, struct err *err)
 }
 
 /* One row of one side or of both. */
-static int take_one(struct reader_side *a, struct reader_side *b, struct feed_step *step,
-                    struct err *err)
+static int take_one(const struct feed_sieve *sieve, struct reader_side *a, struct reader_side *b,
+                    struct feed_step *step, struct err *err)
 {
     int order = reader_side_order(a, b);
     int rc = 0;
@@ -181,30 +180,33 @@ static int take_one(struct reader_side *a, struct reader_side *b, struct feed_st
         rc = put_event(&step->text, b, true, err);
     }
     if (rc == 0 && order <= 0) {
-        rc = reader_side_next(a, err);
+        rc = feed_sieve_next(sieve, a, err);
     }
     if (rc >= 0 && order >= 0) {
-        rc = reader_side_next(b, err);
+        rc = feed_sieve_next(sieve, b, err);
     }
     return rc < 0 ? rc : 0;
 }
 
-static int merge(struct reader_side *a, struct reader_side *b, const bool *stop,
-                 struct feed_step *step, struct err *err)
+static int merge(const struct feed *feed, struct reader_side *sides, struct feed_step *step,
+                 struct err *err)
 {
-    int rc = reader_side_next(a, err);
+    const struct feed_sieve *sieve = &feed->sieve;
+    struct reader_side *a = &sides[0];
+    struct reader_side *b = &sides[1];
+    int rc = feed_sieve_next(sieve, a, err);
     if (rc >= 0) {
-        rc = reader_side_next(b, err);
+        rc = feed_sieve_next(sieve, b, err);
     }
     for (uint64_t i = 1; rc >= 0 && (a->at_hand || b->at_hand); i++) {
-        rc = take_one(a, b, step, err);
+        rc = take_one(sieve, a, b, step, err);
         if (rc == 0 && step->text.len >= FEED_PIECE_BYTES) {
             feed_step_cut(step, "");
         }
         if (rc == 0 && step->bytes > FEED_STEP_BYTES) {
             return 0;
         }
-        rc = rc == 0 ? stopped(stop, i, err) : rc;
+        rc = rc == 0 ? stopped(&feed->feeds->closing, i, err) : rc;
     }
     return rc < 0 ? rc : 1;
 }
@@ -233,10 +235,11 @@ static bool same_digests(const struct feed_point *a, const struct feed_point *b)
 }
 
 /* Looks at the keys whose bytes differ. */
-static int merge_different(const struct feed_point *a, const struct feed_point *b,
-                           struct reader_side *sides, const bool *stop, struct feed_step *step,
-                           struct err *err)
+static int merge_different(const struct feed *feed, const struct feed_point *a,
+                           const struct feed_point *b, struct reader_side *sides,
+                           struct feed_step *step, struct err *err)
 {
+    const bool *stop = &feed->feeds->closing;
     const struct view_delta_side at[2] = {{a->reading.snapshot, a->reading.table},
                                           {b->reading.snapshot, b->reading.table}};
     struct view_delta *delta = NULL;
@@ -250,40 +253,39 @@ static int merge_different(const struct feed_point *a, const struct feed_point *
     while (merged == 1 && (rc = view_delta_next(delta, &key, &len, err)) == 1) {
         merged = reader_cursor_only(sides[0].cursor, key, len, err);
         merged = merged < 0 ? merged : reader_cursor_only(sides[1].cursor, key, len, err);
-        merged = merged < 0 ? merged : merge(&sides[0], &sides[1], stop, step, err);
+        merged = merged < 0 ? merged : merge(feed, sides, step, err);
     }
     view_delta_close(delta);
     return rc < 0 ? rc : merged;
 }
 
-int feed_rows_compare(struct reader *reader, const struct feed_point *a, const struct feed_point *b,
-                      const bool *stop, struct feed_step *step, struct err *err)
+int feed_rows_compare(struct feed *feed, const struct feed_point *a, const struct feed_point *b,
+                      struct feed_step *step, struct err *err)
 {
+    struct reader *reader = feed->feeds->reader;
     struct reader_side sides[2] = {{0}};
     bool keys = by_key(a, b);
     if (keys && same_digests(a, b)) {
         return 1;
     }
-    int rc = reader_side_open(reader, &a->reading, &sides[0], err);
+    int rc = feed_sieve_side(&feed->sieve, reader, a, &sides[0], err);
     if (rc == 0) {
-        rc = reader_side_open(reader, &b->reading, &sides[1], err);
+        rc = feed_sieve_side(&feed->sieve, reader, b, &sides[1], err);
     }
     if (rc == 0) {
-        rc = keys ? merge_different(a, b, sides, stop, step, err)
-                  : merge(&sides[0], &sides[1], stop, step, err);
+        rc = keys ? merge_different(feed, a, b, sides, step, err) : merge(feed, sides, step, err);
     }
     reader_side_close(&sides[0]);
     reader_side_close(&sides[1]);
     return rc;
 }
 
-int feed_rows_list(struct reader *reader, const struct feed_point *point, const bool *stop,
-                   struct route_answer *out, struct err *err)
+int feed_rows_list(struct feed *feed, struct route_answer *out, struct err *err)
 {
     struct reader_side side = {0};
-    int rc = reader_side_open(reader, &point->reading, &side, err);
+    int rc = feed_sieve_side(&feed->sieve, feed->feeds->reader, &feed->base, &side, err);
     for (uint64_t i = 1; rc == 0; i++) {
-        rc = reader_side_next(&side, err);
+        rc = feed_sieve_next(&feed->sieve, &side, err);
         if (rc != 1) {
             break;
         }
@@ -291,7 +293,7 @@ int feed_rows_list(struct reader *reader, const struct feed_point *point, const 
         if (rc == 0) {
             rc = route_answer_spill(out, err);
         }
-        rc = rc == 0 ? stopped(stop, i, err) : rc;
+        rc = rc == 0 ? stopped(&feed->feeds->closing, i, err) : rc;
     }
     reader_side_close(&side);
     return rc;

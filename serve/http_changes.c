@@ -3,6 +3,7 @@
  * feed wakes it. */
 #include "serve/http_private.h"
 #include "serve/routes_private.h"
+#include "serve/row_range.h"
 
 #include <stdlib.h>
 
@@ -62,9 +63,15 @@ int http_changes_begin(struct http_request *request, struct MHD_Connection *conn
     }
     struct changes *changes = xcalloc(1, sizeof *changes);
     const struct feed_sleeper sleeper = {sleep_connection, wake_connection, changes};
+    struct row_range range;
+    row_range_asked(&request->parsed, &range);
+    const struct feed_ask ask = {.table = request->parsed.segments[SEGMENT_TABLE],
+                                 .range = &range,
+                                 .where = route_query(&request->parsed, "where"),
+                                 .after = last_id(request, connection),
+                                 .rows = rows == 1};
     changes->connection = connection;
-    rc = feed_follow(feeds, request->parsed.segments[SEGMENT_TABLE], last_id(request, connection),
-                     rows == 1, &sleeper, &changes->follower, &request->err);
+    rc = feed_follow(feeds, &ask, &sleeper, &changes->follower, &request->err);
     if (rc < 0) {
         free(changes);
         return rc;

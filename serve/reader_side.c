@@ -14,13 +14,13 @@ bool reader_sources_alike(const struct reader_version *a, const struct reader_ve
 }
 
 int reader_side_open(struct reader *reader, const struct reader_read *reading,
-                     struct reader_side *side, struct err *err)
+                     const struct reader_range *range, struct reader_side *side, struct err *err)
 {
     *side = (struct reader_side){
         .version = reading->version,
         .view = &reading->version->plan->views[reading->table],
     };
-    return reader_cursor_open(reader, reading, NULL, &side->cursor, err);
+    return reader_cursor_open(reader, reading, range, &side->cursor, err);
 }
 
 int reader_side_next(struct reader_side *side, struct err *err)

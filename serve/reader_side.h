@@ -24,9 +24,10 @@ struct reader_side {
 /* Are the sources of two versions numbered alike? */
 bool reader_sources_alike(const struct reader_version *a, const struct reader_version *b);
 
-/* In front of the first row. */
+/* In front of the first row of the range, or of all (NULL). */
 int reader_side_open(struct reader *reader, const struct reader_read *reading,
-                     struct reader_side *side, struct err *err) must_check;
+                     const struct reader_range *range, struct reader_side *side,
+                     struct err *err) must_check;
 /* 1 a row, 0 the end, negative. */
 int reader_side_next(struct reader_side *side, struct err *err) must_check;
 /* Which row comes first; below zero: a's. A side at its end comes last. */

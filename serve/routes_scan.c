@@ -9,10 +9,10 @@
  * the version: a page of another version than the one before is refused, not mixed in. Every page is
  * read at a cut of its own. */
 #include "include/kappa/record.h"
-#include "processor/key_codec.h"
 #include "serve/query.h"
 #include "serve/reader_inner.h"
 #include "serve/routes_private.h"
+#include "serve/row_range.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -91,77 +91,6 @@ static bool place_passed(const struct place *place, const struct plan_view *view
         return source < place->source;
     }
     return reader_cursor_number(cursor) <= place->number;
-}
-
-/* ---- what is asked */
-
-static int key_value(const struct plan_view *view, uint32_t column, const char *text,
-                     struct reader_bounds *bounds, struct kappa_value *out, struct err *err)
-{
-    const struct plan_key *key = reader_key_column(view, column);
-    if (key == NULL || view->kind == PLAN_APPEND) {
-        int rc = err_set(err, KE_INVALID, "table %s has no key column %u to choose rows by",
-                         view->shape.name, column + 1);
-        err_hint(err, "POST /v1/sql has WHERE for everything else");
-        return rc;
-    }
-    return plan_key_value_from_text(key, text, &bounds->memory, out, err);
-}
-
-static int window_bounds(const struct route_request *request, const struct plan_view *view,
-                         struct reader_range *range, struct err *err)
-{
-    const char *since = route_query(request, "since");
-    const char *until = route_query(request, "until");
-    int64_t us = 0;
-    int rc = 0;
-    if (since == NULL && until == NULL) {
-        return 0;
-    }
-    if (!view->shape.windowed) {
-        return err_set(err, KE_INVALID, "table %s has no windows: it takes no since and until",
-                       view->shape.name);
-    }
-    if (since != NULL) {
-        rc = route_time(since, &us, err);
-        range->window_least = us + 1;
-    }
-    if (rc == 0 && until != NULL) {
-        rc = route_time(until, &us, err);
-        range->window_most = us;
-    }
-    return rc;
-}
-
-static int bounds_read(const struct route_request *request, const struct plan_view *view,
-                       struct reader_bounds *bounds, struct err *err)
-{
-    struct reader_range *range = &bounds->range;
-    struct kappa_value values[2];
-    const struct kappa_value *set[2] = {NULL, NULL};
-    static const char *const names[2] = {"from", "below"};
-    int rc = 0;
-    for (uint32_t i = 0; i < request->query_count && rc == 0; i++) {
-        if (strcmp(request->query[i].name, "key") == 0) {
-            rc = key_value(view, range->key_count, request->query[i].value, bounds,
-                           &bounds->keys[range->key_count], err);
-            range->key_count += rc == 0 ? 1 : 0;
-        }
-    }
-    for (uint32_t i = 0; i < 2 && rc == 0; i++) {
-        const char *text = route_query(request, names[i]);
-        if (text != NULL) {
-            rc = key_value(view, range->key_count, text, bounds, &values[i], err);
-            set[i] = &values[i];
-        }
-    }
-    const char *prefix = route_query(request, "prefix");
-    struct kappa_text text = {.bytes = prefix,
-                              .len = prefix == NULL ? 0 : (uint32_t)strlen(prefix)};
-    if (rc == 0) {
-        rc = reader_bounds_set(view, bounds, set[0], set[1], prefix == NULL ? NULL : &text, err);
-    }
-    return rc == 0 ? window_bounds(request, view, range, err) : rc;
 }
 
 /* ---- rows */
@@ -261,7 +190,9 @@ static int scan_read(const struct reader_read *reading, const struct route_reque
         err_hint(err, "begin anew, or go on in the old one with version=%" PRIu32, after->version);
     }
     if (rc == 0) {
-        rc = bounds_read(request, view, bounds, err);
+        struct row_range range;
+        row_range_asked(request, &range);
+        rc = row_range_bounds(&range, view, bounds, err);
     }
     bool windowed = view->shape.windowed;
     if (rc == 0 && after->version != 0 && windowed && after->len < KAPPA_KEY_WINDOW_BYTES) {

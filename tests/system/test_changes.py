@@ -108,6 +108,17 @@ def scan(platform, table):
     return int(headers["X-Kappa-Version"]), json.loads(headers["X-Kappa-Cut"]), rows
 
 
+def holds_chosen(follower, platform, chosen):
+    """Waits until the follower of some rows stands where a scan does; it has those rows of it."""
+    def there():
+        assert follower.error is None, follower.error
+        found, at = scan(platform, follower.table), follower.at
+        return (found, at) if at is not None and at[:2] == found[:2] else None
+
+    found, at = support.eventually(there, 60, f"the follower of rows of {follower.table} stands where a scan does")
+    assert as_set(at[2].values()) == as_set(row for row in found[2] if chosen(row))
+
+
 def as_set(rows):
     return sorted(json.dumps(row) for row in rows)
 
@@ -239,6 +250,59 @@ def test_tables_of_every_shape(embedded):
     for follower in followers:
         assert follower.count("reset") == 1
         follower.stop()
+
+
+def test_some_rows_of_a_table(embedded):
+    """What is chosen of a table by keys or a condition is followed as if it were a table."""
+    rng, _ = support.seed_for("some rows")
+    sql = ("CREATE TABLE ev (u text, k bigint, n bigint) WITH (topic = 'ev', format = 'json');\n"
+           "CREATE MATERIALIZED VIEW sums AS SELECT u, k, sum(n)%s AS s FROM ev GROUP BY u, k;\n")
+    embedded.topic("ev", 2)
+    embedded.deploy("p", sql % "")
+    embedded.wait("p", 1)
+    choices = (({"key": "a"}, lambda row: row["u"] == "a"),
+               ({"key": "a", "from": 3}, lambda row: row["u"] == "a" and row["k"] >= 3),
+               ({"prefix": "b"}, lambda row: row["u"].startswith("b")),
+               ({"where": "s > 5 AND u <> 'c'"}, lambda row: row["s"] > 5 and row["u"] != "c"),
+               ({"prefix": "b", "where": "s % 2 = 0"}, lambda row: row["u"].startswith("b") and row["s"] % 2 == 0))
+    followers = [(Follower(embedded, "sums", **parameters), chosen) for parameters, chosen in choices]
+
+    def at_rest(version):
+        support.applied_everything(embedded, "p", version, "ev", "committed")
+        for follower, chosen in followers:
+            holds_chosen(follower, embedded, chosen)
+
+    def produce(count):
+        embedded.produce("ev", [{"u": rng.choice(("a", "b", "bb", "c")), "k": rng.randrange(6),
+                                 "n": rng.randrange(-4, 6)} for _ in range(count)], "--key", "u")
+
+    for count in (1, 50, 5):
+        produce(count)
+        at_rest(1)
+    embedded.deploy("p", sql % " + 3")
+    embedded.wait("p", 2)
+    at_rest(2)
+    for follower, _ in followers:
+        follower.pause.clear()
+        follower.cut_off()
+    produce(20)
+    support.applied_everything(embedded, "p", 2, "ev", "committed")
+    for follower, _ in followers:
+        follower.pause.set()
+    at_rest(2)
+    for follower, _ in followers:
+        assert follower.count("reset") == 1 and follower.count("swap") == 1
+        follower.stop()
+
+    embedded.produce("ev", [{"u": "z", "k": 1, "n": 50}], "--key", "u")
+    support.applied_everything(embedded, "p", 2, "ev", "committed")
+    lines = embedded.run("tail", "sums", "z", "--where", "s > 50", "--rows", "-n", "1", "-o", "json").stdout
+    assert [json.loads(line)["event"] for line in lines.splitlines()] == ["reset", "upsert"]
+    assert json.loads(lines.splitlines()[1])["row"] == {"u": "z", "k": 1, "s": 53}
+    refused = embedded.run("tail", "sums", "--where", "nothing > 1", code=1).stderr
+    assert "where:1:1" in refused and "nothing" in refused
+    assert "has no key column 3" in embedded.run("tail", "sums", "a", "1", "2", code=2).stderr
+    assert "is no text" in embedded.run("tail", "sums", "a", "--prefix", "1", code=2).stderr
 
 
 def test_what_begins_anew_and_what_ends(embedded):

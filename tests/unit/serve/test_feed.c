@@ -52,13 +52,18 @@ static void client_wake(void *ctx)
     pthread_mutex_unlock(&client->lock);
 }
 
-static void client_follow(struct client *client, const char *table, const char *after, bool rows)
+static void client_ask(struct client *client, const struct feed_ask *ask)
 {
     const struct feed_sleeper sleeper = {client_sleep, client_wake, client};
     *client = (struct client){.rows = json_object()};
     pthread_mutex_init(&client->lock, NULL);
     pthread_cond_init(&client->moved, NULL);
-    assert_ok(feed_follow(feeds, table, after, rows, &sleeper, &client->follower, &fault));
+    assert_ok(feed_follow(feeds, ask, &sleeper, &client->follower, &fault));
+}
+
+static void client_follow(struct client *client, const char *table, const char *after, bool rows)
+{
+    client_ask(client, &(struct feed_ask){.table = table, .after = after, .rows = rows});
 }
 
 static void client_leave(struct client *client)
@@ -157,15 +162,24 @@ static void client_to_cut(struct client *client, uint64_t wanted)
     }
 }
 
+struct held {
+    json_t *left;
+    bool (*chosen)(const json_t *row); /* or NULL */
+};
+
 static bool forget_row(void *ctx, const struct plan_view *view, const struct kappa_value *values)
 {
-    json_t *left = ctx;
+    struct held *held = ctx;
     json_t *row = reader_row_json(view, values);
     const char *key;
-    json_t *held;
-    json_object_foreach (left, key, held) {
-        if (json_equal(held, row)) {
-            json_object_del(left, key);
+    json_t *one;
+    if (held->chosen != NULL && !held->chosen(row)) {
+        json_decref(row);
+        return true;
+    }
+    json_object_foreach (held->left, key, one) {
+        if (json_equal(one, row)) {
+            json_object_del(held->left, key);
             json_decref(row);
             return true;
         }
@@ -175,13 +189,19 @@ static bool forget_row(void *ctx, const struct plan_view *view, const struct kap
     return false;
 }
 
-/* It holds what a scan gives. Slow: for tables of some hundred rows. */
+/* It holds what a scan gives, or what is chosen of it. Slow: for tables of some hundred rows. */
+static void client_holds_chosen(const struct client *client, const char *table,
+                                bool (*chosen)(const json_t *row))
+{
+    struct held held = {.left = json_copy(client->rows), .chosen = chosen};
+    assert_ok(reader_scan(reader, table, 0, -1, forget_row, &held, NULL, &fault));
+    assert_int_equal(json_object_size(held.left), 0);
+    json_decref(held.left);
+}
+
 static void client_holds(const struct client *client, const char *table)
 {
-    json_t *left = json_copy(client->rows);
-    assert_ok(reader_scan(reader, table, 0, -1, forget_row, left, NULL, &fault));
-    assert_int_equal(json_object_size(left), 0);
-    json_decref(left);
+    client_holds_chosen(client, table, NULL);
 }
 
 /* ---- the world */
@@ -240,6 +260,128 @@ static void test_every_table_across_versions(void **state)
     for (size_t i = 0; i < array_len(table_names); i++) {
         client_leave(&clients[i]);
     }
+}
+
+static bool is_u3(const json_t *row)
+{
+    return strcmp(json_text(row, "u", ""), "u3") == 0;
+}
+
+static bool begins_with_u1(const json_t *row)
+{
+    return strncmp(json_text(row, "u", ""), "u1", 2) == 0;
+}
+
+static bool is_even(const json_t *row)
+{
+    return json_int(row, "c", 1) % 2 == 0;
+}
+
+static bool is_even_in_the_middle(const json_t *row)
+{
+    const char *u = json_text(row, "u", "");
+    return is_even(row) && strcmp(u, "u12") >= 0 && strcmp(u, "u5") < 0;
+}
+
+static bool is_large(const json_t *row)
+{
+    return json_int(row, "n", 0) > 60;
+}
+
+/* What is chosen of a table is a table: rows come to be in it, and cease to be, as versions change. */
+static void test_choices_of_rows(void **state)
+{
+    (void)state;
+
+    static const struct {
+        const char *table;
+        struct row_range range;
+        const char *where;
+        bool (*chosen)(const json_t *row);
+    } choices[] = {
+        {"totals", {.keys = {"u3"}, .key_count = 1}, NULL, is_u3},
+        {"totals", {.prefix = "u1"}, NULL, begins_with_u1},
+        {"totals", {.key_count = 0}, "c % 2 = 0", is_even},
+        {"totals", {.from = "u12", .below = "u5"}, "c % 2 = 0", is_even_in_the_middle},
+        {"per_minute", {.keys = {"u3"}, .key_count = 1}, NULL, is_u3},
+        {"per_minute", {.prefix = "u1"}, NULL, begins_with_u1},
+        {"per_minute", {.key_count = 0}, "c % 2 = 0", is_even},
+        {"big", {.prefix = "u1"}, NULL, begins_with_u1},
+        {"raw", {.key_count = 0}, "n > 60", is_large},
+    };
+    struct client clients[array_len(choices)];
+    struct client again;
+    static const uint32_t order[] = {1, 2, 1, 2};
+    for (size_t i = 0; i < array_len(choices); i++) {
+        client_ask(&clients[i], &(struct feed_ask){.table = choices[i].table,
+                                                   .range = &choices[i].range,
+                                                   .where = choices[i].where,
+                                                   .rows = true});
+    }
+    for (size_t step = 0; step < array_len(order); step++) {
+        if (step > 0) {
+            serve_version(order[step]);
+        }
+        for (size_t i = 0; i < array_len(choices); i++) {
+            client_to_cut(&clients[i], epoch);
+            client_holds_chosen(&clients[i], choices[i].table, choices[i].chosen);
+            assert_int_equal(clients[i].resets, 1);
+        }
+    }
+    assert_true(json_object_size(clients[0].rows) == 1);
+    assert_int_equal(feeds_counters(feeds)->tables, array_len(choices));
+    /* An id goes on in the same choice, and begins anew in another one. */
+    client_ask(&again, &(struct feed_ask){.table = "totals",
+                                          .range = &choices[0].range,
+                                          .after = clients[0].id,
+                                          .rows = true});
+    serve_version(1);
+    client_to_cut(&again, epoch);
+    assert_int_equal(again.resets, 0);
+    client_leave(&again);
+    client_ask(&again, &(struct feed_ask){.table = "totals", .after = clients[0].id, .rows = true});
+    client_to_cut(&again, epoch);
+    assert_int_equal(again.resets, 1);
+    client_leave(&again);
+    for (size_t i = 0; i < array_len(choices); i++) {
+        client_leave(&clients[i]);
+    }
+}
+
+static void refused(const char *table, struct row_range range, const char *where, const char *why)
+{
+    struct feed_follower *none = NULL;
+    struct err err = {0};
+    const struct feed_sleeper sleeper = {client_sleep, client_wake, NULL};
+    const struct feed_ask ask = {.table = table, .range = &range, .where = where};
+    assert_true(feed_follow(feeds, &ask, &sleeper, &none, &err) < 0);
+    if (strstr(err.text, why) == NULL) {
+        fail_msg("%s does not say: %s", err.text, why);
+    }
+}
+
+static void test_choices_that_are_none(void **state)
+{
+    (void)state;
+    struct client client;
+    refused("totals", (struct row_range){.keys = {"a", "b"}, .key_count = 2}, NULL,
+            "no key column 2");
+    refused("raw", (struct row_range){.keys = {"a"}, .key_count = 1}, NULL, "no key column 1");
+    refused("totals", (struct row_range){.since = "0"}, NULL, "no windows");
+    refused("totals", (struct row_range){.prefix = "u", .from = "u"}, NULL,
+            "a prefix stands alone");
+    refused("totals", (struct row_range){.key_count = 0}, "nope = 1", "where:1:1");
+    /* One that has no value for a row ends, and says so. */
+    client_ask(&client, &(struct feed_ask){.table = "totals", .where = "10 / (c - c) > 1"});
+    while (strcmp(client.event, "end") != 0) {
+        assert_true(client_next(&client));
+        if (strcmp(client.event, "cut") == 0 && epoch < 3) {
+            serve_version(epoch % 2 == 1 ? 2 : 1);
+        }
+    }
+    const char *text = json_text(json_object_get(client.data, "error"), "message", "");
+    assert_non_null(strstr(text, "division by zero"));
+    client_leave(&client);
 }
 
 /* Ids: of a state that is in the ring, of the one at hand, of none that is known. */
@@ -375,8 +517,9 @@ static void test_ends(void **state)
     struct feed_follower *none = NULL;
     const struct feed_sleeper sleeper = {client_sleep, client_wake, NULL};
     struct err err = {0};
-    assert_int_equal(feed_follow(feeds, "nothing", NULL, true, &sleeper, &none, &err),
-                     -KE_NOT_FOUND);
+    const struct feed_ask nothing = {.table = "nothing"};
+    const struct feed_ask big = {.table = "big"};
+    assert_int_equal(feed_follow(feeds, &nothing, &sleeper, &none, &err), -KE_NOT_FOUND);
     client_follow(&client, "totals", NULL, true);
     client_follow(&other, "big", NULL, true);
     client_to_cut(&client, epoch);
@@ -396,7 +539,7 @@ static void test_ends(void **state)
     feeds_close(feeds);
     client_wait(&other);
     assert_int_equal(feed_take(other.follower, block, sizeof block), -1);
-    assert_int_equal(feed_follow(feeds, "big", NULL, true, &sleeper, &none, &err), -KE_CLOSED);
+    assert_int_equal(feed_follow(feeds, &big, &sleeper, &none, &err), -KE_CLOSED);
     client_leave(&other);
 }
 
@@ -405,6 +548,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_every_table_across_versions),
+        TEST(test_choices_of_rows),
+        TEST(test_choices_that_are_none),
         TEST(test_going_on),
         TEST(test_slow_follower),
         TEST(test_growing_file),

@@ -1,4 +1,5 @@
 /* kappa limit. */
+#include "base/clock.h"
 #include "cli/call.h"
 #include "cli/client.h"
 #include "cli/cmd.h"
@@ -19,19 +20,33 @@ const struct cmd_entry cmd_limit = {
     .args_min = 3,
     .args_max = 3,
     .summary = "limit how fast a version is replayed",
-    .help =
-        "LIMIT is records per second, bytes per second (keys, values and headers), or both: "
-        "50000/s, 20MB/s,\n50k/s,20MB/s; or none. It may be a goal: freshness=50ms (or 'freshness "
-        "p99 <= 50 ms') is as fast as\nkeeps the records of what serves readable within 50 ms, 99 "
-        "commits of 100, measured each second; several replays with\na goal divide by their "
-        "priority (priority=3; 1 if not said). There is no goal of when to be done.\nIt counts at "
-        "once, while the version reads, and "
-        "stays after a restart. It is for\nversions on their way to their first swap: what serves "
-        "reads as fast as it can, and so does a version\non its way to the cut of a swap. A limit "
-        "below what arrives never lets the version catch up.\n`kappa status` shows the limit.",
-    .examples = "kappa limit features 2 50000/s\nkappa limit features 2 freshness=50ms\nkappa "
-                "limit features 2 50k/s,20MB/s\nkappa limit "
-                "features 2 none\n",
+    .help = "LIMIT is records per second, bytes per second (keys, values and headers), or\n"
+            "both: 50000/s, 20MB/s, 50k/s,20MB/s; or none. It may have goals:\n"
+            "\n"
+            "- freshness=50ms (or 'freshness p99 <= 50 ms'): as fast as keeps the records of\n"
+            "  what serves readable within 50 ms, 99 commits of 100, measured each second.\n"
+            "- 'finish by 06:00' (the next one of the clock here; or a time as\n"
+            "  2026-01-31T06:00:00Z), 'finish in 2h': no faster than it takes to be caught\n"
+            "  up by then, with a tenth of the time in hand (3 s to 10 min), so that the\n"
+            "  rest is left to others. Checks before a swap (swap.verify, limits of\n"
+            "  differences) come after that.\n"
+            "\n"
+            "The least of all that is said counts: a number comes before a goal, and the\n"
+            "freshness of what serves before being done in time; `kappa status` then says\n"
+            "what holds the replay back and by how much it will be late. Once the time has\n"
+            "passed, it is as fast as the rest allows. Several replays with a goal of\n"
+            "freshness divide by their priority (priority=3; 1 if not said); those with a\n"
+            "time to be done by come before the others.\n"
+            "\n"
+            "It counts at once, while the version reads, and stays after a restart. It is\n"
+            "for versions on their way to their first swap: what serves reads as fast as it\n"
+            "can, and so does a version on its way to the cut of a swap. A limit below what\n"
+            "arrives never lets the version catch up.",
+    .examples = "kappa limit features 2 50000/s\n"
+                "kappa limit features 2 50k/s,20MB/s\n"
+                "kappa limit features 2 freshness=50ms\n"
+                "kappa limit features 2 '20MB/s, finish by 06:00'\n"
+                "kappa limit features 2 none\n",
     .options = options,
     .run = limit_run,
 };
@@ -56,7 +71,7 @@ static int limit_run(struct cli *cli, struct err *err)
     json_t *answer = NULL;
     int rc = cli_version_arg(cli->args[1], &version, err);
     if (rc == 0) {
-        rc = limit_text_parse(cli->args[2], &limit, err);
+        rc = limit_text_parse(cli->args[2], clock_wall_ms(clock_real()), &limit, err);
     }
     if (rc < 0) {
         return rc;

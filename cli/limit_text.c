@@ -7,8 +7,10 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static const struct {
     const char *name;
@@ -33,7 +35,7 @@ static int wrong(const char *part, const char *why, struct err *err)
 {
     int rc = err_set(err, KE_INVALID, "the limit '%s' %s", part, why);
     err_hint(err, "write 50000/s (records), 20MB/s (bytes), both as 50k/s,20MB/s, "
-                  "freshness=50ms, or none");
+                  "freshness=50ms, 'finish by 06:00', 'finish in 2h', or none");
     return rc;
 }
 
@@ -71,6 +73,81 @@ static int freshness_parse(const char *part, const char *text, json_t *limit, st
     return member_set(part, limit, "freshness_ms", us / 1000, err);
 }
 
+/* The next time that a clock here shows "06:00" (06:00:30, 6:00; 06:00Z: one of UTC); ms since 1970, or
+ * -1 when the text is no such time. */
+static int64_t clock_parse(const char *text, int64_t now_ms)
+{
+    unsigned hour = 0;
+    unsigned minute = 0;
+    unsigned second = 0;
+    int len = 0;
+    int seconds_len = 0;
+    if (sscanf(text, "%2u:%2u%n", &hour, &minute, &len) != 2 || len < 4) {
+        return -1;
+    }
+    text += len;
+    if (sscanf(text, ":%2u%n", &second, &seconds_len) == 1 && seconds_len == 3) {
+        text += seconds_len;
+    }
+    bool utc = strcmp(text, "Z") == 0;
+    if ((text[0] != '\0' && !utc) || hour > 23 || minute > 59 || second > 59) {
+        return -1;
+    }
+    time_t now = (time_t)(now_ms / 1000);
+    for (int day = 0; day <= 1; day++) {
+        struct tm at;
+        (void)(utc ? gmtime_r(&now, &at) : localtime_r(&now, &at));
+        at.tm_mday += day;
+        at.tm_hour = (int)hour;
+        at.tm_min = (int)minute;
+        at.tm_sec = (int)second;
+        at.tm_isdst = -1; /* whatever the clock shows then */
+        time_t then = utc ? timegm(&at) : mktime(&at);
+        if (then > now) {
+            return (int64_t)then * 1000;
+        }
+    }
+    return -1;
+}
+
+/* "by TIME", "_by=TIME", "in DURATION" behind "finish". */
+static int finish_parse(const char *part, const char *text, int64_t now_ms, json_t *limit,
+                        struct err *err)
+{
+    static const char *const words[] = {"by", "_by", "in", "_in"};
+    int64_t us = 0;
+    int64_t ms = -1;
+    const char *at = NULL;
+    size_t word = 0;
+    while (at == NULL && word < array_len(words)) {
+        at = behind(text, words[word++]);
+    }
+    if (at == NULL) {
+        return wrong(part, "says neither 'finish by' a time nor 'finish in' a duration", err);
+    }
+    size_t len = strlen(at);
+    if (word > 2) {
+        ms = duration_parse(at, len, &us) ? now_ms + us / 1000 : -1;
+    } else {
+        ms = clock_parse(at, now_ms);
+        ms = ms < 0 && time_parse(at, len, &us) ? us / 1000 : ms;
+    }
+    if (ms < 0) {
+        return wrong(part,
+                     word > 2 ? "has no duration"
+                              : "has no time, as 06:00 or "
+                                "2026-01-31T06:00:00Z",
+                     err);
+    }
+    if (json_object_get(limit, "finish_by") != NULL) {
+        return wrong(part, "says again what another part says", err);
+    }
+    char time[TIME_TEXT_LEN];
+    time_format(ms * 1000, time);
+    (void)json_object_set_new(limit, "finish_by", json_string(time));
+    return 0;
+}
+
 static int priority_parse(const char *part, const char *text, json_t *limit, struct err *err)
 {
     size_t len = strspn(text, "0123456789");
@@ -81,10 +158,14 @@ static int priority_parse(const char *part, const char *text, json_t *limit, str
     return member_set(part, limit, "priority", value, err);
 }
 
-static int part_parse(const char *part, json_t *limit, struct err *err)
+static int part_parse(const char *part, int64_t now_ms, json_t *limit, struct err *err)
 {
+    const char *finish = behind(part, "finish");
     const char *freshness = behind(part, "freshness");
     const char *priority = behind(part, "priority");
+    if (finish != NULL) {
+        return finish_parse(part, finish, now_ms, limit, err);
+    }
     if (freshness != NULL) {
         return freshness_parse(part, freshness, limit, err);
     }
@@ -112,7 +193,7 @@ static int part_parse(const char *part, json_t *limit, struct err *err)
     return wrong(part, "has no unit that is known", err);
 }
 
-int limit_text_parse(const char *text, json_t **out, struct err *err)
+int limit_text_parse(const char *text, int64_t now_ms, json_t **out, struct err *err)
 {
     if (strcmp(text, "none") == 0) {
         *out = json_null();
@@ -123,7 +204,7 @@ int limit_text_parse(const char *text, json_t **out, struct err *err)
     char *rest = copy;
     int rc = 0;
     for (char *part = strsep(&rest, ","); rc == 0 && part != NULL; part = strsep(&rest, ",")) {
-        rc = part_parse(part + strspn(part, " "), limit, err);
+        rc = part_parse(part + strspn(part, " "), now_ms, limit, err);
     }
     free(copy);
     if (rc != 0) {
@@ -158,6 +239,10 @@ void limit_text(struct buf *out, const json_t *limit)
     if (goal > 0) {
         buf_printf(out, "%sfreshness p99 <= %" PRId64 " ms", records > 0 || bytes > 0 ? ", " : "",
                    goal);
+    }
+    const char *by = json_text(limit, "finish_by", NULL);
+    if (by != NULL) {
+        buf_printf(out, "%sfinish by %s", records > 0 || bytes > 0 || goal > 0 ? ", " : "", by);
     }
     if (json_int(limit, "priority", 1) != 1) {
         buf_printf(out, " (priority %" PRId64 ")", json_int(limit, "priority", 1));

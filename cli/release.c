@@ -1,6 +1,7 @@
 /* The options of a new version and what is said about it. Own header: release.h. */
 #include "cli/release.h"
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "cli/dry_run_text.h"
 #include "cli/limit_text.h"
@@ -65,7 +66,7 @@ static int limit_given(const struct cli *cli, json_t *body, struct err *err)
 {
     const char *text = cli_option(cli, "limit");
     json_t *limit = NULL;
-    int rc = text != NULL ? limit_text_parse(text, &limit, err) : 0;
+    int rc = text != NULL ? limit_text_parse(text, clock_wall_ms(clock_real()), &limit, err) : 0;
     if (limit != NULL) {
         (void)json_object_set_new(body, "limit", limit);
     }

@@ -333,9 +333,9 @@ static void limit_line(struct buf *out, const json_t *version)
     if (json_is_object(pace)) {
         char number[OUT_NUMBER_LEN];
         struct buf text = {0};
-        buf_printf(&text, "now %s records/s: %s",
-                   out_count(json_int(pace, "records_per_second", 0), number),
-                   json_text(pace, "why", ""));
+        int64_t rate = json_int(pace, "records_per_second", 0);
+        buf_printf(&text, rate > 0 ? "now %s records/s: %s" : "now %sas fast as it can: %s",
+                   rate > 0 ? out_count(rate, number) : "", json_text(pace, "why", ""));
         wrapped(out, 5, buf_text(&text));
         buf_free(&text);
     }

@@ -173,7 +173,7 @@ json_t *child_open_message(const struct core *core, const struct core_version *v
     object_set(message, "commits", json_boolean(groups_are_on(core)));
     char *schemas = xasprintf("%s/schemas", core->data_dir);
     object_set(message, "schemas", json_string(schemas));
-    object_set(message, "limit", limit_now(version));
+    object_set(message, "limit", limit_now(core, version));
     free(schemas);
     json_t *plugins = plugins_message(core, object);
     if (plugins != NULL) {

@@ -9,7 +9,7 @@
  *     requests.c  control calls      deploy.c  deploy, replay         verify.c   status.c
  *     diff.c      compares versions               plots.c     lag and rate of the last hour
  *     groups.c    what others than Kappa see of a version's position
- *     limit.c     how fast a version may be replayed
+ *     limit.c     how fast a version may be replayed: regulate.c, limit_status.c
  *     canary.c    a share of the keys read from a candidate
  */
 #ifndef KAPPA_CONTROLLER_CORE_INSIDE_H
@@ -120,7 +120,11 @@ struct core_version {
     bool lagging;             /* that was told */
     bool blocked;             /* that some of its partitions are was told */
     struct pace_window fresh; /* while it serves */
-    double paced;             /* records/s that its goal of freshness allows; 0: not yet known */
+    double paced;             /* records/s that its goals allow; 0: not yet known */
+    int64_t raised_us;        /* when that became much more */
+    double needs;             /* records/s to be done in time, when that is asked; as of needs_us */
+    int64_t needs_us;         /* 0: to be looked at */
+    uint32_t held;            /* enum limit_held: why it is not faster */
 };
 
 /* A request that waits for something. */
@@ -209,7 +213,7 @@ struct core {
     int64_t plot_us;                     /* the next points of plots are due */
     struct pace pace;                    /* of the replays with a goal of freshness */
     int64_t pace_us;                     /* when that was last looked at */
-    uint32_t pace_count;                 /* of such replays then */
+    uint32_t regulated;                  /* replays with goals, of any kind */
     int64_t pace_worst_us, pace_goal_us; /* what was found */
     char *pace_of;                       /* at whom, or NULL: nobody; owned */
     int64_t catalog_us; /* moves that nobody asked for wait until then (it failed to write) */
@@ -487,20 +491,40 @@ void journal_free(struct core *core);
 
 /* ---- limit.c ---- */
 /* An object, or null (or NULL) for no limit. INVALID with what is wrong. */
-int limit_check(const json_t *limit, struct err *err) must_check;
-/* That of a version that is being replayed: a new reference, null when there is none. */
-json_t *limit_of(const struct core_version *version);
-/* The same with what its goal allows now, for the worker. */
-json_t *limit_now(const struct core_version *version);
-/* Looks at the freshness of what serves, and paces the replays that have a goal. */
-void limit_tick(struct core *core);
-/* {"records_per_second","why"} of one that is paced, else null; {"p50_ms","p99_ms"} of one that serves
- * and has records coming, else null. New references. */
-json_t *limit_pace(const struct core *core, const struct core_version *version);
-json_t *limit_freshness(const struct core_version *version);
+int limit_check(const json_t *limit, int64_t now_ms, struct err *err) must_check;
+/* As it is kept in the object: times in one form. A new reference. */
+json_t *limit_kept(const json_t *limit);
 /* Checks it, writes it and tells the worker. REFUSED: the version has served, or ended. */
 int limit_set(struct core *core, struct core_version *version, const json_t *limit, const char *who,
               struct err *err) must_check;
+/* That of a version that is being replayed: a new reference, null when there is none. */
+json_t *limit_of(const struct core_version *version);
+/* The same with what its goals allow now, for the worker; and tells it. */
+json_t *limit_now(const struct core *core, const struct core_version *version);
+void limit_tell(struct core *core, struct core_version *version);
+/* Its goals, while it is replayed; 0: it has not that one. */
+int64_t limit_freshness_us(const struct core_version *version);
+int64_t limit_finish_ms(const struct core_version *version);
+bool limit_has_goal(const struct core_version *version);
+
+/* ---- regulate.c ---- */
+enum limit_held {
+    LIMIT_HELD_FREE,      /* by nothing of these */
+    LIMIT_HELD_NUMBER,    /* its own limit */
+    LIMIT_HELD_FINISH,    /* it is done in time so */
+    LIMIT_HELD_FRESHNESS, /* what serves */
+};
+
+/* Looks at the freshness of what serves, and paces the replays that have goals. */
+void limit_tick(struct core *core);
+/* It has a goal, runs, and has not caught up yet. */
+bool limit_is_regulated(const struct core_version *version);
+
+/* ---- limit_status.c ---- */
+/* {"records_per_second","why",...} of one that is regulated, else null; {"p50_ms","p99_ms"} of one that
+ * serves and has records coming, else null. New references. */
+json_t *limit_pace(const struct core *core, const struct core_version *version);
+json_t *limit_freshness(const struct core_version *version);
 
 /* ---- gc.c ---- */
 void gc_request(struct core *core, void *request, const json_t *body);

@@ -103,7 +103,7 @@ static bool name_is_valid(const char *name)
     return true;
 }
 
-static int check_body(const struct deploy *deploy, struct err *err)
+static int check_body(const struct core *core, const struct deploy *deploy, struct err *err)
 {
     if (!name_is_valid(deploy->name)) {
         int rc = err_set(err, KE_INVALID, "\"%.*s\" is not a name for a processor", LIMIT_NAME_LEN,
@@ -122,7 +122,7 @@ static int check_body(const struct deploy *deploy, struct err *err)
     if (deploy->cache_bytes < 1) {
         return err_set(err, KE_INVALID, "\"cache_bytes\" must be positive");
     }
-    return limit_check(deploy->limit, err);
+    return limit_check(deploy->limit, core_now_ms(core), err);
 }
 
 static bool version_has_table(const struct core_version *version, const char *name)
@@ -510,7 +510,7 @@ static json_t *version_object(const struct core *core, const struct deploy *depl
         object_set(object, "files", files_json(deploy));
     }
     if (json_is_object(deploy->limit)) {
-        object_set(object, "limit", json_deep_copy(deploy->limit));
+        object_set(object, "limit", limit_kept(deploy->limit));
     }
     object_set(object, "policy", json_incref(deploy->policy));
     object_set(object, "asked", json_incref(deploy->asked));
@@ -716,7 +716,7 @@ static void deploy_start(struct core *core, struct deploy *deploy)
     deploy->job = (struct core_job){.run = deploy_run, .done = deploy_done};
     deploy->log = core->log;
     deploy->data_dir = xstrdup(core->data_dir);
-    int rc = check_body(deploy, &deploy->err);
+    int rc = check_body(core, deploy, &deploy->err);
     if (rc == 0) {
         rc = position_parse(deploy->from, core_now_ms(core), &deploy->position, &deploy->err);
     }

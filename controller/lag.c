@@ -207,6 +207,12 @@ int64_t lag_records(const struct lag *lag)
     return catchup_lag_sum(lag->next, lag->log_end, lag->count);
 }
 
+int64_t lag_left(const struct lag *lag)
+{
+    int64_t left = lag_records(lag);
+    return left != CATCHUP_UNKNOWN ? left : catchup_lag_sum(lag->next, lag->target, lag->count);
+}
+
 bool lag_is_ready(const struct lag *lag)
 {
     bool at_end = true;

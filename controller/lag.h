@@ -58,6 +58,8 @@ bool lag_is_ready(const struct lag *lag);
 const char *lag_status(const struct lag *lag, uint32_t source, int64_t now_us);
 /* Records behind, or CATCHUP_UNKNOWN. */
 int64_t lag_records(const struct lag *lag);
+/* The same; while the end is not known, what is left to the target. */
+int64_t lag_left(const struct lag *lag);
 /* Of the oldest source, or CATCHUP_NEVER when unknown. */
 double lag_seconds(const struct lag *lag, int64_t wall_ms);
 /* Seconds until it has caught up: by the trend of the rate, against what arrives. */

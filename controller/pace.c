@@ -37,20 +37,24 @@ void pace_look(struct pace *pace, double worst_us, double goal_us, double used)
     pace->rate = fmin(fmax(pace->rate, PACE_LEAST), PACE_MOST);
 }
 
-void pace_divide(double rate, struct pace_share *shares, uint32_t count)
+/* Among those that are first, or those that are not. Returns what is left of the rate. */
+static double divide_among(double rate, struct pace_share *shares, uint32_t count, bool first)
 {
     double left = rate;
     double weights = 0;
     for (uint32_t i = 0; i < count; i++) {
-        shares[i].gets = -1;
-        weights += shares[i].weight;
+        if (shares[i].first == first) {
+            shares[i].gets = -1;
+            weights += shares[i].weight;
+        }
     }
     /* Those that may not have their part first, as often as that leaves more for others. */
     for (bool again = true; again;) {
         again = false;
         for (uint32_t i = 0; i < count; i++) {
             struct pace_share *share = &shares[i];
-            if (share->gets < 0 && share->most < left * share->weight / weights) {
+            bool open = share->first == first && share->gets < 0;
+            if (open && share->most < left * share->weight / weights) {
                 share->gets = share->most;
                 left -= share->most;
                 weights -= share->weight;
@@ -58,10 +62,27 @@ void pace_divide(double rate, struct pace_share *shares, uint32_t count)
             }
         }
     }
+    double rest = left;
     for (uint32_t i = 0; i < count; i++) {
-        if (shares[i].gets < 0) {
+        if (shares[i].first == first && shares[i].gets < 0) {
             shares[i].gets = left * shares[i].weight / weights;
+            rest = 0;
         }
+    }
+    return rest;
+}
+
+void pace_divide(double rate, struct pace_share *shares, uint32_t count)
+{
+    double kept = PACE_LEFT * rate;
+    double rest = divide_among(rate - kept, shares, count, true);
+    rest = divide_among(rest + kept, shares, count, false);
+    if (rest > 0) {
+        double firsts = rest;
+        for (uint32_t i = 0; i < count; i++) {
+            firsts += shares[i].first ? shares[i].gets : 0;
+        }
+        (void)divide_among(firsts, shares, count, true);
     }
 }
 

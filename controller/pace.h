@@ -17,6 +17,7 @@
 #define PACE_SLOWER 0.6
 #define PACE_FASTER 0.08
 #define PACE_NEAR   0.8 /* of the goal: not faster from here on */
+#define PACE_LEFT   0.1 /* of a rate: for those that are not first */
 
 enum pace_why { PACE_BEGINS, PACE_GROWS, PACE_QUIET, PACE_UNUSED, PACE_IS_NEAR, PACE_FALLS };
 
@@ -36,10 +37,13 @@ void pace_look(struct pace *pace, double worst_us, double goal_us, double used);
 struct pace_share {
     double weight; /* > 0 */
     double most;   /* records/s, or PACE_MOST */
-    double gets;   /* out */
+    bool
+        first; /* served before the others: it must be done at a time, and `most` is what it needs */
+    double gets; /* out */
 };
 
-/* Divides the rate by weight; what one may not have goes to the others. */
+/* Divides the rate by weight; what one may not have goes to the others. Those that are first share
+ * among themselves, but for PACE_LEFT of the rate if others want it. */
 void pace_divide(double rate, struct pace_share *shares, uint32_t count);
 
 /* Freshness of a version in windows of about a second, longer when little comes. */

@@ -53,8 +53,10 @@ export function limitText(v) {
     v.limit.records_per_second && f.count(v.limit.records_per_second) + " records/s",
     v.limit.bytes_per_second && f.bytes(v.limit.bytes_per_second) + "/s",
     v.limit.freshness_ms && `freshness p99 ≤ ${v.limit.freshness_ms} ms`,
+    v.limit.finish_by && `finish by ${v.limit.finish_by}`,
   ];
-  const now = v.pace ? ` (now ${f.count(v.pace.records_per_second)} records/s: ${v.pace.why})` : "";
+  const rate = v.pace?.records_per_second;
+  const now = v.pace ? ` (now ${rate ? f.count(rate) + " records/s" : "as fast as it can"}: ${v.pace.why})` : "";
   return "limited to " + parts.filter(Boolean).join(", ") + now;
 }
 

@@ -137,13 +137,40 @@ def test_goal(embedded, topic):
     assert embedded.version("p", 2)["limit"] is None
 
 
+def test_finish(embedded, topic):
+    """No faster than it must be, kept over a restart; once the time has passed as fast as it can."""
+    serve(embedded, topic, 40000)
+    embedded.run("replay", "p", "--swap", "manual", "--limit", "finish in 1h")
+    seen = support.eventually(lambda: embedded.version("p", 2)["pace"], 60, "v2 is paced")
+    # 40,000 records in an hour, less a tenth of it, are 12 or 13 a second.
+    needs = support.eventually(lambda: embedded.version("p", 2)["pace"]["finish"]["needs"], 60, "v2 knows what it needs")
+    assert 10 < needs < 40, seen
+    support.eventually(lambda: embedded.version("p", 2)["pace"]["records_per_second"] < 40, 60, "v2 is slow")
+    limit = embedded.version("p", 2)["limit"]
+    assert list(limit) == ["finish_by"]
+    assert f"v2 is limited to finish by {limit['finish_by']}" in embedded.run("status", "p").stdout
+    embedded.kill()
+    embedded.up()
+    support.eventually(lambda: worker_seconds(embedded.version("p", 2)) > 1, 60, "v2 reads again")
+    slow = embedded.version("p", 2)
+    assert slow["limit"] == limit and slow["state"] == "replaying" and slow["records"] < 30000
+    assert slow["pace"]["finish"]["by"] == limit["finish_by"]
+    # A time that is nearly over leaves nothing to wait for; what it says itself comes first all the same.
+    embedded.run("limit", "p", 2, "12k/s, finish in 1s")
+    embedded.wait("p", 2, "caught-up")
+    assert embedded.version("p", 2)["pace"] is None
+    embedded.run("swap", "p", 2)
+    assert embedded.version("p", 2)["limit"] is None
+
+
 def test_refused(embedded, topic):
     serve(embedded, topic, 10)
     for limit, says in (("fast", "begins with no number"), ("5", "no unit"), ("5/s,6/s", "says again"),
                         ("0/s", "not between"), ("5kg/s", "no unit"), ("", "begins with no number"),
                         ("1e99/s", "begins with no number"), ("10000G/s", "not between"),
                         ("freshness=fast", "no duration"), ("freshness=1us", "no duration"),
-                        ("freshness=5ms,priority=0", "from 1 to 100"), ("finish by 06:00", "begins with no number")):
+                        ("freshness=5ms,priority=0", "from 1 to 100"), ("finish at 06:00", "says neither"),
+                        ("finish by 2001-01-01", "has passed")):
         for command in (["limit", "p", 1, limit], ["replay", "p", "--limit", limit]):
             refused = embedded.run(*command, code=None)
             assert refused.returncode != 0 and says in refused.stderr, (limit, refused.stderr)

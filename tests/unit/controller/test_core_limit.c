@@ -2,6 +2,8 @@
  * who has served. Method: the world of world.h, whose workers remember what they were told. */
 #include "tests/unit/controller/world.h"
 
+#include "base/timefmt.h"
+
 #define COUNTS(what)                                                                               \
     "CREATE TABLE events (user_id text, kind text) WITH (topic='events', format='json');\n"        \
     "CREATE MATERIALIZED VIEW counts AS SELECT user_id, " what " AS n FROM events GROUP BY "       \
@@ -125,6 +127,10 @@ static void test_refused(void **state)
                   "\"freshness_ms\" must be");
     world_refused(world, "limit", 2, limit_body("{\"records_per_second\":9,\"priority\":2}"),
                   -KE_INVALID, "\"priority\" without");
+    world_refused(world, "limit", 2, limit_body("{\"finish_by\":\"soon\"}"), -KE_INVALID,
+                  "is not a time");
+    world_refused(world, "limit", 2, limit_body("{\"finish_by\":\"2020-01-01T00:00:00Z\"}"),
+                  -KE_INVALID, "has passed");
     world_refused(world, "limit", 2, limit_body("5"), -KE_INVALID, "a limit is an object");
     world_refused(world, "limit", 9, limit_body("null"), -KE_NOT_FOUND, "no version 9");
     world_refused(world, "deploy", 0, definition(COUNTS("min(kind)"), "{\"bytes_per_second\":-1}"),
@@ -197,6 +203,93 @@ static void test_goal_and_number(void **state)
     assert_int_equal(told(world, 2), 10000);
 }
 
+static json_t *pace_of(struct world *world, uint32_t version)
+{
+    json_t *status = world_call(world, "status", "p", 0, NULL);
+    const json_t *entry = json_array_get(json_object_get(status, "versions"), version - 1);
+    json_t *pace = json_incref(json_object_get(entry, "pace"));
+    json_decref(status);
+    return pace;
+}
+
+static void set_finish(struct world *world, uint32_t version, int64_t seconds, const char *more)
+{
+    char time[TIME_TEXT_LEN];
+    char text[200];
+    time_format((world_wall(world) + seconds * 1000) * 1000, time);
+    (void)snprintf(text, sizeof text, "{\"finish_by\":\"%s\"%s}", time, more);
+    set(world, version, text);
+}
+
+/* Done before the time, not long before, and told nothing afterwards. */
+static void test_finish(void **state)
+{
+    struct world *world = *state;
+    deploy_both(world);
+    world->limits = true;
+    world->pace = 1;
+    for (int i = 0; i < WORLD_PARTITIONS; i++) {
+        world->end[i] += 1000000;
+    }
+    world_steps(world, 1000); /* that they came at once is forgotten */
+    world->pace = 100000;
+    int64_t begin = world->now_us;
+    set_finish(world, 2, 100, "");
+    world_steps(world, 100);
+    assert_in_range(told(world, 2), 3000000 / 100, 3000000 / 85);
+    json_t *pace = pace_of(world, 2);
+    assert_string_equal(json_text(pace, "held_by", ""), "finish");
+    assert_non_null(strstr(json_text(pace, "why", ""), "fast enough to be done by 2023-"));
+    assert_true(json_number(json_object_get(pace, "finish"), "late_seconds", 1) == 0);
+    json_decref(pace);
+    world_restart(world);
+    for (int i = 0; i < 20000 && strcmp(world_state(world, 2), "ready") != 0; i++) {
+        world_step(world);
+    }
+    assert_string_equal(world_state(world, 2), "ready");
+    assert_in_range(world->now_us - begin, 70000000, 100000000);
+    world_steps(world, 60);
+    assert_int_equal(told(world, 2), 0);
+}
+
+/* Freshness comes first, a number too; and it is said. */
+static void test_finish_late(void **state)
+{
+    struct world *world = *state;
+    deploy_both(world);
+    world->limits = true;
+    world->pace = 100000;
+    for (int i = 0; i < WORLD_PARTITIONS; i++) {
+        world->end[i] += 10000000;
+    }
+    set_finish(world, 2, 60, ",\"freshness_ms\":50");
+    world->fresh_us = 90000;
+    world_steps(world, 1500); /* 30 s */
+    assert_in_range(told(world, 2), 1, 10000);
+    json_t *pace = pace_of(world, 2);
+    assert_string_equal(json_text(pace, "held_by", ""), "freshness");
+    assert_non_null(strstr(json_text(pace, "why", ""), "comes first; it will be late by "));
+    assert_true(json_number(json_object_get(pace, "finish"), "late_seconds", 0) > 100);
+    json_decref(pace);
+    set_finish(world, 2, 60, ",\"records_per_second\":30000");
+    world_steps(world, 500);
+    assert_int_equal(told(world, 2), 30000);
+    pace = pace_of(world, 2);
+    assert_string_equal(json_text(pace, "held_by", ""), "limit");
+    assert_non_null(
+        strstr(json_text(pace, "why", ""), "its own limit comes first; it will be late"));
+    json_decref(pace);
+    /* The time is over: as fast as it can. */
+    set_finish(world, 2, 5, "");
+    world->pace = 10;
+    world_steps(world, 500);
+    assert_int_equal(told(world, 2), 0);
+    pace = pace_of(world, 2);
+    assert_true(json_is_null(json_object_get(pace, "records_per_second")));
+    assert_non_null(strstr(json_text(pace, "why", ""), "it should have been done by "));
+    json_decref(pace);
+}
+
 #define WORLD_TEST(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
 
 int main(void)
@@ -204,7 +297,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WORLD_TEST(test_kept_and_told),   WORLD_TEST(test_over_with_the_swap),
         WORLD_TEST(test_refused),         WORLD_TEST(test_goal),
-        WORLD_TEST(test_goal_and_number),
+        WORLD_TEST(test_goal_and_number), WORLD_TEST(test_finish),
+        WORLD_TEST(test_finish_late),
     };
     (void)setenv("KAPPA_LOG", "error", 0);
     return cmocka_run_group_tests(tests, NULL, NULL);

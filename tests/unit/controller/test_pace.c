@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/prng.h"
+#include "controller/finish.h"
 #include "controller/pace.h"
 
 static void test_finds_the_capacity(void **state)
@@ -55,6 +56,19 @@ static void test_bounds(void **state)
     assert_true(pace.rate == PACE_SLOWER * PACE_START && pace.why == PACE_FALLS);
 }
 
+/* Those that are first have what they may before others have more than is kept for these. */
+static void divided(const struct pace_share *shares, uint32_t count, double rate)
+{
+    bool first_free = false;
+    double others = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        bool free = shares[i].gets < shares[i].most * (1 - 1e-9);
+        first_free = first_free || (shares[i].first && free);
+        others += shares[i].first ? 0 : shares[i].gets;
+    }
+    assert_true(!first_free || others <= PACE_LEFT * rate * (1 + 1e-9));
+}
+
 static void test_divides(void **state)
 {
     (void)state;
@@ -68,23 +82,70 @@ static void test_divides(void **state)
         double most = 0;
         for (uint32_t i = 0; i < count; i++) {
             double cap = prng_below(&prng, 2) ? PACE_MOST : 1 + (double)prng_below(&prng, 50000);
-            shares[i] =
-                (struct pace_share){.weight = 1 + (double)prng_below(&prng, 5), .most = cap};
+            shares[i] = (struct pace_share){.weight = 1 + (double)prng_below(&prng, 5),
+                                            .most = cap,
+                                            .first = prng_below(&prng, 3) == 0};
             most += cap;
         }
         pace_divide(rate, shares, count);
+        divided(shares, count, rate);
         for (uint32_t i = 0; i < count; i++) {
             sum += shares[i].gets;
             assert_true(shares[i].gets > 0 && shares[i].gets <= shares[i].most * (1 + 1e-9));
             for (uint32_t k = 0; k < count; k++) {
                 /* Who is not capped has at least as much for its weight as any other. */
-                bool free = shares[i].gets < shares[i].most * (1 - 1e-9);
+                bool free = shares[i].gets < shares[i].most * (1 - 1e-9) &&
+                            shares[i].first == shares[k].first;
                 assert_true(!free || shares[i].gets / shares[i].weight >=
                                          shares[k].gets / shares[k].weight * (1 - 1e-9));
             }
         }
         assert_true(fabs(sum - fmin(rate, most)) <= 1e-6 * rate);
     }
+}
+
+/* A replay that keeps to what it needs is done before the time, whatever disturbs it in the middle, if the
+ * machine can make up for that; and does not hurry. */
+static void test_done_in_time(void **state)
+{
+    (void)state;
+    struct prng prng;
+    prng_init(&prng, unit_seed("finish"));
+    for (uint32_t round = 0; round < 300; round++) {
+        double seconds = 20 + (double)prng_below(&prng, 20000);
+        double lag = 1e5 + (double)prng_below(&prng, 1000000000);
+        double arrival = prng_below(&prng, 2) ? (double)prng_below(&prng, 5000) : 0;
+        double first = finish_needs((int64_t)lag, arrival, seconds);
+        double done = -1;
+        double begin = seconds * 0.3;
+        for (double now = 0; now < seconds && done < 0; now++) {
+            double noise = 0.9 + (double)prng_below(&prng, 200) / 1000;
+            double needs = finish_needs((int64_t)lag, arrival * noise, seconds - now);
+            /* For a twentieth of the time it comes to nearly nothing. */
+            bool disturbed = now > begin && now < begin + seconds * 0.05;
+            double rate = fmin(needs, 1.5 * first) * (disturbed ? 0.1 : 1);
+            lag += arrival - rate;
+            done = lag <= rate * 0.25 ? now : -1;
+        }
+        assert_true(done >= 0 && done < seconds);
+        assert_true(done >= seconds * 0.5 || seconds < 30);
+    }
+}
+
+static void test_late(void **state)
+{
+    (void)state;
+    assert_true(finish_needs(1000, 0, 0) == PACE_MOST);
+    assert_true(finish_needs(1000, 0, -5) == PACE_MOST);
+    assert_true(finish_needs(1000, 0, FINISH_MARGIN_S_MIN) == PACE_MOST);
+    assert_true(fabs(finish_needs(90000, 50, 100) - 1050) < 1e-6);
+    assert_true(fabs(finish_needs(30000, 0, 30600) - 1) < 1e-6); /* 10 minutes in hand, not more */
+    assert_true(fabs(finish_late_s(1000, 10, 0, 60) - 40) < 1e-6);
+    assert_true(finish_late_s(1000, 100, 0, 60) == 0);
+    assert_true(finish_late_s(1000, 100, 100, 60) == FINISH_NEVER);
+    assert_true(finish_late_s(1000, 0, 0, 60) == 0); /* not known */
+    assert_true(fabs(finish_late_s(1000, 0, 0, -7) - 7) < 1e-6);
+    assert_true(fabs(finish_late_s(1000, 100, 0, -7) - 17) < 1e-6);
 }
 
 static void test_windows(void **state)
@@ -125,6 +186,8 @@ int main(void)
         cmocka_unit_test(test_finds_the_capacity),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_divides),
+        cmocka_unit_test(test_done_in_time),
+        cmocka_unit_test(test_late),
         cmocka_unit_test(test_windows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

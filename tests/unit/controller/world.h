@@ -89,6 +89,7 @@ struct world {
     int64_t end[WORLD_PARTITIONS];
     int64_t inflow; /* records a step and partition */
     int64_t pace;   /* of every worker, offsets a step and partition */
+    bool limits;    /* workers keep to what they were told */
     uint64_t identity;
     int64_t dead;       /* what every worker says of its records */
     int64_t used_bytes; /* the same of its files */
@@ -470,6 +471,14 @@ static inline void world_at_cut(struct world *world, struct world_worker *worker
                           "digest", "all", "tables", "counts", "d", "sources", sources));
 }
 
+/* Offsets of this step and partition; a limit below one offset a step is not kept. */
+static inline int64_t world_pace(const struct world *world, const struct world_worker *worker)
+{
+    int64_t limit = worker->limit / (1000000 / WORLD_STEP_US) / WORLD_PARTITIONS;
+    return world->limits && worker->limit > 0 ? i64_min(world->pace, i64_max(limit, 1))
+                                              : world->pace;
+}
+
 /* Moves, and says so. */
 static inline void world_worker_work(struct world *world, struct world_worker *worker)
 {
@@ -479,9 +488,10 @@ static inline void world_worker_work(struct world *world, struct world_worker *w
     bool at_end = true;
     for (int i = 0; i < WORLD_PARTITIONS; i++) {
         int64_t *next = &worker->files->next[i];
+        int64_t pace = world_pace(world, worker);
         int64_t bound = worker->running_to ? i64_min(worker->cut[i], world->end[i]) : world->end[i];
         if (!still) {
-            *next = i64_max(*next, i64_min(*next + world->pace, bound));
+            *next = i64_max(*next, i64_min(*next + pace, bound));
         }
         there = there && *next == worker->cut[i];
         at_end = at_end && *next == world->end[i];

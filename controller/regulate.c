@@ -1,0 +1,235 @@
+/* How fast replays with goals may be now: looks at what serves and at how far they are, divides, and
+ * tells their workers. Own header: core_inside.h.
+ *
+ *     least of   its own number         limit "records_per_second"
+ *                what it needs          "finish_by": to be done in time (finish.h), and no more, so that the
+ *                                       rest is for others; once the time is over, no bound
+ *                its part of the pace   "freshness_ms": as fast as keeps the 99th of 100 commits of what
+ *                                       serves, of any processor, that fresh (pace.h)
+ *
+ * So freshness comes before being done in time, and who must be done in time comes before who must not.
+ *
+ * What is measured counts for all replays with a goal of freshness together; the strictest goal rules, and
+ * "priority" divides. Those that have caught up to where they could be swapped in only follow what
+ * arrives, as what serves does, and are let go. */
+#include "controller/core_inside.h"
+
+#include "controller/finish.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define LOOK_US     INT64_C(900000)
+#define TELL_CHANGE 0.02 /* smaller ones are not worth a line */
+#define MUCH_MORE   1.3
+#define ALMOST      (1 - 1e-6)
+
+/* ---- Looking at what serves */
+
+/* The worst of what was measured since the last look. */
+struct worst {
+    const struct core_version *version; /* NULL: nothing was */
+    bool any;                           /* something serves */
+    bool news;                          /* and a window of it has ended */
+};
+
+static void look_at(struct core *core, struct core_version *version, struct worst *worst)
+{
+    struct histogram counts;
+    if (version->state != VERSION_SERVING || !child_is_open(&version->child)) {
+        version->fresh.since_us = 0;
+        return;
+    }
+    worst->any = true;
+    if (!histogram_from_json(json_object_get(version->child.stats, "freshness"), &counts)) {
+        return;
+    }
+    pace_window_look(&version->fresh, &counts, core_now_us(core));
+    if (version->fresh.ended_us <= core->pace_us) {
+        return;
+    }
+    worst->news = true;
+    if (version->fresh.p99_us >= 0 &&
+        (worst->version == NULL || version->fresh.p99_us > worst->version->fresh.p99_us)) {
+        worst->version = version;
+    }
+}
+
+/* ---- The replays with a goal */
+
+struct replay {
+    struct core_version *version;
+    double number; /* its own limit, or PACE_MOST */
+    double needs;  /* to be done in time, or PACE_MOST */
+    double gets;
+    enum limit_held held;
+    bool fresh; /* it has a goal of freshness */
+};
+
+struct replays {
+    struct replay *list; /* owned */
+    uint32_t count;
+    uint32_t fresh; /* of them */
+    double used;    /* records/s of these */
+    int64_t goal_us;
+    bool news; /* what one needs was looked at */
+};
+
+bool limit_is_regulated(const struct core_version *version)
+{
+    return limit_has_goal(version) && version->state != VERSION_PAUSED &&
+           child_is_open(&version->child) && !lag_is_ready(&version->lag);
+}
+
+static void let_go(struct core *core, struct core_version *version)
+{
+    if (limit_has_goal(version) && child_is_open(&version->child) && version->paced != PACE_MOST &&
+        lag_is_ready(&version->lag)) {
+        version->paced = PACE_MOST;
+        version->held = LIMIT_HELD_FREE;
+        limit_tell(core, version);
+    }
+}
+
+/* Looked at once a second: what arrives is a noisy figure. */
+static bool look_at_needs(const struct core *core, struct core_version *version)
+{
+    int64_t by_ms = limit_finish_ms(version);
+    int64_t now = core_now_us(core);
+    if (by_ms == 0 || (version->needs_us != 0 && now - version->needs_us < LOOK_US)) {
+        return false;
+    }
+    version->needs = finish_needs(lag_left(&version->lag), catchup_rate_get(&version->lag.arrival),
+                                  (double)(by_ms - core_now_ms(core)) / 1000);
+    version->needs_us = now;
+    return true;
+}
+
+static void replays_add(const struct core *core, struct replays *replays,
+                        struct core_version *version)
+{
+    const json_t *limit = json_object_get(version->object, "limit");
+    double number = (double)json_int(limit, "records_per_second", 0);
+    int64_t goal = limit_freshness_us(version);
+    replays->news = look_at_needs(core, version) || replays->news;
+    replays->list = xrealloc(replays->list, (replays->count + 1) * sizeof *replays->list);
+    replays->list[replays->count++] =
+        (struct replay){.version = version,
+                        .number = number > 0 ? number : PACE_MOST,
+                        .needs = limit_finish_ms(version) > 0 ? fmax(version->needs, 1) : PACE_MOST,
+                        .fresh = goal > 0};
+    if (goal > 0) {
+        replays->fresh++;
+        replays->used += json_number(version->child.stats, "rate", 0);
+        replays->goal_us = replays->goal_us == 0 ? goal : i64_min(replays->goal_us, goal);
+    }
+}
+
+static void look_at_all(struct core *core, struct worst *worst, struct replays *replays)
+{
+    for (uint32_t i = 0; i < core->processor_count; i++) {
+        struct core_processor *processor = core->processors[i];
+        for (uint32_t k = 0; k < processor->version_count; k++) {
+            struct core_version *version = processor->versions[k];
+            look_at(core, version, worst);
+            let_go(core, version);
+            if (limit_is_regulated(version)) {
+                replays_add(core, replays, version);
+            }
+        }
+    }
+}
+
+/* What each may have by itself. */
+static void bound_each(struct replays *replays)
+{
+    for (uint32_t i = 0; i < replays->count; i++) {
+        struct replay *replay = &replays->list[i];
+        replay->gets = fmin(replay->number, replay->needs);
+        replay->held = replay->gets >= PACE_MOST        ? LIMIT_HELD_FREE
+                       : replay->number < replay->needs ? LIMIT_HELD_NUMBER
+                                                        : LIMIT_HELD_FINISH;
+    }
+}
+
+/* Divides what the goal of freshness allows among those that have one. */
+static void divide_pace(const struct core *core, struct replays *replays)
+{
+    struct pace_share *shares = xcalloc(replays->fresh + 1, sizeof *shares);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < replays->count; i++) {
+        const struct replay *replay = &replays->list[i];
+        if (replay->fresh) {
+            const json_t *limit = json_object_get(replay->version->object, "limit");
+            shares[count++] = (struct pace_share){.weight = (double)json_int(limit, "priority", 1),
+                                                  .most = replay->gets,
+                                                  .first = replay->needs < PACE_MOST};
+        }
+    }
+    pace_divide(core->pace.rate, shares, count);
+    count = 0;
+    for (uint32_t i = 0; i < replays->count; i++) {
+        struct replay *replay = &replays->list[i];
+        if (!replay->fresh) {
+            continue;
+        }
+        double gets = shares[count++].gets;
+        replay->held = gets < replay->gets * ALMOST ? LIMIT_HELD_FRESHNESS : replay->held;
+        replay->gets = gets;
+    }
+    free(shares);
+}
+
+static void divide(struct core *core, struct replays *replays)
+{
+    bound_each(replays);
+    divide_pace(core, replays);
+    for (uint32_t i = 0; i < replays->count; i++) {
+        struct core_version *version = replays->list[i].version;
+        double gets = fmax(replays->list[i].gets, 1);
+        version->held = replays->list[i].held;
+        if (gets > MUCH_MORE * version->paced) {
+            version->raised_us = core_now_us(core);
+        }
+        if (fabs(gets - version->paced) > TELL_CHANGE * version->paced) {
+            version->paced = gets;
+            limit_tell(core, version);
+        }
+    }
+}
+
+/* Compares the freshness of what serves with the goal. */
+static void look_at_pace(struct core *core, const struct worst *worst,
+                         const struct replays *replays)
+{
+    double p99 = worst->version != NULL ? (double)worst->version->fresh.p99_us : -1;
+    pace_look(&core->pace, p99, (double)replays->goal_us, replays->used);
+    core->pace_us = core_now_us(core);
+    core->pace_worst_us = (int64_t)p99;
+    core->pace_goal_us = replays->goal_us;
+    free(core->pace_of);
+    core->pace_of = worst->version == NULL ? NULL
+                                           : xasprintf("%s v%u", worst->version->processor->name,
+                                                       worst->version->number);
+}
+
+void limit_tick(struct core *core)
+{
+    struct worst worst = {.version = NULL};
+    struct replays replays = {.count = 0};
+    int64_t now = core_now_us(core);
+    look_at_all(core, &worst, &replays);
+    bool due = now - core->pace_us >= LOOK_US && (worst.news || !worst.any);
+    if (replays.fresh == 0) {
+        pace_open(&core->pace);
+        core->pace_us = now;
+        due = false;
+    } else if (due) {
+        look_at_pace(core, &worst, &replays);
+    }
+    if (due || replays.news || core->regulated != replays.count) {
+        divide(core, &replays);
+    }
+    core->regulated = replays.count;
+    free(replays.list);
+}

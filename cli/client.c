@@ -10,8 +10,9 @@
 
 struct client {
     CURL *curl;
-    char *base;  /* "http://host:port" */
-    char *shown; /* what the person gave */
+    char *base;          /* "http://host:port" */
+    char *shown;         /* what the person gave */
+    char *authorization; /* a header, or NULL */
     char curl_text[CURL_ERROR_SIZE];
 };
 
@@ -24,7 +25,7 @@ struct sink {
     bool stopped; /* line said so */
 };
 
-int client_open(const char *server, struct client **out, struct err *err)
+int client_open(const char *server, const char *token, struct client **out, struct err *err)
 {
     static bool started;
     if (!started && curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
@@ -33,6 +34,7 @@ int client_open(const char *server, struct client **out, struct err *err)
     started = true;
     struct client *client = xcalloc(1, sizeof *client);
     client->shown = xstrdup(server);
+    client->authorization = token == NULL ? NULL : xasprintf("Authorization: Bearer %s", token);
     bool whole = strncmp(server, "http://", 7) == 0 || strncmp(server, "https://", 8) == 0;
     client->base = whole ? xstrdup(server)
                          : xasprintf("http://%s%s", server[0] == ':' ? "127.0.0.1" : "", server);
@@ -53,6 +55,10 @@ void client_close(struct client *client)
     if (client->curl != NULL) {
         curl_easy_cleanup(client->curl);
     }
+    if (client->authorization != NULL) {
+        explicit_bzero(client->authorization, strlen(client->authorization));
+    }
+    free(client->authorization);
     free(client->base);
     free(client->shown);
     free(client);
@@ -119,12 +125,17 @@ static int refused(const struct client *client, long status, const struct buf *t
     return sent.code;
 }
 
-/* Performs what is set up on the handle. */
-static int perform(struct client *client, const char *path, long wait_seconds, struct sink *sink,
-                   struct err *err)
+/* Performs what is set up on the handle. type: a header of the request, or NULL. */
+static int perform(struct client *client, const char *path, const char *type, long wait_seconds,
+                   struct sink *sink, struct err *err)
 {
     CURL *curl = client->curl;
     char *url = xasprintf("%s%s", client->base, path);
+    struct curl_slist *headers = type == NULL ? NULL : curl_slist_append(NULL, type);
+    if (client->authorization != NULL) {
+        headers = curl_slist_append(headers, client->authorization);
+    }
+    (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
     sink->curl = curl;
     client->curl_text[0] = '\0';
     (void)curl_easy_setopt(curl, CURLOPT_URL, url);
@@ -139,6 +150,8 @@ static int perform(struct client *client, const char *path, long wait_seconds, s
     (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_bytes);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, sink);
     CURLcode code = curl_easy_perform(curl);
+    (void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, NULL);
+    curl_slist_free_all(headers);
     free(url);
     long status = 0;
     (void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
@@ -151,15 +164,10 @@ static int perform(struct client *client, const char *path, long wait_seconds, s
 static int post(struct client *client, const char *path, const char *type, const void *body,
                 size_t len, long wait_seconds, struct sink *sink, struct err *err)
 {
-    struct curl_slist *headers = curl_slist_append(NULL, type);
     (void)curl_easy_setopt(client->curl, CURLOPT_POST, 1L);
     (void)curl_easy_setopt(client->curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)len);
     (void)curl_easy_setopt(client->curl, CURLOPT_POSTFIELDS, body);
-    (void)curl_easy_setopt(client->curl, CURLOPT_HTTPHEADER, headers);
-    int rc = perform(client, path, wait_seconds, sink, err);
-    (void)curl_easy_setopt(client->curl, CURLOPT_HTTPHEADER, NULL);
-    curl_slist_free_all(headers);
-    return rc;
+    return perform(client, path, type, wait_seconds, sink, err);
 }
 
 static int json_answer(struct client *client, const struct sink *sink, json_t **out,
@@ -181,7 +189,7 @@ int client_call(struct client *client, const char *path, const json_t *body, lon
     int rc;
     if (body == NULL) {
         (void)curl_easy_setopt(client->curl, CURLOPT_HTTPGET, 1L);
-        rc = perform(client, path, wait_seconds, &sink, err);
+        rc = perform(client, path, NULL, wait_seconds, &sink, err);
     } else {
         char *text = json_print(body);
         rc = post(client, path, "Content-Type: application/json", text, strlen(text), wait_seconds,
@@ -200,7 +208,7 @@ int client_lines(struct client *client, const char *path,
 {
     struct sink sink = {.line = line, .ctx = ctx};
     (void)curl_easy_setopt(client->curl, CURLOPT_HTTPGET, 1L);
-    int rc = perform(client, path, CLIENT_WAIT_FOR_EVER, &sink, err);
+    int rc = perform(client, path, NULL, CLIENT_WAIT_FOR_EVER, &sink, err);
     buf_free(&sink.text);
     return rc;
 }

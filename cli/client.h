@@ -13,8 +13,9 @@ struct client;
 #define CLIENT_WAIT_SECONDS  30 /* for an answer that should come at once */
 #define CLIENT_WAIT_FOR_EVER 0
 
-/* server: "HOST:PORT", ":PORT" or a URL. */
-int client_open(const char *server, struct client **out, struct err *err) must_check;
+/* server: "HOST:PORT", ":PORT" or a URL. token: shown to it; or NULL. */
+int client_open(const char *server, const char *token, struct client **out,
+                struct err *err) must_check;
 void client_close(struct client *client);
 
 /* body NULL: GET, else POST of it. *out: a new reference. UNREACHABLE when nobody answers. */

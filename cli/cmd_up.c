@@ -26,6 +26,8 @@ static const struct cmd_option options[] = {
      "`kappa gc`)"},
     {"hook", '\0', "CMD",
      "a shell command for each event (see `kappa events`), which is JSON on its standard input"},
+    {"access", '\0', "FILE",
+     "ask everybody for a token; the file says who may do what (see `kappa access add`)"},
     {"redis", '\0', "ADDR:PORT",
      "also answer Redis clients here: tables as hashes, read only (port 0: any free one)"},
     {NULL, '\0', NULL, NULL},
@@ -40,15 +42,18 @@ const struct cmd_entry cmd_up = {
             "deployed, runs a worker process for each version, and answers HTTP. Messages go to "
             "standard error\n"
             "(KAPPA_LOG=debug says more). SIGTERM and SIGINT let the workers commit and end it. "
-            "HTTP has no\n"
-            "authentication: it listens on this machine only, unless --http says otherwise; the "
-            "same holds "
-            "for Redis,\n"
-            "which is off unless --redis is given.",
+            "HTTP\n"
+            "listens on this machine only, unless --http says otherwise; the same holds for Redis, "
+            "which is off\n"
+            "unless --redis is given. Whoever reaches them may do everything, unless --access asks "
+            "for tokens: then\n"
+            "only who can read the server's own files needs none. There is no TLS: that is for a "
+            "proxy in front.",
     .examples = "kappa up --data ./kappa-data\n"
                 "kappa up --data /var/lib/kappa --kafka broker1:9092,broker2:9092\n"
                 "kappa up --kafka broker:9093 -X security.protocol=SSL --http 127.0.0.1:0\n"
                 "kappa up --data ./replayed --archive /backup/kappa-data/archive\n"
+                "kappa up --http 0.0.0.0:8317 --access /etc/kappa/access\n"
                 "kappa up --hook 'curl -fsS --json @- https://chat/hook'\n"
                 "kappa up --redis 127.0.0.1:6379    # redis-cli hgetall user_features:u42\n",
     .options = options,
@@ -78,6 +83,7 @@ static int up(struct cli *cli, struct err *err)
         .http = cli_option(cli, "http"),
         .hook = cli_option(cli, "hook"),
         .redis = cli_option(cli, "redis"),
+        .access = cli_option(cli, "access"),
     };
     rc = cli_option_bytes(cli, "disk-budget", 0, &wanted.disk_budget, err);
     if (rc == 0) {

@@ -42,6 +42,9 @@
     X(late)                                                                                        \
     X(outbox)                                                                                      \
     X(verify)                                                                                      \
+    X(access_add)                                                                                  \
+    X(access_ls)                                                                                   \
+    X(access_remove)                                                                               \
     X(doctor)                                                                                      \
     X(worker)                                                                                      \
     X(completion)                                                                                  \

@@ -9,6 +9,7 @@
 #include "include/kappa/version.h"
 #include "log/log.h"
 #include "serve/http.h"
+#include "serve/people_token.h"
 #include "serve/query.h"
 #include "table/env.h"
 
@@ -33,8 +34,8 @@
 
 static void libraries(struct doctor *doctor)
 {
-    static void (*const all[])(struct library *) = {env_library, log_kafka_library, http_library,
-                                                    query_library, client_library};
+    static void (*const all[])(struct library *) = {
+        env_library, log_kafka_library, http_library, query_library, token_library, client_library};
     doctor_say(doctor, DOCTOR_OK, "kappa", NULL, "%s", KAPPA_VERSION);
     for (size_t i = 0; i < array_len(all); i++) {
         struct library library;

@@ -15,6 +15,8 @@
 const struct cmd_option options_common[] = {
     {"data", '\0', "DIR", "data directory (or KAPPA_DATA; ./kappa-data when nothing is said)"},
     {"server", '\0', "HOST:PORT", "talk to this server (or KAPPA_SERVER)"},
+    {"token-file", '\0', "FILE",
+     "show the token in it (or KAPPA_TOKEN; ~/.config/kappa/token when nothing is said)"},
     {"output", 'o', "FORMAT", "text (for people) or json (a stable contract)"},
     {"no-color", '\0', NULL, "no colours (or NO_COLOR)"},
     {"help", 'h', NULL, "help for the command"},

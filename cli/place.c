@@ -2,6 +2,7 @@
 #include "cli/place.h"
 
 #include "cli/client.h"
+#include "cli/credential.h"
 #include "log/archive_topic.h"
 #include "log/log.h"
 #include "serve/reader.h"
@@ -76,19 +77,49 @@ static int not_running(const char *data, struct err *err)
     return rc;
 }
 
+/* With the token that belongs to it. */
+static int open_client(const struct cli *cli, const char *http, const json_t *file,
+                       struct client **out, struct err *err)
+{
+    char *token = NULL;
+    int rc = credential_find(cli, file, &token, err);
+    if (rc == 0) {
+        rc = client_open(http, token, out, err);
+    }
+    if (token != NULL) {
+        explicit_bzero(token, strlen(token));
+    }
+    free(token);
+    return rc;
+}
+
 int place_client(const struct cli *cli, struct client **out, struct err *err)
 {
     const char *server = place_server(cli);
     if (server != NULL) {
-        return client_open(server, out, err);
+        return open_client(cli, server, NULL, out, err);
     }
     const char *data = place_data(cli);
     json_t *file = server_file(data);
     const char *http = json_text(file, "http", NULL);
-    int rc = http == NULL || !alive(json_int(file, "pid", 0)) ? not_running(data, err)
-                                                              : client_open(http, out, err);
+    int rc = http == NULL || !alive(json_int(file, "pid", 0))
+                 ? not_running(data, err)
+                 : open_client(cli, http, file, out, err);
     json_decref(file);
     return rc;
+}
+
+char *place_access(const struct cli *cli)
+{
+    const char *given = cli_option(cli, "access");
+    if (given != NULL) {
+        return xstrdup(given);
+    }
+    json_t *file = place_server(cli) == NULL ? server_file(place_data(cli)) : NULL;
+    const char *known = json_text(file, "access", NULL);
+    char *path = known == NULL ? NULL : xstrdup(known);
+    json_decref(file);
+    return path;
 }
 
 int place_reader(const struct cli *cli, struct reader **out, struct err *err)

@@ -21,6 +21,8 @@ const char *place_server(const struct cli *cli);
 int64_t place_server_pid(const struct cli *cli);
 /* A client for the server. UNREACHABLE when none runs on the data directory. */
 int place_client(const struct cli *cli, struct client **out, struct err *err) must_check;
+/* The access file: --access, or that of the server on the data directory. Malloc'd; NULL: none. */
+char *place_access(const struct cli *cli);
 /* A reader on the data directory. NOT_FOUND when there is none. */
 int place_reader(const struct cli *cli, struct reader **out, struct err *err) must_check;
 

@@ -16,6 +16,7 @@
 #include "log/log.h"
 #include "serve/diff.h"
 #include "serve/http.h"
+#include "serve/people.h"
 #include "serve/reader.h"
 #include "serve/redis.h"
 #include "table/catalog.h"
@@ -57,6 +58,7 @@ struct server {
     struct supervise *supervise;
     struct hook *hook; /* or NULL */
     struct core *core;
+    struct people *people; /* or NULL: everybody may do all */
     struct http_server *http;
     struct redis_server *redis; /* or NULL */
     uint32_t ticks;
@@ -367,6 +369,9 @@ static void on_tick(uv_timer_t *handle)
 {
     struct server *server = handle->data;
     server->ticks++;
+    if (server->people != NULL) {
+        people_tick(server->people);
+    }
     core_tick(server->core);
     publish_maybe(server);
     housework_maybe(server);
@@ -567,13 +572,20 @@ static int open_http(struct server *server, const struct controller_options *opt
         .reader = server->reader,
         .log = server->log,
         .redis = server->redis == NULL ? NULL : redis_server_counters(server->redis),
+        .people = server->people,
         .data = datadir_path(server->datadir),
         .ctx = server,
         .call = on_http_call};
     int rc = http_server_start(&http, &server->http, err);
     if (rc == 0) {
-        rc = datadir_publish(server->datadir, http_server_address(server->http), redis,
-                             server->log_config, err);
+        json_t *found =
+            json_pack("{s:i, s:s, s:s*, s:O, s:s*, s:s*}", "pid", (int)getpid(), "http",
+                      http_server_address(server->http), "redis", redis, "log", server->log_config,
+                      "access", server->people == NULL ? NULL : people_path(server->people),
+                      "token", server->people == NULL ? NULL : people_local_token(server->people));
+        ASSERT(found != NULL);
+        rc = datadir_publish(server->datadir, found, err);
+        json_decref(found);
     }
     return rc;
 }
@@ -645,6 +657,7 @@ static void close_all(struct server *server)
     if (server->reader != NULL) {
         reader_close(server->reader);
     }
+    people_close(server->people);
     catalog_close(server->catalog);
     if (server->log != NULL) {
         server->log->ops->close(server->log);
@@ -670,7 +683,13 @@ int controller_main(const struct controller_options *options, struct err *err)
     trace_set_area("kappa");
     struct server *server = xcalloc(1, sizeof *server);
     open_loop(server);
-    int rc = open_data(server, options, err);
+    int rc = options->access == NULL ? 0 : people_open(options->access, &server->people, err);
+    if (rc == 0) {
+        rc = open_data(server, options, err);
+    }
+    if (rc == 0 && server->people != NULL) {
+        datadir_warn_open(server->datadir);
+    }
     if (rc == 0 && options->hook != NULL) {
         hook_open(&server->loop, options->hook, HOOK_SECONDS * 1000, &server->hook);
     }

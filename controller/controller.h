@@ -24,7 +24,8 @@ struct controller_options {
     const char *http;             /* "host:port"; NULL: CONTROLLER_HTTP; port 0: any free one */
     const char *hook;             /* a shell command for each event (hook.h); NULL: none */
     int64_t disk_budget;          /* bytes of DATA/versions; 0: nothing is removed unasked */
-    const char *redis;            /* the same; NULL: Redis clients are not answered */
+    const char *access;           /* a file of who may do what; NULL: everybody may do all */
+    const char *redis;            /* as http; NULL: Redis clients are not answered */
 };
 
 /* 0 after a signal; else a negative code with its sentence: BUSY (another server on this data, or

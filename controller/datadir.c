@@ -185,16 +185,12 @@ static int write_all(int fd, const struct buf *text)
     return 0;
 }
 
-int datadir_publish(struct datadir *datadir, const char *http, const char *redis, const json_t *log,
-                    struct err *err)
+int datadir_publish(struct datadir *datadir, const json_t *server, struct err *err)
 {
     char *path = xasprintf("%s/server.json", datadir->path);
     char *temporary = xasprintf("%s/server.json.new", datadir->path);
-    json_t *body = json_pack("{s:i, s:s, s:s*, s:O}", "pid", (int)getpid(), "http", http, "redis",
-                             redis, "log", log);
-    ASSERT(body != NULL);
     struct buf text = {0};
-    json_write(&text, body);
+    json_write(&text, server);
     buf_append_u8(&text, '\n');
     int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     int rc = 0;
@@ -205,11 +201,21 @@ int datadir_publish(struct datadir *datadir, const char *http, const char *redis
         (void)close(fd);
     }
     datadir->published = rc == 0;
-    json_decref(body);
     buf_free(&text);
     free(temporary);
     free(path);
     return rc;
+}
+
+void datadir_warn_open(const struct datadir *datadir)
+{
+    struct stat status;
+    if (stat(datadir->path, &status) == 0 && (status.st_mode & S_IRWXO) != 0) {
+        trace(TRACE_WARN,
+              "every user of this machine may look into %s (mode %04o), and needs no token to read "
+              "tables there: chmod o= %s",
+              datadir->path, (unsigned)(status.st_mode & 07777), datadir->path);
+    }
 }
 
 /* ---- Trash ---- */

@@ -20,9 +20,10 @@ void datadir_close(struct datadir *datadir);
 /* Absolute. */
 const char *datadir_path(const struct datadir *datadir);
 /* Writes DATA/server.json, whole or not at all; readable by the owner only, for it may hold the
- * log's passwords. redis: NULL when that is off. */
-int datadir_publish(struct datadir *datadir, const char *http, const char *redis, const json_t *log,
-                    struct err *err) must_check;
+ * log's passwords, and the token of local users. */
+int datadir_publish(struct datadir *datadir, const json_t *server, struct err *err) must_check;
+/* Says in the log when other users of the machine may read the tables as files. */
+void datadir_warn_open(const struct datadir *datadir);
 /* DATA/versions/<dir> becomes DATA/versions/.trash-...: gone at once, its disk space with the next
  * sweep. Nothing happens when it is not there. */
 int datadir_trash(struct datadir *datadir, const char *dir, struct err *err) must_check;

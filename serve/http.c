@@ -51,6 +51,7 @@ int http_server_start(const struct http_options *options, struct http_server **o
     server->counters.redis = options->redis;
     server->counters.data = options->data;
     server->counters.reader = options->reader;
+    server->counters.people = options->people == NULL ? NULL : people_counters(options->people);
     server->context = (struct route_context){
         .reader = options->reader,
         .queries = options->reader == NULL ? NULL : query_pool_new(options->reader),
@@ -72,10 +73,15 @@ int http_server_start(const struct http_options *options, struct http_server **o
         free(server);
         return rc;
     }
-    if (!listening.loopback) {
+    if (!listening.loopback && options->people == NULL) {
         trace(TRACE_WARN,
               "HTTP listens on %s without authentication: whoever reaches it may "
-              "deploy and swap",
+              "deploy and swap (--access FILE asks for tokens)",
+              options->address);
+    } else if (!listening.loopback) {
+        trace(TRACE_WARN,
+              "HTTP listens on %s without TLS: tokens can be read on the way; put a proxy with TLS "
+              "in front",
               options->address);
     }
     *out = server;

@@ -24,6 +24,7 @@
 
 struct http_server;
 struct log;
+struct people;
 struct reader;
 struct redis_counters;
 
@@ -41,7 +42,7 @@ struct http_call {
     enum http_verb verb;   /* which of calls.def */
     const char *processor; /* a valid name (letters, digits, '_', '-', '.'), or NULL */
     uint32_t version;      /* of the path or of the body's "version", or 0 when not given */
-    const json_t *body;    /* an object for POST, NULL for GET */
+    const json_t *body; /* an object for POST, NULL for GET; with people its "who" is the person */
 };
 
 #define HTTP_CALL_MAGIC 0x68744C4CU
@@ -51,6 +52,7 @@ struct http_options {
     struct reader *reader; /* NULL: table routes answer CLOSED; borrowed until stop */
     struct log *log;       /* NULL: topic routes answer CLOSED; borrowed until stop */
     const struct redis_counters *redis; /* shown by /metrics; NULL: off; borrowed until stop */
+    struct people *people;              /* who may ask what, likewise; NULL: everybody all */
     const char *data; /* likewise: the directory whose disk is looked at; or NULL */
     void *ctx;        /* for call */
     void (*call)(void *ctx, struct http_call *call);

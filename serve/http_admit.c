@@ -153,7 +153,8 @@ int http_request_admit(struct http_server *server, struct MHD_Connection *connec
         request->status = request->allow != NULL ? MHD_HTTP_METHOD_NOT_ALLOWED : 0;
         return rc;
     }
-    if (strcmp(method, "POST") == 0) {
+    rc = http_people_admit(server, connection, request);
+    if (rc == 0 && strcmp(method, "POST") == 0) {
         rc = check_site(connection, request);
         if (rc == 0) {
             rc = check_type(connection, request);

@@ -76,6 +76,6 @@ int http_changes_begin(struct http_request *request, struct MHD_Connection *conn
         free(changes);
         return rc;
     }
-    return http_stream_response(connection, changes_read, changes_gone, changes, out,
+    return http_stream_response(request, connection, changes_read, changes_gone, changes, out,
                                 &request->err);
 }

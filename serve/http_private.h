@@ -1,7 +1,7 @@
 /* The inside of the HTTP server: http.c starts and stops it, http_admit.c looks at headers,
- * http_request.c takes bodies and sends answers, http_changes.c streams the changes of
- * tables, http_sleep.c has the requests that wait: for the
- * controller (a call), or for a thread of their own (a slow route).
+ * http_people.c at who asks, http_request.c takes bodies and sends answers, http_changes.c streams
+ * the changes of tables, http_sleep.c has the requests that wait: for the controller (a call), or for
+ * a thread of their own (a slow route).
  *
  * A request that sleeps has two owners, its connection and its call or thread; the one that lets go
  * last frees it. calls_lock guards what both touch. */
@@ -12,6 +12,7 @@
 #include "serve/http.h"
 #include "serve/http_listen.h"
 #include "serve/http_stream.h"
+#include "serve/people.h"
 #include "serve/routes.h"
 
 #include <microhttpd.h>
@@ -50,9 +51,11 @@ struct http_request {
     char *query_text[2 * ROUTE_QUERY_MAX]; /* owned names and values */
     char *if_none_match;                   /* owned, or NULL */
     struct buf body;
-    const char *allow; /* for 405, or NULL */
-    int status;        /* instead of the status of err's code, or 0 */
-    struct err err;    /* why it is refused, or what the call brought */
+    struct person person; /* who asks; without a name where nobody is asked */
+    char challenge[160];  /* of WWW-Authenticate, for 401 and 403, or "" */
+    const char *allow;    /* for 405, or NULL */
+    int status;           /* instead of the status of err's code, or 0 */
+    struct err err;       /* why it is refused, or what the call brought */
 
     bool gzip;                 /* the client takes it */
     bool slept;                /* its connection was suspended */
@@ -77,13 +80,21 @@ void http_request_completed(void *server, struct MHD_Connection *connection, voi
 int http_request_admit(struct http_server *server, struct MHD_Connection *connection,
                        const char *url, const char *method, struct http_request *request);
 
+/* http_people.c: may this person do that? Fills request->person; UNAUTHORIZED, FORBIDDEN. */
+int http_people_admit(struct http_server *server, struct MHD_Connection *connection,
+                      struct http_request *request);
+/* A long answer goes on: is the person still there, with the role? */
+bool http_people_still(struct http_server *server, const struct route *route,
+                       struct person *person);
+
 /* Says that the body is too large. */
 int http_request_too_large(struct http_request *request);
 
-/* http_stream.c: an answer of server-sent events, whose text `read` gives. LIMIT: then `gone` was called. */
-int http_stream_response(struct MHD_Connection *connection, MHD_ContentReaderCallback read,
-                         MHD_ContentReaderFreeCallback gone, void *ctx, struct MHD_Response **out,
-                         struct err *err) must_check;
+/* http_stream.c: an answer of server-sent events, whose text `read` gives as long as the request's
+ * person is let in. LIMIT: then `gone` was called. */
+int http_stream_response(const struct http_request *request, struct MHD_Connection *connection,
+                         MHD_ContentReaderCallback read, MHD_ContentReaderFreeCallback gone,
+                         void *ctx, struct MHD_Response **out, struct err *err) must_check;
 
 /* http_changes.c: the answer to a client that wants the changes of a table. */
 int http_changes_begin(struct http_request *request, struct MHD_Connection *connection,

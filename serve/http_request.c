@@ -90,6 +90,9 @@ static enum MHD_Result send_answer(struct http_request *request, struct MHD_Conn
     if (request->allow != NULL) {
         (void)MHD_add_response_header(response, "Allow", request->allow);
     }
+    if (request->challenge[0] != '\0') {
+        (void)MHD_add_response_header(response, "WWW-Authenticate", request->challenge);
+    }
     for (uint32_t i = 0; i < answer->header_count; i++) {
         (void)MHD_add_response_header(response, answer->headers[i].name, answer->headers[i].value);
     }
@@ -132,10 +135,10 @@ static enum MHD_Result answer_stream(struct http_request *request,
                                      struct MHD_Connection *connection)
 {
     struct MHD_Response *response = NULL;
-    int rc =
-        request->route->verb == ROUTE_CHANGES
-            ? http_changes_begin(request, connection, &response)
-            : http_stream_begin(request->server->streams, connection, &response, &request->err);
+    int rc = request->route->verb == ROUTE_CHANGES
+                 ? http_changes_begin(request, connection, &response)
+                 : http_stream_begin(request->server->streams, request, connection, &response,
+                                     &request->err);
     return rc < 0 ? send_err(request, connection)
                   : send_response(request, connection, request->route->status, response);
 }

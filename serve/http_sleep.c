@@ -117,6 +117,11 @@ int http_sleep_call(struct http_request *request, struct MHD_Connection *connect
     if (rc < 0) {
         return rc;
     }
+    if (request->person.name[0] != '\0' && request->call_body != NULL &&
+        request->route->method[0] == 'P') {
+        rc = json_object_set_new(request->call_body, "who", json_string(request->person.name));
+        ASSERT(rc == 0);
+    }
     call->magic = HTTP_CALL_MAGIC;
     call->verb = request->route->verb;
     call->body = request->call_body;

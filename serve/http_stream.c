@@ -206,14 +206,46 @@ static int stream_enter(struct stream *stream, struct err *err)
     return rc;
 }
 
-int http_stream_response(struct MHD_Connection *connection, MHD_ContentReaderCallback read,
-                         MHD_ContentReaderFreeCallback gone, void *ctx, struct MHD_Response **out,
-                         struct err *err)
+/* What stands between the library and a stream: who follows it may lose the right to. */
+struct followed {
+    MHD_ContentReaderCallback read;
+    MHD_ContentReaderFreeCallback gone;
+    void *ctx; /* of the two */
+    struct http_server *server;
+    const struct route *route;
+    struct person person;
+};
+
+static ssize_t followed_read(void *ctx, uint64_t position, char *to, size_t room)
 {
-    struct MHD_Response *response =
-        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, read, ctx, gone);
+    struct followed *followed = ctx;
+    return http_people_still(followed->server, followed->route, &followed->person)
+               ? followed->read(followed->ctx, position, to, room)
+               : MHD_CONTENT_READER_END_OF_STREAM;
+}
+
+static void followed_gone(void *ctx)
+{
+    struct followed *followed = ctx;
+    followed->gone(followed->ctx);
+    free(followed);
+}
+
+int http_stream_response(const struct http_request *request, struct MHD_Connection *connection,
+                         MHD_ContentReaderCallback read, MHD_ContentReaderFreeCallback gone,
+                         void *ctx, struct MHD_Response **out, struct err *err)
+{
+    struct followed *followed = xcalloc(1, sizeof *followed);
+    *followed = (struct followed){.read = read,
+                                  .gone = gone,
+                                  .ctx = ctx,
+                                  .server = request->server,
+                                  .route = request->route,
+                                  .person = request->person};
+    struct MHD_Response *response = MHD_create_response_from_callback(
+        MHD_SIZE_UNKNOWN, BLOCK_BYTES, followed_read, followed, followed_gone);
     if (response == NULL) {
-        gone(ctx);
+        followed_gone(followed);
         return err_set(err, KE_LIMIT, "no memory for the stream");
     }
     (void)MHD_set_connection_option(connection, MHD_CONNECTION_OPTION_TIMEOUT,
@@ -225,8 +257,8 @@ int http_stream_response(struct MHD_Connection *connection, MHD_ContentReaderCal
     return 0;
 }
 
-int http_stream_begin(struct http_streams *streams, struct MHD_Connection *connection,
-                      struct MHD_Response **out, struct err *err)
+int http_stream_begin(struct http_streams *streams, const struct http_request *request,
+                      struct MHD_Connection *connection, struct MHD_Response **out, struct err *err)
 {
     MAGIC_ASSERT(streams, STREAMS_MAGIC);
     struct stream *stream = xcalloc(1, sizeof *stream);
@@ -238,7 +270,7 @@ int http_stream_begin(struct http_streams *streams, struct MHD_Connection *conne
         free(stream);
         return rc;
     }
-    return http_stream_response(connection, stream_read, stream_gone, stream, out, err);
+    return http_stream_response(request, connection, stream_read, stream_gone, stream, out, err);
 }
 
 /* ---- All of them ---- */

@@ -7,7 +7,8 @@
  * An event is the whole status document. A client that is slower than they come is given the newest
  * one when it has taken the last: nothing queues up. A connection that has taken all sleeps
  * (MHD_suspend_connection) until there is more; one that takes nothing for SLOW seconds is cut off by
- * the library's timeout. Every HEARTBEAT something is sent, which also finds clients that are gone.
+ * the library's timeout; one whose person is no longer let in ends with what comes next. Every
+ * HEARTBEAT something is sent, which also finds clients that are gone.
  *
  *     retry: 2000
  *
@@ -23,6 +24,7 @@
 
 struct MHD_Connection;
 struct MHD_Response;
+struct http_request;
 struct http_streams;
 
 #define HTTP_STREAMS_MAX 128 /* so that they leave connections for others */
@@ -32,8 +34,9 @@ void http_streams_free(struct http_streams *streams);
 
 /* The answer to a client that wants to watch; it is removed when the response is destroyed. AGAIN:
  * too many. */
-int http_stream_begin(struct http_streams *streams, struct MHD_Connection *connection,
-                      struct MHD_Response **out, struct err *err) must_check;
+int http_stream_begin(struct http_streams *streams, const struct http_request *request,
+                      struct MHD_Connection *connection, struct MHD_Response **out,
+                      struct err *err) must_check;
 
 /* Is there anybody? Any thread. */
 bool http_streams_watched(const struct http_streams *streams);

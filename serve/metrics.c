@@ -14,6 +14,7 @@
 
 enum level {
     BUILD,
+    PEOPLE,
     PROCESS,
     DATA,
     HTTP,
@@ -46,6 +47,7 @@ static const struct metric metrics[] = {
 
 static const char *const level_labels[] = {
     [BUILD] = "version",
+    [PEOPLE] = "reason",
     [PROCESS] = "",
     [DATA] = "",
     [HTTP] = "class",
@@ -325,6 +327,19 @@ static void sample_counter(struct buf *out, const struct metric *metric,
     }
 }
 
+static void samples_of_people(struct buf *out, const struct metric *metric,
+                              const struct people_counters *counters)
+{
+    const struct counter reasons[] = {{"no_token", &counters->missing},
+                                      {"unknown_token", &counters->unknown},
+                                      {"role_missing", &counters->forbidden}};
+    for (size_t i = 0; i < array_len(reasons); i++) {
+        name_open(out, metric, "");
+        label(out, level_labels[PEOPLE], reasons[i].member);
+        buf_printf(out, "} %" PRIu64 "\n", __atomic_load_n(reasons[i].value, __ATOMIC_RELAXED));
+    }
+}
+
 static void sample_of_redis(struct buf *out, const struct metric *metric,
                             const struct redis_counters *counters)
 {
@@ -387,6 +402,9 @@ static void samples(struct buf *out, const struct metric *metric, const struct s
     case ROUTE:
         samples_of_routes(out, metric, shown->counters);
         break;
+    case PEOPLE:
+        samples_of_people(out, metric, shown->counters->people);
+        break;
     case REDIS:
         sample_of_redis(out, metric, shown->counters->redis);
         break;
@@ -438,6 +456,7 @@ void metrics_render(const json_t *status, const struct route_counters *counters,
     for (size_t m = 0; m < array_len(metrics); m++) {
         const struct metric *metric = &metrics[m];
         if ((metric->level == REDIS && counters->redis == NULL) ||
+            (metric->level == PEOPLE && counters->people == NULL) ||
             (metric->level == FEEDS && counters->feeds == NULL)) {
             continue;
         }

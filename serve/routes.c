@@ -47,54 +47,64 @@ static void render_metrics(json_t *body, const struct route_counters *counters,
 #define LINES ROUTE_BODY_LINES
 #define ANY   ROUTE_BODY_ANY
 
+/* Who may ask: the pages and the description of the API are no secret, and say nothing of the data. */
+#define OPEN    0
+#define READ    ROLE_READ
+#define WRITE   ROLE_WRITE
+#define OPERATE ROLE_OPERATE
+#define METRICS ROLE_METRICS
+
 /* clang-format off */
 static const struct route routes[] = {
-    {"GET",  "/",                       "", route_dashboard, NULL, 0, 200, false, JSON, NULL},
-    {"GET",  "/dashboard/*",            "", route_dashboard, NULL, 0, 200, false, JSON, NULL},
-    {"GET",  "/healthz",                "", answer_alive, NULL, 0, 200, false, JSON, NULL},
-    {"GET",  "/readyz",                 "", NULL, render_ready, HTTP_VERB_STATUS, 200, false, JSON, NULL},
-    {"GET",  "/metrics",                "", NULL, render_metrics, HTTP_VERB_STATUS, 200, false, JSON, NULL},
-    {"GET",  "/v1/openapi.json",        "", route_openapi, NULL, 0, 200, false, JSON, NULL},
-    {"GET",  "/v1/status",              "", NULL, NULL, HTTP_VERB_STATUS, 200, false, JSON, NULL},
-    {"GET",  "/v1/status/stream",       "", NULL, NULL, ROUTE_STREAM, 200, false, JSON, NULL},
-    {"GET",  P,                         "", NULL, NULL, HTTP_VERB_STATUS, 200, false, JSON, NULL},
-    {"GET",  P "/*",                    "", NULL, NULL, HTTP_VERB_STATUS, 200, false, JSON, NULL},
-    {"POST", P,                         "", NULL, NULL, HTTP_VERB_DEPLOY, 201, false, JSON, NULL},
-    {"POST", P "/*/replay",             "", NULL, NULL, HTTP_VERB_REPLAY, 201, false, JSON, NULL},
-    {"POST", P "/*/swap",               "", NULL, NULL, HTTP_VERB_SWAP, 200, false, JSON, NULL},
-    {"POST", P "/*/rollback",           "", NULL, NULL, HTTP_VERB_ROLLBACK, 200, false, JSON, NULL},
-    {"POST", P "/*/canary",             "", NULL, NULL, HTTP_VERB_CANARY, 200, false, JSON, NULL},
-    {"POST", P "/*/versions/*/abort",   "", NULL, NULL, HTTP_VERB_ABORT, 200, false, JSON, NULL},
-    {"POST", P "/*/versions/*/pause",   "", NULL, NULL, HTTP_VERB_PAUSE, 200, false, JSON, NULL},
-    {"POST", P "/*/versions/*/resume",  "", NULL, NULL, HTTP_VERB_RESUME, 200, false, JSON, NULL},
-    {"POST", P "/*/versions/*/limit",   "", NULL, NULL, HTTP_VERB_LIMIT, 200, false, JSON, NULL},
-    {"POST", P "/*/versions/*/drop",    "", NULL, NULL, HTTP_VERB_DROP, 200, false, JSON, NULL},
-    {"POST", P "/*/versions/*/verify",  "", NULL, NULL, HTTP_VERB_VERIFY, 200, false, JSON, NULL},
-    {"POST", P "/*/diff",               "", NULL, NULL, HTTP_VERB_DIFF, 200, false, JSON, NULL},
-    {"GET",  P "/*/history",            "", NULL, NULL, HTTP_VERB_HISTORY, 200, false, JSON, NULL},
-    {"GET",  P "/*/plots",              "", NULL, NULL, HTTP_VERB_PLOTS, 200, false, JSON, NULL},
-    {"GET",  P "/*/versions/*/dead",    "limit", route_dead, NULL, 0, 200, true, JSON, NULL},
-    {"GET",  P "/*/versions/*/late",    "limit", route_late, NULL, 0, 200, true, JSON, NULL},
-    {"GET",  P "/*/outbox",             "limit,version", route_outbox, NULL, 0, 200, true, JSON, NULL},
-    {"POST", "/v1/gc",                  "", NULL, NULL, HTTP_VERB_GC, 200, false, JSON, NULL},
-    {"GET",  "/v1/events",              "after,limit,processor,wait",
+    {"GET",  "/",                       "", OPEN, route_dashboard, NULL, 0, 200, false, JSON, NULL},
+    {"GET",  "/dashboard/*",            "", OPEN, route_dashboard, NULL, 0, 200, false, JSON, NULL},
+    {"GET",  "/healthz",                "", OPEN, answer_alive, NULL, 0, 200, false, JSON, NULL},
+    {"GET",  "/readyz",                 "", OPEN,
+                                        NULL, render_ready, HTTP_VERB_STATUS, 200, false, JSON, NULL},
+    {"GET",  "/metrics",                "", READ | METRICS,
+                                        NULL, render_metrics, HTTP_VERB_STATUS, 200, false, JSON, NULL},
+    {"GET",  "/v1/openapi.json",        "", OPEN, route_openapi, NULL, 0, 200, false, JSON, NULL},
+    {"GET",  "/v1/status",              "", READ, NULL, NULL, HTTP_VERB_STATUS, 200, false, JSON, NULL},
+    {"GET",  "/v1/status/stream",       "", READ, NULL, NULL, ROUTE_STREAM, 200, false, JSON, NULL},
+    {"GET",  P,                         "", READ, NULL, NULL, HTTP_VERB_STATUS, 200, false, JSON, NULL},
+    {"GET",  P "/*",                    "", READ, NULL, NULL, HTTP_VERB_STATUS, 200, false, JSON, NULL},
+    {"POST", P,                         "", OPERATE, NULL, NULL, HTTP_VERB_DEPLOY, 201, false, JSON, NULL},
+    {"POST", P "/*/replay",             "", OPERATE, NULL, NULL, HTTP_VERB_REPLAY, 201, false, JSON, NULL},
+    {"POST", P "/*/swap",               "", OPERATE, NULL, NULL, HTTP_VERB_SWAP, 200, false, JSON, NULL},
+    {"POST", P "/*/rollback",           "", OPERATE, NULL, NULL, HTTP_VERB_ROLLBACK, 200, false, JSON, NULL},
+    {"POST", P "/*/canary",             "", OPERATE, NULL, NULL, HTTP_VERB_CANARY, 200, false, JSON, NULL},
+    {"POST", P "/*/versions/*/abort",   "", OPERATE, NULL, NULL, HTTP_VERB_ABORT, 200, false, JSON, NULL},
+    {"POST", P "/*/versions/*/pause",   "", OPERATE, NULL, NULL, HTTP_VERB_PAUSE, 200, false, JSON, NULL},
+    {"POST", P "/*/versions/*/resume",  "", OPERATE, NULL, NULL, HTTP_VERB_RESUME, 200, false, JSON, NULL},
+    {"POST", P "/*/versions/*/limit",   "", OPERATE, NULL, NULL, HTTP_VERB_LIMIT, 200, false, JSON, NULL},
+    {"POST", P "/*/versions/*/drop",    "", OPERATE, NULL, NULL, HTTP_VERB_DROP, 200, false, JSON, NULL},
+    {"POST", P "/*/versions/*/verify",  "", OPERATE, NULL, NULL, HTTP_VERB_VERIFY, 200, false, JSON, NULL},
+    {"POST", P "/*/diff",               "", OPERATE, NULL, NULL, HTTP_VERB_DIFF, 200, false, JSON, NULL},
+    {"GET",  P "/*/history",            "", READ, NULL, NULL, HTTP_VERB_HISTORY, 200, false, JSON, NULL},
+    {"GET",  P "/*/plots",              "", READ, NULL, NULL, HTTP_VERB_PLOTS, 200, false, JSON, NULL},
+    {"GET",  P "/*/versions/*/dead",    "limit", READ, route_dead, NULL, 0, 200, true, JSON, NULL},
+    {"GET",  P "/*/versions/*/late",    "limit", READ, route_late, NULL, 0, 200, true, JSON, NULL},
+    {"GET",  P "/*/outbox",             "limit,version", READ, route_outbox, NULL, 0, 200, true, JSON, NULL},
+    {"POST", "/v1/gc",                  "", OPERATE, NULL, NULL, HTTP_VERB_GC, 200, false, JSON, NULL},
+    {"GET",  "/v1/events",              "after,limit,processor,wait", READ,
                                         NULL, NULL, HTTP_VERB_EVENTS, 200, false, JSON, NULL},
-    {"GET",  "/v1/topics",              "", route_topic_list, NULL, 0, 200, true, JSON, NULL},
-    {"POST", "/v1/topics",              "", route_topic_create, NULL, 0, 201, true, JSON, NULL},
-    {"GET",  "/v1/topics/*/records",    "from,limit,partition,until",
+    {"GET",  "/v1/topics",              "", READ, route_topic_list, NULL, 0, 200, true, JSON, NULL},
+    {"POST", "/v1/topics",              "", WRITE, route_topic_create, NULL, 0, 201, true, JSON, NULL},
+    {"GET",  "/v1/topics/*/records",    "from,limit,partition,until", READ,
                                         route_topic_read, NULL, 0, 200, true, JSON, NULL},
-    {"POST", "/v1/topics/*/records",    "key,time,partition,envelope",
+    {"POST", "/v1/topics/*/records",    "key,time,partition,envelope", WRITE,
                                         route_topic_produce, NULL, 0, 200, true, LINES, NULL},
-    {"POST", "/v1/sql",                 "", route_sql, NULL, 0, 200, true, JSON, NULL},
-    {"GET",  "/v1/tables",              "", route_tables, NULL, 0, 200, true, JSON, NULL},
-    {"GET",  "/v1/tables/*/row",        "at,version", route_row, NULL, 0, 200, false, JSON, route_view},
-    {"GET",  "/v1/tables/*/changes",    "after,below,from,key,prefix,rows,since,until,where",
+    {"POST", "/v1/sql",                 "", READ, route_sql, NULL, 0, 200, true, JSON, NULL},
+    {"GET",  "/v1/tables",              "", READ, route_tables, NULL, 0, 200, true, JSON, NULL},
+    {"GET",  "/v1/tables/*/row",        "at,version", READ,
+                                        route_row, NULL, 0, 200, false, JSON, route_view},
+    {"GET",  "/v1/tables/*/changes",    "after,below,from,key,prefix,rows,since,until,where", READ,
                                         NULL, NULL, ROUTE_CHANGES, 200, false, JSON, NULL},
-    {"POST", "/v1/tables/*/get",        "", route_get_many, NULL, 0, 200, true, JSON, NULL},
-    {"GET",  T,                         "after,below,from,key,limit,prefix,since,until,version",
+    {"POST", "/v1/tables/*/get",        "", READ, route_get_many, NULL, 0, 200, true, JSON, NULL},
+    {"GET",  T,                         "after,below,from,key,limit,prefix,since,until,version", READ,
                                         route_rows, NULL, 0, 200, true, JSON, NULL},
-    {"GET",  T "/**",                   "at,version", route_row, NULL, 0, 200, false, JSON, route_view},
-    {"POST", "/get-online-features",    "", route_features, NULL, 0, 200, true, ANY, NULL},
+    {"GET",  T "/**",                   "at,version", READ, route_row, NULL, 0, 200, false, JSON, route_view},
+    {"POST", "/get-online-features",    "", READ, route_features, NULL, 0, 200, true, ANY, NULL},
 };
 /* clang-format on */
 
@@ -103,6 +113,11 @@ static const struct route routes[] = {
 #undef JSON
 #undef LINES
 #undef ANY
+#undef OPEN
+#undef READ
+#undef WRITE
+#undef OPERATE
+#undef METRICS
 
 _Static_assert(array_len(routes) <= ROUTES_MAX, "each route has counters");
 

@@ -12,6 +12,7 @@
 #include "base/err.h"
 #include "base/histogram.h"
 #include "serve/http.h"
+#include "serve/people.h"
 
 #define ROUTE_SEGMENTS_MAX 32 /* of a path: four fixed words and the key columns */
 #define ROUTE_QUERY_MAX    40 /* parameters; a key may be given by one for each of its columns */
@@ -60,12 +61,13 @@ struct route_answer {
 
 /* What /metrics shows of the server itself. */
 struct route_counters {
-    uint64_t answers[6];                /* by first digit of the status; [0] unused */
-    struct histogram took[ROUTES_MAX];  /* by route_number: from the headers to the answer */
-    const struct redis_counters *redis; /* of the other door, or NULL */
-    const struct feed_counters *feeds;  /* of changes of tables, or NULL */
-    const char *data;                   /* the data directory, or NULL */
-    struct reader *reader;              /* or NULL: what its reads have shown of canaries */
+    uint64_t answers[6];                  /* by first digit of the status; [0] unused */
+    struct histogram took[ROUTES_MAX];    /* by route_number: from the headers to the answer */
+    const struct redis_counters *redis;   /* of the other door, or NULL */
+    const struct feed_counters *feeds;    /* of changes of tables, or NULL */
+    const char *data;                     /* the data directory, or NULL */
+    const struct people_counters *people; /* of who was not let in; NULL: everybody is */
+    struct reader *reader;                /* or NULL: what its reads have shown of canaries */
 };
 
 struct route_context {
@@ -86,6 +88,7 @@ struct route {
     const char *method;
     const char *path;  /* '*' is one segment, a last "**" one or more */
     const char *query; /* names of the parameters allowed, with commas */
+    uint32_t roles;    /* of people.h: who asks needs one of them; 0: nobody is asked who he is */
     /* Answers at once: 0 or a negative code, then the answer is thrown away. NULL: a control call
      * of this verb, whose body is rendered by render (NULL: as it is). */
     int (*answer)(const struct route_context *context, const struct route_request *request,

@@ -12,16 +12,17 @@ ROUTES = os.path.join(support.ROOT, "serve", "routes.c")
 
 
 def routes_of_source():
-    """{(method, path with * and **): set of parameters} from the table in routes.c."""
+    """{(method, path with * and **): (set of parameters, set of roles)} from the table in routes.c."""
     with open(ROUTES) as file:
         text = file.read()
     table = text[text.index("static const struct route routes[]"):]
     table = table[:table.index("};")]
     names = {"P": "/v1/processors", "T": "/v1/tables/*/rows"}
     found = {}
-    for method, prefix, rest, query in re.findall(
-            r'\{"(\w+)",\s*([PT]\b)?\s*(?:"([^"]*)")?\s*,\s*"([^"]*)"', table):
-        found[method, names.get(prefix, "") + rest] = set(filter(None, query.split(",")))
+    for method, prefix, rest, query, roles in re.findall(
+            r'\{"(\w+)",\s*([PT]\b)?\s*(?:"([^"]*)")?\s*,\s*"([^"]*)",\s*([A-Z |]+),', table):
+        found[method, names.get(prefix, "") + rest] = (set(filter(None, query.split(","))),
+                                                       set(roles.lower().split(" | ")) - {"open"})
     return found
 
 
@@ -83,7 +84,9 @@ def test_same_routes(embedded):
         for method, operation in methods.items():
             parameters = operation.get("parameters", [])
             assert [p["name"] for p in parameters if p["in"] == "path"] == re.findall(r"\{(\w+)\}", path)
-            described[method.upper(), pattern] = {p["name"] for p in parameters if p["in"] == "query"}
+            roles = {role for one in operation["security"] for role in one["token"]}
+            assert ({"401", "403"} <= set(operation["responses"])) == bool(roles), path
+            described[method.upper(), pattern] = {p["name"] for p in parameters if p["in"] == "query"}, roles
     source = routes_of_source()
     assert len(source) > 30
     assert described == source
@@ -103,7 +106,7 @@ def test_answers_are_as_described(embedded):
             (media,) = operation["requestBody"]["content"].values()
             assert schema.problems(body, media["schema"]) == [], (path, body)
         got, answer, headers = embedded.http(method, address, body, headers)
-        wanted = [code for code in operation["responses"] if code != "default"]
+        wanted = [code for code in operation["responses"] if code not in ("401", "403", "default")]
         if status is not None:
             assert got == status, (path, answer)
             if got >= 400:

@@ -248,9 +248,9 @@ static void test_one_holder(void **unused)
     datadir_close(datadir);
     assert_int_equal(datadir_open(path, &datadir, &err), 0);
 
-    json_t *log = json_pack("{s:s}", "kind", "embedded");
-    assert_int_equal(datadir_publish(datadir, "127.0.0.1:1", NULL, log, &err), 0);
-    json_decref(log);
+    json_t *server = json_pack("{s:s}", "http", "127.0.0.1:1");
+    assert_int_equal(datadir_publish(datadir, server, &err), 0);
+    json_decref(server);
     assert_true(exists(path, "server.json"));
 
     make(path, "versions/p/1");

@@ -559,7 +559,8 @@ static int open_core(struct server *server, int64_t disk_budget, struct err *err
 static int open_redis(struct server *server, const struct controller_options *options,
                       struct err *err)
 {
-    const struct redis_options redis = {.address = options->redis, .reader = server->reader};
+    const struct redis_options redis = {
+        .address = options->redis, .reader = server->reader, .people = server->people};
     return options->redis == NULL ? 0 : redis_server_start(&redis, &server->redis, err);
 }
 

@@ -359,6 +359,7 @@ static int thread_start(struct redis_server *server, struct redis_thread *thread
         return rc;
     }
     redis_context_init(&thread->context, server->options.reader, server->scans, &server->counters);
+    thread->context.people = server->options.people;
     thread->context.port = server->listening.port;
     int failed = pthread_create(&thread->thread, NULL, thread_main, thread);
     if (failed != 0) {
@@ -396,9 +397,12 @@ int redis_server_start(const struct redis_options *options, struct redis_server 
         return rc;
     }
     if (!listening.loopback) {
-        trace(TRACE_WARN,
-              "Redis listens on %s without authentication: whoever reaches it may read all tables",
-              options->address);
+        trace(
+            TRACE_WARN, "Redis listens on %s without %s", options->address,
+            options->people == NULL
+                ? "authentication: whoever reaches it may read all tables (--access FILE asks for "
+                  "tokens)"
+                : "TLS: tokens can be read on the way; put a proxy with TLS in front");
     }
     *out = server;
     return 0;

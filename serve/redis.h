@@ -19,12 +19,14 @@
 
 #include "base/err.h"
 
+struct people;
 struct reader;
 struct redis_server;
 
 struct redis_options {
     const char *address;   /* "host:port", "[v6]:port" or "port"; port 0: any free one */
     struct reader *reader; /* borrowed until stop */
+    struct people *people; /* who may read, likewise; NULL: everybody */
     int64_t stall_ms;      /* 0: as usual; else how long a client may read nothing of its answers */
 };
 

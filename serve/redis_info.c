@@ -77,15 +77,6 @@ void redis_keys(struct redis_session *session, const struct redis_arg *args, uin
                       "tables are large; use SCAN 0 MATCH table:* COUNT 1000");
 }
 
-void redis_auth(struct redis_session *session, const struct redis_arg *args, uint32_t count)
-{
-    (void)args;
-    (void)count;
-    redis_reply_error(&session->reply,
-                      "ERR AUTH called without any password configured: there are none here, "
-                      "whoever reaches this port may read");
-}
-
 void redis_select(struct redis_session *session, const struct redis_arg *args, uint32_t count)
 {
     int64_t number;
@@ -149,8 +140,11 @@ void redis_hello(struct redis_session *session, const struct redis_arg *args, ui
     }
     for (uint32_t i = 2; i < count;) {
         if (redis_arg_is(&args[i], "AUTH") && i + 2 < count) {
-            redis_auth(session, args, count);
-            return;
+            if (!redis_login(session, &args[i + 1], &args[i + 2])) {
+                return;
+            }
+            i += 3;
+            continue;
         }
         if (!redis_arg_is(&args[i], "SETNAME") || i + 1 >= count) {
             redis_reply_error(&session->reply, "ERR syntax error in HELLO");
@@ -160,6 +154,14 @@ void redis_hello(struct redis_session *session, const struct redis_arg *args, ui
             return;
         }
         i += 2;
+    }
+    if (!redis_known(session)) {
+        redis_reply_error(&session->reply,
+                          "NOAUTH HELLO must be called with the client already authenticated, "
+                          "otherwise the HELLO <proto> AUTH <user> <pass> option can be used to "
+                          "authenticate the client and select the RESP protocol version at the "
+                          "same time");
+        return;
     }
     session->reply.protocol = (int)protocol;
     hello_reply(session);

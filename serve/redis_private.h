@@ -1,9 +1,10 @@
 /* The inside of the Redis door: redis.c (sockets and threads), redis_session.c (a connection's
- * requests one after the other, transactions), redis_rows.c, redis_scan.c and redis_info.c (what the
- * commands do). */
+ * requests one after the other, transactions), redis_auth.c (who asks), redis_rows.c, redis_scan.c
+ * and redis_info.c (what the commands do). */
 #ifndef KAPPA_SERVE_REDIS_PRIVATE_H
 #define KAPPA_SERVE_REDIS_PRIVATE_H
 
+#include "serve/people.h"
 #include "serve/redis.h"
 #include "serve/redis_key.h"
 #include "serve/redis_parse.h"
@@ -26,6 +27,7 @@ struct redis_scans;
 /* What the sessions of one thread share. */
 struct redis_context {
     struct reader *reader;
+    struct people *people; /* who may read; NULL: everybody */
     struct redis_reads reads;
     struct redis_scans *scans; /* of all threads */
     struct redis_counters *counters;
@@ -58,6 +60,7 @@ struct redis_session {
     char library[REDIS_NAME_MAX + 1];
     char library_version[REDIS_NAME_MAX + 1];
     const struct redis_command *known; /* the last one, or NULL */
+    struct person person;              /* that AUTH found; without a name: none yet */
     bool multi;
     bool multi_failed;
     uint32_t multi_count;
@@ -80,6 +83,14 @@ bool redis_session_run(struct redis_session *session, struct redis_context *cont
 void redis_context_init(struct redis_context *context, struct reader *reader,
                         struct redis_scans *scans, struct redis_counters *counters);
 void redis_context_free(struct redis_context *context);
+
+/* redis_auth.c. name: NULL for anybody. False: the error is answered. */
+bool redis_login(struct redis_session *session, const struct redis_arg *name,
+                 const struct redis_arg *token);
+/* Is it known who asks, or does nobody want to know? */
+bool redis_known(struct redis_session *session);
+/* May the command run? False: the error is answered. */
+bool redis_let_in(struct redis_session *session, const struct redis_command *command);
 
 /* Places of scans: shared, thread-safe. */
 struct redis_scans *redis_scans_new(void);

@@ -181,7 +181,7 @@ static void request(struct redis_session *session, const struct redis_arg *args,
 {
     __atomic_add_fetch(&session->context->counters->commands, 1, __ATOMIC_RELAXED);
     const struct redis_command *command = command_for(session, args, count);
-    if (command == NULL) {
+    if (command == NULL || !redis_let_in(session, command)) {
         session->multi_failed = session->multi;
     } else if (session->multi && !at_once(command)) {
         queue(session, command, args, count);
@@ -325,6 +325,7 @@ void redis_reset(struct redis_session *session, const struct redis_arg *args, ui
     multi_end(session);
     session->reply.protocol = 2;
     session->name[0] = '\0';
+    session->person = (struct person){0};
     redis_reply_status(&session->reply, "RESET");
 }
 

@@ -126,3 +126,84 @@ def test_bad_clients(door):
     assert redis.Redis(*door.redis).ping()
     eventually(lambda: redis.Redis(*door.redis).info("clients")["connected_clients"] <= 2, 30, "cut off")
     lazy.close()
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """One that asks for tokens: guarded.tokens[role]."""
+    access = str(tmp_path / "access")
+    platform = support.Platform(str(tmp_path), args=["--redis", "127.0.0.1:0", "--access", access])
+    platform.tokens = {role: platform.json("access", "add", role, "--role", role, "--access", access)["token"]
+                       for role in ("read", "write")}
+    with platform.up():
+        platform.topic("e", 1)
+        platform.produce("e", [{"k": "k", "j": "a", "n": 1}])
+        platform.deploy("p", SQL % (1, 1), "--wait")
+        host, port = platform.server()["redis"].split(":")
+        platform.redis = (host, int(port))
+        eventually(lambda: platform.scan("one"), 30, "the row is there")
+        yield platform
+
+
+def dialogue(door, *lines):
+    """The answers to some lines of one connection, a line each."""
+    with socket.create_connection(door.redis, timeout=30) as peer:
+        file = peer.makefile("rwb")
+        answers = []
+        for line in lines:
+            file.write(line.encode() + b"\r\n")
+            file.flush()
+            answers.append(file.readline().decode().strip())
+        return answers
+
+
+def test_auth(guarded):
+    read, write = guarded.tokens["read"], guarded.tokens["write"]
+    wrong = "kappa_" + "0" * 64
+    answers = dialogue(guarded, "GET one:k", "PING", "INFO", "MULTI", "EXEC", "COMMAND", "NOSUCH", "HELLO 3", f"AUTH {wrong}",
+                       "GET one:k", f"AUTH nobody {read}", f"AUTH read {wrong}", "AUTH a b c", f"AUTH {read}", "PING",
+                       f"AUTH {wrong}", "PING", "RESET", "PING", f"AUTH read {read}", "PING", f"AUTH default {read}",
+                       f"AUTH {write}", "PING", "GET one:k")
+    noauth, wrongpass = "-NOAUTH Authentication required.", (
+        "-WRONGPASS invalid username-password pair or user is disabled.")
+    assert answers[:6] == [noauth] * 6
+    assert answers[6].startswith("-ERR unknown command") and answers[7].startswith("-NOAUTH HELLO must be called")
+    assert answers[8:12] == [wrongpass, noauth, wrongpass, wrongpass]
+    assert answers[12].startswith("-ERR")
+    assert answers[13:17] == ["+OK", "+PONG", wrongpass, "+PONG"]  # a wrong AUTH takes nothing away, as with Redis
+    assert answers[17:23] == ["+RESET", noauth, "+OK", "+PONG", "+OK", "+OK"]
+    assert all(answer.startswith("-NOPERM User write has no permissions") for answer in answers[23:])
+    answers = dialogue(guarded, f"HELLO 3 AUTH default {read} SETNAME me", "HELLO 2")
+    assert answers[0].startswith("%")
+    assert dialogue(guarded, f"HELLO 3 AUTH read {wrong}", "PING") == [wrongpass, noauth]
+
+    assert cli(guarded, "-a", read, "--no-auth-warning", "hget", "one:k", "c") == "1"
+    assert cli(guarded, "--user", "read", "--pass", read, "--no-auth-warning", "-3", "hget", "one:k", "c") == "1"
+    client = redis.Redis(*guarded.redis, password=read)
+    assert client.hget("one:k", "c") == b"1"
+    assert redis.Redis(*guarded.redis, username="read", password=read).ping()
+    with pytest.raises(redis.AuthenticationError):
+        redis.Redis(*guarded.redis).ping()
+    with pytest.raises(redis.RedisError, match="invalid username-password pair"):
+        redis.Redis(*guarded.redis, username="write", password=read).ping()
+
+    # Who is taken out is so in the midst of a connection.
+    guarded.run("access", "remove", "read")
+
+    def out():
+        try:
+            client.ping()
+        except redis.RedisError as error:
+            assert "Authentication required" in str(error) or "username-password" in str(error)
+            return True
+        return False
+
+    eventually(out, 20, "the client is let in no more")
+    metrics = guarded.http("GET", "/metrics", headers={"Authorization": "Bearer " + guarded.server()["token"]})[1]
+    assert 'kappa_access_refused_total{reason="unknown_token"}' in metrics
+    assert read not in guarded.log_text() and write not in guarded.log_text()
+
+
+def test_auth_without_access(door):
+    assert dialogue(door, "AUTH x", "PING")[0].startswith("-ERR AUTH called without any password")
+    assert dialogue(door, "HELLO 3 AUTH default x")[0].startswith("-ERR AUTH called without any password")

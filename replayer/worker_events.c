@@ -104,6 +104,7 @@ void worker_snapshot_take(struct worker *w)
     worker_monitor_offsets(w->monitor, s->start, s->end);
     worker_monitor_blocked(w->monitor, s->next, s->blocked);
     for (uint32_t i = 0; i < w->open.source_count; i++) {
+        s->high[i] = i64_max(s->high[i], s->end[i]);
         if (s->blocked[i]) { /* what lies behind cannot be read: this is the end */
             s->end[i] = s->next[i];
             s->at_end[i] = true;

@@ -12,6 +12,7 @@
 #include "base/trace.h"
 
 #define EVERY_MS        2000
+#define FIRST_MS        300
 #define STOP_WAIT_MS    300
 #define COMMIT_AGAIN_US INT64_C(3600000000) /* a group is committed again although nothing moved */
 #define COMMIT_RETRY_US INT64_C(30000000)   /* after an error */
@@ -28,7 +29,7 @@ struct worker_monitor {
     bool ended;
     bool resting;
     int64_t *next;  /* of each source while resting */
-    int64_t *start; /* as answered, or -1 */
+    int64_t *start; /* as answered while resting, or while the reader did not know; or -1 */
     int64_t *end;
     struct err finding; /* code 0: none */
     uint32_t finding_source;
@@ -115,6 +116,25 @@ static int ask_offsets(struct worker_monitor *m, uint32_t s, struct err *err)
             source->topic, source->partition, start, next);
     err_hint(err, "replay the processor from what is left, or lengthen the topic's retention");
     return -KE_RANGE_LOST;
+}
+
+/* A reader that is still in an archive does not know where the log behind it ends. */
+static void ask_unknown(struct worker_monitor *m, uint32_t s)
+{
+    const struct worker_source *source = &m->open->sources[s];
+    int64_t start = -1;
+    int64_t end = -1;
+    pthread_mutex_lock(&m->lock);
+    bool unknown = m->told && !m->resting && m->high[s] < 0;
+    pthread_mutex_unlock(&m->lock);
+    if (!unknown ||
+        m->log->ops->offsets(m->log, source->topic, source->partition, &start, &end, NULL) != 0) {
+        return;
+    }
+    pthread_mutex_lock(&m->lock);
+    m->start[s] = start;
+    m->end[s] = end;
+    pthread_mutex_unlock(&m->lock);
 }
 
 /* Stood still, with something behind, at this look and the one before? */
@@ -222,6 +242,7 @@ static void ask_all(struct worker_monitor *m)
         }
     }
     for (uint32_t s = 0; s < m->open->source_count && going_on(m, &resting); s++) {
+        ask_unknown(m, s);
         ask_stable(m, s);
     }
     if (m->open->commits && m->log->ops->group_commit != NULL && going_on(m, &resting)) {
@@ -232,9 +253,11 @@ static void ask_all(struct worker_monitor *m)
 static void *thread_main(void *ctx)
 {
     struct worker_monitor *m = ctx;
+    uint32_t wait_ms = FIRST_MS;
     pthread_mutex_lock(&m->lock);
     while (!m->stop && m->finding.code == 0) {
-        struct timespec until = cond_until(EVERY_MS);
+        struct timespec until = cond_until(wait_ms);
+        wait_ms = EVERY_MS;
         int rc = 0;
         while (!m->stop && rc == 0) {
             rc = pthread_cond_timedwait(&m->wake, &m->lock, &until);

@@ -1,8 +1,9 @@
-/* Slow questions to the log, asked in a thread of their own every two seconds:
+/* Slow questions to the log, asked in a thread of their own soon, and then every two seconds:
  *
  *  - Is each topic still the one that the version was made for?
  *  - While nothing reads, does the log still hold the next record of each source? (A reader that reads
  *    learns that by itself.)
+ *  - Where does the log end, of a source whose reader does not know (it reads an archive)?
  *  - Is a source that stands still below the high watermark at the last stable offset? Then an open
  *    transaction blocks it. Only those are asked for that stood still, with something behind them, at
  *    the look before too: transactions that come and go block nobody for long.
@@ -37,7 +38,7 @@ void worker_monitor_blocked(struct worker_monitor *monitor, const int64_t *next,
 /* True and *finding (RANGE_LOST, TOPIC_CHANGED) once something was found; *source: whose, or
  * UINT32_MAX. */
 bool worker_monitor_look(struct worker_monitor *monitor, struct err *finding, uint32_t *source);
-/* Start and end of each source as learnt while resting, merged into the arrays by maximum. */
+/* Start and end of each source as learnt here, merged into the arrays by maximum. */
 void worker_monitor_offsets(struct worker_monitor *monitor, int64_t *start, int64_t *end);
 /* False: the thread is stuck in the log and was left alone with it. */
 bool worker_monitor_stop(struct worker_monitor *monitor);

@@ -137,6 +137,35 @@ def test_what_the_log_removed_is_replayed(place, topic):
     assert rows_of(platform, "again") == expected(range(31_000))
 
 
+def test_the_end_is_known_while_the_archive_is_read(place, topic):
+    """Of a slow replay: lag and end are those of the log behind the archive."""
+    platform = place.platform
+    place.topic(topic, 2)
+    produce(platform, topic, range(6000))
+    platform.run("topic", "set", topic, "archive=on")
+    ends = place.ends(topic)
+    await_archived(platform, topic, ends)
+    place.lose_start(topic, ends)
+    platform.deploy("sums", sql(topic), "--limit", "20/s", "--swap", "manual")
+
+    def sources():
+        return {s["partition"]: s for s in platform.version("sums", 1)["sources"]}
+
+    for new in (0, 100):
+        produce(platform, topic, range(6000, 6000 + new))
+        ends = place.ends(topic)
+        eventually(lambda: all(s["end"] == s["high"] == ends[p] and s["lag"] == ends[p] - s["next"]
+                               for p, s in sources().items()), 60, "the end is known")
+        version = platform.version("sums", 1)
+        assert version["state"] == "replaying" and version["records"] < 5000 and version["lag"] > 1000
+        assert all(s["start"] == 0 for s in version["sources"])
+    assert "?" not in platform.run("status", "sums").stdout
+    platform.run("limit", "sums", 1, "none")
+    platform.wait("sums", 1, "caught-up")
+    platform.run("swap", "sums", 1)
+    assert rows_of(platform) == expected(range(6100))
+
+
 def test_a_copied_archive_is_replayed_without_its_log(place, topic, tmp_path):
     platform = place.platform
     place.topic(topic, 2)

@@ -267,9 +267,41 @@ static void test_blocked_and_group(void **state)
     close(event_fd);
 }
 
+/* A reader in an archive knows no end: the log is asked for it, and only for that one. */
+static void test_unknown_end(void **state)
+{
+    (void)state;
+    static const struct log_ops lanes_ops = {.topic_partitions = fake_partitions,
+                                             .offsets = lanes_offsets};
+    struct lanes lanes = {.base = {.ops = &lanes_ops, .kind = "fake"}, .stable = {10, 15, 10}};
+    struct worker_source sources[] = {{.topic = "t", .partition = 0},
+                                      {.topic = "t", .partition = 1},
+                                      {.topic = "t", .partition = 2}};
+    struct worker_open open = {.sources = sources, .source_count = LANES};
+    int event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct worker_monitor *monitor = worker_monitor_start(&open, &lanes.base, event_fd);
+    const int64_t next[LANES] = {3, 10, 10};
+    const int64_t high[LANES] = {10, -1, 10};
+    int64_t start[LANES] = {0, -1, 0};
+    int64_t end[LANES] = {9, -1, 9};
+    const struct timespec pause = {.tv_nsec = 20000000};
+    worker_monitor_tell(monitor, next, next, high);
+    for (int i = 0; i < 3000 && end[1] < 0; i++) {
+        nanosleep(&pause, NULL);
+        worker_monitor_offsets(monitor, start, end);
+    }
+    assert_int_equal(start[1], 0);
+    assert_int_equal(end[1], 15);
+    assert_int_equal(end[0], 9);
+    assert_int_equal(end[2], 9);
+    assert_true(worker_monitor_stop(monitor));
+    close(event_fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_cases),
+                                       cmocka_unit_test(test_unknown_end),
                                        cmocka_unit_test(test_blocked_and_group)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -174,6 +174,9 @@ static int candidate_begin(struct reader *reader, const struct reader_read *serv
     if (!reader_canary_takes(serving, first)) {
         return 0;
     }
+    if (reader->between != NULL) {
+        reader->between(reader->between_ctx);
+    }
     int rc = reader_begin(reader, table, serving->canary.version, out, &none);
     if (!reader_canary_stands(reader, serving)) {
         if (rc == 0) {

@@ -339,10 +339,12 @@ static void test_offsets(void **state)
 static void test_other_log(void **state)
 {
     (void)state;
+
     const struct {
         int64_t end;
         bool same_offsets; /* only what the records hold is other */
     } cases[] = {{100, false}, {600, false}, {600, true}};
+
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         bool shorter = cases[i].end < 400;
         struct world world;

@@ -210,9 +210,11 @@ static inline void make_version(const struct world *world, uint32_t number, uint
     make_version_of(world, number, limit, definition);
 }
 
-static inline void serve(const struct world *world, uint32_t version, uint64_t epoch)
+static inline void serve_with(const struct world *world, uint32_t version, uint64_t epoch,
+                              struct catalog_canary canary)
 {
-    struct catalog_pointer pointer = {.processor = "p", .version = version, .epoch = epoch};
+    struct catalog_pointer pointer = {
+        .processor = "p", .version = version, .epoch = epoch, .canary = canary};
     char key[CATALOG_KEY_LEN];
     catalog_key_processor(key, "p");
     json_t *object = json_pack("{s:s, s:I}", "processor", "p", "epoch", (json_int_t)epoch);
@@ -223,6 +225,11 @@ static inline void serve(const struct world *world, uint32_t version, uint64_t e
     assert_ok(catalog_put(world->catalog, key, object, &fault));
     assert_ok(catalog_commit(world->catalog, &fault));
     json_decref(object);
+}
+
+static inline void serve(const struct world *world, uint32_t version, uint64_t epoch)
+{
+    serve_with(world, version, epoch, (struct catalog_canary){0});
 }
 
 static inline void drop_version(const struct world *world, uint32_t number, bool object_too)

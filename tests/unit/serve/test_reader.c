@@ -526,6 +526,53 @@ static void test_second_look(void **state)
     world_close(&world);
 }
 
+/* Between the snapshots of the serving version and of its canary. */
+static void end_canary(void *ctx)
+{
+    struct moment *moment = ctx;
+    if (moment->left-- == 1) { /* the serving version's own look came before */
+        serve(moment->world, 1, 1);
+    }
+}
+
+/* A canary that ends while a row of its share is read: from then on it may stand anywhere. */
+static void test_canary_second_look(void **state)
+{
+    (void)state;
+    struct world world;
+    char key[16];
+    const struct catalog_canary all = {.version = 2, .share = CATALOG_SHARE_ALL};
+    world_open(&world, 3);
+    make_version(&world, 1, 100);
+    make_version(&world, 2, 90);
+    serve_with(&world, 1, 1, all);
+    (void)snprintf(key, sizeof key, "u%u", world.events[0].user);
+    struct reader *reader = NULL;
+    assert_ok(reader_open(world.dir, &reader, &fault));
+    for (int way = 0; way < 2; way++) {
+        for (int ends = 0; ends < 2; ends++) {
+            struct reader_read reading;
+            struct moment moment = {.world = &world, .left = 2 * ends};
+            serve_with(&world, 1, 1, all);
+            reader->between = end_canary;
+            reader->between_ctx = &moment;
+            int64_t version = 0;
+            if (way == 0) {
+                json_t *answer = get(reader, "totals", 0, key, KAPPA_NO_TIME);
+                version = json_int(answer, "version", 0);
+                json_decref(answer);
+            } else {
+                assert_ok(reader_begin_for(reader, "totals", key, &reading, &fault));
+                version = reading.version->number;
+                reader_end(reader, &reading);
+            }
+            assert_int_equal(version, ends ? 1 : 2);
+        }
+    }
+    reader_close(reader);
+    world_close(&world);
+}
+
 static void test_values(void **state)
 {
     (void)state;
@@ -565,6 +612,7 @@ int main(void)
         cmocka_unit_test(test_reports),
         cmocka_unit_test(test_swaps_under_load),
         cmocka_unit_test(test_second_look),
+        cmocka_unit_test(test_canary_second_look),
         cmocka_unit_test(test_values),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,6 +30,9 @@ static const struct cmd_option options[] = {
      "ask everybody for a token; the file says who may do what (see `kappa access add`)"},
     {"redis", '\0', "ADDR:PORT",
      "also answer Redis clients here: tables as hashes, read only (port 0: any free one)"},
+    {"threads", '\0', "N",
+     "threads that answer HTTP, and with --redis as many for Redis (default: one per core, 2 to "
+     "16)"},
     {NULL, '\0', NULL, NULL},
 };
 
@@ -86,7 +89,12 @@ static int up(struct cli *cli, struct err *err)
         .access = cli_option(cli, "access"),
     };
     rc = cli_option_bytes(cli, "disk-budget", 0, &wanted.disk_budget, err);
+    int64_t threads = 0;
     if (rc == 0) {
+        rc = cli_option_int(cli, "threads", 1, CONTROLLER_THREADS_MAX, 0, &threads, err);
+    }
+    if (rc == 0) {
+        wanted.threads = (uint32_t)threads;
         rc = controller_main(&wanted, err);
     }
     json_decref(kafka);

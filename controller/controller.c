@@ -30,11 +30,12 @@
 
 #include <uv.h>
 
-#define TICK_MS       100
-#define PUBLISH_EVERY 3                 /* ticks: the status, to those who watch it */
-#define EXPIRE_EVERY  100               /* ticks: retention of the embedded log, 10 s */
-#define SHUTDOWN_US   INT64_C(10000000) /* for the workers to drain, and for jobs to end */
-#define CALLS_MAX     1024 /* that wait for the loop; HTTP's connections are bounded below that */
+#define DOOR_THREADS_MAX 16 /* by itself; --threads may say more */
+#define TICK_MS          100
+#define PUBLISH_EVERY    3                 /* ticks: the status, to those who watch it */
+#define EXPIRE_EVERY     100               /* ticks: retention of the embedded log, 10 s */
+#define SHUTDOWN_US      INT64_C(10000000) /* for the workers to drain, and for jobs to end */
+#define CALLS_MAX        1024 /* that wait for the loop; HTTP's connections are bounded below that */
 
 struct call_queue {
     uv_mutex_t mutex;
@@ -556,11 +557,21 @@ static int open_core(struct server *server, int64_t disk_budget, struct err *err
     return core_open(&options, &server->core, err);
 }
 
+/* Reads scale with the cores as long as each has a thread that answers. */
+static uint32_t door_threads(const struct controller_options *options)
+{
+    int64_t cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return options->threads > 0 ? options->threads
+                                : (uint32_t)i64_max(HTTP_THREADS, i64_min(cores, DOOR_THREADS_MAX));
+}
+
 static int open_redis(struct server *server, const struct controller_options *options,
                       struct err *err)
 {
-    const struct redis_options redis = {
-        .address = options->redis, .reader = server->reader, .people = server->people};
+    const struct redis_options redis = {.address = options->redis,
+                                        .reader = server->reader,
+                                        .people = server->people,
+                                        .threads = door_threads(options)};
     return options->redis == NULL ? 0 : redis_server_start(&redis, &server->redis, err);
 }
 
@@ -575,6 +586,7 @@ static int open_http(struct server *server, const struct controller_options *opt
         .redis = server->redis == NULL ? NULL : redis_server_counters(server->redis),
         .people = server->people,
         .data = datadir_path(server->datadir),
+        .threads = door_threads(options),
         .ctx = server,
         .call = on_http_call};
     int rc = http_server_start(&http, &server->http, err);

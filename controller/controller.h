@@ -13,7 +13,8 @@
 
 #define CONTROLLER_HTTP "127.0.0.1:8317" /* where it listens unless told otherwise */
 
-#define CONTROLLER_GROUPS "kappa" /* prefix of Kafka groups */
+#define CONTROLLER_GROUPS      "kappa" /* prefix of Kafka groups */
+#define CONTROLLER_THREADS_MAX 64
 
 struct controller_options {
     const char *data_dir;         /* made when missing */
@@ -26,6 +27,7 @@ struct controller_options {
     int64_t disk_budget;          /* bytes of DATA/versions; 0: nothing is removed unasked */
     const char *access;           /* a file of who may do what; NULL: everybody may do all */
     const char *redis;            /* as http; NULL: Redis clients are not answered */
+    uint32_t threads;             /* that answer HTTP, and as many Redis; 0: one per core */
 };
 
 /* 0 after a signal; else a negative code with its sentence: BUSY (another server on this data, or

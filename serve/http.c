@@ -13,7 +13,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define THREADS          2
 #define CONNECTIONS_MAX  512
 #define IDLE_SECONDS_MAX 60 /* of a connection that does not sleep in a call */
 
@@ -25,12 +24,12 @@ static size_t keep_escapes(void *ctx, struct MHD_Connection *connection, char *t
     return strlen(text);
 }
 
-static struct MHD_Daemon *daemon_start(struct http_server *server)
+static struct MHD_Daemon *daemon_start(struct http_server *server, uint32_t threads)
 {
     return MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
         http_request_handle, server, MHD_OPTION_LISTEN_SOCKET, server->listening.fd,
-        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)THREADS, MHD_OPTION_CONNECTION_LIMIT,
+        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)threads, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS_MAX,
         MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_NOTIFY_COMPLETED,
         http_request_completed, server, MHD_OPTION_END);
@@ -62,7 +61,7 @@ int http_server_start(const struct http_options *options, struct http_server **o
     server->streams = http_streams_new();
     server->feeds = options->reader == NULL ? NULL : feeds_new(options->reader);
     server->counters.feeds = server->feeds == NULL ? NULL : feeds_counters(server->feeds);
-    server->daemon = daemon_start(server);
+    server->daemon = daemon_start(server, options->threads > 0 ? options->threads : HTTP_THREADS);
     if (server->daemon == NULL) {
         rc = err_errno(err, errno, "cannot start the HTTP server on %s", options->address);
         (void)close(listening.fd);

@@ -46,6 +46,7 @@ struct http_call {
 };
 
 #define HTTP_CALL_MAGIC 0x68744C4CU
+#define HTTP_THREADS    2 /* also of the Redis door; the fewest that `kappa up` takes by itself */
 
 struct http_options {
     const char *address;   /* "host:port", "[v6]:port" or "port"; port 0: any free one */
@@ -54,6 +55,7 @@ struct http_options {
     const struct redis_counters *redis; /* shown by /metrics; NULL: off; borrowed until stop */
     struct people *people;              /* who may ask what, likewise; NULL: everybody all */
     const char *data; /* likewise: the directory whose disk is looked at; or NULL */
+    uint32_t threads; /* that answer; 0: HTTP_THREADS */
     void *ctx;        /* for call */
     void (*call)(void *ctx, struct http_call *call);
 };

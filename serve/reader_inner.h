@@ -18,7 +18,7 @@
 #include <sys/types.h>
 
 #define READER_MAGIC     0x72656452U /* "Rder" */
-#define READER_FINISHERS 8           /* idle row finishers kept per table */
+#define READER_FINISHERS 32          /* idle row finishers kept per table */
 
 /* An input partition of a version. */
 struct reader_source {

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/trace.h"
+#include "serve/http.h"
 #include "serve/http_listen.h"
 #include "serve/redis_private.h"
 
@@ -26,7 +27,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define THREADS         2
 #define CONNECTIONS_MAX 1024 /* of all threads */
 #define EVENTS          256  /* of a round */
 #define TAKE_BYTES      (64 << 10)
@@ -69,7 +69,8 @@ struct redis_server {
     struct redis_counters counters;
     struct redis_scans *scans;
     uint32_t started;
-    struct redis_thread threads[THREADS];
+    uint32_t thread_count;
+    struct redis_thread threads[];
 };
 
 static int64_t now_us(void)
@@ -367,6 +368,7 @@ static int thread_start(struct redis_server *server, struct redis_thread *thread
         (void)close(thread->epoll);
         return err_errno(err, failed, "cannot start a thread of the Redis server");
     }
+    (void)pthread_setname_np(thread->thread, "redis"); /* for top and perf */
     server->started++;
     return 0;
 }
@@ -379,8 +381,10 @@ int redis_server_start(const struct redis_options *options, struct redis_server 
     if (rc < 0) {
         return rc;
     }
-    struct redis_server *server = xcalloc(1, sizeof *server);
+    uint32_t threads = options->threads > 0 ? options->threads : HTTP_THREADS;
+    struct redis_server *server = xcalloc(1, sizeof *server + threads * sizeof server->threads[0]);
     server->magic = REDIS_MAGIC;
+    server->thread_count = threads;
     server->options = *options;
     server->options.stall_ms = options->stall_ms > 0 ? options->stall_ms : STALL_MS;
     server->listening = listening;
@@ -389,7 +393,7 @@ int redis_server_start(const struct redis_options *options, struct redis_server 
     if (server->wake < 0) {
         rc = err_errno(err, errno, "cannot start the Redis server");
     }
-    for (uint32_t i = 0; i < THREADS && rc == 0; i++) {
+    for (uint32_t i = 0; i < server->thread_count && rc == 0; i++) {
         rc = thread_start(server, &server->threads[i], err);
     }
     if (rc < 0) {

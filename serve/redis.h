@@ -27,6 +27,7 @@ struct redis_options {
     const char *address;   /* "host:port", "[v6]:port" or "port"; port 0: any free one */
     struct reader *reader; /* borrowed until stop */
     struct people *people; /* who may read, likewise; NULL: everybody */
+    uint32_t threads;      /* 0: HTTP_THREADS */
     int64_t stall_ms;      /* 0: as usual; else how long a client may read nothing of its answers */
 };
 

@@ -1,6 +1,7 @@
 """The Redis door with real clients: redis-cli and Debian's python3-redis; pipelines, swaps under load."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -52,6 +53,17 @@ def test_redis_cli(door):
     assert sorted(cli(door, "--scan", "--pattern", "one:*").split()) == sorted(f"one:k{i}" for i in range(50))
     assert "hgetall" in cli(door, "command", "docs")
     assert door.http("GET", "/metrics")[0] == 200
+
+
+def test_threads(tmp_path):
+    with support.Platform(str(tmp_path), args=["--redis", "127.0.0.1:0", "--threads", "3"]) as platform:
+        assert "--threads" in platform.run("up", "--threads", "65", code=2).stderr
+        platform.up()
+        folder = f"/proc/{platform.process.pid}/task"
+        names = [open(f"{folder}/{thread}/comm").read().strip() for thread in os.listdir(folder)]
+        assert names.count("MHD-worker") == 3 and names.count("redis") == 3, names
+        host, port = platform.server()["redis"].split(":")
+        assert all(redis.Redis(host, int(port)).ping() for _ in range(9))
 
 
 def test_python_client(door):

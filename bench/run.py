@@ -17,8 +17,15 @@
                half of --events
     store      what leaves cost a version's writer: the same commits with and without them
     reader     rows by key of 2 M keys through libkappa, against plain LMDB on the same bytes
-    redis      HGETALL/s by redis-benchmark with pipelines of 1 and 16, next to redis-server if redis-tools is there
-    http       rows by key over HTTP by wrk, 32 connections, next to libmicrohttpd answering a constant of the same size
+    redis      HGETALL/s by redis-benchmark with pipelines of 1 and 16, next to redis-server, which redis-tools has;
+               medians of turns. Rows whose records have the key lie in one partition; others in four, and are merged
+    http       rows by key over HTTP by wrk, 32 connections, next to libmicrohttpd answering a constant of the same size;
+               likewise
+    scale      rows by key with one and with two threads: through libkappa from this process, and over Redis from servers
+               with --threads 1 and 2 beside each other. On a machine of two cores the client takes most of one, so there
+               CPU time a read says more than the rate: it should not grow
+    fresh      live at --rate events/s: idle, beside two threads of libkappa that read as much as they can, and beside
+               redis-benchmark doing so; the ratio to idle should stay near 1
     nexmark    scenarios 1, 5, 10, 11 (features, engagement, sessions, latency) and every Nexmark query, or those of
                --queries, from the embedded log; per second of the worker's CPU time too, which other programs on the
                machine disturb less
@@ -37,6 +44,7 @@ import multiprocessing
 import os
 import re
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -450,61 +458,171 @@ def bench_reader(*_):
     out(bench="reader", **json.loads(done.stdout))
 
 
+@contextlib.contextmanager
+def read_events(options, *args, keyed=False):
+    """A server with rows of 100 users to read: a platform. keyed: the records of a user lie in one partition, and the
+    definition says so, so that a row is in one place instead of four."""
+    with support.Platform(options.dir, args=args) as platform:
+        platform.up()
+        platform.topic("events", 4)
+        events = [json.loads(line) for line in support.events_lines(5000, users=100)]
+        platform.produce("events", events, *(["--key", "user_id"] if keyed else []))
+        sql = support.features_sql("events")
+        if keyed:
+            sql = sql.replace("(topic =", "(key = 'user_id', partitioner = 'murmur2', topic =", 1)
+        platform.deploy("features", sql, "--wait")
+        yield platform
+
+
+def redis_port(platform):
+    return int(platform.server()["redis"].rsplit(":", 1)[1])
+
+
+def redis_hgetalls(port, count, pipeline, clients=50):
+    """HGETALLs a second by redis-benchmark."""
+    text = subprocess.run(["redis-benchmark", "-p", str(port), "-n", str(count), "-c", str(clients), "-P", str(pipeline),
+                           "--csv", "hgetall", "user_features:u1"], capture_output=True, text=True, timeout=600,
+                          check=True).stdout
+    return float(text.splitlines()[-1].split(",")[1].strip('"'))
+
+
+def reader_load(platform, threads, seconds):
+    """Figures of bench/reader_load."""
+    text = subprocess.run([os.path.join(BENCH, "reader_load"), platform.data, "user_features", "100", str(threads),
+                           str(seconds)], check=True, capture_output=True, text=True).stdout
+    return json.loads(text)
+
+
 def bench_redis(options, _):
-    def rate(port, pipeline):
-        text = subprocess.run(["redis-benchmark", "-p", str(port), "-n", "100000" if pipeline > 1 else "40000", "-c", "50",
-                               "-P", str(pipeline), "--csv", "hgetall", "user_features:u1"],
-                              capture_output=True, text=True, timeout=120).stdout
-        return float(text.splitlines()[-1].split(",")[1].strip('"'))
+    """Rows in one partition, as they are where records have the key, and rows with a part in each of four."""
+    for keyed in (True, False):
+        folder = argparse.Namespace(dir=os.path.join(options.dir, str(keyed)))
+        os.makedirs(folder.dir)
+        with read_events(folder, "--redis", "127.0.0.1:0", keyed=keyed) as platform:
+            redis_beside_peer(redis_port(platform), "one" if keyed else "four")
+
+
+def redis_beside_peer(port, parts):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        other = free.getsockname()[1]
+    # Debian's redis-check-rdb is the server under another name.
+    peer = subprocess.Popen(["redis-server", "--port", str(other), "--save", ""], executable="/usr/bin/redis-check-rdb",
+                            stdout=subprocess.DEVNULL)
+    try:
+        support.eventually(lambda: subprocess.run(["redis-cli", "-p", str(other), "ping"], capture_output=True)
+                           .stdout.strip() == b"PONG", 10, "redis-server answers")
+        fields = subprocess.run(["redis-cli", "-p", str(port), "hgetall", "user_features:u1"], capture_output=True,
+                                text=True).stdout.split()
+        subprocess.run(["redis-cli", "-p", str(other), "hset", "user_features:u1", *fields], capture_output=True)
+        for pipeline, count in ((1, 40_000), (16, 200_000)):
+            pairs = [(redis_hgetalls(port, count, pipeline), redis_hgetalls(other, count, pipeline)) for _ in range(5)]
+            ours, theirs = (statistics.median(pair[i] for pair in pairs) for i in (0, 1))
+            out(bench="redis_hgetall", pipeline=pipeline, partitions_of_a_row=parts, fields=len(fields) // 2,
+                per_s=round(ours), redis_server_per_s=round(theirs), ratio=round(ours / theirs, 2),
+                load=round(os.getloadavg()[0], 1))
+    finally:
+        peer.terminate()
+        peer.wait()
+
+
+def bench_scale(options, _):
+    """In turns, medians."""
+    turns = range(max(options.runs, 3))
+    with contextlib.ExitStack() as stack:
+        servers = {}
+        for threads in (1, 2):
+            folder = argparse.Namespace(dir=os.path.join(options.dir, str(threads)))
+            os.makedirs(folder.dir)
+            servers[threads] = stack.enter_context(read_events(folder, "--redis", "127.0.0.1:0", "--threads",
+                                                             str(threads)))
+        found = {"library": {1: [], 2: []}, "redis": {1: [], 2: []}}
+        for _ in turns:
+            for threads, platform in servers.items():
+                figures = reader_load(servers[1], threads, 2)
+                found["library"][threads].append((figures["reads_per_s"], figures["cpu_us"]))
+                before, count = cpu_seconds(platform.process.pid), 200_000
+                rate = redis_hgetalls(redis_port(platform), count, 16)
+                found["redis"][threads].append((rate, 1e6 * (cpu_seconds(platform.process.pid) - before) / count))
+    for door, of in found.items():
+        rates, cpu = ({n: statistics.median(pair[i] for pair in of[n]) for n in of} for i in (0, 1))
+        out(bench="reads_scale", by=door, cores=os.cpu_count(), load=round(os.getloadavg()[0], 1),
+            one_thread_per_s=round(rates[1]), two_threads_per_s=round(rates[2]), ratio=round(rates[2] / rates[1], 2), one_thread_cpu_us=round(cpu[1], 2),
+            two_threads_cpu_us=round(cpu[2], 2), cpu_ratio=round(cpu[2] / cpu[1], 2))
+
+
+@contextlib.contextmanager
+def reading(kind, platform):
+    """A reader that takes all it can, until the end."""
+    if kind == "idle":
+        yield
+        return
+    command = ([os.path.join(BENCH, "reader_load"), platform.data, "user_features", "1000", "2", "1e6"]
+               if kind == "library" else
+               ["redis-benchmark", "-p", str(redis_port(platform)), "-l", "-n", "1000000", "-c", "50", "-P", "16",
+                "hgetall", "user_features:u1"])
+    reader = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(0.5)
+        assert reader.poll() is None, command
+        yield
+    finally:
+        reader.kill()
+        reader.wait()
+
+
+def bench_fresh(options, _):
+    """In turns, so that what else runs on the machine is in all of them."""
+    turns = 5
+    found = {kind: {"latencies": [], "counts": [0] * len(FRESHNESS_MS)} for kind in ("idle", "library", "redis")}
+
+    def counts():
+        return platform.version("features", 1)["worker"]["freshness"]["counts"]
+
     with support.Platform(options.dir, args=["--redis", "127.0.0.1:0"]) as platform:
         platform.up()
         platform.topic("events", 4)
-        platform.produce("events", [json.loads(line) for line in support.events_lines(5000, users=100)])
         platform.deploy("features", support.features_sql("events"), "--wait")
-        port = int(platform.server()["redis"].rsplit(":", 1)[1])
-        # Debian's redis-check-rdb is the server under another name.
-        peer = subprocess.Popen(["redis-server", "--port", str(port + 1 if port < 65535 else port - 1), "--save", ""],
-                                executable="/usr/bin/redis-check-rdb", stdout=subprocess.DEVNULL)
-        try:
-            other = port + 1 if port < 65535 else port - 1
-            support.eventually(lambda: subprocess.run(["redis-cli", "-p", str(other), "ping"], capture_output=True)
-                               .stdout.strip() == b"PONG", 10, "redis-server answers")
-            fields = subprocess.run(["redis-cli", "-p", str(port), "hgetall", "user_features:u1"], capture_output=True,
-                                    text=True).stdout.split()
-            subprocess.run(["redis-cli", "-p", str(other), "hset", "user_features:u1", *fields], capture_output=True)
-            for pipeline in (1, 16):
-                ours, theirs = rate(port, pipeline), rate(other, pipeline)
-                out(bench="redis_hgetall", pipeline=pipeline, fields=len(fields) // 2, per_s=round(ours),
-                    redis_server_per_s=round(theirs), ratio=round(ours / theirs, 2))
-        finally:
-            peer.terminate()
-            peer.wait()
+        with live_events(platform, "events", options):
+            time.sleep(2)
+            for _ in range(turns):
+                for kind, of in found.items():
+                    with reading(kind, platform):
+                        before = counts()
+                        of["latencies"] += watch_latency(platform, max(2, options.seconds / turns))
+                        of["counts"] = [f + b - a for f, a, b in zip(of["counts"], before, counts())]
+    idle = {"p50": statistics.median(found["idle"]["latencies"]), **{k: v for k, v in quantiles(
+        found["idle"]["latencies"]).items() if k == "p99"}, "counted_p99": counted_p99(found["idle"]["counts"])}
+    for kind, of in found.items():
+        figures = {**quantiles(of["latencies"]), "counted_p99": counted_p99(of["counts"])}
+        out(bench="fresh_produce_to_readable_ms", beside=kind, rate=options.rate, load=round(os.getloadavg()[0], 1),
+            **figures, **{name + "_ratio": round(figures[name] / idle[name], 2) for name in idle})
 
 
 def bench_http(options, _):
     def rate(port, path):
-        text = subprocess.run(["wrk", "-t1", "-c32", "-d4s", f"http://127.0.0.1:{port}{path}"], capture_output=True,
+        text = subprocess.run(["wrk", "-t1", "-c32", "-d2s", f"http://127.0.0.1:{port}{path}"], capture_output=True,
                               text=True, timeout=60, check=True).stdout
         assert "Non-2xx" not in text, text
         return float(re.search(r"Requests/sec:\s*([0-9.]+)", text).group(1))
-    with support.Platform(options.dir) as platform:
-        platform.up()
-        platform.topic("events", 4)
-        platform.produce("events", [json.loads(line) for line in support.events_lines(5000, users=100)])
-        platform.deploy("features", support.features_sql("events"), "--wait")
-        port = int(platform.server()["http"].rsplit(":", 1)[1])
-        path = "/v1/tables/user_features/rows/u1"
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
-            size = len(answer.read())
-        peer = subprocess.Popen([os.path.join(BENCH, "http_constant"), str(size), "2"], stdin=subprocess.PIPE,
-                                stdout=subprocess.PIPE, text=True)
-        try:
-            other = int(peer.stdout.readline())
-            pairs = [(rate(port, path), rate(other, "/")) for _ in range(3)]
-        finally:
-            peer.communicate("\n")
-        ours, theirs = max(a for a, _ in pairs), max(b for _, b in pairs)
-        out(bench="http_row", bytes=size, per_s=round(ours), constant_per_s=round(theirs), ratio=round(ours / theirs, 2))
+    path = "/v1/tables/user_features/rows/u1"
+    for keyed in (True, False):
+        folder = argparse.Namespace(dir=os.path.join(options.dir, str(keyed)))
+        os.makedirs(folder.dir)
+        with read_events(folder, keyed=keyed) as platform:
+            port = int(platform.server()["http"].rsplit(":", 1)[1])
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
+                size = len(answer.read())
+            peer = subprocess.Popen([os.path.join(BENCH, "http_constant"), str(size), "2"], stdin=subprocess.PIPE,
+                                    stdout=subprocess.PIPE, text=True)
+            try:
+                other = int(peer.stdout.readline())
+                pairs = [(rate(port, path), rate(other, "/")) for _ in range(5)]
+            finally:
+                peer.communicate("\n")
+        ours, theirs = (statistics.median(pair[i] for pair in pairs) for i in (0, 1))
+        out(bench="http_row", bytes=size, partitions_of_a_row="one" if keyed else "four", per_s=round(ours),
+            constant_per_s=round(theirs), ratio=round(ours / theirs, 2), load=round(os.getloadavg()[0], 1))
 
 
 def wanted_jobs(options):
@@ -603,7 +721,8 @@ def bench_flink(options, _):
 PARTS = {"embedded": bench_embedded, "kafka": bench_kafka, "archive": bench_archive, "live": bench_live,
          "governed": bench_governed, "deploy": bench_deploy, "swap": bench_swap,
          "diff": bench_diff, "store": bench_store, "reader": bench_reader,
-         "redis": bench_redis, "http": bench_http, "nexmark": bench_nexmark, "flink": bench_flink}
+         "redis": bench_redis, "http": bench_http, "scale": bench_scale, "fresh": bench_fresh, "nexmark": bench_nexmark,
+         "flink": bench_flink}
 
 
 def main():

@@ -57,6 +57,62 @@ int file_write_at(int fd, const void *bytes, size_t len, int64_t at, const char 
     return 0;
 }
 
+/* Where the kernel does not copy between these two. */
+static int copy_bytes(int from, int to, const char *path, int64_t at, struct err *err)
+{
+    uint8_t block[65536];
+    for (;;) {
+        ssize_t n = pread(from, block, sizeof block, at);
+        if (n < 0 && errno == EINTR) {
+            continue;
+        }
+        if (n <= 0) {
+            return n == 0 ? 0 : err_errno(err, errno, "cannot copy to %s", path);
+        }
+        int rc = file_write_at(to, block, (size_t)n, at, path, err);
+        if (rc != 0) {
+            return rc;
+        }
+        at += n;
+    }
+}
+
+static int copy_open(int from, int to, const char *path, struct err *err)
+{
+    off_t in = 0;
+    off_t out = 0;
+    for (;;) {
+        ssize_t n = copy_file_range(from, &in, to, &out, (size_t)1 << 30, 0);
+        if (n == 0) {
+            return 0;
+        }
+        if (n < 0 && (errno == ENOSPC || errno == EIO || errno == EDQUOT)) {
+            return err_errno(err, errno, "cannot write %s", path);
+        }
+        if (n < 0 && errno != EINTR) {
+            return copy_bytes(from, to, path, out, err);
+        }
+    }
+}
+
+int file_copy(const char *from, const char *to, struct err *err)
+{
+    int in = open(from, O_RDONLY | O_CLOEXEC);
+    if (in < 0) {
+        return err_errno(err, errno, "cannot read %s", from);
+    }
+    int out = open(to, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+    int rc = out < 0 ? err_errno(err, errno, "cannot make %s", to) : copy_open(in, out, to, err);
+    (void)close(in);
+    if (out >= 0) {
+        (void)close(out);
+    }
+    if (rc != 0 && out >= 0) {
+        (void)unlink(to);
+    }
+    return rc;
+}
+
 int file_sync(int fd, const char *path, struct err *err)
 {
     if (fdatasync(fd) != 0) {

@@ -24,6 +24,9 @@ int file_sync(int fd, const char *path, struct err *err) must_check;
 int file_sync_dir(const char *path, struct err *err) must_check;
 /* mkdir; an existing folder is fine. */
 int file_make_dir(const char *path, struct err *err) must_check;
+/* Makes `to`, which must not be there, a copy of the file `from`: shared blocks where the file system can,
+ * else bytes. Not synced. */
+int file_copy(const char *from, const char *to, struct err *err) must_check;
 /* Bytes that the files and folders below a folder take on disk; what cannot be read is left out. */
 uint64_t file_tree_bytes(const char *path);
 

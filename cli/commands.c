@@ -41,6 +41,8 @@
     X(dead)                                                                                        \
     X(late)                                                                                        \
     X(outbox)                                                                                      \
+    X(snapshot)                                                                                    \
+    X(snapshots)                                                                                   \
     X(verify)                                                                                      \
     X(access_add)                                                                                  \
     X(access_ls)                                                                                   \

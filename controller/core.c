@@ -326,6 +326,7 @@ void core_tick(struct core *core)
         limit_tick(core);
         plots_tick(core);
         verify_tick(core);
+        snapshot_tick(core);
         diff_tick(core);
         journal_tick(core);
         groups_tick(core);
@@ -346,6 +347,7 @@ void core_shutdown(struct core *core)
         conduct_give_up(core, core->processors[i], &err);
     }
     verify_shutdown(core);
+    snapshot_shutdown(core);
     diff_shutdown(core);
     journal_end_waits(core);
     core_tick(core);
@@ -353,7 +355,7 @@ void core_shutdown(struct core *core)
 
 uint32_t core_workers_left(const struct core *core)
 {
-    uint32_t left = verify_workers_left(core);
+    uint32_t left = verify_workers_left(core) + snapshot_workers_left(core);
     for (uint32_t i = 0; i < core->processor_count; i++) {
         const struct core_processor *processor = core->processors[i];
         for (uint32_t k = 0; k < processor->version_count; k++) {
@@ -384,6 +386,7 @@ void core_close(struct core *core)
         }
     }
     verify_close(core);
+    snapshot_close(core);
     diff_close_all(core);
     waiters_reply(core, &core->jobs, NULL, &err);
     journal_end_waits(core);

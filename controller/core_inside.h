@@ -11,6 +11,7 @@
  *     groups.c    what others than Kappa see of a version's position
  *     limit.c     how fast a version may be replayed: regulate.c, limit_status.c
  *     canary.c    a share of the keys read from a candidate
+ *     snapshot.c  copies of a version's files
  */
 #ifndef KAPPA_CONTROLLER_CORE_INSIDE_H
 #define KAPPA_CONTROLLER_CORE_INSIDE_H
@@ -175,12 +176,17 @@ struct core_processor {
     uint32_t version_count;
     struct core_swap swap;
     struct core_later later;
-    int64_t sent_us; /* versions are told what is sent not before */
+    int64_t sent_us;          /* versions are told what is sent not before */
+    bool snapshots_known;     /* since kappa up: what follows is true */
+    int64_t snapshot_made_ms; /* the newest of the version that served; 0: none */
+    int64_t snapshot_us;      /* none is made by itself before */
+    bool snapshot_failed;     /* that was told */
 };
 
 struct change;         /* change.c */
 struct catalog_canary; /* table/catalog.h */
 struct core_verify;    /* verify.c */
+struct core_snapshot;  /* snapshot.c */
 struct core_diff;      /* diff.c */
 struct deploy;         /* deploy.c */
 
@@ -196,9 +202,11 @@ struct core {
     bool standby_forced;
     struct core_processor **processors; /* by name; owned */
     uint32_t processor_count;
-    struct core_verify *verifies; /* under way; chain */
-    struct core_diff *diffs;      /* the same */
-    struct deploy *deploys;       /* the same */
+    struct core_verify *verifies;    /* under way; chain */
+    struct core_snapshot *snapshots; /* the same */
+    int64_t snapshot_us;             /* what is due is looked at not before */
+    struct core_diff *diffs;         /* the same */
+    struct deploy *deploys;          /* the same */
     struct journal journal;
     int64_t disk_budget;      /* of all versions' files, bytes; 0: none */
     int64_t gc_us;            /* the budget is looked at again */
@@ -530,6 +538,21 @@ json_t *limit_freshness(const struct core_version *version);
 void gc_request(struct core *core, void *request, const json_t *body);
 /* Looks at the disk budget now and then, when there is one. */
 void gc_tick(struct core *core);
+
+/* ---- snapshot.c ---- */
+/* number 0: of what serves, else the newest. */
+void snapshot_request(struct core *core, void *request, struct core_processor *processor,
+                      uint32_t number, const json_t *body);
+void snapshots_request(struct core *core, void *request, const struct core_processor *processor);
+void snapshot_drop_request(struct core *core, void *request, const struct core_processor *processor,
+                           const json_t *body);
+struct child *snapshot_child(struct core *core, uint64_t worker, struct core_snapshot **out);
+void snapshot_event(struct core *core, struct core_snapshot *snapshot, const json_t *event);
+void snapshot_exited(struct core *core, struct core_snapshot *snapshot, const struct err *cause);
+uint32_t snapshot_workers_left(const struct core *core);
+void snapshot_tick(struct core *core);
+void snapshot_shutdown(struct core *core);
+void snapshot_close(struct core *core);
 
 /* ---- admit.c ---- */
 /* REFUSED: it would lack what the serving version has, or not fit on the disk. LIMIT: too large.

@@ -2,6 +2,7 @@
 #include "controller/datadir.h"
 
 #include "base/trace.h"
+#include "controller/snapshot_files.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -271,6 +272,7 @@ static void remove_scratch(const char *versions)
         if (entry->d_name[0] != '.') {
             char *processor = xasprintf("%s/%s", versions, entry->d_name);
             remove_matching(processor, SCRATCH);
+            remove_matching(processor, SNAPSHOT_MAKING);
             free(processor);
         }
     }

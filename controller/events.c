@@ -157,6 +157,7 @@ void core_worker_event(struct core *core, uint64_t worker, const json_t *event)
     }
     struct core_version *version = version_of_worker(core, worker);
     struct core_verify *verify = NULL;
+    struct core_snapshot *snapshot = NULL;
     if (version != NULL) {
         struct core_processor *processor = version->processor;
         /* One that was told to end may still speak; what it says no longer counts. */
@@ -166,6 +167,8 @@ void core_worker_event(struct core *core, uint64_t worker, const json_t *event)
         }
     } else if (verify_child(core, worker, &verify) != NULL) {
         verify_event(core, verify, event);
+    } else if (snapshot_child(core, worker, &snapshot) != NULL) {
+        snapshot_event(core, snapshot, event);
     }
 }
 
@@ -241,15 +244,22 @@ void core_worker_exited(struct core *core, uint64_t worker, int status, int sign
     }
     struct core_version *version = version_of_worker(core, worker);
     struct core_verify *verify = NULL;
+    struct core_snapshot *snapshot = NULL;
     if (version != NULL) {
         version_exited(core, version, status, signal);
         return;
     }
     struct child *child = verify_child(core, worker, &verify);
-    if (child != NULL) {
-        struct err cause = {0};
-        describe_exit(child, status, signal, &cause);
-        child_gone(child);
+    child = child != NULL ? child : snapshot_child(core, worker, &snapshot);
+    if (child == NULL) {
+        return;
+    }
+    struct err cause = {0};
+    describe_exit(child, status, signal, &cause);
+    child_gone(child);
+    if (verify != NULL) {
         verify_exited(core, verify, &cause);
+    } else {
+        snapshot_exited(core, snapshot, &cause);
     }
 }

@@ -433,6 +433,21 @@ static void ask_canary(const struct ask *ask)
     canary_request(ask->core, ask->request, ask->processor, ask->number, ask->body);
 }
 
+static void ask_snapshot(const struct ask *ask)
+{
+    snapshot_request(ask->core, ask->request, ask->processor, ask->number, ask->body);
+}
+
+static void ask_snapshots(const struct ask *ask)
+{
+    snapshots_request(ask->core, ask->request, ask->processor);
+}
+
+static void ask_snapshot_drop(const struct ask *ask)
+{
+    snapshot_drop_request(ask->core, ask->request, ask->processor, ask->body);
+}
+
 /* ---- The table ---- */
 
 enum ask_needs { NEEDS_NOTHING, NEEDS_NAME, NEEDS_PROCESSOR, NEEDS_VERSION };
@@ -442,15 +457,26 @@ static const struct ask_row {
     enum ask_needs needs;
     void (*fn)(const struct ask *ask);
 } ask_rows[] = {
-    {"status", NEEDS_NOTHING, ask_status},   {"events", NEEDS_NOTHING, ask_events},
-    {"deploy", NEEDS_NAME, ask_deploy},      {"replay", NEEDS_PROCESSOR, ask_replay},
-    {"swap", NEEDS_PROCESSOR, ask_swap},     {"rollback", NEEDS_PROCESSOR, ask_rollback},
-    {"abort", NEEDS_VERSION, ask_abort},     {"pause", NEEDS_VERSION, ask_pause},
-    {"resume", NEEDS_VERSION, ask_resume},   {"drop", NEEDS_VERSION, ask_drop},
-    {"verify", NEEDS_VERSION, ask_verify},   {"history", NEEDS_PROCESSOR, ask_history},
-    {"gc", NEEDS_NOTHING, ask_gc},           {"diff", NEEDS_PROCESSOR, ask_diff},
-    {"plots", NEEDS_PROCESSOR, ask_plots},   {"limit", NEEDS_VERSION, ask_limit},
+    {"status", NEEDS_NOTHING, ask_status},
+    {"events", NEEDS_NOTHING, ask_events},
+    {"deploy", NEEDS_NAME, ask_deploy},
+    {"replay", NEEDS_PROCESSOR, ask_replay},
+    {"swap", NEEDS_PROCESSOR, ask_swap},
+    {"rollback", NEEDS_PROCESSOR, ask_rollback},
+    {"abort", NEEDS_VERSION, ask_abort},
+    {"pause", NEEDS_VERSION, ask_pause},
+    {"resume", NEEDS_VERSION, ask_resume},
+    {"drop", NEEDS_VERSION, ask_drop},
+    {"verify", NEEDS_VERSION, ask_verify},
+    {"history", NEEDS_PROCESSOR, ask_history},
+    {"gc", NEEDS_NOTHING, ask_gc},
+    {"diff", NEEDS_PROCESSOR, ask_diff},
+    {"plots", NEEDS_PROCESSOR, ask_plots},
+    {"limit", NEEDS_VERSION, ask_limit},
     {"canary", NEEDS_PROCESSOR, ask_canary},
+    {"snapshot", NEEDS_PROCESSOR, ask_snapshot},
+    {"snapshots", NEEDS_PROCESSOR, ask_snapshots},
+    {"snapshot_drop", NEEDS_PROCESSOR, ask_snapshot_drop},
 };
 
 static const struct ask_row *find_row(const char *verb)

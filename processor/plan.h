@@ -433,6 +433,15 @@ void plan_free(struct plan *plan);
  * source has of a row is in one partition of the input. PLAN_NONE: none is. */
 uint32_t plan_view_keyed(const struct plan *plan, const struct plan_view *view);
 
+/* Of everything that decides what is stored at a cut: two plans with the same one make the same bytes of
+ * the same records. Expressions over finished rows, HAVING, read-time views and settings are no part of
+ * it, but for rows that leave as messages. In doubt it differs. Valid in this process only: evaluators
+ * are known by their place (plan_state.c). */
+struct digest plan_state_hash(const struct plan *plan);
+/* Does some pipeline keep more of the records than rows and messages of their own: groups, windows,
+ * joins, upserts, plugins? Then what it makes of a record depends on those before it. */
+bool plan_is_stateful(const struct plan *plan);
+
 /* Are equal stored bytes of two views equal rows? False when that is not certain (plan_alike.c). */
 bool plan_view_alike(const struct plan_view *a, const struct plan_view *b);
 

@@ -7,7 +7,9 @@
 
 #include <string.h>
 
-#define PPM_OF_PERCENT 10000.0
+#define PPM_OF_PERCENT        10000.0
+#define SNAPSHOT_EVERY_MIN_US 1000000
+#define SNAPSHOT_KEEP_MAX     1000
 
 static const char *const names[POLICY_SETTINGS] = {
     [POLICY_MODE] = "swap.mode",
@@ -20,6 +22,9 @@ static const char *const names[POLICY_SETTINGS] = {
     [POLICY_VERIFY] = "swap.verify",
     [POLICY_ACCEPT_GAP] = "swap.accept_gap",
     [POLICY_GROUP] = "swap.in_group",
+    [POLICY_SNAPSHOT_EVERY] = "snapshot.every",
+    [POLICY_SNAPSHOT_KEEP] = "snapshot.keep",
+    [POLICY_SNAPSHOT_MAX_BYTES] = "snapshot.max_bytes",
 };
 
 const char *policy_name(enum policy_setting setting)
@@ -40,7 +45,7 @@ enum policy_setting policy_find(const char *name)
 
 void policy_init(struct policy *policy)
 {
-    *policy = (struct policy){.standby_us = -1};
+    *policy = (struct policy){.standby_us = -1, .snapshot_keep = POLICY_SNAPSHOT_KEEP_DEFAULT};
 }
 
 /* ---- Values ---- */
@@ -115,6 +120,42 @@ static bool read_name(const char *text, const char **out)
     return len > 0 && len <= LIMIT_NAME_LEN && strspn(text, letters) == len;
 }
 
+/* '10 min', or off */
+static bool read_every(const char *text, int64_t *us)
+{
+    *us = 0;
+    return strcmp(text, "off") == 0 || (read_time(text, us) && *us >= SNAPSHOT_EVERY_MIN_US);
+}
+
+static bool read_count(const char *text, int64_t *out)
+{
+    struct kappa_text number = {text, (uint32_t)strlen(text)};
+    return expr_parse_bigint(number, out) == EXPR_OK && *out >= 1 && *out <= SNAPSHOT_KEEP_MAX;
+}
+
+/* 500000000, or 20 GB */
+static bool read_bytes(const char *text, int64_t *out)
+{
+    static const struct {
+        const char *unit;
+        double bytes;
+    } units[] = {{"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"", 1}};
+
+    size_t len = strspn(text, "0123456789.");
+    struct kappa_text number = {text, (uint32_t)len};
+    const char *unit = text + len;
+    unit += strspn(unit, " ");
+    double value = 0;
+    for (size_t i = 0; len > 0 && i < array_len(units); i++) {
+        if (strcmp(unit, units[i].unit) == 0 && expr_parse_double(number, &value) == EXPR_OK) {
+            value *= units[i].bytes;
+            *out = value >= 1 && value <= 9e18 ? (int64_t)value : 0;
+            return *out > 0;
+        }
+    }
+    return false;
+}
+
 /* What it takes; "" when the value is good. */
 static const char *value_read(struct policy *policy, enum policy_setting setting, const char *value)
 {
@@ -144,6 +185,14 @@ static const char *value_read(struct policy *policy, enum policy_setting setting
         return read_word(value, "on", "off", &policy->accept_gap) ? "" : boolean;
     case POLICY_GROUP:
         return read_name(value, &policy->group) ? "" : "a name of letters, digits, _ and -";
+    case POLICY_SNAPSHOT_EVERY:
+        return read_every(value, &policy->snapshot_every_us)
+                   ? ""
+                   : "a time from 1 s on: '10 min', or off";
+    case POLICY_SNAPSHOT_KEEP:
+        return read_count(value, &policy->snapshot_keep) ? "" : "a number from 1 to 1000";
+    case POLICY_SNAPSHOT_MAX_BYTES:
+        return read_bytes(value, &policy->snapshot_max_bytes) ? "" : "a size: '500 MB', '20 GB'";
     case POLICY_SETTINGS:
         break;
     }
@@ -156,7 +205,8 @@ int policy_set(struct policy *policy, const char *name, const char *value, struc
     if (setting == POLICY_SETTINGS) {
         int rc = err_set(err, KE_INVALID, "there is no setting \"%.60s\"", name);
         err_hint(err, "there are swap.mode, max_lag, max_dead, max_changed, columns, caught_up, "
-                      "standby, verify, accept_gap and in_group, each with \"swap.\" in front");
+                      "standby, verify, accept_gap and in_group, each with \"swap.\" in front, and "
+                      "snapshot.every, snapshot.keep and snapshot.max_bytes");
         return rc;
     }
     if (strlen(value) > POLICY_VALUE_LEN) {

@@ -11,7 +11,13 @@
  *     swap.standby     '1 h'              so long the version that it replaces stands by
  *     swap.verify      on | off           it must first be replayed once more, with the same digest
  *     swap.accept_gap  on | off           it may have started later than the serving version
- *     swap.in_group    shop               it is swapped in only together with the others that say so */
+ *     swap.in_group    shop               it is swapped in only together with the others that say so
+ *
+ * and what is kept of it while it serves (controller/snapshot.c):
+ *
+ *     snapshot.every     '10 min' | off   a snapshot is made so often
+ *     snapshot.keep      3                the newest so many of those without a name stay
+ *     snapshot.max_bytes '20 GB'          all snapshots of the processor take no more than this */
 #ifndef KAPPA_PROCESSOR_POLICY_H
 #define KAPPA_PROCESSOR_POLICY_H
 
@@ -28,10 +34,14 @@ enum policy_setting {
     POLICY_VERIFY,
     POLICY_ACCEPT_GAP,
     POLICY_GROUP,
+    POLICY_SNAPSHOT_EVERY,
+    POLICY_SNAPSHOT_KEEP,
+    POLICY_SNAPSHOT_MAX_BYTES,
     POLICY_SETTINGS
 };
 
-#define POLICY_VALUE_LEN 1000 /* text of a value */
+#define POLICY_VALUE_LEN             1000 /* text of a value */
+#define POLICY_SNAPSHOT_KEEP_DEFAULT 3
 
 enum policy_unit {
     POLICY_NO_LIMIT,
@@ -55,7 +65,10 @@ struct policy {
     int64_t standby_us; /* -1: as is usual */
     bool verify;
     bool accept_gap;
-    const char *group; /* borrowed; NULL: none */
+    const char *group;          /* borrowed; NULL: none */
+    int64_t snapshot_every_us;  /* 0: never */
+    int64_t snapshot_keep;      /* >= 1 */
+    int64_t snapshot_max_bytes; /* 0: no limit */
 };
 
 /* "swap.mode"... */

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/trace.h"
+#include "replayer/snapshot.h"
 #include "replayer/worker_inside.h"
 
 #define READ_BYTES         65536
@@ -118,6 +119,7 @@ static int do_command(struct worker *w, const struct worker_command *command, st
         stop(w);
         return 0;
     case WORKER_OPEN:
+    case WORKER_COPY:
         return err_set(err, KE_INVALID, "a second \"open\"");
     }
     return -KE_INTERNAL;
@@ -141,6 +143,20 @@ static int do_open(struct worker *w, json_t *message, struct err *err)
     return rc;
 }
 
+/* Makes a snapshot, and that is all that this process is for. Who wants it to stop kills it. */
+static int do_copy(struct worker *w, const json_t *message, struct err *err)
+{
+    json_t *note = NULL;
+    worker_fail_setup();
+    snapshot_lower_priority();
+    int rc = snapshot_make(message, worker_fail_here, &note, err);
+    if (rc == 0) {
+        worker_say_copied(w, note);
+        stop(w);
+    }
+    return rc;
+}
+
 static int do_line(struct worker *w, const char *line, size_t len, struct err *err)
 {
     json_t *message = NULL;
@@ -152,6 +168,11 @@ static int do_line(struct worker *w, const char *line, size_t len, struct err *e
     bool opened = w->open.message != NULL;
     if (what == WORKER_OPEN && !opened) {
         return do_open(w, message, err);
+    }
+    if (what == WORKER_COPY && !opened) {
+        rc = do_copy(w, message, err);
+        json_decref(message);
+        return rc;
     }
     struct worker_command command = {.cut = NULL};
     if (!opened && what != WORKER_STOP) {
@@ -288,6 +309,7 @@ static int answer(struct worker *w, const struct worker_request *request, struct
     case WORKER_SERVING:
     case WORKER_SENT:
     case WORKER_LIMIT:
+    case WORKER_COPY:
     case WORKER_STOP:
         break;
     }

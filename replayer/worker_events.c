@@ -158,6 +158,15 @@ void worker_say(struct worker *w, const char *what)
     event_say(w, event_new(what));
 }
 
+void worker_say_copied(struct worker *w, json_t *note)
+{
+    json_t *event = event_new("copied");
+    (void)json_object_del(note, "definition"); /* long, and known to who asked */
+    (void)json_object_del(note, "files");
+    json_object_set_new(event, "snapshot", note);
+    event_say(w, event);
+}
+
 void worker_say_opened(struct worker *w)
 {
     json_t *event = event_new("opened");

@@ -104,7 +104,8 @@ void worker_order_all(struct worker *w, enum worker_do what, bool on, const int6
 int worker_setup(struct worker *w, json_t *message, struct err *err) must_check;
 /* Starts the threads: what was ordered before comes before the first record. */
 void worker_launch(struct worker *w);
-/* KAPPA_FAIL, for the fail points of stores and senders. */
+/* KAPPA_FAIL, for the fail points of stores, senders and snapshots; read once, at the start. */
+void worker_fail_setup(void);
 int worker_fail_here(void *ctx, const char *step);
 /* After all shards have closed: joins and frees everything. */
 void worker_teardown(struct worker *w);
@@ -131,6 +132,8 @@ void worker_snapshot_take(struct worker *w);
 void worker_say_opened(struct worker *w);
 void worker_say_held(struct worker *w, uint64_t id);
 void worker_say_at_cut(struct worker *w, uint64_t id);
+/* A snapshot is made; takes the note of it. */
+void worker_say_copied(struct worker *w, json_t *note);
 /* "sealed", "paused", "resumed", "stopped" */
 void worker_say(struct worker *w, const char *what);
 void worker_say_failed(struct worker *w);

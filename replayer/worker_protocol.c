@@ -13,7 +13,7 @@ static const char *const words[] = {
     [WORKER_OPEN] = "open",       [WORKER_HOLD] = "hold",       [WORKER_RUN_TO] = "run_to",
     [WORKER_RELEASE] = "release", [WORKER_PAUSE] = "pause",     [WORKER_RESUME] = "resume",
     [WORKER_SEAL] = "seal",       [WORKER_SERVING] = "serving", [WORKER_STOP] = "stop",
-    [WORKER_SENT] = "sent",       [WORKER_LIMIT] = "limit",
+    [WORKER_SENT] = "sent",       [WORKER_LIMIT] = "limit",     [WORKER_COPY] = "copy",
 };
 
 int worker_message_parse(const char *line, size_t len, json_t **message, enum worker_do *what,

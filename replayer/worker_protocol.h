@@ -18,6 +18,7 @@ enum worker_do {
     WORKER_SERVING,
     WORKER_SENT,
     WORKER_LIMIT,
+    WORKER_COPY, /* instead of open: makes a snapshot and ends (snapshot.h) */
     WORKER_STOP
 };
 

@@ -19,7 +19,7 @@ static struct {
     atomic_long seen; /* by all shards */
 } fail;
 
-static void fail_setup(void)
+void worker_fail_setup(void)
 {
     const char *text = getenv("KAPPA_FAIL");
     const char *colon = text ? strchr(text, ':') : NULL;
@@ -147,7 +147,7 @@ int worker_setup(struct worker *w, json_t *message, struct err *err)
     char *area = xasprintf("worker %s v%" PRIu32, w->open.processor, w->open.version);
     trace_set_area(area);
     free(area);
-    fail_setup();
+    worker_fail_setup();
     rc = plan_compile_object(w->open.message, &w->plan, err);
     if (rc == 0) {
         rc = check_sources(w, err);

@@ -142,6 +142,7 @@ static int obey(const struct worker_shard *ws, struct shard *shard,
         shard_outbox_below(shard, order->cut);
         return 0;
     case WORKER_OPEN:
+    case WORKER_COPY:
     case WORKER_LIMIT: /* of the worker, not of a shard */
     case WORKER_STOP:
         break;

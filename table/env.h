@@ -62,6 +62,10 @@ void env_write_abort(struct env *env, MDB_txn *txn);
 int env_write_failed(struct env *env, MDB_txn *txn, int rc, const char *what,
                      struct err *err) must_check;
 
+/* Writes what the environment holds as of one commit to fd, without its free pages (the result is not
+ * synced). It counts as a read transaction for as long as it takes. */
+int env_copy(struct env *env, int fd, struct err *err) must_check;
+
 /* Doubles the map once no read transaction of this process is active; BUSY after ENV_REMAP_WAIT. */
 int env_grow(struct env *env, struct err *err) must_check;
 

@@ -208,6 +208,27 @@ int env_read_commit(struct env *env, MDB_txn *txn, struct err *err)
     return rc == 0 ? 0 : env_error(env, rc, "cannot end a read", err);
 }
 
+/* LMDB begins a transaction of its own: the counted one only keeps the map where it is. */
+int env_copy(struct env *env, int fd, struct err *err)
+{
+    int rc = 0;
+    for (int round = 0; round < 8; round++) {
+        MDB_txn *txn = NULL;
+        int code = env_read_begin(env, &txn, err);
+        if (code != 0) {
+            return code;
+        }
+        rc = lseek(fd, 0, SEEK_SET) != 0 || ftruncate(fd, 0) != 0
+                 ? errno
+                 : mdb_env_copyfd2(env->mdb, fd, MDB_CP_COMPACT);
+        env_read_end(env, txn);
+        if (rc != MDB_MAP_RESIZED) {
+            break;
+        }
+    }
+    return rc == 0 ? 0 : env_error(env, rc, "cannot copy it", err);
+}
+
 /* ---- writing */
 
 int env_write_begin(struct env *env, MDB_txn **out, struct err *err)

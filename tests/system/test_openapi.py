@@ -163,6 +163,10 @@ def test_answers_are_as_described(embedded):
     ask("POST", p + "/versions/{N}/verify", {}, P="p", N=1)
     assert len(ask("GET", p + "/history", P="p")["receipts"]) == 3
     ask("GET", p + "/plots", P="p")
+    ask("POST", p + "/snapshots", {"name": "one", "version": 1, "who": "test"}, P="p")
+    ask("POST", p + "/snapshots", {"name": "one"}, P="p", status=409)
+    assert len(ask("GET", p + "/snapshots", P="p")["snapshots"]) == 1
+    ask("POST", p + "/drop-snapshot", {"snapshot": "one"}, P="p")
     assert len(ask("GET", p + "/versions/{N}/dead", P="p", N=1, query="limit=5")["dead"]) == 1
     ask("GET", p + "/versions/{N}/late", P="p", N=1)
     ask("GET", p + "/outbox", P="p")

@@ -1,20 +1,33 @@
 // Talking to the server. Addresses are relative, so that a proxy may put the page below a path.
 import { parseExact } from "./format.js";
+import * as token from "./token.js";
 
-async function ask(path, options) {
-  let answer;
-  try {
-    answer = await fetch(path, { cache: "no-store", ...options });
-  } catch {
-    throw { code: "closed", message: "The server does not answer.", hint: "look whether `kappa up` runs" };
-  }
-  const text = await answer.text();
-  if (!answer.ok) {
+// An answer that is well, or an error {code, message, hint}. Who has no token is asked for one, and what was asked for
+// goes on then.
+async function request(path, options) {
+  for (;;) {
+    const used = token.current();
+    let answer;
+    try {
+      answer = await fetch(path, { cache: "no-store", ...options, headers: { ...options?.headers, ...token.headers() } });
+    } catch {
+      throw { code: "closed", message: "The server does not answer.", hint: "look whether `kappa up` runs" };
+    }
+    if (answer.ok) return answer;
+    const text = await answer.text();
+    if (answer.status === 401) {
+      await token.another(used);
+      continue;
+    }
     let error = null;
     try { error = JSON.parse(text).error; } catch { /* not ours: a proxy's */ }
     throw error ?? { message: `The answer was ${answer.status} ${answer.statusText}.`, hint: "" };
   }
-  return { text, headers: answer.headers };
+}
+
+async function ask(path, options) {
+  const answer = await request(path, options);
+  return { text: await answer.text(), headers: answer.headers };
 }
 
 export const get = async (path) => JSON.parse((await ask(path)).text);
@@ -33,15 +46,15 @@ export const postExact = async (path, body) => parseExact(await postText(path, b
 
 export const processorPath = (name) => "v1/processors/" + encodeURIComponent(name);
 
-// ---- The status, live: server-sent events while the page is seen.
+// ---- The status, live: server-sent events while the page is seen. Read by fetch: EventSource sends no token.
 
 const listeners = new Set();
-let source = null;
+let source = null; // what ends the stream, while there is one
 let retry = null;
 let latest = null;
 
 export const live = {
-  state: "connecting", // on, off
+  state: "connecting", // on, off, forbidden
   onstate: () => {},
   // Calls fn with each status, and with the last one soon; the answer stops that.
   watch(fn) {
@@ -61,33 +74,55 @@ function take(status) {
   for (const fn of [...listeners]) fn(status);
 }
 
-function open() {
+function event(text) {
+  const lines = text.split("\n");
+  const data = lines.filter((line) => line.startsWith("data: ")).map((line) => line.slice(6));
+  if (!lines.includes("event: status")) return;
+  setState("on");
+  take(JSON.parse(data.join("\n")));
+}
+
+async function follow(signal) {
+  const answer = await request("v1/status/stream", { signal });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const parts = (text + value).split("\n\n");
+    text = parts.pop();
+    parts.forEach(event);
+  }
+}
+
+async function open() {
   clearTimeout(retry);
-  source = new EventSource("v1/status/stream");
-  source.addEventListener("status", (event) => {
-    setState("on");
-    take(JSON.parse(event.data));
-  });
-  source.onerror = () => {
-    setState("off");
-    if (source?.readyState !== EventSource.CLOSED) return; // it tries again by itself
-    source = null;
-    get("v1/status").then(take, () => {}); // too many watch already, perhaps
-    retry = setTimeout(open, 3000);
-  };
+  const own = source = new AbortController();
+  let state = "off";
+  try {
+    await follow(own.signal);
+  } catch (error) {
+    if (error.code === "forbidden") state = "forbidden";
+    if (error.code === "again") get("v1/status").then(take, () => {}); // too many watch already
+  }
+  if (source !== own) return; // it was closed here
+  source = null;
+  setState(state);
+  retry = setTimeout(open, 2000);
 }
 
 function close() {
+  const own = source;
   clearTimeout(retry);
-  source?.close();
   source = null;
+  own?.abort();
 }
 
 export function startLive() {
-  const follow = () => {
+  const look = () => {
     if (document.hidden) close();
     else if (!source) open();
   };
-  document.addEventListener("visibilitychange", follow);
-  follow();
+  document.addEventListener("visibilitychange", look);
+  look();
 }

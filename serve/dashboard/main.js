@@ -32,7 +32,7 @@ function route() {
   const path = location.hash.replace(/^#\/?/, "");
   leave();
   leave = () => {};
-  for (const dialog of document.querySelectorAll("dialog")) dialog.close();
+  for (const dialog of document.querySelectorAll("dialog:not(.token)")) dialog.close();
   main.replaceChildren();
   const found = PAGES.map(([pattern, page]) => [path.match(pattern), page]).find(([match]) => match);
   if (found) leave = found[1](main, ...found[0].slice(1).map(decode));
@@ -48,7 +48,7 @@ function route() {
 }
 
 live.onstate = (state) => {
-  put(sign, state === "on" ? "live" : "no connection");
+  put(sign, { on: "live", forbidden: "you may not read here" }[state] ?? "no connection");
   sign.className = state;
 };
 document.getElementById("skip").addEventListener("click", (event) => {

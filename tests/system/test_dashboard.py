@@ -3,6 +3,7 @@
 Needs Debian's chromium, chromium-driver and python3-selenium. Pages are told apart by the texts that people read.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -81,21 +82,27 @@ class Page:
         return [entry for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
 
 
-@pytest.fixture
-def page(embedded, tmp_path):
+@contextlib.contextmanager
+def browser(platform, directory):
     if webdriver is None or not shutil.which("chromium") or not shutil.which("chromedriver"):
         pytest.skip("no browser: install chromium, chromium-driver and python3-selenium")
     options = webdriver.ChromeOptions()
     for argument in ("--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,900",
-                     f"--user-data-dir={tmp_path}/browser", *(["--no-sandbox"] if os.geteuid() == 0 else [])):
+                     f"--user-data-dir={directory}/browser", *(["--no-sandbox"] if os.geteuid() == 0 else [])):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(service=Service(shutil.which("chromedriver")), options=options)
     try:
         driver.set_page_load_timeout(60)
-        yield Page(driver, embedded.server()["http"].replace("http://", ""))
+        yield Page(driver, platform.server()["http"].replace("http://", ""))
     finally:
         driver.quit()
+
+
+@pytest.fixture
+def page(embedded, tmp_path):
+    with browser(embedded, tmp_path) as opened:
+        yield opened
 
 
 def row(number):
@@ -329,3 +336,65 @@ def test_policy_held_and_overruled(embedded, page):
     page.click("tbody summary")
     page.sees("reason the drift is the fix")
     page.sees("policy overruled: ")
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """A platform that asks for tokens, with a table; guarded.tokens has those of a reader and of an operator."""
+    access = str(tmp_path / "access")
+    platform = support.Platform(str(tmp_path), args=["--access", access])
+    platform.tokens = {name: platform.json("access", "add", name, "--role", roles, "--access", access)["token"]
+                       for name, roles in (("rita", "read"), ("olga", "read,operate"))}
+    with platform.up():
+        topic = platform.topic("events", 1)
+        platform.run("produce", topic, "--key", "user_id", stdin="\n".join(support.events_lines(200)) + "\n")
+        platform.deploy("features", support.features_sql(topic), "--wait")
+        platform.run("replay", "features", "--swap", "manual", "--wait")
+        yield platform
+
+
+def test_token(guarded, tmp_path):
+    """Asked for once, kept in the tab; a role that is missing is said; receipts name the person; live goes on."""
+    def sign_in(page, token):
+        page.sees("This server asks for a token", "dialog.token")
+        page.find("#token").send_keys(token)
+        page.click("#token-go")
+
+    with browser(guarded, tmp_path) as page:
+        page.open("#/p/features")
+        page.sees("This server asks for a token", "dialog.token")
+        assert len(page.driver.find_elements(By.CSS_SELECTOR, "dialog")) == 1  # however much was asked for
+        assert "v1 serves" not in page.text() and not page.find("#out").is_displayed()
+        page.find("#token").send_keys("two words" + Keys.ENTER)
+        page.sees("A token is one word", "#token-said")
+        page.find("#token").clear()
+        page.find("#token").send_keys("kappa_" + "0" * 64 + Keys.ENTER)
+        page.sees("The server does not know this token", "dialog.token")
+        sign_in(page, guarded.tokens["rita"])
+        page.sees("live", "#live")
+        page.sees("ready", row(2))
+        assert page.driver.find_elements(By.CSS_SELECTOR, "dialog") == []
+        page.go("#/sql")
+        page.go("#/p/features")
+        page.click("#swap")
+        page.click("#go")
+        page.sees("rita lacks the role operate", "dialog")
+        page.click("#cancel")
+        page.driver.refresh()  # this tab knows it still
+        page.sees("ready", row(2))
+        assert page.driver.execute_script("return document.cookie") == ""
+        assert guarded.tokens["rita"] not in page.driver.page_source
+
+        page.click("#out")
+        sign_in(page, guarded.tokens["olga"])
+        page.click("#swap")
+        page.click("#go")
+        page.sees("serves", "#done")
+        assert guarded.json("history", "features")["receipts"][0]["who"] == "olga"
+        page.click("#cancel")
+
+        guarded.run("access", "remove", "olga")  # in the midst of it: asked again
+        page.sees("The server does not know this token", "dialog.token")
+        sign_in(page, guarded.tokens["rita"])
+        page.sees("live", "#live")
+        assert all("401" in entry["message"] or "403" in entry["message"] for entry in page.complaints())

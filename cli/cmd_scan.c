@@ -32,10 +32,7 @@ const struct cmd_entry cmd_scan = {
 
 static bool take_row(void *ctx, const struct plan_view *view, const struct kappa_value *values)
 {
-    json_t *row = reader_row_json(view, values);
-    bool more = rows_take(ctx, row);
-    json_decref(row);
-    return more;
+    return rows_take_values(ctx, view, values);
 }
 
 static bool take_line(void *ctx, const char *text, size_t len)

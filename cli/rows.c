@@ -54,16 +54,21 @@ static void heading(struct rows *rows, const json_t *row)
     }
 }
 
+static bool line_end(struct rows *rows)
+{
+    buf_append_u8(&rows->text, '\n');
+    rows->count++;
+    if (rows->text.len > BLOCK_BYTES) {
+        text_write(rows);
+    }
+    return rows->rc == 0;
+}
+
 bool rows_take(struct rows *rows, const json_t *row)
 {
     if (rows->json) {
         json_write(&rows->text, row);
-        buf_append_u8(&rows->text, '\n');
-        rows->count++;
-        if (rows->text.len > BLOCK_BYTES) {
-            text_write(rows);
-        }
-        return rows->rc == 0;
+        return line_end(rows);
     }
     if (rows->columns == 0) {
         heading(rows, row);
@@ -94,18 +99,26 @@ bool rows_take_text(struct rows *rows, const char *text, size_t len)
 {
     if (rows->json) {
         buf_append(&rows->text, text, len);
-        buf_append_u8(&rows->text, '\n');
-        rows->count++;
-        if (rows->text.len > BLOCK_BYTES) {
-            text_write(rows);
-        }
-        return rows->rc == 0;
+        return line_end(rows);
     }
     json_t *row = json_parse_exact(text, len, &rows->err);
     if (row == NULL) {
         rows->rc = rows->err.code;
         return false;
     }
+    bool more = rows_take(rows, row);
+    json_decref(row);
+    return more;
+}
+
+bool rows_take_values(struct rows *rows, const struct plan_view *view,
+                      const struct kappa_value *values)
+{
+    if (rows->json) {
+        reader_row_write(&rows->text, view, values);
+        return line_end(rows);
+    }
+    json_t *row = reader_row_json(view, values);
     bool more = rows_take(rows, row);
     json_decref(row);
     return more;

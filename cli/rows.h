@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "cli/output.h"
+#include "serve/reader.h"
 
 #define ROWS_COLUMNS_MAX 256
 
@@ -26,6 +27,9 @@ void rows_begin(struct rows *rows, bool json, bool colour);
 bool rows_take(struct rows *rows, const json_t *row);
 /* A row that is JSON text already. */
 bool rows_take_text(struct rows *rows, const char *text, size_t len);
+/* A row as a reader gives it. */
+bool rows_take_values(struct rows *rows, const struct plan_view *view,
+                      const struct kappa_value *values);
 /* Writes what is left; the error of writing, if any. */
 int rows_end(struct rows *rows, struct err *err) must_check;
 

@@ -31,12 +31,15 @@ bool reader_canary_takes(const struct reader_read *serving, const char *first)
 {
     const struct plan_view *view = &serving->version->plan->views[serving->table];
     const struct catalog_canary *canary = &serving->canary;
+    if (canary->version == 0 || first == NULL || view->kind == PLAN_APPEND) {
+        return false;
+    }
     const struct plan_key *key = reader_key_column(view, 0);
     uint8_t bytes[4 + LIMIT_TABLE_KEY_LEN];
     struct arena arena;
     struct kappa_value value;
-    struct err none = {0};
-    if (canary->version == 0 || first == NULL || view->kind == PLAN_APPEND || key == NULL) {
+    struct err none;
+    if (key == NULL) {
         return false;
     }
     store_u32_le(bytes, canary->version);

@@ -54,7 +54,7 @@ static int row_look(struct redis_session *session, const struct redis_arg *name,
 /* As row_look; false: the error is answered. */
 static bool row_find(struct redis_session *session, const struct redis_arg *name, struct row *row)
 {
-    struct err err = {0};
+    struct err err; /* large: not cleared for each command */
     if (row_look(session, name, true, row, &err) < 0) {
         redis_reply_err(&session->reply, &err);
         return false;
@@ -289,7 +289,7 @@ void redis_mget(struct redis_session *session, const struct redis_arg *args, uin
     redis_reply_array(&session->reply, count - 1);
     for (uint32_t i = 1; i < count && session->out.len <= REDIS_OUT_MAX; i++) {
         struct row row;
-        struct err err = {0};
+        struct err err;
         if (row_look(session, &args[i], count == 2, &row, &err) < 0) {
             session->out.len = begin;
             redis_reply_err(&session->reply, &err);
@@ -315,7 +315,7 @@ static bool row_there(struct redis_session *session, const struct redis_arg *nam
                       bool *there)
 {
     struct row row;
-    struct err err = {0};
+    struct err err;
     int rc = row_look(session, name, alone, &row, &err);
     *there = rc == 0 && row.values != NULL;
     if (rc < 0 && rc != -KE_NOT_FOUND && rc != -KE_INVALID) {

@@ -37,6 +37,7 @@
     X(get)                                                                                         \
     X(sql)                                                                                         \
     X(scan)                                                                                        \
+    X(export)                                                                                      \
     X(tail)                                                                                        \
     X(dead)                                                                                        \
     X(late)                                                                                        \

@@ -2,6 +2,8 @@
  * block by block. */
 #include "cli/sql_output.h"
 
+#include "cli/csv.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -151,31 +153,11 @@ static void cell_keep(struct sql_output *output, const struct query_value *value
 
 /* ---- CSV and JSON */
 
-static void csv_text(struct buf *out, const char *bytes, size_t len)
-{
-    bool plain = len > 0;
-    for (size_t i = 0; i < len && plain; i++) {
-        plain = strchr("\",\r\n", bytes[i]) == NULL; /* also a zero byte */
-    }
-    if (plain) {
-        buf_append(out, bytes, len);
-        return;
-    }
-    buf_append_u8(out, '"');
-    for (size_t i = 0; i < len; i++) {
-        if (bytes[i] == '"') {
-            buf_append_u8(out, '"');
-        }
-        buf_append_u8(out, (uint8_t)bytes[i]);
-    }
-    buf_append_u8(out, '"');
-}
-
 static void csv_value(struct buf *out, const struct query_value *value)
 {
     struct buf text = {0};
     if (value->kind == QUERY_TEXT) {
-        csv_text(out, value->bytes, value->len);
+        csv_write(out, value->bytes, value->len);
     } else if (value->kind != QUERY_NULL) {
         query_value_json(&text, value);
         bool quoted = text.data[0] == '"';
@@ -256,7 +238,7 @@ static void take_columns(void *ctx, const struct query_column *columns, uint32_t
     } else if (output->format == SQL_CSV) {
         for (uint32_t c = 0; c < count; c++) {
             buf_append_text(&output->text, c > 0 ? "," : "");
-            csv_text(&output->text, output->names[c], strlen(output->names[c]));
+            csv_write(&output->text, output->names[c], strlen(output->names[c]));
         }
         buf_append_text(&output->text, "\n");
     }

@@ -1,6 +1,7 @@
 /* The data directory. Own header: datadir.h. */
 #include "controller/datadir.h"
 
+#include "base/scratch.h"
 #include "base/trace.h"
 #include "controller/snapshot_files.h"
 
@@ -285,7 +286,10 @@ void datadir_sweep(const struct datadir *datadir, bool scratch)
 {
     char *versions = xasprintf("%s/versions", datadir->path);
     if (scratch) {
+        char *exports = xasprintf("%s/exports", datadir->path);
         remove_scratch(versions);
+        scratch_sweep(exports);
+        free(exports);
     }
     remove_matching(versions, TRASH);
     free(versions);

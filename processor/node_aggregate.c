@@ -65,6 +65,7 @@ void node_aggregate_restore(const struct processor *p, const struct node_view *v
     part->maybe_stored = KAPPA_NO_TIME;
     part->closed = KAPPA_NO_TIME;
     part->oldest = INT64_MAX;
+    part->late_part = p->options.rows_stored ? INT64_MAX : 0;
     part->expired = node_expired(view, node_watermark(p, source));
     if (plan->shape.windowed && latest != KAPPA_NO_TIME) {
         /* No row can stand in a window behind that of the latest event. */
@@ -113,6 +114,7 @@ static void make_keys(struct processor *p, const struct node_view *view)
     const struct expr_vec *ends = windowed ? window_ends(p, view) : NULL;
     bool hop = view->plan->window == PLAN_WINDOW_HOP;
     const struct expr_vec *parts = hop ? ends - 1 : NULL;
+    int64_t *late_part = &chunk->source->parts[view->index].late_part;
     uint8_t *at = keys->bytes;
     uint32_t kept = 0;
     for (uint32_t s = 0; s < chunk->count; s++) {
@@ -123,6 +125,7 @@ static void make_keys(struct processor *p, const struct node_view *view)
         if (behind != NULL && hop) {
             store_u16_be(behind, u16_from((uint64_t)parts->i[row]));
             behind += KAPPA_KEY_PART_BYTES;
+            *late_part = i64_max(*late_part, parts->i[row]);
         }
         if (behind == NULL) {
             node_refuse(p, view, row, "the group key is longer than 480 bytes");

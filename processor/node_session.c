@@ -17,6 +17,7 @@
  * Two sessions become one in the middle of a chunk: rows before the one that joins them are applied
  * first, then the states are merged in the order of time, then the other rows go on. */
 #include "processor/event_time.h"
+#include "processor/key_codec.h"
 #include "processor/node.h"
 
 #include "base/digest.h"
@@ -176,6 +177,63 @@ static int load_open(struct processor *p, struct node_view *view, struct agg_ent
         }
         behind = &(*behind)->older;
     }
+}
+
+/* ---- Looking. */
+
+/* The newest session that is stored, if it holds the time: no event is behind it, so no other does. */
+static int peek_stored(struct processor *p, struct node_view *view, uint32_t source,
+                       const uint8_t *key, size_t len, int64_t at_us, int64_t *end,
+                       struct buf *value, struct err *err)
+{
+    uint8_t row[LIMIT_TABLE_KEY_LEN];
+    const uint8_t *stored = NULL;
+    size_t stored_len = 0;
+    int rc =
+        p->options.window_below(p->options.load_ctx, view->table, key, len, INT64_MAX, end, err);
+    if (rc <= 0 || *end <= at_us) {
+        return rc < 0 ? rc : 0;
+    }
+    uint8_t *columns = key_put_prefix(row, source, true, *end);
+    memcpy(columns, key + KAPPA_KEY_SOURCE_BYTES, len - KAPPA_KEY_SOURCE_BYTES);
+    p->loads++;
+    rc = p->options.load(p->options.load_ctx, view->table, row, len + KAPPA_KEY_WINDOW_BYTES,
+                         &stored, &stored_len, err);
+    if (rc < 0) {
+        return rc;
+    }
+    if (rc == 0 || stored_len < sizeof(int64_t)) {
+        return err_set(err, KE_CORRUPT, "table %s: a session does not decode",
+                       view->plan->shape.name);
+    }
+    if (load_i64_sortable(stored) > at_us) {
+        return 0;
+    }
+    buf_append(value, stored, stored_len);
+    return 1;
+}
+
+int node_session_peek(struct processor *p, struct node_view *view, uint32_t source,
+                      const uint8_t *key, size_t len, int64_t at_us, int64_t *end,
+                      struct buf *value, struct err *err)
+{
+    const struct node_part *part = &p->sources[source].parts[view->index];
+    const struct agg_entry *entry = agg_cache_find(&view->cache, hash_bytes(key, len), key, len);
+    if (entry == NULL) {
+        return part->maybe_stored > at_us
+                   ? peek_stored(p, view, source, key, len, at_us, end, value, err)
+                   : 0;
+    }
+    const struct session *session = head_of_const(entry)->newest;
+    while (session != NULL && (session->end <= at_us || session->start > at_us)) {
+        session = session->older;
+    }
+    if (session == NULL) {
+        return 0;
+    }
+    *end = session->end;
+    node_session_encode(view, session, value);
+    return 1;
 }
 
 /* ---- Applying. */

@@ -19,6 +19,7 @@
 #ifndef KAPPA_PROCESSOR_PROCESSOR_H
 #define KAPPA_PROCESSOR_PROCESSOR_H
 
+#include "base/buf.h"
 #include "include/kappa/plugin.h"
 #include "include/kappa/record.h"
 #include "include/kappa/row.h"
@@ -106,6 +107,22 @@ int processor_flush(struct processor *processor, const struct kappa_change_sink 
                     struct err *err) must_check;
 void processor_committed(struct processor *processor);
 void processor_stats(const struct processor *processor, struct processor_stats *stats);
+
+/* ---- Looking at rows between two applies (node_peek.c): nothing changes, and what does not call this
+ * pays nothing for it. */
+
+/* times[i]: of record i, us since 1970, what its input goes by: the event time where the input has one
+ * (of a mark what it says), else the record's. KAPPA_NO_TIME: none, as of dead records, and of deletions
+ * where there are event times. Records as in processor_apply, before it; it decodes them. */
+void processor_times(struct processor *processor, uint32_t source,
+                     const struct kappa_record *records, uint32_t count, int64_t *times);
+/* The part that a source has in a row of a group view, as if all that was applied were committed: 1, 0 it
+ * has none, negative. columns: key columns as stored; at_us: no event of the source that was applied is
+ * later, nor are marks; of tables with windows the row is the one that a reader would get for that time.
+ * Appends the value as stored, of hop windows that of all panes merged; *window_end: of the row. */
+int processor_row_at(struct processor *processor, uint32_t view, uint32_t source,
+                     const uint8_t *columns, size_t len, int64_t at_us, int64_t *window_end,
+                     struct buf *value, struct err *err) must_check;
 
 /* ---- Reading rows: merges partials and finishes them. One thread's scratch; independent of a
  * processor. */

@@ -410,6 +410,14 @@ static bool waits_for_schema(const struct shard *shard, const struct pending_bat
            shard->trouble.code == -KE_UNREACHABLE && now_us(shard) < shard->retry_us;
 }
 
+static int apply_records(struct shard *shard, uint32_t source, const struct kappa_record *records,
+                         uint32_t count, int64_t next, struct err *err)
+{
+    const struct shard_tap *tap = shard->tap;
+    return tap == NULL ? processor_apply(shard->processor, source, records, count, next, err)
+                       : tap->apply(tap->ctx, shard->processor, source, records, count, next, err);
+}
+
 /* Applies a batch up to the cut, and drops it when nothing of it is left. */
 static int apply_batch(struct shard *shard, struct pending_batch *batch, struct err *err)
 {
@@ -429,8 +437,8 @@ static int apply_batch(struct shard *shard, struct pending_batch *batch, struct 
         }
     }
     if (from < to || next > input->next) {
-        int rc = processor_apply(shard->processor, input->spec.source, batch->records + from,
-                                 to - from, next, err);
+        int rc =
+            apply_records(shard, input->spec.source, batch->records + from, to - from, next, err);
         if (rc != 0) {
             shard->failed = true;
             return rc;
@@ -622,7 +630,15 @@ static bool cut_reached(const struct shard *shard)
 
 static int stand_at_cut(struct shard *shard, struct err *err)
 {
-    int rc = pump_commit(shard, err);
+    int rc = 0;
+    for (uint32_t i = 0; shard->tap != NULL && i < shard->input_count && rc == 0; i++) {
+        rc = shard->tap->end(shard->tap->ctx, shard->processor, shard->inputs[i].spec.source, err);
+    }
+    if (rc != 0) {
+        shard->failed = true;
+        return rc;
+    }
+    rc = pump_commit(shard, err);
     if (rc == 0) {
         shard->hold = HOLD_AT_CUT;
     }

@@ -63,6 +63,17 @@ struct shard_source {
     int64_t start;       /* where the version began; used when the store holds no position */
 };
 
+/* Who looks at rows on the way (tap.h). Both in the shard's thread. */
+struct shard_tap {
+    /* processor_apply, in as many calls as it likes. */
+    int (*apply)(void *ctx, struct processor *processor, uint32_t source,
+                 const struct kappa_record *records, uint32_t count, int64_t next_offset,
+                 struct err *err);
+    /* The source stands at the cut; once all of the shard do. */
+    int (*end)(void *ctx, struct processor *processor, uint32_t source, struct err *err);
+    void *ctx;
+};
+
 struct shard_options {
     const struct plan *plan;
     struct log *log;
@@ -76,8 +87,9 @@ struct shard_options {
     size_t cache_bytes;
     const struct kappa_plugin *const *plugins; /* per plugin of the plan; borrowed */
     uint32_t batch_records;                    /* upper bound; 0: LIMIT_BATCH_RECORDS */
-    size_t keep_bytes; /* of batches kept behind a cut (pump.c); 0: 32 MiB */
-    bool outbox_drop;  /* nobody will send or list messages: only their digests are kept */
+    size_t keep_bytes;           /* of batches kept behind a cut (pump.c); 0: 32 MiB */
+    const struct shard_tap *tap; /* borrowed, or NULL */
+    bool outbox_drop; /* nobody will send or list messages: only their digests are kept */
     /* Called after each commit; may be NULL. */
     void (*committed)(void *ctx);
     void *committed_ctx;

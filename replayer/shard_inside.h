@@ -40,9 +40,10 @@ struct shard {
     struct shard_input *inputs;
     uint32_t input_count;
     struct pending pending;
-    struct schemas *schemas;   /* borrowed; or NULL */
-    struct governor *governor; /* the same */
-    struct buf schema;         /* the one being handed in */
+    struct schemas *schemas;     /* borrowed; or NULL */
+    struct governor *governor;   /* the same */
+    const struct shard_tap *tap; /* the same */
+    struct buf schema;           /* the one being handed in */
 
     enum shard_hold hold;
     bool paused;

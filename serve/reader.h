@@ -95,6 +95,11 @@ void reader_row_write(struct buf *out, const struct plan_view *view,
                       const struct kappa_value *values);
 void reader_value_write(struct buf *out, const struct kappa_value *value);
 
+/* The version that a table is read from: its object in the catalog, with which plan_compile_object
+ * compiles it; and which of the plan's views the table is. A new reference. Errors as of reader_get. */
+int reader_table_object(struct reader *reader, const char *table, uint32_t version, json_t **object,
+                        uint32_t *view, struct err *err) must_check;
+
 /* Dead records of a version: array of
  * {"topic","partition","offset","table"|null,"reason","value","base64"?}, at most limit, by topic,
  * partition, offset. "value" is text; bytes that are not UTF-8 come as base64:true. */

@@ -49,6 +49,19 @@ static json_t *version_digest(const struct reader_version *version, struct view_
     return answer;
 }
 
+int reader_table_object(struct reader *reader, const char *table, uint32_t version, json_t **object,
+                        uint32_t *view, struct err *err)
+{
+    struct reader_read reading;
+    int rc = reader_begin(reader, table, version, &reading, err);
+    if (rc == 0) {
+        *object = json_incref(reading.version->object);
+        *view = reading.table;
+        reader_end(reader, &reading);
+    }
+    return rc;
+}
+
 /* ---- dead and late records */
 
 struct dead_list {

@@ -12,13 +12,34 @@ static const char *bytes_text(const json_t *bytes, char *text)
     return json_is_number(bytes) ? out_bytes(json_number_value(bytes), text) : "unknown";
 }
 
+/* The end of the source's piece from an archive; -1: it has none. */
+static int64_t archived_to(const json_t *source)
+{
+    const json_t *first = json_array_get(json_object_get(source, "pieces"), 0);
+    return strcmp(json_text(first, "source", ""), "archive") == 0 ? json_int(first, "to", -1) : -1;
+}
+
+/* Records that archives give, of all sources. */
+static int64_t archived_records(const json_t *plan)
+{
+    int64_t sum = 0;
+    size_t i;
+    const json_t *source;
+    json_array_foreach (json_object_get(plan, "sources"), i, source) {
+        sum += i64_max(archived_to(source) - json_int(source, "from", 0), 0);
+    }
+    return sum;
+}
+
 static void sources_table(const json_t *plan, struct buf *out)
 {
-    static const char *const titles[] = {"PARTITION", "FROM", "TO", "AT MOST", "BYTES", "KEPT FOR"};
+    static const char *const titles[] = {"PARTITION", "FROM",     "TO",        "AT MOST",
+                                         "BYTES",     "KEPT FOR", "ARCHIVE TO"};
     struct out_table table;
     size_t i;
     const json_t *source;
-    out_table_begin(&table, array_len(titles), 0x3EU);
+    bool archived = archived_records(plan) > 0;
+    out_table_begin(&table, array_len(titles) - !archived, 0x7EU);
     table.indent = 2;
     out_table_titles(&table, titles);
     json_array_foreach (json_object_get(plan, "sources"), i, source) {
@@ -30,8 +51,25 @@ static void sources_table(const json_t *plan, struct buf *out)
         out_table_cell(&table, out_count(json_int(source, "records", 0), text));
         out_table_cell(&table, bytes_text(json_object_get(source, "bytes"), text));
         out_table_cell(&table, out_brief(json_object_get(source, "headroom_seconds"), text));
+        if (archived_to(source) >= 0) {
+            out_table_cellf(&table, "%" PRId64, archived_to(source));
+        } else if (archived) {
+            out_table_cell(&table, "-");
+        }
     }
     out_table_end(&table, false, out);
+}
+
+/* Where the records come from, when it is not the log alone. */
+static void pieces_text(const json_t *plan, struct buf *out)
+{
+    char text[OUT_NUMBER_LEN];
+    int64_t records = json_int(plan, "records", 0);
+    int64_t archived = archived_records(plan);
+    if (archived > 0) {
+        buf_printf(out, "  archive   at most %s records come from it,", out_count(archived, text));
+        buf_printf(out, " %s from the log\n", out_count(records - archived, text));
+    }
 }
 
 static void speed_text(const json_t *plan, struct buf *out)
@@ -106,6 +144,7 @@ int dry_run_print(const struct cli *cli, const json_t *plan, struct err *err)
     }
     buf_printf(&out, ", from %s\n", json_text(plan, "from", ""));
     sources_table(plan, &out);
+    pieces_text(plan, &out);
     speed_text(plan, &out);
     room_text(plan, &out);
     json_array_foreach (json_object_get(plan, "warnings"), i, warning) {

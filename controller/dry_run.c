@@ -114,16 +114,30 @@ int64_t dry_run_disk_free(const char *dir)
                                     : FORECAST_UNKNOWN;
 }
 
+/* Where the archive hands over to the log. */
+static int64_t archived_to(const struct dry_run *dry, const struct sample_source *source)
+{
+    struct log *log = dry->log;
+    int64_t to = source->start;
+    if (log->ops->archived != NULL &&
+        log->ops->archived(log, source->topic, source->partition, source->start, &to, NULL) != 0) {
+        to = source->start;
+    }
+    return i64_min(to, source->end);
+}
+
 void dry_run_look(struct dry_run *dry)
 {
     dry->sources = xcalloc(dry->source_count, sizeof *dry->sources);
     dry->extents = xcalloc(dry->source_count, sizeof *dry->extents);
     dry->first_time_ms = xcalloc(dry->source_count, sizeof *dry->first_time_ms);
+    dry->archived = xcalloc(dry->source_count, sizeof *dry->archived);
     list_sources(dry);
     for (uint32_t i = 0; i < dry->source_count; i++) {
         const struct sample_source *source = &dry->sources[i];
         dry->extents[i] = LOG_EXTENT_UNKNOWN;
         dry->first_time_ms[i] = KAPPA_NO_TIME;
+        dry->archived[i] = archived_to(dry, source);
         if (i > 0 && dry->sources[i - 1].input == source->input && dry->extents[i - 1].bytes < 0) {
             dry->extents[i] = dry->extents[i - 1]; /* all it knows is of the topic */
         } else if (dry->log->ops->extent != NULL &&
@@ -157,6 +171,7 @@ void dry_run_free(struct dry_run *dry)
     free(dry->sources);
     free(dry->extents);
     free(dry->first_time_ms);
+    free(dry->archived);
 }
 
 /* ---- The answer ---- */
@@ -199,6 +214,31 @@ static bool headroom_of(const struct dry_run *dry, uint32_t source, double *seco
     return true;
 }
 
+static const char *log_word(const struct dry_run *dry)
+{
+    return strcmp(dry->log->kind, "kafka") == 0 ? "broker" : "log";
+}
+
+static void piece_add(json_t *pieces, const char *from_where, int64_t from, int64_t to)
+{
+    if (from < to) {
+        json_t *piece = json_pack("{s:s, s:I, s:I}", "source", from_where, "from", (json_int_t)from,
+                                  "to", (json_int_t)to);
+        int rc = json_array_append_new(pieces, piece);
+        ASSERT(rc == 0);
+    }
+}
+
+/* Who gives which offsets. */
+static json_t *pieces_json(const struct dry_run *dry, uint32_t i)
+{
+    const struct sample_source *source = &dry->sources[i];
+    json_t *pieces = json_array();
+    piece_add(pieces, "archive", source->start, dry->archived[i]);
+    piece_add(pieces, log_word(dry), dry->archived[i], source->end);
+    return pieces;
+}
+
 static json_t *source_json(const struct dry_run *dry, uint32_t i)
 {
     const struct sample_source *source = &dry->sources[i];
@@ -209,12 +249,13 @@ static json_t *source_json(const struct dry_run *dry, uint32_t i)
     if (timed) {
         time_format(dry->first_time_ms[i] * 1000, time);
     }
-    json_t *object = json_pack(
-        "{s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o}", "topic", source->topic, "partition",
-        (json_int_t)source->partition, "from", (json_int_t)source->start, "to",
-        (json_int_t)source->end, "records", (json_int_t)records_of(dry, i), "bytes",
-        bytes_or_null(bytes_of(dry, i)), "first_time", timed ? json_string(time) : json_null(),
-        "headroom_seconds", retained ? json_real(headroom) : json_null());
+    json_t *object =
+        json_pack("{s:s, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "topic", source->topic,
+                  "partition", (json_int_t)source->partition, "from", (json_int_t)source->start,
+                  "to", (json_int_t)source->end, "records", (json_int_t)records_of(dry, i), "bytes",
+                  bytes_or_null(bytes_of(dry, i)), "first_time",
+                  timed ? json_string(time) : json_null(), "headroom_seconds",
+                  retained ? json_real(headroom) : json_null(), "pieces", pieces_json(dry, i));
     ASSERT(object != NULL);
     return object;
 }
@@ -249,7 +290,7 @@ static const char *pace_of(const struct dry_run *dry, struct forecast_facts *fac
 static void facts_of(const struct dry_run *dry, struct forecast_facts *facts)
 {
     *facts = (struct forecast_facts){.arrival = dry->arrival >= 0 ? dry->arrival : dry->log_arrival,
-                                     .log = strcmp(dry->log->kind, "kafka") == 0 ? "broker" : "log",
+                                     .log = log_word(dry),
                                      .disk_needed =
                                          dry->same_tables ? dry->serving_bytes : FORECAST_UNKNOWN,
                                      .disk_free = dry->disk_free,

@@ -37,6 +37,7 @@ struct dry_run {
     struct sample_source *sources; /* per source; owned */
     struct log_extent *extents;    /* the same */
     int64_t *first_time_ms;        /* the same */
+    int64_t *archived; /* the same: read from an archive up to here, at most to its end */
     struct sample sample;
     struct err trouble; /* of the sample; code 0: none */
     double log_arrival; /* by record times; FORECAST_UNKNOWN */

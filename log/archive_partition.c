@@ -117,6 +117,18 @@ uint32_t archive_view_find(const struct archive_view *view, int64_t offset)
     return low < view->count && view->spans[low].base <= offset ? low : UINT32_MAX;
 }
 
+int64_t archive_view_reach(const struct archive_view *view, int64_t offset)
+{
+    int64_t end = offset;
+    for (uint32_t i = archive_view_find(view, offset); i < view->count; i++) {
+        if (end != offset && view->spans[i].base != end) {
+            break;
+        }
+        end = view->spans[i].end;
+    }
+    return end;
+}
+
 bool archive_view_tail(const struct archive_view *view, int64_t *start, int64_t *end)
 {
     if (view->count == 0) {

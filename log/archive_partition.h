@@ -34,6 +34,8 @@ int archive_view_load(const char *archive_dir, const char *topic, uint32_t parti
 void archive_view_free(struct archive_view *view);
 /* The span that holds the offset, or UINT32_MAX. */
 uint32_t archive_view_find(const struct archive_view *view, int64_t offset);
+/* The end of what follows the offset without a gap; the offset itself when it is not held. */
+int64_t archive_view_reach(const struct archive_view *view, int64_t offset);
 /* First offset from which the archive answers for everything up to its end, and that end; false: it
  * is empty. */
 bool archive_view_tail(const struct archive_view *view, int64_t *start, int64_t *end);

@@ -86,6 +86,10 @@ struct log_ops {
     /* What the log cannot tell is LOG_UNKNOWN. NULL: it can tell nothing. */
     int (*extent)(struct log *log, const char *topic, uint32_t partition, int64_t from, int64_t to,
                   struct log_extent *out, struct err *err);
+    /* How far a reader that begins at `from` reads an archive before the log itself; *to == from: not
+     * at all. As things stand: it may grow meanwhile. NULL: the log has none. */
+    int (*archived)(struct log *log, const char *topic, uint32_t partition, int64_t from,
+                    int64_t *to, struct err *err);
     /* Removes whole segments that retention allows; embedded log only, others do nothing. */
     int (*expire)(struct log *log, int64_t now_ms, struct err *err);
     /* Tells those who watch lag from outside where a reader stands, under the name of a group that

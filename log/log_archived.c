@@ -308,6 +308,19 @@ static int archived_extent(struct log *log, const char *topic, uint32_t partitio
     return rc;
 }
 
+static int archived_archived(struct log *log, const char *topic, uint32_t partition, int64_t from,
+                             int64_t *to, struct err *err)
+{
+    struct archive_view view;
+    int rc = view_get(log_archived_of(log), topic, partition, &view, err);
+    *to = from;
+    if (rc == 0) {
+        *to = archive_view_reach(&view, from);
+        archive_view_free(&view);
+    }
+    return rc;
+}
+
 /* ---- The rest */
 
 static int archived_expire(struct log *log, int64_t now_ms, struct err *err)
@@ -364,6 +377,7 @@ static const struct log_ops archived_ops = {
     .offsets = archived_offsets,
     .offset_at_time = archived_offset_at_time,
     .extent = archived_extent,
+    .archived = archived_archived,
     .expire = archived_expire,
     .group_commit = archived_group_commit,
     .groups_delete = archived_groups_delete,

@@ -146,13 +146,30 @@ def test_the_end_is_known_while_the_archive_is_read(place, topic):
     ends = place.ends(topic)
     await_archived(platform, topic, ends)
     place.lose_start(topic, ends)
+    produce(platform, topic, range(6000, 6500))
+    path = os.path.join(platform.directory, "plan.sql")
+    with open(path, "w") as file:
+        file.write(sql(topic))
+    # The archive lasts to where it was looked at, or a little further: it goes on meanwhile.
+    plan = platform.json("deploy", path, "--dry-run")
+    low, high = ends, place.ends(topic)
+    for source in plan["sources"]:
+        p = source["partition"]
+        assert (source["from"], source["to"]) == (0, high[p])
+        first, rest = source["pieces"][0], source["pieces"][1:]
+        assert first["source"] == "archive" and first["from"] == 0 and low[p] <= first["to"] <= high[p]
+        assert rest == ([] if first["to"] == high[p] else [
+            {"source": "broker" if place.broker else "log", "from": first["to"], "to": high[p]}])
+    assert "records come from it" in platform.run("deploy", path, "--dry-run").stdout
+    late = platform.json("deploy", path, "--dry-run", "--from", "end")
+    assert all(source["pieces"] == [] for source in late["sources"])
     platform.deploy("sums", sql(topic), "--limit", "20/s", "--swap", "manual")
 
     def sources():
         return {s["partition"]: s for s in platform.version("sums", 1)["sources"]}
 
     for new in (0, 100):
-        produce(platform, topic, range(6000, 6000 + new))
+        produce(platform, topic, range(6500, 6500 + new))
         ends = place.ends(topic)
         eventually(lambda: all(s["end"] == s["high"] == ends[p] and s["lag"] == ends[p] - s["next"]
                                for p, s in sources().items()), 60, "the end is known")
@@ -163,7 +180,7 @@ def test_the_end_is_known_while_the_archive_is_read(place, topic):
     platform.run("limit", "sums", 1, "none")
     platform.wait("sums", 1, "caught-up")
     platform.run("swap", "sums", 1)
-    assert rows_of(platform) == expected(range(6100))
+    assert rows_of(platform) == expected(range(6600))
 
 
 def test_a_copied_archive_is_replayed_without_its_log(place, topic, tmp_path):

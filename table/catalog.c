@@ -10,8 +10,10 @@
  */
 #include "table/catalog.h"
 
+#include "base/digest.h"
 #include "table/env.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,9 +23,20 @@
 #define POINTER_VERSION   1
 #define POINTER_HEAD      16
 #define POINTER_CANARY    8
+#define SEEN              16 /* pointers in memory */
 
 _Static_assert(LIMIT_NAME_LEN <= UINT8_MAX, "a name's length fits its byte");
 _Static_assert(CATALOG_KEY_LEN <= LIMIT_TABLE_KEY_LEN, "a key fits LMDB");
+
+/* A pointer as it was when the catalog stood at a commit. Every read asks for one, twice, and the catalog
+ * changes seldom. */
+struct seen {
+    pthread_mutex_t lock;
+    uint64_t commit; /* 0: nothing was seen */
+    bool there;
+    char table[LIMIT_NAME_LEN + 1];
+    struct catalog_pointer pointer;
+};
 
 struct catalog {
     uint32_t magic;
@@ -31,6 +44,7 @@ struct catalog {
     struct env *env;
     MDB_dbi dbi;
     MDB_txn *txn; /* the open write transaction, or NULL; the writer's thread */
+    struct seen seen[SEEN];
 };
 
 static int open_dbi(struct catalog *catalog, struct err *err)
@@ -64,6 +78,9 @@ int catalog_open(const char *dir, bool writable, struct catalog **out, struct er
     struct catalog *catalog = xcalloc(1, sizeof *catalog);
     catalog->magic = CATALOG_MAGIC;
     catalog->writable = writable;
+    for (size_t i = 0; i < SEEN; i++) {
+        ASSERT(pthread_mutex_init(&catalog->seen[i].lock, NULL) == 0);
+    }
     int rc = env_open(dir, writable, CATALOG_MAP_BYTES, &catalog->env, err);
     if (rc == 0) {
         env_fix_map(catalog->env);
@@ -92,6 +109,9 @@ void catalog_close(struct catalog *catalog)
     catalog_abort(catalog);
     if (catalog->env != NULL) {
         env_close(catalog->env);
+    }
+    for (size_t i = 0; i < SEEN; i++) {
+        (void)pthread_mutex_destroy(&catalog->seen[i].lock);
     }
     catalog->magic = 0;
     free(catalog);
@@ -242,15 +262,11 @@ static bool pointer_decode(const MDB_val *value, struct catalog_pointer *out)
     return true;
 }
 
-int catalog_pointer_find(struct catalog *catalog, const char *table, struct catalog_pointer *out,
-                         struct err *err)
+/* 1, 0, or negative; *commit: where the catalog stands. */
+static int pointer_read(struct catalog *catalog, const char *table, struct catalog_pointer *out,
+                        uint64_t *commit, struct err *err)
 {
-    MAGIC_ASSERT(catalog, CATALOG_MAGIC);
     MDB_txn *txn = NULL;
-    *out = (struct catalog_pointer){0};
-    if (strlen(table) > LIMIT_NAME_LEN) {
-        return 0;
-    }
     int rc = env_read_begin(catalog->env, &txn, err);
     if (rc != 0) {
         return rc;
@@ -259,6 +275,7 @@ int catalog_pointer_find(struct catalog *catalog, const char *table, struct cata
     key_pointer(key, table);
     MDB_val k = {strlen(key), key};
     MDB_val v;
+    *commit = mdb_txn_id(txn);
     rc = mdb_get(txn, catalog->dbi, &k, &v);
     if (rc == MDB_NOTFOUND) {
         rc = 0;
@@ -271,6 +288,40 @@ int catalog_pointer_find(struct catalog *catalog, const char *table, struct cata
         rc = 1;
     }
     env_read_end(catalog->env, txn);
+    return rc;
+}
+
+int catalog_pointer_find(struct catalog *catalog, const char *table, struct catalog_pointer *out,
+                         struct err *err)
+{
+    MAGIC_ASSERT(catalog, CATALOG_MAGIC);
+    size_t len = strlen(table);
+    *out = (struct catalog_pointer){0};
+    if (len > LIMIT_NAME_LEN) {
+        return 0;
+    }
+    struct seen *seen = &catalog->seen[hash_bytes(table, len) % SEEN];
+    (void)pthread_mutex_lock(&seen->lock);
+    bool known = seen->commit != 0 && strcmp(seen->table, table) == 0 &&
+                 env_is_at(catalog->env, seen->commit);
+    int rc = seen->there;
+    if (known) {
+        *out = seen->pointer;
+    }
+    (void)pthread_mutex_unlock(&seen->lock);
+    if (known) {
+        return rc;
+    }
+    uint64_t commit = 0;
+    rc = pointer_read(catalog, table, out, &commit, err);
+    if (rc >= 0) {
+        (void)pthread_mutex_lock(&seen->lock);
+        seen->commit = commit;
+        seen->there = rc == 1;
+        seen->pointer = *out;
+        memcpy(seen->table, table, len + 1);
+        (void)pthread_mutex_unlock(&seen->lock);
+    }
     return rc;
 }
 

@@ -53,6 +53,9 @@ void env_read_end(struct env *env, MDB_txn *txn);
 /* Ends it, and keeps the handles of databases that it opened. */
 int env_read_commit(struct env *env, MDB_txn *txn, struct err *err) must_check;
 
+/* Is this, of mdb_txn_id of a read transaction, still what a new one would see? Nothing is begun for it. */
+bool env_is_at(const struct env *env, uint64_t commit);
+
 int env_write_begin(struct env *env, MDB_txn **out, struct err *err) must_check;
 /* The transaction is gone, whatever comes back. A full map: as env_write_failed. */
 int env_write_commit(struct env *env, MDB_txn *txn, const char *what, struct err *err) must_check;

@@ -229,6 +229,15 @@ int env_copy(struct env *env, int fd, struct err *err)
     return rc == 0 ? 0 : env_error(env, rc, "cannot copy it", err);
 }
 
+/* LMDB's newest commit as the file says it. Readers begin at the one that the lock file names, which is
+ * set behind it: so the file may be ahead for a moment, and never behind. */
+bool env_is_at(const struct env *env, uint64_t commit)
+{
+    MDB_envinfo info;
+    return env_is_of_this_process(env) && mdb_env_info(env->mdb, &info) == 0 &&
+           info.me_last_txnid == commit;
+}
+
 /* ---- writing */
 
 int env_write_begin(struct env *env, MDB_txn **out, struct err *err)

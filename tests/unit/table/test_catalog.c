@@ -2,6 +2,7 @@
  * process that reads the pointers of a processor's tables in one transaction never finds two
  * versions, epochs never go back, and the receipt of an epoch is there when the epoch is. Method: a
  * writer flips two tables and writes the receipt in a loop; children watch. */
+#include "base/prng.h"
 #include "table/catalog.h"
 #include "tests/unit/table/temp.h"
 
@@ -9,7 +10,8 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#define SWAPS 150
+#define SWAPS  150
+#define TABLES 40 /* more than are kept in memory */
 
 static void put_text(struct catalog *catalog, const char *key, const char *text)
 {
@@ -211,11 +213,68 @@ static void test_swaps_seen_whole(void **state)
     remove_dir(dir);
 }
 
+/* Each pointer as the model has it, read through both handles, in an order of its own. */
+static void check_pointers(struct catalog *const *handles, const struct catalog_pointer *model,
+                           struct prng *prng)
+{
+    for (int i = 0; i < TABLES; i++) {
+        uint32_t table = (uint32_t)prng_below(prng, TABLES);
+        char name[16];
+        struct catalog_pointer read;
+        (void)snprintf(name, sizeof name, "t%u", table);
+        int rc = catalog_pointer_find(handles[i % 2], name, &read, &fault);
+        assert_int_equal(rc, model[table].version != 0 ? 1 : 0);
+        assert_true(catalog_pointer_same(&read, &model[table]));
+    }
+}
+
+/* What a pointer was before a commit is never given after it, nor what was taken back. */
+static void test_pointers_are_newest(void **state)
+{
+    (void)state;
+    struct prng prng;
+    prng_init(&prng, unit_seed("pointers"));
+    struct catalog_pointer model[TABLES] = {0};
+    struct catalog *handles[2] = {NULL, NULL};
+    char *dir = temp_dir();
+    assert_ok(catalog_open(dir, true, &handles[0], &fault));
+    assert_ok(catalog_open(dir, false, &handles[1], &fault));
+    for (uint32_t step = 1; step <= 200; step++) {
+        struct catalog_pointer after[TABLES];
+        memcpy(after, model, sizeof after);
+        assert_ok(catalog_begin(handles[0], &fault));
+        for (uint64_t i = prng_below(&prng, 4); i > 0; i--) {
+            uint32_t table = (uint32_t)prng_below(&prng, TABLES);
+            char name[16];
+            (void)snprintf(name, sizeof name, "t%u", table);
+            if (after[table].version != 0 && prng_below(&prng, 3) == 0) {
+                assert_ok(catalog_pointer_delete(handles[0], name, &fault));
+                after[table] = (struct catalog_pointer){0};
+                continue;
+            }
+            after[table] = (struct catalog_pointer){.processor = "p", .version = step, .epoch = i};
+            assert_ok(catalog_pointer_put(handles[0], name, &after[table], &fault));
+        }
+        check_pointers(handles, model, &prng);
+        if (prng_below(&prng, 4) == 0) {
+            catalog_abort(handles[0]);
+        } else {
+            assert_ok(catalog_commit(handles[0], &fault));
+            memcpy(model, after, sizeof model);
+        }
+        check_pointers(handles, model, &prng);
+    }
+    catalog_close(handles[1]);
+    catalog_close(handles[0]);
+    remove_dir(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_objects),
         cmocka_unit_test(test_swaps_seen_whole),
+        cmocka_unit_test(test_pointers_are_newest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,7 +66,11 @@ int admit_version(struct core *core, const char *processor, json_t *object, int6
 {
     struct core_processor *known = core_processor_find(core, processor);
     struct core_version *serving = known != NULL ? core_serving(known) : NULL;
-    int rc = check_message(core, processor, object, err);
+    int rc = who_may_deploy(core, processor, json_object_get(object, "policy"),
+                            json_text(object, "who", ""), err);
+    if (rc == 0) {
+        rc = check_message(core, processor, object, err);
+    }
     if (rc == 0) {
         rc = check_gap(processor, object, serving != NULL ? serving->object : NULL, err);
     }

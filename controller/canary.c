@@ -169,6 +169,10 @@ void canary_request(struct core *core, void *request, struct core_processor *pro
     if (rc == 0) {
         rc = choose(processor, number, share, &version, &err);
     }
+    if (rc == 0 && share > 0 && !json_bool(body, "shadow", false)) {
+        rc =
+            who_may_swap(core, version, who, &err); /* part of the readers is swapped, as it were */
+    }
     if (rc != 0) {
         core_reply(core, request, NULL, &err);
         return;

@@ -552,6 +552,7 @@ static int open_core(struct server *server, int64_t disk_budget, struct err *err
                                              (uint32_t)i64_max(1, i64_min(shards, LIMIT_SHARDS)),
                                          .cache_bytes = i64_max(1, cache),
                                          .disk_budget = disk_budget,
+                                         .access = server->people != NULL,
                                          .standby_ms = env_number("KAPPA_STANDBY_MS", -1),
                                          .standby_forced = getenv("KAPPA_STANDBY_MS") != NULL};
     return core_open(&options, &server->core, err);

@@ -200,6 +200,7 @@ struct core {
     int64_t cache_bytes;
     int64_t standby_ms;
     bool standby_forced;
+    bool access;                        /* the "who" of a call is known to be that person */
     struct core_processor **processors; /* by name; owned */
     uint32_t processor_count;
     struct core_verify *verifies;    /* under way; chain */
@@ -422,6 +423,14 @@ bool conduct_involves(const struct core_version *version);
 void conduct_tick(struct core *core, struct core_processor *processor);
 void conduct_close(struct core *core, struct core_processor *processor);
 
+/* ---- who.c ---- */
+/* May this person swap the version in? FORBIDDEN; REFUSED: nobody knows who it is. */
+int who_may_swap(const struct core *core, const struct core_version *version, const char *who,
+                 struct err *err) must_check;
+/* May this person deploy a version with this policy? Likewise. */
+int who_may_deploy(struct core *core, const char *processor, const json_t *policy, const char *who,
+                   struct err *err) must_check;
+
 /* ---- gate.c ---- */
 /* May it be swapped in by itself now? 0: yes, *note is for the receipt (a new reference). AGAIN: it
  * waits, or is being checked. REFUSED: until its policy changes, or a person asks. */
@@ -555,8 +564,8 @@ void snapshot_shutdown(struct core *core);
 void snapshot_close(struct core *core);
 
 /* ---- admit.c ---- */
-/* REFUSED: it would lack what the serving version has, or not fit on the disk. LIMIT: too large.
- * disk_free: negative when not known. */
+/* FORBIDDEN: not by this person. REFUSED: it would lack what the serving version has, or not fit on the
+ * disk. LIMIT: too large. disk_free: negative when not known. */
 int admit_version(struct core *core, const char *processor, json_t *object, int64_t disk_free,
                   struct err *err) must_check;
 

@@ -273,13 +273,14 @@ static int answer_same(struct core *core, const struct deploy *deploy, struct co
     }
     json_t *of_plan = settings_of_plan(deploy->plan);
     json_t *policy = settings_join(of_plan, asked);
+    rc = who_may_deploy(core, deploy->name, policy, deploy->who, err);
     json_t *known = json_object_get(same->object, "policy");
     bool changed = !json_equal(policy, known) && (known != NULL || json_object_size(policy) > 0);
     json_t *extra = json_pack("{s:o, s:o, s:s, s:n}", "policy", policy, "asked", asked, "swap",
                               swap_of(policy), "refusal");
     json_decref(of_plan);
     ASSERT(extra != NULL);
-    if (changed && !deploy->dry) {
+    if (rc == 0 && changed && !deploy->dry) {
         rc = version_set(core, same, extra, err);
         gate_reset(same);
         if (rc == 0) {

@@ -172,17 +172,18 @@ static int check_reason(const struct ask *ask, struct err *err)
                                        REASON_LEN, len);
 }
 
-/* The gates of all that change over: checks of several are made at the same time. */
-static int ask_gates(const struct ask *ask, struct group *group, struct err *err)
+/* Who may, and the gates of all that change over: checks of several are made at the same time. */
+static int ask_gates(const struct ask *ask, struct group *group, bool back, struct err *err)
 {
     int rc = 0;
     for (uint32_t i = 0; i < group->count && (rc == 0 || rc == -KE_AGAIN); i++) {
         struct group_member *member = &group->members[i];
         struct err reason = {0};
-        int found = member->version->state == VERSION_READY
-                        ? gate_asked(ask->core, member->version, ask->body, ask->until_us == 0,
-                                     &member->note, &reason)
-                        : 0;
+        int found = back ? 0 : who_may_swap(ask->core, member->version, asker(ask), &reason);
+        found = found == 0 && member->version->state == VERSION_READY
+                    ? gate_asked(ask->core, member->version, ask->body, ask->until_us == 0,
+                                 &member->note, &reason)
+                    : found;
         if (found != 0 && i > 0) {
             err_prefix(&reason, "it changes over with %s", member->version->processor->name);
         }
@@ -199,17 +200,18 @@ static void start_swap(const struct ask *ask, struct core_version *version, cons
 {
     struct err err = {0};
     struct group group = {0};
+    bool back = strcmp(why, "rollback") == 0;
     int rc = check_reason(ask, &err);
     if (rc == 0) {
         rc = group_open(ask->core, version, json_bool(ask->body, "alone", false), &group, &err);
     }
     if (rc == 0) {
-        rc = ask_gates(ask, &group, &err);
+        rc = ask_gates(ask, &group, back, &err);
     }
     if (rc == 0) {
         rc = conduct_start(ask->core, &group, why, asker(ask), ask->request, &err);
     }
-    bool waits = rc == -KE_AGAIN && wait_for_workers(ask, &group, strcmp(why, "rollback") == 0);
+    bool waits = rc == -KE_AGAIN && wait_for_workers(ask, &group, back);
     if (rc != 0 && !waits) {
         refuse(ask, &err);
     }

@@ -22,6 +22,7 @@ static const char *const names[POLICY_SETTINGS] = {
     [POLICY_VERIFY] = "swap.verify",
     [POLICY_ACCEPT_GAP] = "swap.accept_gap",
     [POLICY_GROUP] = "swap.in_group",
+    [POLICY_WHO] = "swap.who",
     [POLICY_SNAPSHOT_EVERY] = "snapshot.every",
     [POLICY_SNAPSHOT_KEEP] = "snapshot.keep",
     [POLICY_SNAPSHOT_MAX_BYTES] = "snapshot.max_bytes",
@@ -120,6 +121,31 @@ static bool read_name(const char *text, const char **out)
     return len > 0 && len <= LIMIT_NAME_LEN && strspn(text, letters) == len;
 }
 
+/* The next name of a list with commas, without the blanks around it; NULL: there is none. */
+static const char *next_name(const char *at, size_t *len)
+{
+    at += strspn(at, " \t\n,");
+    size_t used = strcspn(at, ",");
+    while (used > 0 && is_blank(at[used - 1])) {
+        used--;
+    }
+    *len = used;
+    return used > 0 ? at : NULL;
+}
+
+/* Names without blanks in them. */
+static bool is_list(const char *text)
+{
+    size_t len = 0;
+    const char *first = next_name(text, &len);
+    for (const char *at = first; at != NULL; at = next_name(at + len, &len)) {
+        if (strcspn(at, " \t\n") < len) {
+            return false;
+        }
+    }
+    return first != NULL;
+}
+
 /* '10 min', or off */
 static bool read_every(const char *text, int64_t *us)
 {
@@ -185,6 +211,9 @@ static const char *value_read(struct policy *policy, enum policy_setting setting
         return read_word(value, "on", "off", &policy->accept_gap) ? "" : boolean;
     case POLICY_GROUP:
         return read_name(value, &policy->group) ? "" : "a name of letters, digits, _ and -";
+    case POLICY_WHO:
+        policy->who = value;
+        return is_list(value) ? "" : "one or more names with commas: 'alice, ops'";
     case POLICY_SNAPSHOT_EVERY:
         return read_every(value, &policy->snapshot_every_us)
                    ? ""
@@ -204,9 +233,10 @@ int policy_set(struct policy *policy, const char *name, const char *value, struc
     enum policy_setting setting = policy_find(name);
     if (setting == POLICY_SETTINGS) {
         int rc = err_set(err, KE_INVALID, "there is no setting \"%.60s\"", name);
-        err_hint(err, "there are swap.mode, max_lag, max_dead, max_changed, columns, caught_up, "
-                      "standby, verify, accept_gap and in_group, each with \"swap.\" in front, and "
-                      "snapshot.every, snapshot.keep and snapshot.max_bytes");
+        err_hint(err,
+                 "there are swap.mode, max_lag, max_dead, max_changed, columns, caught_up, "
+                 "standby, verify, accept_gap, in_group and who, each with \"swap.\" in front, and "
+                 "snapshot.every, snapshot.keep and snapshot.max_bytes");
         return rc;
     }
     if (strlen(value) > POLICY_VALUE_LEN) {
@@ -238,21 +268,19 @@ bool policy_within(const struct policy_limit *limit, uint64_t count, uint64_t al
 
 bool policy_allows_column(const struct policy *policy, const char *column)
 {
-    const char *at = policy->columns;
-    size_t len = strlen(column);
-    while (at != NULL) {
-        at += strspn(at, " \t\n,");
-        size_t item = strcspn(at, ",");
-        size_t used = item;
-        while (used > 0 && is_blank(at[used - 1])) {
-            used--;
-        }
-        if (used == len && memcmp(at, column, len) == 0) {
+    return policy->columns == NULL || policy_names(policy->columns, column);
+}
+
+bool policy_names(const char *list, const char *person)
+{
+    size_t len = strlen(person);
+    size_t item = 0;
+    for (const char *at = next_name(list, &item); at != NULL; at = next_name(at + item, &item)) {
+        if (item == len && memcmp(at, person, len) == 0) {
             return true;
         }
-        at = at[item] == '\0' ? NULL : at + item;
     }
-    return policy->columns == NULL;
+    return false;
 }
 
 bool policy_compares(const struct policy *policy)

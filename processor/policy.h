@@ -12,6 +12,7 @@
  *     swap.verify      on | off           it must first be replayed once more, with the same digest
  *     swap.accept_gap  on | off           it may have started later than the serving version
  *     swap.in_group    shop               it is swapped in only together with the others that say so
+ *     swap.who         'alice, ops'       of persons, only these swap it; they are known by kappa up --access
  *
  * and what is kept of it while it serves (controller/snapshot.c):
  *
@@ -34,6 +35,7 @@ enum policy_setting {
     POLICY_VERIFY,
     POLICY_ACCEPT_GAP,
     POLICY_GROUP,
+    POLICY_WHO,
     POLICY_SNAPSHOT_EVERY,
     POLICY_SNAPSHOT_KEEP,
     POLICY_SNAPSHOT_MAX_BYTES,
@@ -66,6 +68,7 @@ struct policy {
     bool verify;
     bool accept_gap;
     const char *group;          /* borrowed; NULL: none */
+    const char *who;            /* names, as written, with commas; borrowed; NULL: everybody */
     int64_t snapshot_every_us;  /* 0: never */
     int64_t snapshot_keep;      /* >= 1 */
     int64_t snapshot_max_bytes; /* 0: no limit */
@@ -86,6 +89,8 @@ int policy_set(struct policy *policy, const char *name, const char *value,
 bool policy_within(const struct policy_limit *limit, uint64_t count, uint64_t all);
 /* May the column differ? */
 bool policy_allows_column(const struct policy *policy, const char *column);
+/* Does a list of swap.who name the person? */
+bool policy_names(const char *list, const char *person);
 /* Is a comparison with the serving version asked for? */
 bool policy_compares(const struct policy *policy);
 

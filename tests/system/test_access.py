@@ -261,6 +261,30 @@ def test_file_is_read_again(guarded):
     lets_in(read, True)
 
 
+def test_swap_who(guarded):
+    """SET swap.who: of persons, only those it names swap; nothing overrules it; a rollback is free."""
+    eve = give(guarded, "eve", "read,operate")
+    guarded.run("topic", "create", "events", "--partitions", 1)
+    guarded.deploy("p", support.features_sql("events"), "--wait")
+    sql = "SET swap.who = 'ann, ops';\n" + support.features_sql("events", right=False)
+    guarded.deploy("p", sql, "--swap", "manual")
+    guarded.wait("p", 2, "caught-up")
+    with environment(guarded, KAPPA_TOKEN=eve):
+        support.eventually(lambda: guarded.run("status", code=None).returncode == 0, 20, "eve is known")
+        refused = guarded.run("swap", "p", 2, code=6).stderr
+        assert "only ann, ops may swap p (swap.who of v2), not eve" in refused and "kappa rollback p" in refused
+        guarded.run("swap", "p", 2, "--force", "--reason", "hurry", code=6)
+        guarded.run("canary", "p", "10%", code=6)
+    status, answer, _ = ask(guarded, "POST", "/v1/processors/p/swap", eve, {"version": 2, "who": "ann"})
+    assert status == 403 and answer["error"]["code"] == "forbidden"
+    with environment(guarded, KAPPA_TOKEN=guarded.tokens["ann"]):
+        guarded.run("swap", "p", 2)
+    with environment(guarded, KAPPA_TOKEN=eve):
+        assert "may change swap.who" in guarded.deploy("p", support.features_sql("events"), code=6).stderr
+        guarded.run("rollback", "p")
+    assert [receipt["who"] for receipt in guarded.json("history", "p")["receipts"][:2]] == ["eve", "ann"]
+
+
 def test_start(tmp_path):
     """What a server with a wrong file says, and that one on all addresses warns."""
     access = str(tmp_path / "access")
@@ -278,4 +302,10 @@ def test_start(tmp_path):
     kappa.args = ["--config", str(config), "--http", "0.0.0.0:0"]
     with kappa.up():
         assert ask(kappa, "GET", "/v1/status")[0] == 401
+        kappa.run("topic", "create", "events")
+        kappa.deploy("p", "SET swap.who = ann;\n" + support.features_sql("events"), "--wait")
         assert "without TLS" in kappa.log_text() and "without authentication" not in kappa.log_text()
+    kappa.args = []
+    with kappa.up():
+        again = kappa.deploy("p", "SET swap.who = ann;\n" + support.features_sql("events", right=False), code=4)
+        assert "--access FILE" in again.stderr

@@ -311,6 +311,123 @@ static void test_killed_at_each_step(void **state)
     assert_held_back(world, "9 of 1000 rows");
 }
 
+/* ---- swap.who ---- */
+
+static json_t *by(const char *who)
+{
+    return json_pack("{s:s}", "who", who);
+}
+
+/* A definition, as this person deploys it. */
+static json_t *deploy_by(const char *who, const char *settings, const char *definition)
+{
+    char *sql = xasprintf("%s\n%s", settings, definition);
+    json_t *body = json_pack("{s:s, s:s}", "sql", sql, "who", who);
+    free(sql);
+    return body;
+}
+
+#define COUNTS_4                                                                                   \
+    "CREATE TABLE events (user_id text, kind text) WITH (topic='events', format='json');\n"        \
+    "CREATE MATERIALIZED VIEW counts AS SELECT user_id, count(*) FILTER (WHERE kind = 'a') AS n "  \
+    "FROM events GROUP BY user_id;\n"
+#define ANN_OR_BEN "SET swap.who = 'ann, ben'; SET swap.mode = manual;"
+
+static void test_who_needs_access(void **state)
+{
+    struct world *world = *state;
+    world_refused(world, "deploy", 0, deploy_by("ann", ANN_OR_BEN, COUNTS_2), -KE_REFUSED,
+                  "asks nobody who he is");
+    world->access = true;
+    world_restart(world);
+    json_decref(world_call(world, "deploy", "p", 0, deploy_by("ann", ANN_OR_BEN, COUNTS_2)));
+    world_wait(world, 2, "ready");
+    world->access = false; /* as by a person who leaves --access out: nobody is ann now */
+    world_restart(world);
+    world_wait(world, 2, "ready");
+    world_refused(world, "swap", 2, by("ann"), -KE_REFUSED, "asks nobody who he is");
+    json_decref(
+        world_call(world, "deploy", "p", 0, deploy_by("ann", "SET swap.mode = manual;", COUNTS_2)));
+    json_decref(world_call(world, "swap", "p", 2, by("ann")));
+}
+
+static void test_who(void **state)
+{
+    struct world *world = *state;
+    world->access = true;
+    world_restart(world);
+    world_wait(world, 1, "serving");
+    json_decref(world_call(world, "deploy", "p", 0, deploy_by("ann", ANN_OR_BEN, COUNTS_2)));
+    world_wait(world, 2, "ready");
+
+    /* By hand: neither plainly nor by force, nor a part of the readers. */
+    world_refused(world, "swap", 2, by("eve"), -KE_FORBIDDEN, "only ann, ben may swap p");
+    world_refused(world, "swap", 0, by("eve"), -KE_FORBIDDEN, "not eve");
+    world_refused(world, "swap", 2, json_object(), -KE_FORBIDDEN, "not api");
+    world_refused(world, "swap", 2, by("local"), -KE_FORBIDDEN, "not local");
+    world_refused(world, "swap", 2,
+                  json_pack("{s:s, s:b, s:s}", "who", "eve", "force", 1, "reason", "I want it"),
+                  -KE_FORBIDDEN, "not eve");
+    world_refused(world, "canary", 0, json_pack("{s:s, s:i}", "who", "eve", "share", 10),
+                  -KE_FORBIDDEN, "not eve");
+    json_decref(world_call(world, "canary", "p", 0,
+                           json_pack("{s:s, s:i, s:b}", "who", "eve", "share", 10, "shadow", 1)));
+    json_decref(
+        world_call(world, "canary", "p", 0, json_pack("{s:s, s:i}", "who", "ann", "share", 5)));
+    json_decref(
+        world_call(world, "canary", "p", 0, json_pack("{s:s, s:i}", "who", "eve", "share", 0)));
+    assert_string_equal(world_state(world, 2), "ready");
+    json_decref(world_call(world, "swap", "p", 2, by("ben")));
+
+    /* What serves now keeps its list: others deploy only what has it, too, and leave the swap to a person. */
+    world_refused(world, "deploy", 0, deploy_by("eve", "", COUNTS_4), -KE_FORBIDDEN,
+                  "only ann, ben may change swap.who of p");
+    world_refused(world, "deploy", 0,
+                  deploy_by("eve", "SET swap.who = eve; SET swap.mode = manual;", COUNTS_4),
+                  -KE_FORBIDDEN, "change swap.who");
+    world_refused(world, "deploy", 0,
+                  deploy_by("eve", "SET swap.who = 'ann, ben'; SET swap.mode = auto;", COUNTS_4),
+                  -KE_FORBIDDEN, "automatic");
+    world_refused(world, "deploy", 0, deploy_by("eve", "", COUNTS_2), -KE_FORBIDDEN,
+                  "change swap.who"); /* of the version itself, with another policy */
+    json_decref(world_call(world, "deploy", "p", 0, deploy_by("eve", ANN_OR_BEN, COUNTS_2)));
+    json_decref(world_call(world, "deploy", "p", 0, deploy_by("eve", ANN_OR_BEN, COUNTS_4)));
+    world_wait(world, 3, "ready");
+    world_refused(world, "swap", 3, by("eve"), -KE_FORBIDDEN, "not eve");
+
+    /* Back by anybody; forward again, which no gate asks about, not. */
+    json_decref(world_call(world, "rollback", "p", 0, by("eve")));
+    assert_string_equal(world_state(world, 1), "serving");
+    world_refused(world, "swap", 2, by("eve"), -KE_FORBIDDEN, "not eve");
+    json_decref(world_call(world, "swap", "p", 2, by("ann")));
+
+    /* Who has the server's files gives the right to others, also when nobody is left who has it. */
+    json_decref(
+        world_call(world, "deploy", "p", 0,
+                   deploy_by("local", "SET swap.who = eve; SET swap.mode = manual;", COUNTS_2)));
+    world_refused(world, "swap", 3, by("eve"), -KE_FORBIDDEN, "only ann, ben");
+    world_refused(world, "swap", 3, by("ann"), -KE_FORBIDDEN, "only eve");
+    json_decref(
+        world_call(world, "deploy", "p", 0,
+                   deploy_by("eve", "SET swap.who = eve; SET swap.mode = manual;", COUNTS_4)));
+    json_decref(world_call(world, "swap", "p", 3, by("eve")));
+}
+
+/* Swaps that nobody asks for are in nobody's way. */
+static void test_who_and_auto(void **state)
+{
+    struct world *world = *state;
+    world->access = true;
+    world_restart(world);
+    world_wait(world, 1, "serving");
+    json_decref(
+        world_call(world, "deploy", "p", 0, deploy_by("eve", "SET swap.who = ann;", COUNTS_2)));
+    world_wait(world, 2, "serving");
+    json_decref(
+        world_call(world, "deploy", "p", 0, deploy_by("eve", "SET swap.who = ann;", COUNTS_4)));
+    world_wait(world, 3, "serving");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, world_teardown)
@@ -318,7 +435,8 @@ int main(void)
         TEST(test_within_limits), TEST(test_too_many_rows),       TEST(test_another_column),
         TEST(test_dead_records),  TEST(test_bad_settings),        TEST(test_force),
         TEST(test_two_ask),       TEST(test_time_is_waited_for),  TEST(test_cannot_be_compared),
-        TEST(test_verify),        TEST(test_killed_at_each_step),
+        TEST(test_verify),        TEST(test_killed_at_each_step), TEST(test_who_needs_access),
+        TEST(test_who),           TEST(test_who_and_auto),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

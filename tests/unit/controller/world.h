@@ -95,6 +95,7 @@ struct world {
     int64_t used_bytes; /* the same of its files */
     bool blocked;       /* the same of its last partition: by an open transaction */
     int64_t standby_ms;
+    bool access;                          /* names of calls are known to be right */
     const struct core_diff_ops *diff_ops; /* or NULL */
     struct world_worker workers[WORLD_WORKERS];
     struct world_files files[WORLD_FILES];
@@ -600,6 +601,7 @@ static inline void world_core_open(struct world *world)
                                          .data_dir = world->dir,
                                          .shards = 2,
                                          .cache_bytes = 1000000,
+                                         .access = world->access,
                                          .standby_ms = world->standby_ms};
     if (rc == 0) {
         rc = core_open(&options, &world->core, &err);

@@ -382,6 +382,16 @@ static void test_settings(void **state)
     assert_false(policy_allows_column(&policy, "rank") || policy_allows_column(&policy, ""));
     assert_true(policy.verify && !policy.manual && !policy.accept_gap && policy_compares(&policy));
     plan_free(plan);
+
+    static const char *const lists[] = {"ann", " ann , ben", "ben,ann", ",ben,\n ann,"};
+    for (size_t i = 0; i < array_len(lists); i++) {
+        assert_int_equal(policy_set(&policy, "swap.who", lists[i], &err), 0);
+        assert_true(policy_names(policy.who, "ann"));
+        assert_false(policy_names(policy.who, "an") || policy_names(policy.who, "anna"));
+        assert_false(policy_names(policy.who, "") || policy_names(policy.who, "ann , ben"));
+    }
+    assert_int_equal(policy_set(&policy, "swap.who", " , ", &err), -KE_INVALID);
+    assert_int_equal(policy_set(&policy, "swap.who", "ann ben", &err), -KE_INVALID);
 }
 
 int main(void)

@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "cli/output.h"
+#include "cli/release.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -143,6 +144,7 @@ int dry_run_print(const struct cli *cli, const json_t *plan, struct err *err)
         buf_printf(&out, ", %s%s", guessed ? "about " : "", bytes_text(bytes, text));
     }
     buf_printf(&out, ", from %s\n", json_text(plan, "from", ""));
+    release_begins(plan, &out);
     sources_table(plan, &out);
     pieces_text(plan, &out);
     speed_text(plan, &out);

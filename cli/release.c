@@ -93,6 +93,9 @@ int release_body(const struct cli *cli, json_t *body, struct err *err)
     if (from != NULL) {
         (void)json_object_set_new(body, "from", json_string(from));
     }
+    if (cli_option(cli, "empty-state") != NULL) {
+        (void)json_object_set_new(body, "empty_state", json_true());
+    }
     if (swap != NULL) {
         (void)json_object_set_new(body, "swap", json_string(swap));
     }
@@ -104,6 +107,19 @@ int release_body(const struct cli *cli, json_t *body, struct err *err)
         rc = number_set(cli, "shards", "shards", LIMIT_SHARDS, body, err);
     }
     return rc < 0 ? rc : number_set(cli, "cache-bytes", "cache_bytes", INT64_MAX, body, err);
+}
+
+void release_begins(const json_t *version, struct buf *out)
+{
+    const json_t *begins = json_object_get(version, "begins");
+    const char *with = json_text(begins, "with", "");
+    const char *why = json_text(begins, "why", "");
+    const char *words = strcmp(with, "snapshot") == 0 ? "with a snapshot"
+                        : strcmp(with, "empty") == 0  ? "with empty state"
+                                                      : "at the beginning";
+    if (with[0] != '\0') {
+        buf_printf(out, "it begins %s: %s\n", words, why);
+    }
 }
 
 static int say_made(const char *processor, const json_t *answer, struct err *err)
@@ -121,6 +137,7 @@ static int say_made(const char *processor, const json_t *answer, struct err *err
         bool manual = strcmp(json_text(answer, "swap", "auto"), "manual") == 0;
         buf_append_text(&text, manual ? "; `kappa swap` makes it serve when it is ready\n"
                                       : "; it will serve when it has caught up\n");
+        release_begins(answer, &text);
     }
     int rc = out_write(&text, err);
     buf_free(&text);

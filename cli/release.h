@@ -8,6 +8,7 @@
 /* clang-format off */
 #define RELEASE_OPTIONS                                                                            \
     {"from", '\0', "POSITION", "beginning (default), end, @TIME, -N, -DURATION, or PARTITION:OFFSET,..."}, \
+    {"empty-state", '\0', NULL, "with --from @TIME: begin knowing nothing of what was before"},        \
     {"swap", '\0', "WHEN", "auto: swapped in when caught up (default); manual: waits for kappa swap"}, \
     {"set", '\0', "NAME=VALUE", "a setting of the policy, such as swap.max_dead=10; may be repeated"}, \
     {"accept-gap", '\0', NULL, "it may start later than the serving version, and lack what is before"}, \
@@ -22,6 +23,9 @@
 
 /* Adds the options to the body of the call. */
 int release_body(const struct cli *cli, json_t *body, struct err *err) must_check;
+/* From what it begins, and why, where that was decided; a line or nothing. version: its object, or a dry
+ * run's answer. */
+void release_begins(const json_t *version, struct buf *out);
 /* Says what was made; waits if asked; in JSON mode prints the version object, after a wait as it is
  * then. answer: what the server said. */
 int release_follow(const struct cli *cli, const char *processor, const json_t *answer,

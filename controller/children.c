@@ -146,6 +146,19 @@ static json_t *plugins_message(const struct core *core, const json_t *object)
     return paths;
 }
 
+/* The snapshot that it begins with, if it does. */
+static void base_message(const struct core *core, const struct core_version *version,
+                         json_t *message)
+{
+    const char *id = json_text(json_object_get(version->object, "base"), "snapshot", NULL);
+    if (id != NULL) {
+        char *dir =
+            xasprintf("%s/versions/%s/snapshots/%s", core->data_dir, version->processor->name, id);
+        object_set(message, "base", json_string(dir));
+        free(dir);
+    }
+}
+
 json_t *child_open_message(const struct core *core, const struct core_version *version)
 {
     const json_t *object = version->object;
@@ -174,6 +187,7 @@ json_t *child_open_message(const struct core *core, const struct core_version *v
     char *schemas = xasprintf("%s/schemas", core->data_dir);
     object_set(message, "schemas", json_string(schemas));
     object_set(message, "limit", limit_now(core, version));
+    base_message(core, version, message);
     free(schemas);
     json_t *plugins = plugins_message(core, object);
     if (plugins != NULL) {

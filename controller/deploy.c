@@ -12,6 +12,7 @@
 #include "controller/core_inside.h"
 
 #include "base/trace.h"
+#include "controller/base.h"
 #include "controller/dry_run.h"
 #include "controller/judge.h"
 #include "log/log.h"
@@ -52,6 +53,7 @@ struct deploy {
     struct position_range *ranges; /* per source */
     uint32_t source_count;
     bool complete;
+    struct base base; /* from what it begins */
     int64_t disk_free;
     bool dry; /* only say what would be done: */
     struct dry_run dry_run;
@@ -79,6 +81,7 @@ static void deploy_free(struct deploy *deploy)
     }
     dry_run_free(&deploy->dry_run);
     position_free(&deploy->position);
+    base_free(&deploy->base);
     free(deploy->topics);
     free(deploy->identities);
     free(deploy->ranges);
@@ -218,7 +221,8 @@ static struct core_version *same_version(struct core *core, const struct deploy 
         struct core_version *version = processor->versions[i];
         if (version_is_live((enum version_state)version->state) && !version->dropping &&
             strcmp(json_text(version->object, "hash", ""), hash) == 0 &&
-            strcmp(json_text(version->object, "from", ""), deploy->from) == 0) {
+            strcmp(json_text(version->object, "from", ""), deploy->from) == 0 &&
+            json_bool(version->object, "empty_state", false) == deploy->base.empty_state) {
             return version;
         }
     }
@@ -422,6 +426,11 @@ static void deploy_run(struct core_job *job)
                                       deploy->plan->input_count, deploy->ranges, &deploy->complete,
                                       &deploy->err);
     }
+    if (deploy->rc == 0) {
+        deploy->rc =
+            base_look(&deploy->base, &deploy->position, deploy->log, deploy->topics, deploy->ranges,
+                      deploy->source_count, &deploy->complete, &deploy->err);
+    }
     if (deploy->rc == 0 && deploy->dry) {
         look_ahead(deploy);
     } else if (deploy->rc == 0) {
@@ -513,6 +522,7 @@ static json_t *version_object(const struct core *core, const struct deploy *depl
     if (json_is_object(deploy->limit)) {
         object_set(object, "limit", limit_kept(deploy->limit));
     }
+    base_set(&deploy->base, &deploy->position, core_now_ms(core), object);
     object_set(object, "policy", json_incref(deploy->policy));
     object_set(object, "asked", json_incref(deploy->asked));
     outputs_set(deploy, object);
@@ -574,9 +584,9 @@ static int deploy_write(struct core *core, struct deploy *deploy, struct core_ve
 /* Everything but the writing. What would refuse the version is told, and is no reason to say no more. */
 static void deploy_answer_dry(struct core *core, struct deploy *deploy)
 {
-    static const char *const kept[] = {"processor", "version",  "file",  "hash",
-                                       "from",      "complete", "swap",  "tables",
-                                       "policy",    "outputs",  "shards"};
+    static const char *const kept[] = {
+        "processor", "version", "file",    "hash",   "from",   "complete", "swap",
+        "tables",    "policy",  "outputs", "shards", "begins", "base",     "complete_since_ms"};
     struct core_processor *known = core_processor_find(core, deploy->name);
     int64_t number = known != NULL ? json_int(known->object, "next_version", 1) : 1;
     json_t *object = version_object(core, deploy, number);
@@ -586,7 +596,10 @@ static void deploy_answer_dry(struct core *core, struct deploy *deploy)
     object_set(body, "dry_run", json_true());
     object_set(body, "refused", rc != 0 ? error_to_json(&refused) : json_null());
     for (size_t i = 0; i < array_len(kept); i++) {
-        object_set(body, kept[i], json_incref(json_object_get(object, kept[i])));
+        json_t *member = json_object_get(object, kept[i]);
+        if (member != NULL) {
+            object_set(body, kept[i], json_incref(member));
+        }
     }
     core_reply(core, deploy->request, body, NULL);
     json_decref(object);
@@ -633,6 +646,8 @@ static void deploy_done(struct core *core, struct core_job *job)
     if (rc == 0) {
         rc = check_model(core, deploy, &deploy->err);
         tell_generations(core, deploy);
+        base_settle(&deploy->base, deploy->identities, deploy->ranges, deploy->source_count,
+                    &deploy->complete);
     }
     if (rc == 0 && deploy->dry) {
         deploy_answer_dry(core, deploy);
@@ -746,6 +761,10 @@ static void deploy_start(struct core *core, struct deploy *deploy)
         deploy->dry_run.plan = deploy->plan;
         dry_run_know(&deploy->dry_run, core, deploy->name, hash);
     }
+    deploy->base.data_dir = deploy->data_dir;
+    deploy->base.processor = deploy->name;
+    deploy->base.plan = deploy->plan;
+    deploy->base.plugins = deploy->plugins;
     deploy->topics = xcalloc(deploy->plan->input_count, sizeof *deploy->topics);
     deploy->identities = xcalloc(deploy->plan->input_count, sizeof *deploy->identities);
     waiters_add(&core->jobs, deploy->request);
@@ -785,6 +804,7 @@ static struct deploy *deploy_new(const struct core *core, void *request, const c
     deploy->given = given_settings(body);
     deploy->limit = json_deep_copy(json_object_get(body, "limit"));
     deploy->dry = json_bool(body, "dry_run", false);
+    deploy->base.empty_state = json_bool(body, "empty_state", false);
     int64_t shards = json_int(body, "shards", core->shards);
     deploy->shards = shards > 0 && shards <= LIMIT_SHARDS ? (uint32_t)shards : 0;
     deploy->cache_bytes = json_int(body, "cache_bytes", core->cache_bytes);
@@ -828,6 +848,9 @@ void replay_request(struct core *core, void *request, struct core_processor *pro
         core, request, processor->name, json_text(object, "file", "definition.sql"),
         json_text(object, "definition", ""), json_text(object, "from", "beginning"), body);
     deploy->again = true;
+    if (json_object_get(body, "from") == NULL && json_object_get(body, "empty_state") == NULL) {
+        deploy->base.empty_state = json_bool(object, "empty_state", false);
+    }
     json_decref(deploy->plugins);
     json_decref(deploy->files);
     deploy->plugins = json_incref(json_object_get(object, "plugins"));

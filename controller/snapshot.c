@@ -444,9 +444,9 @@ static struct core_snapshot *under_way(const struct core *core, const char *proc
 static json_t *info_of(const struct core *core, const struct core_version *version, const char *id,
                        const char *name, const char *who)
 {
-    static const char *const kept[] = {"definition",     "file",   "hash",   "plugins",
-                                       "files",          "inputs", "shards", "complete",
-                                       "complete_since", "start"};
+    static const char *const kept[] = {
+        "definition", "file",   "hash",     "plugins",           "files",
+        "inputs",     "shards", "complete", "complete_since_ms", "start"};
     json_t *info = json_pack("{s:s, s:s, s:i, s:s?, s:s, s:I}", "id", id, "processor",
                              version->processor->name, "version", (int)version->number, "name",
                              name, "who", who, "made_ms", (json_int_t)core_now_ms(core));

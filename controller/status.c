@@ -177,6 +177,10 @@ static json_t *version_json(const struct core *core, const struct core_version *
     object_set(out, "eta_range", eta_range_json(lag, open));
     object_set(out, "barred", json_boolean(json_bool(object, "barred", false)));
     object_set(out, "complete", json_boolean(json_bool(object, "complete", true)));
+    int64_t since_ms = json_int(object, "complete_since_ms", -1);
+    json_t *begins = json_object_get(object, "begins");
+    object_set(out, "complete_since", since_ms < 0 ? json_null() : time_json(since_ms));
+    object_set(out, "begins", begins == NULL ? json_null() : json_incref(begins));
     object_set(out, "tables", json_incref(json_object_get(object, "tables")));
     object_set(out, "shards", json_incref(json_object_get(object, "shards")));
     if (version->state == VERSION_STANDBY) {

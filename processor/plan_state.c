@@ -2,8 +2,8 @@
  *
  * Every field of the plan that the processor reads before a row is stored is written into a buffer, with
  * lengths in front, and that is hashed. A field that is forgotten here would let a version begin with
- * another one's state, so: when plan.h grows, so does this; the test changes definitions in many ways
- * and compares the hash with what they store. */
+ * another one's state, so: when plan.h grows, so does this. What is compiled into a step (a pattern) is
+ * not looked into: there the whole definition counts. */
 #include "base/buf.h"
 #include "processor/expr_step.h"
 #include "processor/plan.h"

@@ -6,14 +6,47 @@
 
 #include "base/cond.h"
 #include "base/limits.h"
+#include "base/trace.h"
 #include "replayer/shard_inside.h"
+#include "table/copy.h"
 
 #define KEEP_BYTES_DEFAULT ((size_t)32 << 20)
 
 /* ---- Opening and closing */
 
+static int fail_here(const struct shard_options *options, const char *step, struct err *err)
+{
+    int code = options->fail_point == NULL ? 0 : options->fail_point(options->fail_ctx, step);
+    return code == 0 ? 0 : err_set(err, KE_INTERNAL, "stopped at fail point \"%s\"", step);
+}
+
+/* A new environment begins as the snapshot's. When that is gone meanwhile, it is replayed from its start:
+ * the same comes of it. */
+static int adopt_base(const struct shard_options *options, struct err *err)
+{
+    if (options->base == NULL || !options->building) {
+        return 0;
+    }
+    bool adopted = false;
+    char *copy = xasprintf("%s/%u", options->base, (unsigned)options->base_shard);
+    int rc = fail_here(options, "base", err);
+    if (rc == 0) {
+        rc = store_adopt(copy, options->dir, &adopted, err);
+    }
+    if (rc == -KE_NOT_FOUND) {
+        trace(TRACE_WARN, "%s is gone: replayed from the start instead", copy);
+        rc = 0;
+    }
+    free(copy);
+    return rc == 0 && adopted ? fail_here(options, "adopted", err) : rc;
+}
+
 static int open_store(struct shard *shard, const struct shard_options *options, struct err *err)
 {
+    int rc = adopt_base(options, err);
+    if (rc != 0) {
+        return rc;
+    }
     struct kappa_table_shape shapes[LIMIT_VIEWS];
     ASSERT_CMP(options->plan->table_count, <=, LIMIT_VIEWS);
     for (uint32_t i = 0; i < options->plan->table_count; i++) {

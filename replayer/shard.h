@@ -78,7 +78,9 @@ struct shard_options {
     const struct plan *plan;
     struct log *log;
     const char *group;
-    const char *dir;                    /* the environment */
+    const char *dir;     /* the environment */
+    const char *base;    /* of a new one: the snapshot whose shard it begins with, or NULL */
+    uint32_t base_shard; /* which of its */
     const struct shard_source *sources; /* of this shard only; copied */
     uint32_t source_count;              /* may be 0: then there is only the environment */
     struct schemas *schemas;            /* for inputs with a schema_registry; borrowed, or NULL */

@@ -199,6 +199,7 @@ static int take_texts(struct worker_open *open, struct err *err)
 {
     open->group = json_text(open->message, "group", "kappa");
     open->schemas = json_text(open->message, "schemas", NULL);
+    open->base = json_text(open->message, "base", NULL);
     int rc = take_text(open->message, "processor", &open->processor, err);
     if (rc == 0) {
         rc = take_text(open->message, "definition", &open->definition, err);

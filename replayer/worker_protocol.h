@@ -43,6 +43,7 @@ struct worker_open {
     uint32_t version;
     const char *definition; /* compiled by plan_compile_object(message) */
     const char *dir;
+    const char *base;    /* a snapshot that it begins with, or NULL */
     const char *schemas; /* where schemas of registries are kept, or NULL */
     const json_t *log;
     const char *group;

@@ -102,6 +102,8 @@ static void init_shard(struct worker *w, uint32_t index, struct shard_source *so
                                     .log = w->log,
                                     .group = w->open.group,
                                     .dir = w->shard_dirs[index],
+                                    .base = w->open.base,
+                                    .base_shard = index,
                                     .sources = sources,
                                     .source_count = count,
                                     .schemas = w->schemas,

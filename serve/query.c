@@ -360,6 +360,7 @@ static json_t *stamps(const struct query *query)
                                      "version", (json_int_t)stamp.version, "epoch",
                                      (json_int_t)stamp.epoch, "cut", stamp.cut);
             ASSERT(item != NULL);
+            reader_stamp_since(stamp.since, item);
             ASSERT(json_array_append_new(list, item) == 0);
         }
     }

@@ -58,10 +58,13 @@ static int view_columns(struct query *query, const char *name, json_t **out, str
 static json_t *entry(const struct reader_stamp *stamp, const char *name, const char *kind,
                      json_t *columns, const char *text)
 {
-    return json_pack("{s:s, s:s, s:s, s:I, s:I, s:O, s:o, s:s?}", "name", name, "kind", kind,
-                     "processor", stamp->processor, "version", (json_int_t)stamp->version, "epoch",
-                     (json_int_t)stamp->epoch, "cut", stamp->cut, "columns", columns, "query",
-                     text);
+    json_t *item =
+        json_pack("{s:s, s:s, s:s, s:I, s:I, s:O, s:o, s:s?}", "name", name, "kind", kind,
+                  "processor", stamp->processor, "version", (json_int_t)stamp->version, "epoch",
+                  (json_int_t)stamp->epoch, "cut", stamp->cut, "columns", columns, "query", text);
+    ASSERT(item != NULL);
+    reader_stamp_since(stamp->since, item);
+    return item;
 }
 
 static int describe_version(struct query *query, const struct reader_read *reading, json_t *list,

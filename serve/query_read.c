@@ -10,6 +10,15 @@
 
 #define VIEW_TIMEOUT_US 60000000
 
+/* What its stamp says of the version that it read, when that is not complete. */
+static void since_copy(const json_t *stamp, json_t *out)
+{
+    json_t *since = json_object_get(stamp, "complete_since");
+    if (since != NULL) {
+        ASSERT(json_object_set(out, "complete_since", since) == 0);
+    }
+}
+
 /* The version that a name is read from; 0, or negative. Give it back. */
 static int version_of(struct reader *reader, const char *name, uint32_t version,
                       struct reader_version **out, struct err *err)
@@ -286,6 +295,7 @@ static int row_run(struct query *query, const char *select, const char *view, ui
                          (json_int_t)json_int(stamp, "epoch", 0), "cut",
                          json_object_get(stamp, "cut"), "row", objects.row);
         ASSERT(*out != NULL);
+        since_copy(stamp, *out);
     }
     json_decref(result.stamps);
     objects_free(&objects);
@@ -337,6 +347,9 @@ int query_view_scan(struct query *query, const char *view, uint32_t version, int
         };
         (void)snprintf(stamp->processor, sizeof stamp->processor, "%s",
                        json_text(from, "processor", ""));
+        bool complete = json_object_get(from, "complete_since") == NULL;
+        (void)snprintf(stamp->since, sizeof stamp->since, "%s",
+                       complete ? "" : json_text(from, "complete_since", "unknown"));
     }
     json_decref(result.stamps);
     objects_free(&objects);

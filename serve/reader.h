@@ -30,12 +30,19 @@ struct reader;
 bool reader_version_parse(const char *text, size_t len, uint32_t *version);
 
 /* Where an answer comes from. */
+#define READER_SINCE_LEN 40
+
 struct reader_stamp {
     char processor[129];
     uint32_t version;
     uint64_t epoch; /* of the processor when read; also for named versions */
     json_t *cut;    /* {"topic": [next offset per partition]}; the caller's reference */
+    char since[READER_SINCE_LEN]; /* as in struct reader_row_text */
 };
+
+/* Into an object beside the stamp's other members, where the version is not complete: "complete_since", a
+ * time, or null when that is not known. */
+void reader_stamp_since(const char *since, json_t *object);
 
 /* A row and where it comes from, as text. */
 struct reader_row_text {
@@ -43,6 +50,8 @@ struct reader_row_text {
     struct buf cut; /* JSON, as in a stamp */
     uint32_t version;
     uint64_t epoch;
+    char since
+        [READER_SINCE_LEN]; /* "" when the version is complete; since when it is, or "unknown" */
 };
 
 /* Reads DATA/catalog and DATA/versions directly. NOT_FOUND when there is no catalog. */

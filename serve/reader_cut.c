@@ -90,6 +90,16 @@ uint64_t reader_epoch(struct reader *reader, const char *processor)
     return epoch > 0 ? (uint64_t)epoch : 0;
 }
 
+void reader_stamp_since(const char *since, json_t *object)
+{
+    if (since[0] != '\0') {
+        bool known = strcmp(since, "unknown") != 0;
+        int rc =
+            json_object_set_new(object, "complete_since", known ? json_string(since) : json_null());
+        ASSERT(rc == 0);
+    }
+}
+
 void reader_stamp_of(const struct reader_read *reading, struct reader_stamp *out)
 {
     *out = (struct reader_stamp){
@@ -98,4 +108,5 @@ void reader_stamp_of(const struct reader_read *reading, struct reader_stamp *out
         .cut = reader_cut(reading->version, reading->snapshot),
     };
     memcpy(out->processor, reading->version->processor, sizeof out->processor);
+    memcpy(out->since, reading->version->since, sizeof out->since);
 }

@@ -45,7 +45,8 @@ struct reader_version {
     uint32_t number;
     dev_t device; /* of its first shard's data: a version made anew at this place is another one */
     ino_t inode;
-    json_t *object; /* "v/P/N" of the catalog */
+    char since[READER_SINCE_LEN]; /* of what it is complete, as in a stamp */
+    json_t *object;               /* "v/P/N" of the catalog */
     struct plan *plan;
     struct view *view;
     struct reader_source *sources;

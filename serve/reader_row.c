@@ -261,6 +261,7 @@ int reader_get_text(struct reader *reader, const char *table, uint32_t version,
     if (rc == 0) {
         row->version = from->version->number;
         row->epoch = from->epoch;
+        memcpy(row->since, from->version->since, sizeof row->since);
         reader_cut_write(&row->cut, from->version, from->snapshot);
     }
     reader_finisher_give(reader, from->version, from->table, finisher);
@@ -289,6 +290,7 @@ int reader_get(struct reader *reader, const char *table, uint32_t version, const
                          (json_int_t)text.version, "epoch", (json_int_t)text.epoch, "cut", cut,
                          "row", row);
         ASSERT(*out != NULL);
+        reader_stamp_since(text.since, *out);
     }
     reader_row_text_free(&text);
     return rc;

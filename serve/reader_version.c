@@ -9,6 +9,7 @@
 #include "serve/reader_inner.h"
 
 #include "base/clock.h"
+#include "base/timefmt.h"
 #include "processor/plan_object.h"
 
 #include <stdio.h>
@@ -170,6 +171,18 @@ static int sources_read(struct reader_version *version, struct err *err)
     return 0;
 }
 
+/* Since when it knows all records. */
+static void since_read(struct reader_version *version)
+{
+    int64_t since_ms = json_int(version->object, "complete_since_ms", -1);
+    char time[TIME_TEXT_LEN] = "unknown";
+    if (since_ms >= 0) {
+        time_format(since_ms * 1000, time);
+    }
+    bool complete = json_bool(version->object, "complete", true);
+    (void)snprintf(version->since, sizeof version->since, "%s", complete ? "" : time);
+}
+
 static int plan_read(struct reader_version *version, struct err *err)
 {
     int rc = plan_compile_object(version->object, &version->plan, err);
@@ -178,6 +191,7 @@ static int plan_read(struct reader_version *version, struct err *err)
         err_prefix(err, "version %u of %s", version->number, version->processor);
         return rc;
     }
+    since_read(version);
     version->idle = xcalloc(version->plan->view_count + 1, sizeof *version->idle);
     return sources_read(version, err);
 }

@@ -334,10 +334,12 @@ static void put_metadata(const struct request *request, struct buf *out)
     for (uint32_t i = 0; i < request->pins.read_count; i++) {
         struct reader_stamp stamp;
         reader_stamp_of(&request->pins.reads[i], &stamp);
-        ASSERT(json_array_append_new(stamps,
-                                     json_pack("{s:s, s:I, s:I, s:o}", "processor", stamp.processor,
-                                               "version", (json_int_t)stamp.version, "epoch",
-                                               (json_int_t)stamp.epoch, "cut", stamp.cut)) == 0);
+        json_t *item = json_pack("{s:s, s:I, s:I, s:o}", "processor", stamp.processor, "version",
+                                 (json_int_t)stamp.version, "epoch", (json_int_t)stamp.epoch, "cut",
+                                 stamp.cut);
+        ASSERT(item != NULL);
+        reader_stamp_since(stamp.since, item);
+        ASSERT(json_array_append_new(stamps, item) == 0);
     }
     json_t *metadata = json_pack("{s:o, s:o}", "feature_names", names, "stamps", stamps);
     buf_append_text(out, "{\"metadata\":");

@@ -89,7 +89,7 @@ int route_stopped(const bool *stop, struct err *err)
 }
 
 static void stamp_headers(struct route_answer *answer, uint32_t version, uint64_t epoch,
-                          const char *cut)
+                          const char *cut, const char *since)
 {
     char text[DIGITS_MAX + 1];
     *digits_put(text, version, 1) = '\0';
@@ -99,16 +99,20 @@ static void stamp_headers(struct route_answer *answer, uint32_t version, uint64_
     if (strlen(cut) < CUT_HEADER_LEN) {
         route_answer_header(answer, "X-Kappa-Cut", cut);
     }
+    if (since[0] != '\0') {
+        route_answer_header(answer, "X-Kappa-Complete-Since", since);
+    }
 }
 
 void route_stamp(struct route_answer *answer, const struct reader_stamp *stamp)
 {
     char *cut = json_print(stamp->cut);
-    stamp_headers(answer, stamp->version, stamp->epoch, cut);
+    stamp_headers(answer, stamp->version, stamp->epoch, cut, stamp->since);
     free(cut);
 }
 
-static void stamp_body(struct buf *body, const char *table, uint32_t version, uint64_t epoch)
+static void stamp_body(struct buf *body, const char *table, uint32_t version, uint64_t epoch,
+                       const char *since)
 {
     buf_append_text(body, "{\"table\":\"");
     buf_append_text(body, table);
@@ -116,12 +120,17 @@ static void stamp_body(struct buf *body, const char *table, uint32_t version, ui
     json_write_int(body, version);
     buf_append_text(body, ",\"epoch\":");
     json_write_int(body, (int64_t)epoch);
+    if (strcmp(since, "unknown") == 0) {
+        buf_append_text(body, ",\"complete_since\":null");
+    } else if (since[0] != '\0') {
+        buf_printf(body, ",\"complete_since\":\"%s\"", since);
+    }
     buf_append_text(body, ",\"cut\":");
 }
 
 void route_stamp_body(struct buf *body, const char *table, const struct reader_stamp *stamp)
 {
-    stamp_body(body, table, stamp->version, stamp->epoch);
+    stamp_body(body, table, stamp->version, stamp->epoch, stamp->since);
     json_write(body, stamp->cut);
 }
 
@@ -133,7 +142,7 @@ static void row_answer(struct route_answer *answer, const struct route_request *
     const struct buf *cut = &found->cut;
     struct buf content = {0};
     buf_reserve(&content, LIMIT_NAME_LEN + DIGITS_MAX + row->len);
-    stamp_headers(answer, found->version, found->epoch, buf_text(cut));
+    stamp_headers(answer, found->version, found->epoch, buf_text(cut), found->since);
     buf_append_text(&content, table);
     buf_append_u8(&content, ' ');
     json_write_int(&content, found->version);
@@ -141,7 +150,7 @@ static void row_answer(struct route_answer *answer, const struct route_request *
     buf_append(&content, row->data, row->len);
     if (!route_answer_tag(answer, request, content.data, content.len)) {
         buf_reserve(&answer->body, ANSWER_AROUND + LIMIT_NAME_LEN + cut->len + row->len);
-        stamp_body(&answer->body, table, found->version, found->epoch);
+        stamp_body(&answer->body, table, found->version, found->epoch, found->since);
         buf_append(&answer->body, cut->data, cut->len);
         buf_append_text(&answer->body, ",\"row\":");
         buf_append(&answer->body, row->data, row->len);
@@ -189,6 +198,9 @@ int route_view(const struct route_context *context, const struct route_request *
     if (rc == 0) {
         struct reader_row_text text = {.version = (uint32_t)json_int(row, "version", 0),
                                        .epoch = (uint64_t)json_int(row, "epoch", 0)};
+        bool complete = json_object_get(row, "complete_since") == NULL;
+        (void)snprintf(text.since, sizeof text.since, "%s",
+                       complete ? "" : json_text(row, "complete_since", "unknown"));
         json_write(&text.row, json_object_get(row, "row"));
         json_write(&text.cut, json_object_get(row, "cut"));
         row_answer(answer, request, json_text(row, "table", ""), &text);

@@ -210,8 +210,8 @@ def test_start_positions(platform, topic):
     assert rows("from_start") == {"a": (10, 45), "b": (10, 45)}
     assert rows("from_end", "--from", "end") == {}
     assert rows("from_offsets", "--from", "0:7,1:9") == {"a": (3, 24), "b": (1, 9)}
-    assert rows("from_time", "--from", "@2023-11-14T22:13:25Z") == {"a": (5, 35), "b": (5, 35)}
-    assert rows("from_late_time", "--from", "@2030-01-01T00:00:00Z") == {}
+    assert rows("from_time", "--from", "@2023-11-14T22:13:25Z", "--empty-state") == {"a": (5, 35), "b": (5, 35)}
+    assert rows("from_late_time", "--from", "@2030-01-01T00:00:00Z", "--empty-state") == {}
     assert platform.version("from_start", 1)["complete"] is True
     assert platform.version("from_offsets", 1)["complete"] is False
     platform.deploy("x", sql.replace("counts", "x"), "--from", "0:99", code=None)

@@ -123,3 +123,124 @@ def test_by_itself_and_limits(embedded):
     assert ids(embedded) == before
     for bad in ("SET snapshot.every = '1 ms';", "SET snapshot.keep = 0;", "SET snapshot.max_bytes = 'much';"):
         assert "snapshot." in embedded.deploy("other", bad + SQL, code=None).stderr
+
+BASE = 1_700_000_000_000
+BEGUN = """CREATE TABLE t (k text, n bigint, at timestamptz) WITH (topic = 't', format = 'json', key = 'k');
+CREATE TABLE tens (k text, n bigint) WITH (topic = 'tens', key = 'k');
+CREATE MATERIALIZED VIEW counts AS SELECT k, count(*) AS n, sum(n) AS s FROM t %s GROUP BY k %s;
+INSERT INTO tens SELECT k, n FROM t WHERE n %% 10 = 0;
+"""
+
+
+def timed(first, count):
+    """Records with times of their own, one a second."""
+    return [{"k": f"k{i % 13}", "n": i, "at": BASE + 1000 * i} for i in range(first, first + count)]
+
+
+def totals(count, first=0):
+    rows = {}
+    for i in range(first, count):
+        n, s = rows.get(f"k{i % 13}", (0, 0))
+        rows[f"k{i % 13}"] = (n + 1, s + i)
+    return rows
+
+
+def table(platform, name="counts"):
+    return {row["k"]: (row["n"], row["s"]) for row in platform.scan(name)}
+
+
+def test_replay_begins_with_a_snapshot(platform):
+    """--from @TIME: the last snapshot at or before it with the same state, else all; the result is that of a full replay."""
+    platform.topic("t", 3)
+    lines = timed(0, 3000)
+    platform.produce("t", lines[:1000], "--key", "k", "--time", "at")
+    platform.deploy("counts", BEGUN % ("", ""), "--wait")
+    support.applied_everything(platform, "counts", 1, "t", "committed")
+    first = platform.json("snapshot", "counts", "--name", "first")
+    platform.produce("t", lines[1000:2000], "--key", "k", "--time", "at")
+    support.applied_everything(platform, "counts", 1, "t", "committed")
+    second = platform.json("snapshot", "counts")
+    platform.produce("t", lines[2000:], "--key", "k", "--time", "at")
+
+    def plan(at, *args):
+        return platform.json("replay", "counts", "--dry-run", "--from", f"@{BASE + 1000 * at}", *args)
+
+    # Which one it would be, and why.
+    dry = plan(2500)
+    assert dry["begins"]["with"] == "snapshot" and dry["base"]["snapshot"] == second["id"] and dry["complete"]
+    assert [s["from"] for s in dry["sources"]] == [s["next"] for s in second["sources"]] and dry["records"] == 1000
+    assert plan(2000)["base"]["snapshot"] == second["id"]
+    assert plan(1999)["base"]["snapshot"] == first["id"] and plan(1000)["base"]["snapshot"] == first["id"]
+    early = plan(900)
+    assert early["begins"]["with"] == "beginning" and "2 hold records from after that time" in early["begins"]["why"]
+    assert early["complete"] and early["records"] == 3000
+    empty = plan(2500, "--empty-state")
+    assert empty["begins"]["with"] == "empty" and not empty["complete"] and empty["records"] == 500
+    assert "it begins with a snapshot: snapshot " + second["id"] in platform.run(
+        "replay", "counts", "--dry-run", "--from", f"@{BASE + 2500_000}").stdout
+
+    # And that is what it does.
+    made = platform.run("replay", "counts", "--from", f"@{BASE + 2500_000}", "--wait").stdout
+    assert "it begins with a snapshot" in made
+    version = platform.version("counts", 2)
+    assert version["complete"] and version["complete_since"] is None and version["begins"]["with"] == "snapshot"
+    support.applied_everything(platform, "counts", 2, "t", "committed")
+    assert table(platform) == totals(3000)
+    verified = platform.json("verify", "counts", 2)
+    assert verified["verified"] and verified["records"] == 3000
+    assert platform.json("verify", "counts", 1)["digest"] == verified["digest"]
+    assert platform.version("counts", 2)["worker"]["bytes"] < platform.json("verify", "counts", 1)["records"] * 30
+
+    # A change of what is read only keeps the state; one of what is stored does not.
+    platform.deploy("counts", BEGUN % ("", "HAVING count(*) > 0"), "--from", f"@{BASE + 2500_000}", "--wait")
+    assert platform.version("counts", 3)["begins"]["with"] == "snapshot"
+    support.applied_everything(platform, "counts", 3, "t", "committed")
+    assert table(platform) == totals(3000) and platform.json("verify", "counts", 3)["verified"]
+    other = platform.deploy("counts", BEGUN % ("WHERE n >= 0", ""), "--from", f"@{BASE + 2500_000}", "--wait").stdout
+    assert "it begins at the beginning: no snapshot of counts fits: 2 hold the state of another definition" in other
+    assert platform.version("counts", 4)["complete"] and table(platform) == totals(3000)
+    # Messages were sent once, whoever made them.
+    support.eventually(lambda: len(platform.cat("tens")) >= 300, 30, "all are sent")
+    sent = sorted(record["value"]["n"] for record in platform.cat("tens"))
+    assert sent == list(range(0, 3000, 10))
+
+    # Empty state, asked for: stamped as complete since that time.
+    platform.run("replay", "counts", "--from", f"@{BASE + 2500_000}", "--empty-state", "--accept-gap", "--wait")
+    version = platform.version("counts", 5)
+    assert not version["complete"] and version["complete_since"] == support.rfc3339(BASE + 2500_000)
+    assert version["begins"]["with"] == "empty" and table(platform) == totals(3000, first=2500)
+    since = support.rfc3339(BASE + 2500_000)
+    row = platform.http("GET", "/v1/tables/counts/rows/k1")
+    assert row[1]["complete_since"] == since and row[2]["X-Kappa-Complete-Since"] == since
+    assert platform.http("GET", "/v1/tables/counts/rows")[2]["X-Kappa-Complete-Since"] == since
+    assert platform.http("POST", "/v1/tables/counts/get", {"keys": [["k1"]]})[1]["complete_since"] == since
+    assert platform.http("POST", "/v1/sql", {"sql": "SELECT * FROM counts"})[1]["stamps"][0]["complete_since"] == since
+    assert [t["complete_since"] for t in platform.http("GET", "/v1/tables")[1]["tables"]] == [since]
+    assert "complete_since" not in platform.http("GET", "/v1/tables/counts@4/rows/k1")[1]
+
+
+def test_beginning_with_a_snapshot_survives_crashes(tmp_path):
+    """kill -9 of the worker right behind each shard's copy, and of the server: the version is the same."""
+    with support.Platform(str(tmp_path)) as platform:
+        platform.up()
+        platform.topic("t", 4)
+        platform.produce("t", timed(0, 2000), "--key", "k", "--time", "at")
+        platform.deploy("counts", BEGUN % ("", ""), "--shards", 2, "--wait")
+        support.applied_everything(platform, "counts", 1, "t", "committed")
+        snapshot = platform.json("snapshot", "counts")["id"]
+        platform.produce("t", timed(2000, 1000), "--key", "k", "--time", "at")
+        platform.down()
+        platform.up(extra_env={"KAPPA_FAIL": "adopted:1"})
+        platform.run("replay", "counts", "--from", f"@{BASE + 2500_000}", "--swap", "manual", "--shards", 1)
+        support.eventually(lambda: platform.version("counts", 2)["worker"]["restarts"] >= 1, 30, "it was killed")
+        assert "may need it again" in platform.run("snapshot", "counts", "--drop", snapshot, code=None).stderr \
+            or platform.version("counts", 2)["state"] == "ready"
+        platform.kill()
+        platform.up()
+        platform.wait("counts", 2, "caught-up")
+        platform.run("swap", "counts")
+        support.applied_everything(platform, "counts", 2, "t", "committed")
+        assert platform.version("counts", 2)["shards"] == 2  # as the snapshot has them
+        verified = platform.json("verify", "counts", 2)
+        assert verified["verified"] and verified["digest"] == platform.json("verify", "counts", 1)["digest"]
+        assert table(platform) == totals(3000)

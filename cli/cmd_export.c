@@ -18,7 +18,7 @@ static const struct cmd_option options[] = {
     {"time-column", '\0', "COLUMN", "the labels' time: RFC 3339, or milliseconds since 1970"},
     {"columns", '\0', "LIST",
      "only these: COLUMN or TABLE.COLUMN, with commas between (default: all but keys)"},
-    {"out", '\0', "FILE.csv", "where the rows go; FILE.csv.json says what they are"},
+    {"out", '\0', "FILE", "where the rows go: FILE.csv (and FILE.csv.json), or FILE.sqlite"},
     {"shards", '\0', "N", "threads of the replay (default: one per core, at most 8)"},
     {"cache", '\0', "BYTES", "memory for rows of a replay (default 256MiB)"},
     {NULL, '\0', NULL, NULL},
@@ -41,8 +41,9 @@ const struct cmd_entry cmd_export = {
         "gets the one that holds its time, as `kappa get --at` would have shown it then. What has "
         "no row is empty.\n"
         "\n"
-        "FILE.csv.json holds the definition's hash, cut and digest of each version, which the "
-        "replay has compared with those of the version. Runs where the data directory is.",
+        "FILE.csv.json, or the table kappa_export of FILE.sqlite, holds the definition's hash, cut "
+        "and digest of each version, which the replay has compared with those of the version. Runs "
+        "where the data directory is.",
     .examples = "kappa export clicks --labels labels.csv --time-column at --out train.csv\n"
                 "kappa export clicks totals@3 --labels labels.csv --time-column at \\\n"
                 "  --columns views,totals@3.amount --out train.csv\n",
@@ -82,15 +83,17 @@ static bool ends_with(const char *text, const char *tail)
     return len > strlen(tail) && strcmp(text + len - strlen(tail), tail) == 0;
 }
 
-static int options_read(struct export *export, struct err *err)
+static int options_read(struct export_job *export, struct err *err)
 {
     const struct cli *cli = export->cli;
     int rc = option_needed(cli, "labels", &export->labels, err);
     rc = rc == 0 ? option_needed(cli, "time-column", &export->time_column, err) : rc;
     rc = rc == 0 ? option_needed(cli, "out", &export->out, err) : rc;
-    if (rc == 0 && !ends_with(export->out, ".csv")) {
-        rc =
-            err_set(err, KE_INVALID, "--out %s: a name that ends with .csv is needed", export->out);
+    export->sqlite = rc == 0 && ends_with(export->out, ".sqlite");
+    if (rc == 0 && !export->sqlite && !ends_with(export->out, ".csv")) {
+        rc = err_set(err, KE_INVALID,
+                     "--out %s: a name that ends with .csv or .sqlite says what to write",
+                     export->out);
     }
     if (rc == 0 && place_server(cli) != NULL) {
         rc = err_set(err, KE_REFUSED, "an export reads the data directory, not a server");
@@ -99,7 +102,7 @@ static int options_read(struct export *export, struct err *err)
     return rc;
 }
 
-static int scratch_make(struct export *export, struct err *err)
+static int scratch_make(struct export_job *export, struct err *err)
 {
     char *parent = xasprintf("%s/exports", place_data(export->cli));
     int rc = scratch_open(parent, &export->scratch, err);
@@ -108,7 +111,7 @@ static int scratch_make(struct export *export, struct err *err)
 }
 
 /* What could not be read is said, whatever the output is. */
-static void tell_refused(const struct export *export)
+static void tell_refused(const struct export_job *export)
 {
     for (uint32_t t = 0; t < export->table_count; t++) {
         const struct export_table *table = &export->tables[t];
@@ -120,7 +123,7 @@ static void tell_refused(const struct export *export)
     }
 }
 
-static int tell(const struct export *export, struct err *err)
+static int tell(const struct export_job *export, struct err *err)
 {
     tell_refused(export);
     if (export->cli->json) {
@@ -155,7 +158,7 @@ static int tell(const struct export *export, struct err *err)
 
 static int export_run(struct cli *cli, struct err *err)
 {
-    struct export export = {.cli = cli, .stop = &stopped};
+    struct export_job export = {.cli = cli, .stop = &stopped};
     catch_signals();
     int rc = options_read(&export, err);
     rc = rc == 0 ? export_labels_open(&export, err) : rc;
@@ -164,7 +167,7 @@ static int export_run(struct cli *cli, struct err *err)
     for (uint32_t p = 0; p < export.pass_count && rc == 0; p++) {
         rc = export_pass_run(&export, &export.passes[p], err);
     }
-    rc = rc == 0 ? export_write_csv(&export, err) : rc;
+    rc = rc == 0 ? export_write(&export, err) : rc;
     rc = rc == 0 ? tell(&export, err) : rc;
     if (rc == -KE_CLOSED && atomic_load(&stopped)) {
         rc = err_set(err, KE_CLOSED, "stopped: nothing was written");

@@ -57,12 +57,12 @@ struct export_pass {
     size_t rows_len;
 };
 
-struct export
-{
+struct export_job {
     const struct cli *cli;
     const char *labels; /* path */
     const char *time_column;
     const char *out; /* path */
+    bool sqlite;     /* else CSV */
     char **names;    /* columns of the labels; owned */
     uint32_t name_count;
     uint32_t time_field;
@@ -76,7 +76,7 @@ struct export
 };
 
 /* Reads the header of the labels. */
-int export_labels_open(struct export *export, struct err *err) must_check;
+int export_labels_open(struct export_job *export, struct err *err) must_check;
 
 /* The labels of a pass, sorted; rows[label]: its number in the file, from 0. */
 struct export_labels {
@@ -87,24 +87,35 @@ struct export_labels {
     struct buf bytes;
 };
 
-int export_labels_load(const struct export *export, const struct export_pass *pass,
+int export_labels_load(const struct export_job *export, const struct export_pass *pass,
                        struct export_labels *out, struct err *err) must_check;
 void export_labels_free(struct export_labels *labels);
 /* Which column of the labels; UINT32_MAX: none. */
-uint32_t export_label_column(const struct export *export, const char *name);
+uint32_t export_label_column(const struct export_job *export, const char *name);
 
-int export_tables_find(struct export *export, struct err *err) must_check;
+int export_tables_find(struct export_job *export, struct err *err) must_check;
 
-int export_pass_run(struct export *export, struct export_pass *pass, struct err *err) must_check;
+int export_pass_run(struct export_job *export, struct export_pass *pass,
+                    struct err *err) must_check;
 /* Decodes the rows of label `row`: values[] of all columns of all tables of the pass, in their order; null
  * where there is no row. Texts are borrowed from the pass. */
-int export_pass_values(const struct export *export, const struct export_pass *pass, uint64_t row,
-                       struct kappa_value *values, struct err *err) must_check;
+int export_pass_values(const struct export_job *export, const struct export_pass *pass,
+                       uint64_t row, struct kappa_value *values, struct err *err) must_check;
 
 /* {"rows", "tables", "processors"...}: what the values are. A new reference. */
-json_t *export_metadata(const struct export *export);
-int export_write_csv(const struct export *export, struct err *err) must_check;
+json_t *export_metadata(const struct export_job *export);
+/* Calls row for each label in the order of the file; values of all columns of all tables, in their order. */
+int export_join(const struct export_job *export,
+                int (*row)(void *ctx, const struct csv_field *label,
+                           const struct kappa_value *values, struct err *err),
+                void *ctx, struct err *err) must_check;
+/* Makes the file, and what stands beside it; or nothing. */
+int export_write(const struct export_job *export, struct err *err) must_check;
+/* The file alone, under this name. */
+int export_csv_make(const struct export_job *export, const char *path, struct err *err) must_check;
+int export_sqlite_make(const struct export_job *export, const char *path,
+                       struct err *err) must_check;
 
-void export_free(struct export *export);
+void export_free(struct export_job *export);
 
 #endif

@@ -8,7 +8,7 @@
 #include "base/suggest.h"
 #include "processor/key_codec.h"
 
-uint32_t export_label_column(const struct export *export, const char *name)
+uint32_t export_label_column(const struct export_job *export, const char *name)
 {
     for (uint32_t i = 0; i < export->name_count; i++) {
         if (strcmp(export->names[i], name) == 0) {
@@ -18,7 +18,7 @@ uint32_t export_label_column(const struct export *export, const char *name)
     return UINT32_MAX;
 }
 
-static int names_take(struct export *export, const struct csv_field *fields, uint32_t count,
+static int names_take(struct export_job *export, const struct csv_field *fields, uint32_t count,
                       struct err *err)
 {
     export->names = xcalloc(count + 1, sizeof(char *));
@@ -51,7 +51,7 @@ static int names_take(struct export *export, const struct csv_field *fields, uin
     return 0;
 }
 
-int export_labels_open(struct export *export, struct err *err)
+int export_labels_open(struct export_job *export, struct err *err)
 {
     struct csv *csv = NULL;
     const struct csv_field *fields = NULL;
@@ -73,7 +73,7 @@ int export_labels_open(struct export *export, struct err *err)
 /* ---- Loading */
 
 struct loader {
-    const struct export *export;
+    const struct export_job *export;
     const struct export_pass *pass;
     struct csv *csv;
     struct export_labels *out;
@@ -141,7 +141,7 @@ static int key_take_text(struct loader *loader, const struct export_table *table
 static int label_take(struct loader *loader, const struct csv_field *fields, uint32_t count,
                       struct err *err)
 {
-    const struct export *export = loader->export;
+    const struct export_job *export = loader->export;
     struct export_labels *out = loader->out;
     uint32_t tables = loader->pass->table_count;
     if (count != export->name_count) {
@@ -208,7 +208,7 @@ static void sort(struct export_labels *labels, uint32_t tables)
     labels->tap.bytes = labels->bytes.data;
 }
 
-int export_labels_load(const struct export *export, const struct export_pass *pass,
+int export_labels_load(const struct export_job *export, const struct export_pass *pass,
                        struct export_labels *out, struct err *err)
 {
     struct loader loader = {.export = export, .pass = pass, .out = out};

@@ -97,7 +97,7 @@ static int topics_check(const struct export_pass *pass, struct log *log, struct 
 }
 
 /* {"file.so": path} of the version's plugins, or NULL. */
-static json_t *plugins_of(const struct export *export, const struct export_pass *pass)
+static json_t *plugins_of(const struct export_job *export, const struct export_pass *pass)
 {
     json_t *plugins = json_object_get(pass->object, "plugins");
     json_t *paths = NULL;
@@ -116,7 +116,7 @@ static json_t *plugins_of(const struct export *export, const struct export_pass 
 /* ---- Progress */
 
 struct teller {
-    const struct export *export;
+    const struct export_job *export;
     const struct export_pass *pass;
     int64_t total;
     int64_t began_us;
@@ -167,7 +167,7 @@ static void tell_end(const struct teller *teller)
 /* ---- Rows into a file */
 
 struct rows_file {
-    struct export *export;
+    struct export_job *export;
     struct export_pass *pass;
     const struct export_labels *labels;
     char *path;
@@ -240,7 +240,7 @@ static int rows_map(struct rows_file *file, struct err *err)
     return 0;
 }
 
-static int rows_collect(struct export *export, struct export_pass *pass, const struct tap *tap,
+static int rows_collect(struct export_job *export, struct export_pass *pass, const struct tap *tap,
                         const struct export_labels *labels, struct err *err)
 {
     struct rows_file file = {.export = export, .pass = pass, .labels = labels};
@@ -267,8 +267,8 @@ static int rows_collect(struct export *export, struct export_pass *pass, const s
     return rc;
 }
 
-int export_pass_values(const struct export *export, const struct export_pass *pass, uint64_t row,
-                       struct kappa_value *values, struct err *err)
+int export_pass_values(const struct export_job *export, const struct export_pass *pass,
+                       uint64_t row, struct kappa_value *values, struct err *err)
 {
     uint32_t first[EXPORT_TABLES_MAX];
     uint32_t count = 0;
@@ -331,7 +331,7 @@ static int digests_compare(const struct export_pass *pass, struct err *err)
     return 0;
 }
 
-static int options_read(const struct export *export, const struct sources *sources,
+static int options_read(const struct export_job *export, const struct sources *sources,
                         struct tap_replay *replay, struct err *err)
 {
     int64_t shards = 0;
@@ -345,7 +345,7 @@ static int options_read(const struct export *export, const struct sources *sourc
     return rc;
 }
 
-static int replay_log(struct export *export, struct export_pass *pass,
+static int replay_log(struct export_job *export, struct export_pass *pass,
                       const struct sources *sources, const struct export_labels *labels,
                       struct tap **tap, struct err *err)
 {
@@ -399,7 +399,7 @@ static int replay_log(struct export *export, struct export_pass *pass,
     return rc;
 }
 
-int export_pass_run(struct export *export, struct export_pass *pass, struct err *err)
+int export_pass_run(struct export_job *export, struct export_pass *pass, struct err *err)
 {
     struct sources sources = {0};
     struct export_labels labels;

@@ -13,7 +13,7 @@
 /* ---- Versions */
 
 /* The pass of a version, made when it is the first table of it. */
-static int pass_of(struct export *export, struct reader *reader, const json_t *object,
+static int pass_of(struct export_job *export, struct reader *reader, const json_t *object,
                    uint32_t *out, struct err *err)
 {
     const char *processor = json_text(object, "processor", "");
@@ -76,7 +76,7 @@ static int check_kind(const struct export_pass *pass, const struct export_table 
     return 0;
 }
 
-static int keys_find(const struct export *export, struct export_table *table, struct err *err)
+static int keys_find(const struct export_job *export, struct export_table *table, struct err *err)
 {
     const struct plan_view *view = table->plan;
     for (uint32_t k = 0; k < view->key_count; k++) {
@@ -124,7 +124,7 @@ static void column_add(struct export_table *table, uint32_t output)
 }
 
 /* "column" of every table that has one, or "table.column". */
-static int column_choose(struct export *export, const char *text, size_t len, struct err *err)
+static int column_choose(struct export_job *export, const char *text, size_t len, struct err *err)
 {
     const char *dot = memchr(text, '.', len);
     const char *column = dot != NULL ? dot + 1 : text;
@@ -162,7 +162,7 @@ static int column_choose(struct export *export, const char *text, size_t len, st
     return rc;
 }
 
-static int columns_choose(struct export *export, struct err *err)
+static int columns_choose(struct export_job *export, struct err *err)
 {
     const char *text = cli_option(export->cli, "columns");
     for (uint32_t t = 0; t < export->table_count && text == NULL; t++) {
@@ -183,7 +183,7 @@ static int columns_choose(struct export *export, struct err *err)
 }
 
 /* How many columns of the file have this name; plain: would have it without any prefix. */
-static uint32_t named_so(const struct export *export, const char *name, bool plain)
+static uint32_t named_so(const struct export_job *export, const char *name, bool plain)
 {
     uint32_t count = export_label_column(export, name) != UINT32_MAX ? 1 : 0;
     for (uint32_t t = 0; t < export->table_count; t++) {
@@ -198,7 +198,7 @@ static uint32_t named_so(const struct export *export, const char *name, bool pla
 }
 
 /* A name that is not the only one gets its table in front, as Feast does it. */
-static int columns_name(struct export *export, struct err *err)
+static int columns_name(struct export_job *export, struct err *err)
 {
     for (uint32_t t = 0; t < export->table_count; t++) {
         struct export_table *table = &export->tables[t];
@@ -225,7 +225,8 @@ static int columns_name(struct export *export, struct err *err)
 
 /* ---- */
 
-static int table_find(struct export *export, struct reader *reader, uint32_t index, struct err *err)
+static int table_find(struct export_job *export, struct reader *reader, uint32_t index,
+                      struct err *err)
 {
     struct export_table *table = &export->tables[index];
     json_t *object = NULL;
@@ -258,7 +259,7 @@ static int table_find(struct export *export, struct reader *reader, uint32_t ind
     return rc == 0 ? keys_find(export, table, err) : rc;
 }
 
-int export_tables_find(struct export *export, struct err *err)
+int export_tables_find(struct export_job *export, struct err *err)
 {
     uint32_t count = (uint32_t) export->cli->arg_count;
     if (count > EXPORT_TABLES_MAX) {

@@ -12,14 +12,12 @@
 #include "base/file.h"
 #include "include/kappa/version.h"
 #include "processor/decode.h"
-#include "processor/value_text.h"
 
-#define WRITE_BYTES ((size_t)1 << 20)
-#define STOP_EVERY  4096U
+#define STOP_EVERY 4096U
 
 /* ---- Metadata */
 
-static json_t *tables_metadata(const struct export *export)
+static json_t *tables_metadata(const struct export_job *export)
 {
     json_t *list = json_array();
     for (uint32_t t = 0; t < export->table_count; t++) {
@@ -45,7 +43,7 @@ static json_t *tables_metadata(const struct export *export)
     return list;
 }
 
-static json_t *processors_metadata(const struct export *export)
+static json_t *processors_metadata(const struct export_job *export)
 {
     json_t *list = json_array();
     for (uint32_t p = 0; p < export->pass_count; p++) {
@@ -63,7 +61,7 @@ static json_t *processors_metadata(const struct export *export)
     return list;
 }
 
-json_t *export_metadata(const struct export *export)
+json_t *export_metadata(const struct export_job *export)
 {
     json_t *metadata =
         json_pack("{s:s, s:s, s:I, s:o, s:o}", "kappa", KAPPA_VERSION, "time_column",
@@ -78,30 +76,29 @@ json_t *export_metadata(const struct export *export)
 struct joiner {
     struct csv *csv;
     const struct csv_field *fields;
-    struct kappa_value *values; /* of all tables, in the order of the passes */
+    struct kappa_value *values; /* of all tables, in their order */
+    uint32_t *first;            /* per table: its values begin there */
+    struct kappa_value *scratch;
     uint64_t row;
 };
 
-static uint32_t columns_of(const struct export *export)
-{
-    uint32_t count = 0;
-    for (uint32_t t = 0; t < export->table_count; t++) {
-        count += export->tables[t].column_count;
-    }
-    return count;
-}
-
-static int changed(const struct export *export, struct err *err)
+static int changed(const struct export_job *export, struct err *err)
 {
     return err_set(err, KE_REFUSED, "%s has changed while it was read", export->labels);
 }
 
 /* Skips the header. */
-static int joiner_open(const struct export *export, struct joiner *joiner, struct err *err)
+static int joiner_open(const struct export_job *export, struct joiner *joiner, struct err *err)
 {
     uint32_t count = 0;
     *joiner = (struct joiner){.row = 0};
-    joiner->values = xcalloc(columns_of(export) + 1, sizeof *joiner->values);
+    joiner->first = xcalloc(export->table_count + 1, sizeof *joiner->first);
+    for (uint32_t t = 0; t < export->table_count; t++) {
+        joiner->first[t + 1] = joiner->first[t] + export->tables[t].column_count;
+    }
+    uint32_t columns = joiner->first[export->table_count];
+    joiner->values = xcalloc(columns + 1, sizeof *joiner->values);
+    joiner->scratch = xcalloc(columns + 1, sizeof *joiner->scratch);
     int rc = csv_open(export->labels, &joiner->csv, err);
     if (rc == 0) {
         rc = csv_next(joiner->csv, &joiner->fields, &count, err);
@@ -113,11 +110,32 @@ static int joiner_open(const struct export *export, struct joiner *joiner, struc
 static void joiner_close(struct joiner *joiner)
 {
     csv_close(joiner->csv);
+    free(joiner->first);
     free(joiner->values);
+    free(joiner->scratch);
+}
+
+static int values_join(const struct export_job *export, struct joiner *joiner, struct err *err)
+{
+    for (uint32_t p = 0; p < export->pass_count; p++) {
+        const struct export_pass *pass = &export->passes[p];
+        const struct kappa_value *from = joiner->scratch;
+        int rc = export_pass_values(export, pass, joiner->row, joiner->scratch, err);
+        if (rc != 0) {
+            return rc;
+        }
+        for (uint32_t t = 0; t < pass->table_count; t++) {
+            uint32_t table = pass->tables[t];
+            uint32_t count = export->tables[table].column_count;
+            memcpy(joiner->values + joiner->first[table], from, count * sizeof *from);
+            from += count;
+        }
+    }
+    return 0;
 }
 
 /* The next label with its values: 1, 0 at the end, negative. */
-static int joiner_next(const struct export *export, struct joiner *joiner, struct err *err)
+static int joiner_next(const struct export_job *export, struct joiner *joiner, struct err *err)
 {
     uint32_t count = 0;
     int rc = csv_next(joiner->csv, &joiner->fields, &count, err);
@@ -130,132 +148,37 @@ static int joiner_next(const struct export *export, struct joiner *joiner, struc
     if (joiner->row % STOP_EVERY == 0 && atomic_load(export->stop)) {
         return err_set(err, KE_CLOSED, "stopped");
     }
-    struct kappa_value *at = joiner->values;
-    for (uint32_t p = 0; p < export->pass_count; p++) {
-        const struct export_pass *pass = &export->passes[p];
-        rc = export_pass_values(export, pass, joiner->row, at, err);
-        if (rc != 0) {
-            return rc;
-        }
-        for (uint32_t t = 0; t < pass->table_count; t++) {
-            at += export->tables[pass->tables[t]].column_count;
-        }
-    }
+    rc = values_join(export, joiner, err);
     joiner->row++;
-    return 1;
+    return rc == 0 ? 1 : rc;
 }
 
-/* Where the values of a table begin in those of all passes. */
-static uint32_t values_of(const struct export *export, uint32_t table)
-{
-    uint32_t at = 0;
-    for (uint32_t p = 0; p < export->pass_count; p++) {
-        const struct export_pass *pass = &export->passes[p];
-        for (uint32_t t = 0; t < pass->table_count; t++) {
-            if (pass->tables[t] == table) {
-                return at;
-            }
-            at += export->tables[pass->tables[t]].column_count;
-        }
-    }
-    return at;
-}
-
-/* ---- CSV */
-
-static void csv_header(const struct export *export, struct buf *out)
-{
-    for (uint32_t i = 0; i < export->name_count; i++) {
-        if (i > 0) {
-            buf_append_u8(out, ',');
-        }
-        csv_write(out, export->names[i], strlen(export->names[i]));
-    }
-    for (uint32_t t = 0; t < export->table_count; t++) {
-        for (uint32_t c = 0; c < export->tables[t].column_count; c++) {
-            const char *name = export->tables[t].columns[c].name;
-            buf_append_u8(out, ',');
-            csv_write(out, name, strlen(name));
-        }
-    }
-    buf_append_u8(out, '\n');
-}
-
-static void csv_value(struct buf *out, struct buf *text, const struct kappa_value *value)
-{
-    if (value->is_null) {
-        return;
-    }
-    buf_reset(text);
-    value_text(text, value);
-    csv_write(out, buf_text(text), text->len);
-}
-
-static void csv_row(const struct export *export, const struct joiner *joiner, struct buf *out,
-                    struct buf *text)
-{
-    for (uint32_t i = 0; i < export->name_count; i++) {
-        const struct csv_field *field = &joiner->fields[i];
-        if (i > 0) {
-            buf_append_u8(out, ',');
-        }
-        if (field->len > 0 || field->quoted) {
-            csv_write(out, field->text, field->len);
-        }
-    }
-    for (uint32_t t = 0; t < export->table_count; t++) {
-        const struct kappa_value *values = joiner->values + values_of(export, t);
-        for (uint32_t c = 0; c < export->tables[t].column_count; c++) {
-            buf_append_u8(out, ',');
-            csv_value(out, text, &values[c]);
-        }
-    }
-    buf_append_u8(out, '\n');
-}
-
-static int csv_rows(const struct export *export, FILE *file, struct err *err)
+int export_join(const struct export_job *export,
+                int (*row)(void *ctx, const struct csv_field *label,
+                           const struct kappa_value *values, struct err *err),
+                void *ctx, struct err *err)
 {
     struct joiner joiner;
-    struct buf out = {0};
-    struct buf text = {0};
     int rc = joiner_open(export, &joiner, err);
-    rc = rc == 0 ? 1 : rc;
-    csv_header(export, &out);
-    while (rc == 1) {
+    while (rc == 0) {
         rc = joiner_next(export, &joiner, err);
-        if (rc == 1) {
-            csv_row(export, &joiner, &out, &text);
+        if (rc != 1) {
+            break;
         }
-        if (rc >= 0 && (rc == 0 || out.len >= WRITE_BYTES)) {
-            if (fwrite(out.data, 1, out.len, file) != out.len) {
-                rc = err_errno(err, errno, "cannot write %s", export->out);
-            }
-            buf_reset(&out);
-        }
+        rc = row(ctx, joiner.fields, joiner.values, err);
     }
     joiner_close(&joiner);
-    buf_free(&out);
-    buf_free(&text);
     return rc;
 }
 
-static int sync_and_close(FILE *file, const char *path, int rc, struct err *err)
-{
-    if (rc == 0 && (fflush(file) != 0 || fsync(fileno(file)) != 0)) {
-        rc = err_errno(err, errno, "cannot write %s", path);
-    }
-    if (fclose(file) != 0 && rc == 0) {
-        rc = err_errno(err, errno, "cannot write %s", path);
-    }
-    return rc;
-}
+/* ---- The file: made beside, and renamed when it is whole */
 
 static int move_in(const char *from, const char *to, struct err *err)
 {
     return rename(from, to) == 0 ? 0 : err_errno(err, errno, "cannot make %s", to);
 }
 
-static int metadata_write(const struct export *export, const char *path, struct err *err)
+static int metadata_write(const struct export_job *export, const char *path, struct err *err)
 {
     json_t *metadata = export_metadata(export);
     char *text = json_dumps(metadata, JSON_INDENT(2));
@@ -274,32 +197,37 @@ static int metadata_write(const struct export *export, const char *path, struct 
     return rc;
 }
 
-int export_write_csv(const struct export *export, struct err *err)
+static int csv_make(const struct export_job *export, const char *made, struct err *err)
 {
-    char *made = xasprintf("%s.part-%d", export->out, (int)getpid());
     char *beside = xasprintf("%s.json", export->out);
-    char *beside_made = xasprintf("%s.part-%d", beside, (int)getpid());
-    FILE *file = fopen(made, "wxe");
-    int rc = file != NULL ? 0 : err_errno(err, errno, "cannot make %s", made);
-    if (rc == 0) {
-        rc = sync_and_close(file, made, csv_rows(export, file, err), err);
-        rc = rc == 0 ? metadata_write(export, beside_made, err) : rc;
-        rc = rc == 0 ? move_in(beside_made, beside, err) : rc;
-        rc = rc == 0 ? move_in(made, export->out, err) : rc;
-        if (rc != 0) {
-            (void)unlink(made);
-            (void)unlink(beside_made);
-        }
+    char *beside_made = xasprintf("%s.json", made);
+    int rc = export_csv_make(export, made, err);
+    rc = rc == 0 ? metadata_write(export, beside_made, err) : rc;
+    rc = rc == 0 ? move_in(beside_made, beside, err) : rc;
+    if (rc != 0) {
+        (void)unlink(beside_made);
     }
-    free(made);
     free(beside);
     free(beside_made);
     return rc;
 }
 
+int export_write(const struct export_job *export, struct err *err)
+{
+    char *made = xasprintf("%s.part-%d", export->out, (int)getpid());
+    (void)unlink(made);
+    int rc = export->sqlite ? export_sqlite_make(export, made, err) : csv_make(export, made, err);
+    rc = rc == 0 ? move_in(made, export->out, err) : rc;
+    if (rc != 0) {
+        (void)unlink(made);
+    }
+    free(made);
+    return rc;
+}
+
 /* ---- */
 
-void export_free(struct export *export)
+void export_free(struct export_job *export)
 {
     for (uint32_t p = 0; p < export->pass_count; p++) {
         struct export_pass *pass = &export->passes[p];

@@ -81,6 +81,8 @@ int query_prepare(struct query *query, const struct query_text *text, sqlite3_st
 
 /* query_value.c */
 void query_result_value(sqlite3_context *context, const struct kappa_value *value);
+/* The same for a parameter of a statement. A code of SQLite. */
+int query_bind_value(sqlite3_stmt *statement, int number, const struct kappa_value *value);
 /* The declared type of a column; and what is shown of one: its first word in small letters. */
 const char *query_type_declared(enum kappa_type type);
 #define QUERY_TYPE_LEN 32

@@ -128,7 +128,7 @@ void query_type_shown(const char *declared, char *text)
 }
 
 /* Exactly a whole number, a double to 15 digits, or the digits. */
-static void result_digits(sqlite3_context *context, const char *text)
+static void digits_plain(const char *text, size_t len, struct query_value *out)
 {
     size_t digits = 0;
     size_t zeros = 0; /* at the end, behind the point */
@@ -143,58 +143,98 @@ static void result_digits(sqlite3_context *context, const char *text)
     long long whole = strtoll(text, &end, 10);
     bool is_whole = *end == '\0' || (*end == '.' && strspn(end + 1, "0") == strlen(end + 1));
     if (is_whole && digits <= 18) {
-        sqlite3_result_int64(context, whole);
+        *out = (struct query_value){.kind = QUERY_INTEGER, .i = whole};
     } else if (digits <= DIGITS_MAX) {
-        sqlite3_result_double(context, strtod(text, NULL));
+        *out = (struct query_value){.kind = QUERY_DOUBLE, .d = strtod(text, NULL)};
     } else {
-        sqlite3_result_text(context, text, -1, SQLITE_TRANSIENT);
+        *out = (struct query_value){.kind = QUERY_TEXT, .bytes = text, .len = len};
     }
 }
 
-static void result_double(sqlite3_context *context, double d)
+static void double_plain(double d, struct query_value *out)
 {
     if (isnan(d)) { /* SQLite would make it null */
-        sqlite3_result_text(context, "NaN", -1, SQLITE_STATIC);
+        *out = (struct query_value){.kind = QUERY_TEXT, .bytes = "NaN", .len = 3};
     } else {
-        sqlite3_result_double(context, d);
+        *out = (struct query_value){.kind = QUERY_DOUBLE, .d = d};
     }
 }
 
 /* Any other type as its text; a real as the double that is written so. */
-static void result_text(sqlite3_context *context, const struct kappa_value *value)
+static void text_plain(const struct kappa_value *value, struct buf *text, struct query_value *out)
 {
-    struct buf text = {0};
-    value_text(&text, value);
+    value_text(text, value);
     if (value->type == KAPPA_TYPE_NUMERIC) {
-        result_digits(context, buf_text(&text));
+        digits_plain(buf_text(text), text->len, out);
     } else if (value->type == KAPPA_TYPE_REAL) {
-        result_double(context, isfinite(value->d) ? strtod(buf_text(&text), NULL) : value->d);
+        double_plain(isfinite(value->d) ? strtod(buf_text(text), NULL) : value->d, out);
     } else {
-        sqlite3_result_text64(context, buf_text(&text), text.len, SQLITE_TRANSIENT, SQLITE_UTF8);
+        *out = (struct query_value){.kind = QUERY_TEXT, .bytes = buf_text(text), .len = text->len};
     }
-    buf_free(&text);
+}
+
+/* As SQLite has it; text is room for the ones that are made. */
+static void plain_of(const struct kappa_value *value, struct buf *text, struct query_value *out)
+{
+    if (value->is_null) {
+        *out = (struct query_value){.kind = QUERY_NULL};
+    } else if (value->type == KAPPA_TYPE_TEXT) {
+        *out =
+            (struct query_value){.kind = QUERY_TEXT, .bytes = value->s.bytes, .len = value->s.len};
+    } else if (value->type == KAPPA_TYPE_TIMESTAMPTZ) {
+        char time[TIME_TEXT_LEN];
+        query_time_text(value->i, time);
+        buf_append_text(text, time);
+        *out = (struct query_value){.kind = QUERY_TEXT, .bytes = buf_text(text), .len = text->len};
+    } else if (value->type >= KAPPA_TYPE_BOOLEAN && value->type <= KAPPA_TYPE_BIGINT) {
+        *out = (struct query_value){.kind = QUERY_INTEGER, .i = value->i};
+    } else if (value->type == KAPPA_TYPE_DOUBLE) {
+        double_plain(value->d, out);
+    } else if (value->type == KAPPA_TYPE_BYTEA) {
+        *out =
+            (struct query_value){.kind = QUERY_BLOB, .bytes = value->s.bytes, .len = value->s.len};
+    } else {
+        text_plain(value, text, out);
+    }
 }
 
 void query_result_value(sqlite3_context *context, const struct kappa_value *value)
 {
-    char time[TIME_TEXT_LEN];
-    if (value->is_null) {
-        return;
+    struct buf text = {0};
+    struct query_value plain;
+    plain_of(value, &text, &plain);
+    if (plain.kind == QUERY_INTEGER) {
+        sqlite3_result_int64(context, plain.i);
+    } else if (plain.kind == QUERY_DOUBLE) {
+        sqlite3_result_double(context, plain.d);
+    } else if (plain.kind == QUERY_TEXT) {
+        sqlite3_result_text64(context, plain.bytes, plain.len, SQLITE_TRANSIENT, SQLITE_UTF8);
+    } else if (plain.kind == QUERY_BLOB) {
+        sqlite3_result_blob64(context, plain.bytes, plain.len, SQLITE_TRANSIENT);
     }
-    if (value->type == KAPPA_TYPE_TEXT) {
-        sqlite3_result_text64(context, value->s.bytes, value->s.len, SQLITE_TRANSIENT, SQLITE_UTF8);
-    } else if (value->type == KAPPA_TYPE_TIMESTAMPTZ) {
-        query_time_text(value->i, time);
-        sqlite3_result_text(context, time, -1, SQLITE_TRANSIENT);
-    } else if (value->type >= KAPPA_TYPE_BOOLEAN && value->type <= KAPPA_TYPE_BIGINT) {
-        sqlite3_result_int64(context, value->i);
-    } else if (value->type == KAPPA_TYPE_DOUBLE) {
-        result_double(context, value->d);
-    } else if (value->type == KAPPA_TYPE_BYTEA) {
-        sqlite3_result_blob64(context, value->s.bytes, value->s.len, SQLITE_TRANSIENT);
+    buf_free(&text);
+}
+
+int query_bind_value(sqlite3_stmt *statement, int number, const struct kappa_value *value)
+{
+    struct buf text = {0};
+    struct query_value plain;
+    int code = SQLITE_OK;
+    plain_of(value, &text, &plain);
+    if (plain.kind == QUERY_INTEGER) {
+        code = sqlite3_bind_int64(statement, number, plain.i);
+    } else if (plain.kind == QUERY_DOUBLE) {
+        code = sqlite3_bind_double(statement, number, plain.d);
+    } else if (plain.kind == QUERY_TEXT) {
+        code = sqlite3_bind_text64(statement, number, plain.bytes, plain.len, SQLITE_TRANSIENT,
+                                   SQLITE_UTF8);
+    } else if (plain.kind == QUERY_BLOB) {
+        code = sqlite3_bind_blob64(statement, number, plain.bytes, plain.len, SQLITE_TRANSIENT);
     } else {
-        result_text(context, value);
+        code = sqlite3_bind_null(statement, number);
     }
+    buf_free(&text);
+    return code;
 }
 
 /* ---- keys to look for: never looser or stricter than SQLite's own comparison of the column */

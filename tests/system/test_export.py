@@ -5,18 +5,20 @@ first record that is later than the label, and of these what the definition says
 the very times of events, before the first and behind the last one; keys that are unknown or null.
 """
 
+import contextlib
 import csv
 import json
 import math
 import os
-import random
 import signal
+import sqlite3
 import subprocess
-import time
+
 
 import pytest
 
 import support
+from test_archive import ENV, Place, await_archived
 
 T0 = 1_760_000_000_000
 BOUND = 5_000
@@ -294,3 +296,205 @@ def test_nothing_later_can_appear(embedded, topic, tmp_path):
     x = (tmp_path / "x.csv").read_text().replace("x_", "")
     y = (tmp_path / "y.csv").read_text().replace("y_", "")
     assert x == y and x.count("\n") >= 120
+
+
+OTHER = """CREATE TABLE y_people (user_id text, city text, PRIMARY KEY (user_id)) WITH (topic = '%s');
+CREATE MATERIALIZED VIEW y_profiles AS SELECT user_id, city FROM y_people;
+CREATE TABLE y_buys (user_id text, amount numeric(20,2), tags text[]) WITH (topic = '%s');
+CREATE MATERIALIZED VIEW y_spent AS
+SELECT user_id, sum(amount) AS spent, count(*) AS n, array_agg(amount) AS amounts, bool_or(amount > 50) AS large
+FROM y_buys GROUP BY user_id;
+CREATE MATERIALIZED VIEW y_all AS SELECT count(*) AS everybody FROM y_buys;
+CREATE MATERIALIZED VIEW y_rows AS SELECT user_id, amount FROM y_buys;
+CREATE MATERIALIZED VIEW y_top AS SELECT * FROM (SELECT user_id, amount,
+  row_number() OVER (PARTITION BY user_id ORDER BY amount DESC) AS n FROM y_buys) AS r WHERE n <= 2;
+CREATE VIEW y_view AS SELECT user_id, spent FROM y_spent;
+"""
+
+
+def envelope(key, value, at):
+    return {"key": key, "value": value, "time": at}
+
+
+def other_make(platform, topic):
+    """Inputs without event time go by the time of the record; one of them is of upserts."""
+    platform.topic(topic + "-people", 2)
+    platform.topic(topic + "-buys", 2)
+    people = [envelope("u1", {"user_id": "u1", "city": "Oslo"}, T0), envelope("u2", {"user_id": "u2", "city": "Rome"}, T0 + 10),
+              envelope("u1", {"user_id": "u1", "city": "Bern"}, T0 + 5000), envelope("u2", None, T0 + 6000)]
+    people = [{**p, "key": json.dumps({"user_id": p["key"]})} for p in people]
+    buys = [envelope("u1", {"user_id": "u1", "amount": "1.10"}, T0 + 1), envelope("u2", {"user_id": "u2", "amount": "60"}, T0 + 2),
+            envelope("u1", {"user_id": "u1", "amount": "90071992547409.93"}, T0 + 4000)]
+    platform.produce(topic + "-people", people, "--envelope")
+    platform.produce(topic + "-buys", buys, "--envelope")
+    platform.deploy("y", OTHER % (topic + "-people", topic + "-buys"))
+    platform.wait("y", 1)
+    for name in ("-people", "-buys"):
+        support.applied_everything(platform, "y", 1, topic + name, "committed")
+
+
+def test_two_processors_and_sqlite(platform, topic, tmp_path):
+    rng, _ = support.seed_for("test_two_processors_and_sqlite")
+    prepare(platform, topic, events_make(rng, 300))
+    other_make(platform, topic)
+    times = [(u, T0 + at) for u in ("u1", "u2", "u9") for at in (0, 1, 3, 4000, 4999, 5000, 5999, 6000)]
+    labels = [{"user_id": u, "at": support.rfc3339(at), "note": f"{u}, {at}"} for u, at in times]
+    rng.shuffle(labels)
+    with open(tmp_path / "labels.csv", "w", newline="") as out:
+        writer = csv.DictWriter(out, ["user_id", "at", "note"])
+        writer.writeheader()
+        writer.writerows(labels)
+    tables = ["y_profiles", "x_totals", "y_spent", "y_all@1"]
+    args = ["export", *tables, "--labels", tmp_path / "labels.csv", "--time-column", "at"]
+    platform.run(*args, "--out", tmp_path / "a.csv")
+    rows = rows_read(tmp_path / "a.csv")
+    assert list(rows[0]) == ["user_id", "at", "note", "city", "x_totals__n", "total", "newest_at", "spent", "y_spent__n",
+                             "amounts", "large", "everybody"]
+    for row, label in zip(rows, labels):
+        assert {k: row[k] for k in label} == label
+        user, at = row["user_id"], support.ms_of(row["at"]) - T0
+        assert row["city"] == {"u1": "Oslo" if at < 5000 else "Bern",
+                               "u2": "" if at < 10 or at >= 6000 else "Rome"}.get(user, ""), row
+        spent = {"u1": "" if at < 1 else "1.10" if at < 4000 else "90071992547411.03", "u2": "" if at < 2 else "60.00"}
+        assert row["spent"] == spent.get(user, ""), row
+        assert row["everybody"] == ("" if at < 1 else "1" if at < 2 else "2" if at < 4000 else "3"), row
+        assert row["large"] == ("" if not row["spent"] else "true" if row["spent"] in ("60.00", "90071992547411.03") else "false")
+    # The same rows in SQLite, and what they are.
+    platform.run(*args, "--out", tmp_path / "a.sqlite")
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.sqlite")) as db:
+        db.row_factory = sqlite3.Row
+        made = [dict(r) for r in db.execute("SELECT * FROM labels ORDER BY rowid")]
+        about = [dict(r) for r in db.execute("SELECT * FROM kappa_export")]
+        assert db.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    assert [list(r) for r in made] == [list(r) for r in rows]
+    for got, want in zip(made, rows):
+        assert (got["user_id"], got["at"], got["note"]) == (want["user_id"], want["at"], want["note"])
+        assert got["city"] == (want["city"] or None) and got["y_spent__n"] == (int(want["y_spent__n"]) if want["y_spent__n"] else None)
+        assert got["spent"] == ({"60.00": 60, "1.10": 1.1}.get(want["spent"], want["spent"] or None))
+        assert got["large"] == {"": None, "true": 1, "false": 0}[want["large"]]
+    beside = json.loads((tmp_path / "a.csv.json").read_text())
+    assert [p["processor"] for p in beside["processors"]] == ["y", "x"]
+    for row, processor in zip(about, beside["processors"]):
+        assert json.loads(row["cut"]) == processor["cut"] and row["digest"] == processor["digest"]
+        assert row["definition_hash"] == processor["definition_hash"] and row["version"] == 1
+        assert json.loads(row["tables"]) == beside["tables"] and row["complete"] == 1
+    # Chosen columns, in the order of the choice; keys too.
+    platform.run(*args, "--out", tmp_path / "b.csv", "--columns", "x_totals.n,city,spent,user_id")
+    assert list(rows_read(tmp_path / "b.csv")[0]) == ["user_id", "at", "note", "city", "y_profiles__user_id", "n",
+                                                      "x_totals__user_id", "spent", "y_spent__user_id"]
+
+
+def refused(platform, what, *args):
+    result = platform.run("export", *args, code=None)
+    assert result.returncode not in (0, 134, 139) and what in " ".join(result.stderr.split()), (args, result.stderr)
+
+
+def test_refusals(embedded, topic, tmp_path):
+    rng, _ = support.seed_for("test_refusals")
+    prepare(embedded, topic, events_make(rng, 50))
+    other_make(embedded, topic)
+    embedded.deploy("z", """CREATE TABLE z_ev (user_id text, at timestamptz)
+        WITH (topic = '%s', event_time = 'at', timestamp_unit = 'ms');
+        CREATE MATERIALIZED VIEW z_final WITH (emit = 'final') AS SELECT user_id, window_end, count(*) AS n
+        FROM tumble(z_ev, at, interval '1 minute') GROUP BY user_id, window_end;
+        CREATE MATERIALIZED VIEW z_sessions AS SELECT user_id, window_end, count(*) AS n
+        FROM session(z_ev, at, interval '1 minute') GROUP BY user_id, window_end;""" % topic, "--wait")
+    good = tmp_path / "labels.csv"
+    good.write_text("user_id,at,x\nu1,5,1\n")
+    rest = ["--labels", good, "--time-column", "at", "--out", tmp_path / "out.csv"]
+    for table, what in [("y_view", "y_view is a view"), ("y_rows", "a row per record"), ("y_top", "up to 2 rows of a key"),
+                        ("z_final", "emit='final'"), ("z_sessions", "parts in several partitions"),
+                        ("x_product", "did you mean x_products"), ("x_products", 'no column "product_id"'),
+                        ("x_totals@7", "no version 7"), ("y_people", "no table y_people")]:
+        refused(embedded, what, table, *rest)
+    refused(embedded, "named twice", "x_totals", "x_totals", *rest)
+    refused(embedded, "--labels is missing", "x_totals", *rest[2:])
+    refused(embedded, "ends with .csv or .sqlite says", "x_totals", *rest[:-1], "out.parquet")
+    refused(embedded, "cannot read", "x_totals", *rest, "--labels", tmp_path / "none.csv")
+    refused(embedded, "did you mean --time-column at", "x_totals", *rest, "--time-column", "att")
+    refused(embedded, "did you mean newest_at", "x_totals", *rest, "--columns", "newest_att")
+    refused(embedded, "not a server", "x_totals", *rest, "--server", "127.0.0.1:1")
+    refused(embedded, "cannot make", "x_totals", *rest, "--out", tmp_path / "no" / "out.csv")
+    broken = tmp_path / "broken.csv"
+    for text, what in [("", "is empty"), ("user_id,at\nu1,5,6\n", "line 2 has 3 fields, the header 2"),
+                       ("user_id,at\nu1,5\nu1,soon\n", 'line 3: at: "soon" is no time'), ("user_id,at\nu1,\n", "line 2"),
+                       ("at,at\n", "two columns"), ("at,\n", "has no name"), ('user_id,at\n"u1,5\n', "line 2: a field's quotes")]:
+        broken.write_text(text)
+        refused(embedded, what, "x_totals", *rest, "--labels", broken)
+    broken.write_text("product_id,at\nfive,5\n")
+    refused(embedded, "line 2", "x_products", *rest, "--labels", broken)
+    assert sorted(os.listdir(tmp_path)) == sorted(["data", "up.log", "labels.csv", "broken.csv", "x.sql", "y.sql", "z.sql"])
+    assert os.listdir(os.path.join(embedded.data, "exports")) == ["LOCK"]
+    good.write_text("user_id,at,x\n")
+    assert embedded.json("export", "x_totals", *rest)["rows"] == 0
+    assert (tmp_path / "out.csv").read_text() == "user_id,at,x,n,total,newest_at\n"
+
+
+def test_interrupted(embedded, topic, tmp_path):
+    """Ctrl-C leaves nothing; after kill -9 the next start takes away what is left."""
+    embedded.topic(topic, 2)
+    embedded.produce(topic, ['{"user_id":"u1","product_id":1,"at":1}'], "--key", "user_id")
+    embedded.deploy("x", DEFINITION % {"topic": topic, "name": "x"})
+    embedded.wait("x", 1)
+    support.applied_everything(embedded, "x", 1, topic, "committed")
+    labels = tmp_path / "labels.csv"
+    with open(labels, "w") as out:  # so many that an export takes long
+        out.write("user_id,product_id,at\n" + "u1,1,5\n" * 400_000)
+    exports = os.path.join(embedded.data, "exports")
+    command = [support.BIN, "export", *["x_" + t for t in TABLES], "--labels", str(labels), "--time-column", "at", "--out",
+               str(tmp_path / "out.csv")]
+    found = {signal.SIGINT: 0, signal.SIGTERM: 0, signal.SIGKILL: 0}
+    for number in found:
+        process = subprocess.Popen(command, env=embedded.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        support.eventually(lambda p=process: p.poll() is not None or os.path.isdir(exports)
+                           and any("-" in name for name in os.listdir(exports)), 60, "it has begun")
+        process.send_signal(number)
+        _, error = process.communicate(timeout=60)
+        if process.returncode == 0:  # it was quicker than the signal
+            os.unlink(tmp_path / "out.csv")
+            os.unlink(tmp_path / "out.csv.json")
+            continue
+        found[number] = 1
+        if number != signal.SIGKILL:
+            assert process.returncode > 0 and "stopped: nothing was written" in error, error
+            assert os.listdir(exports) == ["LOCK"]
+        if number != signal.SIGKILL:
+            assert not [name for name in os.listdir(tmp_path) if name.startswith("out.csv")]
+    print("stopped by:", found)
+    embedded.down()
+    embedded.up()
+    support.eventually(lambda: os.listdir(exports) == ["LOCK"], 60, "the server sweeps")
+
+
+@pytest.fixture(params=["embedded", "kafka"])
+def place(request, tmp_path):
+    broker = request.getfixturevalue("own_broker") if request.param == "kafka" else None
+    with support.Platform(str(tmp_path), kafka=broker and broker.brokers, env=ENV) as platform:
+        platform.up()
+        yield Place(platform, broker)
+
+
+def test_archive(place, topic, tmp_path):
+    """What the log has let go is read from the archive; without one the export says so."""
+    rng, _ = support.seed_for("test_archive")
+    platform = place.platform
+    lines = events_make(rng, 3000, users=40)
+    labels = labels_make(rng, lines, 60)
+    place.topic(topic, 2)
+    platform.produce(topic, lines, "--key", "user_id")
+    platform.deploy("x", DEFINITION % {"topic": topic, "name": "x"})
+    platform.wait("x", 1)
+    support.applied_everything(platform, "x", 1, topic, "committed")
+    path = labels_write(tmp_path / "labels.csv", labels)
+    export(platform, "x", path, tmp_path / "a.csv")
+    assert_right(partitions_of(platform, topic), rows_read(tmp_path / "a.csv"), labels, "x")
+    platform.run("topic", "set", topic, "archive=on")
+    ends = place.ends(topic)
+    await_archived(platform, topic, ends)
+    place.lose_start(topic, ends)
+    export(platform, "x", path, tmp_path / "b.csv")
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    platform.down()
+    os.rename(os.path.join(platform.data, "archive", topic), os.path.join(platform.data, "archive", topic + ".away"))
+    lost = export(platform, "x", path, tmp_path / "c.csv", code=None)
+    assert lost.returncode != 0 and "archive=on" in lost.stderr and not os.path.exists(tmp_path / "c.csv"), lost.stderr

@@ -1,6 +1,7 @@
 // The dialogs behind the buttons: what is checked, what differs, and then the call.
 import { live, post, processorPath } from "./api.js";
-import { errorBox, h, put, show, table } from "./dom.js";
+import { diffView } from "./diff.js";
+import { errorBox, h, put, show } from "./dom.js";
 import * as f from "./format.js";
 import * as words from "./words.js";
 
@@ -94,54 +95,6 @@ function swapChecks(p, from, to) {
   return checks;
 }
 
-// ---- Comparison
-
-const short = (n) => String(Number(n.toPrecision(3)));
-
-function columnsText(t) {
-  return t.columns.filter((c) => c.differ > 0).map((c) =>
-    `${c.name} in ${f.count(c.differ)}` + (c.p50 != null ? ` (by ${short(c.p50)} at the median, ${short(c.max)} at most${c.unit ? ", in " + c.unit : ""})` : ""));
-}
-
-function rowText(t, row) {
-  const keys = t.columns.filter((c) => c.key).map((c) => c.name);
-  return (keys.length ? keys : Object.keys(row).slice(0, 3)).map((name) => `${name} ${row[name]}`).join(", ");
-}
-
-// Large tables: only what differs was read, and parts of a row may lie in several partitions.
-const equalText = (t) => t.equal_most ? `${f.count(t.equal)} to ${f.count(t.equal_most)}` : f.count(t.equal);
-
-function tableDiff(t, a, b) {
-  const title = h("h3", {}, t.table);
-  if (t.in !== "both") return h("div", {}, title, h("p", {}, `only in v${t.in === "a" ? a : b}`));
-  if (t.identical) return h("div", {}, title, h("p", {}, "the same in all rows, by its digests"));
-  if (t.why_not) return h("div", {}, title, h("p", {}, "cannot be compared: " + t.why_not));
-  const samples = (t.samples?.changed ?? []).flatMap((s) => s.columns.map((name) =>
-    [rowText(t, s.a), name, f.print(s.a[name]), f.print(s.b[name])]));
-  return h("div", {}, title,
-    h("p", {}, `${f.count(t.changed)} changed, ${f.count(t.only_in_a)} only in v${a}, ${f.count(t.only_in_b)} only in v${b}, ${equalText(t)} equal`),
-    ["a", "b"].map((side) => [side === "a" ? a : b, t.columns.filter((c) => c.in === side).map((c) => c.name)])
-      .filter(([, names]) => names.length).map(([number, names]) =>
-        h("p", { class: "small dim" }, `columns only in v${number}: ${names.join(", ")}`)),
-    columnsText(t).map((text) => h("p", { class: "small dim" }, "differs: " + text)),
-    samples.length ? h("div", { class: "scroll" },
-      table([{ name: "row" }, { name: "column" }, { name: "v" + a }, { name: "v" + b }], samples)) : null);
-}
-
-export function diffView(processor, a, b, limit) {
-  const el = h("div", { class: "compare" }, h("p", { class: "dim" }, `Comparing v${a} with v${b}, both at one cut \u2026`));
-  const abort = new AbortController();
-  const done = post(processorPath(processor) + "/diff", { a, b, limit }, abort.signal).then((diff) => {
-    el.replaceChildren(
-      h("h2", {}, diff.same ? `v${a} and v${b} are the same in every row` : `What differs between v${a} and v${b}`),
-      ...diff.tables.map((t) => tableDiff(t, a, b)),
-      h("p", { class: "small dim" }, `Compared in ${f.duration(diff.seconds)}; held for ${f.duration(diff.hold_ms / 1000)}.`));
-  }, (error) => {
-    if (!abort.signal.aborted) el.replaceChildren(h("h2", {}, "The two could not be compared"), errorBox(error, "warn"));
-  });
-  return { el, done, abort: () => abort.abort() };
-}
-
 // ---- The actions
 
 const receiptText = (r) =>
@@ -155,7 +108,7 @@ export function swap(p, number) {
   const overrule = h("label", {}, force, h("span", {}, "Overrule the policy; takes a reason"));
   const offer = () => show(overrule, true);
   show(overrule, Boolean(version(p, number)?.held_back));
-  const diff = from !== null && from !== number ? diffView(name, from, number, 3) : null;
+  const diff = from !== null && from !== number ? diffView(name, { a: from, b: number, limit: 3 }) : null;
   const { go } = confirm(name, {
     title: from === null ? `Let v${number} of ${name} serve` : `Swap ${name} from v${from} to v${number}`,
     checks: (now) => swapChecks(now, from, number),
@@ -176,7 +129,7 @@ export function rollback(p) {
   let diff = null;
   const compare = h("div", { class: "compare" });
   compare.append(h("button", { onclick: () => {
-    diff = diffView(name, from, to, 3);
+    diff = diffView(name, { a: from, b: to, limit: 3 });
     compare.replaceWith(diff.el);
   } }, "Compare first"));
   confirm(name, {

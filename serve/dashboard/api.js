@@ -42,7 +42,7 @@ export async function getLines(path) {
 const postText = async (path, body, signal) => (await ask(path, { method: "POST",
   headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal })).text;
 export const post = async (path, body, signal) => JSON.parse(await postText(path, body, signal));
-export const postExact = async (path, body) => parseExact(await postText(path, body));
+export const postExact = async (path, body, signal) => parseExact(await postText(path, body, signal));
 
 export const processorPath = (name) => "v1/processors/" + encodeURIComponent(name);
 

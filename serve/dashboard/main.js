@@ -17,6 +17,7 @@ const PAGES = [
   [/^p\/([^/]+)\/late$/, (main, name) => records.kept(main, name, "late")],
   [/^topics$/, records.topics],
   [/^topics\/([^/]+)$/, records.topic],
+  [/^topics\/([^/]+)\/(\d+)@(\d+)$/, records.topic],
   [/^sql$/, sql],
 ];
 

@@ -15,6 +15,9 @@ function valueCell(value) {
   return h("details", {}, h("summary", {}, text.slice(0, LONG) + " \u2026"), h("pre", {}, text));
 }
 
+const recordLink = ({ topic, partition, offset }) =>
+  h("a", { href: `#/topics/${encodeURIComponent(topic)}/${partition}@${f.print(offset)}` }, `${topic}/${partition} @ ${f.print(offset)}`);
+
 // A page whose content is asked for, and again by a button.
 async function fill(place, load) {
   place.setAttribute("aria-busy", "true");
@@ -69,7 +72,7 @@ const KINDS = {
     about: "Records that could not be processed: kept with the reason, counted, never blocking the stream.",
     none: "There is none.",
     columns: [{ name: "place", tight: true }, { name: "reason" }, { name: "value", value: true }],
-    row: (r) => [`${r.topic}/${r.partition} @ ${f.print(r.offset)}`, r.table ? `${r.table}: ${r.reason}` : r.reason, valueCell(r.value)],
+    row: (r) => [recordLink(r), r.table ? `${r.table}: ${r.reason}` : r.reason, valueCell(r.value)],
   },
   late: {
     tab: "late",
@@ -77,7 +80,7 @@ const KINDS = {
     none: "There is none (inputs keep them with late = 'late'; else they are only counted).",
     columns: [{ name: "place", tight: true }, { name: "table" }, { name: "record", value: true }],
     row: ({ topic, partition, offset, table: of, ...rest }) =>
-      [`${topic}/${partition} @ ${f.print(offset)}`, of ?? "", valueCell(rest.value ?? rest)],
+      [recordLink({ topic, partition, offset }), of ?? "", valueCell(rest.value ?? rest)],
   },
 };
 
@@ -127,7 +130,8 @@ export function topics(main) {
 const PLACES = [["newest", "the newest", "-10"], ["beginning", "the beginning", "beginning"],
   ["time", "a time", ""], ["offset", "an offset", ""]];
 
-export function topic(main, name) {
+// With a partition and an offset: the records from there on.
+export function topic(main, name, only, offset) {
   const path = `v1/topics/${encodeURIComponent(name)}/records`;
   const from = h("select", { id: "from" }, PLACES.map(([value, text]) => h("option", { value }, text)));
   const at = h("input", { id: "at", size: 22, "aria-label": "time or offset" });
@@ -141,6 +145,11 @@ export function topic(main, name) {
     at.hidden = !["time", "offset"].includes(from.value);
     at.placeholder = from.value === "time" ? "2026-01-31T12:00:00Z" : "1000 or 0:1000,1:900";
   };
+  if (offset !== undefined) {
+    partition.value = only;
+    from.value = "offset";
+    at.value = offset;
+  }
   from.onchange();
   main.append(h("div", { class: "row head" }, h("h1", {}, name)), h("section", { class: "card" }, form, place));
   const load = (where) => fill(place, async () => {

@@ -229,6 +229,17 @@ static void sources_table(struct buf *out, const json_t *versions, const struct 
     buf_free(&text);
 }
 
+/* " (3 of 120 reads differ)" */
+static void canary_reads(const json_t *reads, struct buf *out)
+{
+    int64_t same = json_int(reads, "same", 0);
+    int64_t other = json_int(reads, "different", 0) + json_int(reads, "missing", 0) +
+                    json_int(reads, "added", 0);
+    if (json_is_object(reads)) {
+        buf_printf(out, " (%" PRId64 " of %" PRId64 " reads differ)", other, same + other);
+    }
+}
+
 static void processor_head(struct buf *out, const json_t *processor, bool colour)
 {
     const json_t *swap = json_object_get(processor, "swap");
@@ -251,6 +262,7 @@ static void processor_head(struct buf *out, const json_t *processor, bool colour
         buf_printf(out, "; %g %% of keys %s v%" PRId64, json_number(canary, "share", 0),
                    json_bool(canary, "shadow", false) ? "compared with" : "from",
                    json_int(canary, "version", 0));
+        canary_reads(json_object_get(canary, "reads"), out);
     }
     if (json_is_object(swap)) {
         buf_printf(out, "; swap to v%" PRId64 ": %s", json_int(swap, "new", 0),

@@ -21,10 +21,23 @@ uint32_t canary_version(const struct core_processor *processor)
     return (uint32_t)json_int(json_object_get(processor->object, "canary"), "version", 0);
 }
 
-json_t *canary_status(const struct core_processor *processor)
+static json_t *canary_json(const struct core_processor *processor)
 {
     json_t *canary = json_object_get(processor->object, "canary");
     return json_is_object(canary) ? json_deep_copy(canary) : json_null();
+}
+
+json_t *canary_status(const struct core *core, const struct core_processor *processor)
+{
+    json_t *canary = canary_json(processor);
+    json_t *reads = NULL;
+    if (json_is_object(canary) && core->ops.canary_reads != NULL) {
+        core->ops.canary_reads(core->ops.ctx, processor->name, canary_version(processor), &reads);
+    }
+    if (json_is_object(canary)) {
+        object_set(canary, "reads", reads != NULL ? reads : json_null());
+    }
+    return canary;
 }
 
 /* ---- The transaction ---- */
@@ -64,7 +77,7 @@ void canary_follow(struct change *change, struct core_version *version, const js
 static json_t *answer_make(const struct core_processor *processor, json_t *cut, double hold_ms)
 {
     json_t *answer = json_pack("{s:s, s:o, s:o, s:f}", "processor", processor->name, "canary",
-                               canary_status(processor), "cut", cut, "hold_ms", hold_ms);
+                               canary_json(processor), "cut", cut, "hold_ms", hold_ms);
     ASSERT(answer != NULL);
     return answer;
 }

@@ -191,6 +191,12 @@ static int op_version_digest(void *ctx, const char *processor, uint32_t version,
     return reader_version_digest(server->reader, processor, version, out, err);
 }
 
+static void op_canary_reads(void *ctx, const char *processor, uint32_t version, json_t **out)
+{
+    const struct server *server = ctx;
+    reader_canary_report(server->reader, processor, version, out);
+}
+
 static int op_diff_open(void *ctx, const char *processor, uint32_t a, uint32_t b,
                         const json_t *body, void **out, struct err *err)
 {
@@ -541,6 +547,7 @@ static int open_core(struct server *server, int64_t disk_budget, struct err *err
                                                  .reply = op_reply,
                                                  .run_job = op_run_job,
                                                  .version_digest = op_version_digest,
+                                                 .canary_reads = op_canary_reads,
                                                  .diff = &diff_ops,
                                                  .event = op_event,
                                                  .in_doubt = op_in_doubt},
@@ -584,6 +591,7 @@ static int open_http(struct server *server, const struct controller_options *opt
         .address = options->http != NULL ? options->http : CONTROLLER_HTTP,
         .reader = server->reader,
         .log = server->log,
+        .archive = json_text(server->log_config, "archive", NULL),
         .redis = server->redis == NULL ? NULL : redis_server_counters(server->redis),
         .people = server->people,
         .data = datadir_path(server->datadir),

@@ -67,6 +67,8 @@ struct core_ops {
      * verify. */
     int (*version_digest)(void *ctx, const char *processor, uint32_t version, json_t **out,
                           struct err *err);
+    /* How reads of a canary's share compared so far, or *out NULL (reader_canary_report). May be NULL. */
+    void (*canary_reads)(void *ctx, const char *processor, uint32_t version, json_t **out);
     const struct core_diff_ops *diff; /* NULL: no diff */
     /* Something has happened (journal.c); borrowed. May be NULL. */
     void (*event)(void *ctx, const json_t *event);

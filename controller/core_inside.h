@@ -234,7 +234,7 @@ struct core {
 /* The version that is the canary, or 0. */
 uint32_t canary_version(const struct core_processor *processor);
 /* {"version","share" (percent),"shadow","who","since_ms"}, or null. */
-json_t *canary_status(const struct core_processor *processor);
+json_t *canary_status(const struct core *core, const struct core_processor *processor);
 /* Into the transaction: the canary (taken), or NULL: none. */
 void change_canary(struct change *change, struct core_processor *processor, json_t *canary);
 /* The version is going to be this object: if it cannot be the canary any more, that ends. */

@@ -230,7 +230,7 @@ json_t *status_processor(const struct core *core, const struct core_processor *p
                              (json_int_t)processor->swap.given_up);
     ASSERT(body != NULL);
     object_set(body, "group", group_status(core, processor));
-    object_set(body, "canary", canary_status(processor));
+    object_set(body, "canary", canary_status(core, processor));
     return body;
 }
 

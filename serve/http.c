@@ -55,6 +55,7 @@ int http_server_start(const struct http_options *options, struct http_server **o
         .reader = options->reader,
         .queries = options->reader == NULL ? NULL : query_pool_new(options->reader),
         .log = options->log,
+        .archive = options->archive,
         .stop = &server->stopping};
     rc = pthread_cond_init(&server->finished, NULL);
     ASSERT_CMP(rc, ==, 0);

@@ -52,6 +52,7 @@ struct http_options {
     const char *address;   /* "host:port", "[v6]:port" or "port"; port 0: any free one */
     struct reader *reader; /* NULL: table routes answer CLOSED; borrowed until stop */
     struct log *log;       /* NULL: topic routes answer CLOSED; borrowed until stop */
+    const char *archive;   /* folder of archives of topics, or NULL; borrowed until stop */
     const struct redis_counters *redis; /* shown by /metrics; NULL: off; borrowed until stop */
     struct people *people;              /* who may ask what, likewise; NULL: everybody all */
     const char *data; /* likewise: the directory whose disk is looked at; or NULL */

@@ -74,6 +74,7 @@ struct route_context {
     struct reader *reader;      /* or NULL */
     struct query_pool *queries; /* or NULL: connections of read-time SQL */
     struct log *log;            /* or NULL */
+    const char *archive;        /* folder of archives, or NULL */
     const bool *stop;           /* set when the server stops: long answers break off. Atomic */
 };
 

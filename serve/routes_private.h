@@ -89,6 +89,8 @@ int route_tables(const struct route_context *context, const struct route_request
 /* routes_topics.c */
 int route_topic_list(const struct route_context *context, const struct route_request *request,
                      struct route_answer *answer, struct err *err);
+int route_archive(const struct route_context *context, const struct route_request *request,
+                  struct route_answer *answer, struct err *err);
 int route_topic_create(const struct route_context *context, const struct route_request *request,
                        struct route_answer *answer, struct err *err);
 int route_topic_produce(const struct route_context *context, const struct route_request *request,

@@ -3,6 +3,7 @@
  *     GET /v1/tables/T/rows?key=..&key=..   leading key columns that are equal, in their order
  *                          &from=..&below=..  bounds of the next key column; or &prefix=..
  *                          &since=..&until=..  windows whose end is in (since, until]
+ *                          &where=EXPR        of these, rows of which it is true (row_filter.h)
  *                          &limit=N           and X-Kappa-Next says where to go on: &after=..
  *
  * A place to go on from is VERSION.ROW.SOURCE.KEY, the last row given, in hexadecimal digits but for
@@ -12,6 +13,7 @@
 #include "serve/query.h"
 #include "serve/reader_inner.h"
 #include "serve/routes_private.h"
+#include "serve/row_filter.h"
 #include "serve/row_range.h"
 
 #include <inttypes.h>
@@ -19,7 +21,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SEGMENT_TABLE 2 /* of /v1/tables/T/rows */
+#define SEGMENT_TABLE 2    /* of /v1/tables/T/rows */
+#define STOP_EVERY    4096 /* rows that are passed over */
 #define PLACE_LEN     (48 + 2 * LIMIT_TABLE_KEY_LEN)
 
 /* A row to go on behind. */
@@ -34,7 +37,8 @@ struct place {
 struct scan {
     const struct route_context *context;
     struct route_answer *answer;
-    int rc; /* why it broke off */
+    struct row_filter *where; /* or NULL */
+    int rc;                   /* why it broke off */
     struct err *err;
 };
 
@@ -144,16 +148,37 @@ static int scan_view(const struct route_request *request, uint32_t version, int6
     return rc;
 }
 
+/* Is it one that is asked for? 1, 0, negative. */
+static int scan_takes(struct scan *scan, const struct kappa_value *values, uint64_t *passed)
+{
+    if (scan->where == NULL) {
+        return 1;
+    }
+    int holds = row_filter_holds(scan->where, values, scan->err);
+    if (holds == 0 && ++*passed % STOP_EVERY == 0) {
+        holds = route_stopped(scan->context->stop, scan->err);
+    }
+    return holds;
+}
+
 /* Rows up to the limit (below 0: all); behind it the header says where to go on. */
 static int scan_cursor(struct reader_cursor *cursor, const struct plan_view *view, uint32_t version,
                        int64_t limit, const struct place *after, struct scan *scan)
 {
     int64_t given = 0;
+    uint64_t passed = 0;
     char next[PLACE_LEN] = "";
     const struct kappa_value *values = NULL;
     int rc;
     while ((rc = reader_cursor_next(cursor, &values, scan->err)) == 1) {
         if (after->version != 0 && place_passed(after, view, cursor)) {
+            continue;
+        }
+        int takes = scan_takes(scan, values, &passed);
+        if (takes < 0) {
+            return takes;
+        }
+        if (takes == 0) {
             continue;
         }
         if (given == limit) { /* there is one more */
@@ -194,6 +219,10 @@ static int scan_read(const struct reader_read *reading, const struct route_reque
         row_range_asked(request, &range);
         rc = row_range_bounds(&range, view, bounds, err);
     }
+    const char *where = route_query(request, "where");
+    if (rc == 0 && where != NULL) {
+        rc = row_filter_open(view, where, &scan->where, err);
+    }
     bool windowed = view->shape.windowed;
     if (rc == 0 && after->version != 0 && windowed && after->len < KAPPA_KEY_WINDOW_BYTES) {
         rc = err_set(err, KE_INVALID, "after= is of another table");
@@ -211,6 +240,7 @@ static int scan_read(const struct reader_read *reading, const struct route_reque
         rc = scan_cursor(cursor, view, reading->version->number, limit, after, scan);
     }
     reader_cursor_close(cursor);
+    row_filter_close(scan->where);
     reader_bounds_free(bounds);
     free(bounds);
     free(after);

@@ -3,6 +3,8 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "log/archive_report.h"
+#include "log/archive_topic.h"
 #include "serve/topics.h"
 
 #include <string.h>
@@ -33,6 +35,32 @@ int route_topic_list(const struct route_context *context, const struct route_req
     route_answer_json(answer, body);
     json_decref(body);
     return 0;
+}
+
+int route_archive(const struct route_context *context, const struct route_request *request,
+                  struct route_answer *answer, struct err *err)
+{
+    (void)request;
+    json_t *topics = json_array();
+    json_t *names = NULL;
+    int rc = context->archive == NULL ? 0 : archive_topic_list(context->archive, &names, err);
+    size_t i;
+    const json_t *name;
+    json_array_foreach (names, i, name) {
+        json_t *topic = NULL;
+        rc = rc == 0 ? archive_report(context->archive, json_string_value(name), &topic, err) : rc;
+        if (topic != NULL) {
+            int added = json_array_append_new(topics, topic);
+            ASSERT(added == 0);
+        }
+    }
+    json_decref(names);
+    json_t *body = json_pack("{s:o}", "topics", topics);
+    if (rc == 0) {
+        route_answer_json(answer, body);
+    }
+    json_decref(body);
+    return rc;
 }
 
 static int topic_options_read(const json_t *body, const char **name,

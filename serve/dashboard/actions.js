@@ -1,58 +1,10 @@
-// The dialogs behind the buttons: what is checked, what differs, and then the call.
-import { live, post, processorPath } from "./api.js";
+// The dialogs behind the buttons of versions: what is checked, what differs, and then the call.
+import { get, post, processorPath } from "./api.js";
+import { confirm } from "./dialog.js";
 import { diffView } from "./diff.js";
-import { errorBox, h, put, show } from "./dom.js";
+import { h, put, show } from "./dom.js";
 import * as f from "./format.js";
 import * as words from "./words.js";
-
-// A dialog with a body, a list of checks that follows the status, and a button that acts.
-// options: {title, body: [elements], checks(processor) -> [[kind, text]], verb, danger?, act() -> text}
-// act may throw {message, hint}, which is shown; refused(error) is told then, too.
-function confirm(processor, options) {
-  const checks = h("ul", { class: "checks" });
-  const result = h("div");
-  const go = h("button", { class: options.danger ? "danger" : "main", id: "go" }, options.verb);
-  const cancel = h("button", { id: "cancel", onclick: () => dialog.close() }, "Cancel");
-  const dialog = h("dialog", { "aria-label": options.title }, h("h2", {}, options.title),
-    h("div", { class: "inside" }, checks, ...(options.body ?? []), result), h("div", { class: "row end" }, cancel, go));
-  let drawn = "";
-  const stop = live.watch((status) => {
-    const p = status.processors.find((one) => one.name === processor);
-    const items = p ? options.checks(p) : [];
-    if (JSON.stringify(items) === drawn) return;
-    drawn = JSON.stringify(items);
-    checks.replaceChildren(...items.map(([kind, text]) => h("li", { class: kind }, text)));
-  });
-  go.onclick = async () => {
-    go.disabled = true;
-    result.replaceChildren(h("p", { class: "dim" }, "Asked; waiting for the answer."));
-    try {
-      const text = await options.act();
-      stop(); // the checks stay as they were
-      result.replaceChildren(h("p", { class: "done", role: "status", id: "done" }, text));
-      result.scrollIntoView({ block: "nearest" });
-      go.remove();
-      put(cancel, "Close");
-      cancel.focus();
-    } catch (error) {
-      result.replaceChildren(errorBox(error));
-      result.scrollIntoView({ block: "nearest" });
-      go.disabled = false;
-      options.refused?.(error);
-    }
-  };
-  const opener = document.activeElement;
-  dialog.addEventListener("close", () => {
-    stop();
-    options.closed?.();
-    dialog.remove();
-    opener?.focus();
-  });
-  document.body.append(dialog);
-  dialog.showModal();
-  cancel.focus();
-  return { dialog, go };
-}
 
 const version = (p, number) => p.versions.find((v) => v.version === number);
 
@@ -63,6 +15,9 @@ function workerCheck(p, number) {
   return v.worker.phase === "running" ? ["ok", `v${number} is running and has no error.`]
     : ["note", `The worker of v${number} is ${v.worker.phase}.`];
 }
+
+// Not by the other members of its group, which groupChecks tells of.
+const heldByPolicy = (p, v) => Boolean(v?.held_back) && !(p.group && v.held_back.message.includes(`group "${p.group.name}"`));
 
 // What can be said before; the server checks all that matters again, at the cut.
 function swapChecks(p, from, to) {
@@ -78,7 +33,7 @@ function swapChecks(p, from, to) {
       : ["note", `v${to} did not begin where the log begins: what lies before is not in its tables.`],
   ];
   const policy = words.policyText(v, true);
-  if (v.held_back) checks.push(["no", `Its policy holds v${to} back: ${v.held_back.message}`]);
+  if (heldByPolicy(p, v)) checks.push(["no", `Its policy holds v${to} back: ${v.held_back.message}`]);
   else if (policy && !v.barred) checks.push(["ok", `Its policy is checked first, which may take a while: ${policy}.`]);
   if (v.barred) checks.push(["note", `v${to} was rolled back before.`]);
   if (old) {
@@ -95,10 +50,32 @@ function swapChecks(p, from, to) {
   return checks;
 }
 
+// Of a group: what moves with it, or holds it back.
+function groupChecks(p, status) {
+  const others = (p.group?.with ?? []).map((name) => status.processors.find((one) => one.name === name)).filter(Boolean);
+  return others.map((other) => {
+    const next = words.newestCandidate(other);
+    const held = next?.held_back ? `: ${next.held_back.message}` : "";
+    if (next?.state === "ready") return ["ok", `${other.name} changes over with it, to v${next.version}${held}.`];
+    return ["no", next ? `${other.name} is of the group ${p.group.name}, and its v${next.version} is ${words.stateWord(next.state)}.`
+      : `${other.name} is of the group ${p.group.name}, and has no version newer than v${other.serving ?? 0}.`];
+  });
+}
+
+function aloneBox(p) {
+  const input = h("input", { id: "alone", type: "checkbox" });
+  const row = h("p", { class: "row why-row" }, h("label", {}, input, h("span", {}, "Alone: leave the others of its group where they are")));
+  show(row, Boolean(p.group?.with.length));
+  return { row, get on() { return input.checked; } };
+}
+
 // ---- The actions
 
-const receiptText = (r) =>
-  `v${r.new} serves since ${f.time(r.time)} (epoch ${r.epoch}). Both versions were held for ${f.duration(r.hold_ms / 1000)}.`;
+function receiptText(r) {
+  const others = Object.entries(r.group?.members ?? {}).filter(([name]) => name !== r.processor).map(([name, m]) => `${name} v${m.new}`);
+  return `v${r.new} serves since ${f.time(r.time)} (epoch ${r.epoch})` + (others.length ? `, and with it ${others.join(", ")}` : "") +
+    `. Both versions were held for ${f.duration(r.hold_ms / 1000)}.`;
+}
 
 export function swap(p, number) {
   const from = p.serving;
@@ -106,26 +83,39 @@ export function swap(p, number) {
   const reason = h("input", { id: "reason", maxlength: 1000, size: 40, placeholder: "for the receipt" });
   const force = h("input", { id: "force", type: "checkbox" });
   const overrule = h("label", {}, force, h("span", {}, "Overrule the policy; takes a reason"));
+  const alone = aloneBox(p);
+  const forward = words.CANDIDATE.includes(version(p, number)?.state);
   const offer = () => show(overrule, true);
-  show(overrule, Boolean(version(p, number)?.held_back));
+  show(overrule, heldByPolicy(p, version(p, number)));
   const diff = from !== null && from !== number ? diffView(name, { a: from, b: number, limit: 3 }) : null;
   const { go } = confirm(name, {
     title: from === null ? `Let v${number} of ${name} serve` : `Swap ${name} from v${from} to v${number}`,
-    checks: (now) => swapChecks(now, from, number),
-    body: [diff?.el, h("p", { class: "row why-row" }, h("label", {}, "Reason ", reason), overrule)].filter(Boolean),
+    checks: (now, status) => [...swapChecks(now, from, number), ...(forward ? groupChecks(now, status) : [])],
+    body: [diff?.el, alone.row, h("p", { class: "row why-row" }, h("label", {}, "Reason ", reason), overrule)].filter(Boolean),
     verb: diff ? "Swap without waiting for the comparison" : "Swap",
     closed: () => diff?.abort(),
     refused: (error) => { if (error.code === "refused" && words.policyText(version(p, number), true)) offer(); },
     act: async () => receiptText(await post(processorPath(name) + "/swap", { version: number, who: "dashboard",
-      ...(reason.value.trim() ? { reason: reason.value.trim() } : {}), ...(force.checked ? { force: true } : {}) })),
+      ...(reason.value.trim() ? { reason: reason.value.trim() } : {}), ...(force.checked ? { force: true } : {}),
+      ...(alone.on ? { alone: true } : {}) })),
   });
   diff?.done.then(() => put(go, `Swap to v${number}`));
 }
 
-export function rollback(p) {
+// Those that moved in the swap that is taken back, by its receipt.
+async function movedWith(p) {
+  const { receipts } = await get(processorPath(p.name) + "/history").catch(() => ({ receipts: [] }));
+  const members = Object.entries(receipts[0]?.group?.members ?? {});
+  return members.filter(([name, m]) => name !== p.name && m.old !== 0).map(([name, m]) => [name, m.new, m.old]);
+}
+
+export async function rollback(p) {
   const to = words.standbyOf(p).version;
   const from = p.serving;
   const name = p.name;
+  const others = await movedWith(p);
+  const alone = aloneBox(p);
+  show(alone.row, others.length > 0);
   let diff = null;
   const compare = h("div", { class: "compare" });
   compare.append(h("button", { onclick: () => {
@@ -135,11 +125,12 @@ export function rollback(p) {
   confirm(name, {
     title: `Roll ${name} back from v${from} to v${to}`,
     checks: (now) => [...swapChecks(now, from, to),
+      ...others.map(([other, was, will]) => ["ok", `${other} goes back with it, from v${was} to v${will}: they changed over together.`]),
       ["note", `v${from} is then swapped in only when a person asks for it.`]],
-    body: [compare],
+    body: [alone.row, compare],
     verb: `Roll back to v${to}`,
     closed: () => diff?.abort(),
-    act: async () => receiptText(await post(processorPath(name) + "/rollback", { who: "dashboard" })),
+    act: async () => receiptText(await post(processorPath(name) + "/rollback", { who: "dashboard", ...(alone.on ? { alone: true } : {}) })),
   });
 }
 

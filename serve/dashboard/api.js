@@ -46,7 +46,27 @@ export const postExact = async (path, body, signal) => parseExact(await postText
 
 export const processorPath = (name) => "v1/processors/" + encodeURIComponent(name);
 
-// ---- The status, live: server-sent events while the page is seen. Read by fetch: EventSource sends no token.
+// ---- Server-sent events, read by fetch: EventSource sends no token.
+
+// Calls each(event, data, id) with texts until the stream ends. Throws what the server says.
+export async function stream(path, signal, each) {
+  const answer = await request(path, { signal });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    const parts = (text + value).split("\n\n");
+    text = parts.pop();
+    for (const part of parts) {
+      const lines = part.split("\n");
+      const field = (name) => lines.filter((line) => line.startsWith(name + ": ")).map((line) => line.slice(name.length + 2));
+      if (field("data").length) each(field("event")[0], field("data").join("\n"), field("id")[0]);
+    }
+  }
+}
+
+// ---- The status, live, while the page is seen
 
 const listeners = new Set();
 let source = null; // what ends the stream, while there is one
@@ -74,25 +94,10 @@ function take(status) {
   for (const fn of [...listeners]) fn(status);
 }
 
-function event(text) {
-  const lines = text.split("\n");
-  const data = lines.filter((line) => line.startsWith("data: ")).map((line) => line.slice(6));
-  if (!lines.includes("event: status")) return;
+function event(name, data) {
+  if (name !== "status") return;
   setState("on");
-  take(JSON.parse(data.join("\n")));
-}
-
-async function follow(signal) {
-  const answer = await request("v1/status/stream", { signal });
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  let text = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    const parts = (text + value).split("\n\n");
-    text = parts.pop();
-    parts.forEach(event);
-  }
+  take(JSON.parse(data));
 }
 
 async function open() {
@@ -100,7 +105,7 @@ async function open() {
   const own = source = new AbortController();
   let state = "off";
   try {
-    await follow(own.signal);
+    await stream("v1/status/stream", own.signal, event);
   } catch (error) {
     if (error.code === "forbidden") state = "forbidden";
     if (error.code === "again") get("v1/status").then(take, () => {}); // too many watch already

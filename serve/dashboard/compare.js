@@ -14,7 +14,7 @@ export function compare(main, name) {
     placeholder: "all rows; or: score > 5 AND country = 'SE'" });
   const exact = h("input", { id: "exact", type: "checkbox" });
   const records = h("input", { id: "records", type: "checkbox" });
-  const go = h("button", { class: "main", id: "go" }, "Compare");
+  const go = h("button", { class: "main", id: "go", disabled: true }, "Compare");
   const place = h("div");
   let diff = null;
   let busy = false;

@@ -7,6 +7,7 @@ import { overview } from "./overview.js";
 import { processor } from "./processor.js";
 import * as records from "./records.js";
 import { sql } from "./sql.js";
+import { tablePage, tables } from "./tables.js";
 
 const PAGES = [
   [/^$/, overview],
@@ -18,6 +19,8 @@ const PAGES = [
   [/^topics$/, records.topics],
   [/^topics\/([^/]+)$/, records.topic],
   [/^topics\/([^/]+)\/(\d+)@(\d+)$/, records.topic],
+  [/^tables$/, tables],
+  [/^t\/([^/]+)$/, tablePage],
   [/^sql$/, sql],
 ];
 
@@ -39,10 +42,11 @@ function route() {
   if (found) leave = found[1](main, ...found[0].slice(1).map(decode));
   else main.append(errorBox({ message: "There is no such page.", hint: "choose one at the top" }));
   const words = path.split("/").map(decode).filter(Boolean);
-  document.title = [...words.slice(words[0] === "p" ? 1 : 0), "Kappa"].join(" \u00b7 ");
+  document.title = [...words.slice(["p", "t"].includes(words[0]) ? 1 : 0), "Kappa"].join(" \u00b7 ");
   for (const link of document.querySelectorAll("header nav a")) {
     const target = link.hash.slice(2);
-    const here = target === "" ? path === "" || path.startsWith("p/") : path.split("/")[0] === target;
+    const first = path.split("/")[0];
+    const here = ({ "": "", p: "", t: "tables" }[first] ?? first) === target;
     if (here) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }

@@ -1,5 +1,6 @@
 // All processors.
 import { live } from "./api.js";
+import { disk } from "./disk.js";
 import { errorBox, facts, h, keyed, pill, put, show } from "./dom.js";
 import * as f from "./format.js";
 import * as words from "./words.js";
@@ -7,6 +8,7 @@ import * as words from "./words.js";
 function card() {
   const name = h("a", {});
   const state = pill();
+  const group = pill("", "");
   const what = h("p", { class: "dim small under" });
   const numbers = facts("Lag", "Rate", "Records", "Dead");
   const bar = h("i");
@@ -16,7 +18,7 @@ function card() {
   let shown = "";
   return {
     el: h("article", { class: "card" },
-      h("div", { class: "row" }, h("h2", {}, name), h("span", { class: "push" }, state.el)),
+      h("div", { class: "row" }, h("h2", {}, name), h("span", { class: "push row tight" }, group.el, state.el)),
       what, numbers.el, candidate, errors),
     update(p) {
       const v = words.servingOf(p);
@@ -24,7 +26,10 @@ function card() {
       put(name, p.name);
       name.href = "#/p/" + encodeURIComponent(p.name);
       state.update(...words.health(p));
-      put(what, v ? `v${v.version} serves ${v.tables.join(", ") || "no table"}` : "no version serves yet");
+      show(group.el, p.group !== null);
+      if (p.group) group.update("group " + p.group.name, "");
+      put(what, v ? `v${v.version} serves ${v.tables.join(", ") || "no table"}` +
+        (p.canary ? `; ${p.canary.share} % of the keys ${p.canary.shadow ? "compared with" : "from"} v${p.canary.version}` : "") : "no version serves yet");
       numbers.update(v ? words.lag(v) : "\u2013", v ? f.rate(v.rate) : "\u2013", v ? f.count(v.records) : "\u2013",
         v ? f.count(v.dead) : "\u2013");
       show(candidate, next !== null);
@@ -46,10 +51,12 @@ export function overview(main) {
   const grid = h("div", { class: "grid" });
   const empty = h("p", { class: "card" }, "There is no processor yet. ", h("code", {}, "kappa deploy FILE.sql"), " makes one.");
   empty.hidden = true;
-  main.append(h("div", { class: "row head" }, h("h1", {}, "Processors")), empty, grid);
+  const files = disk();
+  main.append(h("div", { class: "row head" }, h("h1", {}, "Processors")), empty, grid, files.el);
   const list = keyed(grid, (p) => p.name, card);
-  return live.watch((status) => {
+  const stop = live.watch((status) => {
     show(empty, status.processors.length === 0);
     list(status.processors);
   });
+  return () => { stop(); files.close(); };
 }

@@ -1,8 +1,10 @@
 // One processor: its versions, how far they are, and the buttons.
 import * as actions from "./actions.js";
 import { get, live, processorPath } from "./api.js";
+import { canary } from "./canary.js";
 import { errorBox, facts, h, keyed, pill, put, show } from "./dom.js";
 import * as f from "./format.js";
+import { limit } from "./limit.js";
 import { COLOURS, lives, plot } from "./plot.js";
 import { tabs } from "./tabs.js";
 import * as words from "./words.js";
@@ -65,12 +67,13 @@ function versionRow(current) {
     const buttons = Object.keys(BUTTONS).map((name) => h("button", {
       class: name === "abort" ? "danger" : null, "data-action": name,
       onclick: () => actions.simple(current(), number, name) }, name[0].toUpperCase() + name.slice(1)));
+    const faster = h("button", { "data-action": "limit", onclick: () => limit(current(), number) }, "Limit");
     const swapTo = h("button", { "data-action": "swap-to", onclick: () => actions.swap(current(), number) }, "Swap to this");
     details.open = words.isCandidate(first);
     let shown = "";
     const el = h("div", { class: "version", "data-version": number },
       h("div", { class: "row" }, h("h3", {}, "v" + number), state.el, what,
-        h("span", { class: "push row" }, swapTo, buttons)),
+        h("span", { class: "push row" }, swapTo, faster, buttons)),
       errors, numbers.el, progress, details, more, policy);
     return {
       el,
@@ -93,6 +96,7 @@ function versionRow(current) {
         put(policy, "policy: " + words.policyText(v));
         show(policy, words.isLive(v) && words.policyText(v) !== "");
         buttons.forEach((b) => show(b, BUTTONS[b.dataset.action](v, p)));
+        show(faster, words.isCandidate(v) && (v.state !== "ready" || v.limit !== null));
         show(swapTo, ["ready", "standby"].includes(v.state));
         const held = v.held_back ? { ...v.held_back, message: "Ready, but not swapped in: " + v.held_back.message } : null;
         const problems = [v.error, v.trouble, held].filter(Boolean);
@@ -190,24 +194,40 @@ function explain(p) {
   return texts.join(" ");
 }
 
+function servesText(p, serving) {
+  if (!serving) return ["No version serves yet."];
+  const links = serving.tables.flatMap((name, i) => [i ? ", " : "", h("a", { href: "#/t/" + encodeURIComponent(name) }, name)]);
+  return [`v${serving.version} serves `, ...(links.length ? links : ["no table"]), `; epoch ${p.epoch}`];
+}
+
+function groupText(group) {
+  if (!group) return [];
+  const others = group.with.flatMap((name, i) => [i ? ", " : "", h("a", { href: "#/p/" + encodeURIComponent(name) }, name)]);
+  return [h("span", { class: "pill cool" }, "group " + group.name), " ",
+    ...(others.length ? ["changes over and back together with ", ...others] : ["has no other member yet"]), "."];
+}
+
 export function processor(main, name) {
   let current = null;
   const state = pill();
   const missing = h("div");
   const swap = h("button", { class: "main", id: "swap", onclick: () => actions.swap(current, words.toSwap(current).version) }, "Swap");
-  const back = h("button", { id: "rollback", onclick: () => actions.rollback(current) }, "Roll back");
+  const back = h("button", { id: "rollback", onclick: () => void actions.rollback(current) }, "Roll back");
   const why = h("p", { class: "small dim why" });
+  const together = h("p", { class: "small why" });
+  const share = canary(() => current);
   const what = h("p", { class: "dim" });
   const errors = h("div");
   const list = h("div");
   const charts = plots(name);
   const life = timeline(name);
-  const body = h("div", {}, errors, h("section", { class: "card row" }, swap, back, why),
+  const body = h("div", {}, errors, h("section", { class: "card row" }, swap, back, why, together), share.el,
     h("section", { class: "card" }, h("h2", {}, "Versions"), list), charts.el, life.el);
   body.hidden = true;
   main.append(h("div", { class: "row head" }, h("h1", {}, name), state.el), what, tabs(name, "versions"), missing, body);
   const rows = keyed(list, (v) => v.version, versionRow(() => current));
   let shown = "";
+  let grouped = "";
   const stop = live.watch((status) => {
     current = status.processors.find((p) => p.name === name) ?? null;
     show(body, current !== null);
@@ -219,12 +239,21 @@ export function processor(main, name) {
     const standby = words.standbyOf(p);
     const serving = words.servingOf(p);
     state.update(...words.health(p));
-    put(what, serving ? `v${serving.version} serves ${serving.tables.join(", ") || "no table"}; epoch ${p.epoch}` : "No version serves yet.");
+    if (what.dataset.of !== `${p.serving} ${p.epoch}`) {
+      what.dataset.of = `${p.serving} ${p.epoch}`;
+      what.replaceChildren(...servesText(p, serving));
+    }
     swap.disabled = !next || !["ready", "standby"].includes(next.state) || p.swap !== null;
     put(swap, next ? `Swap to v${next.version}` : "Swap");
     back.disabled = !standby || standby.barred || p.swap !== null;
     put(back, standby && !standby.barred ? `Roll back to v${standby.version}` : "Roll back");
     put(why, explain(p));
+    if (JSON.stringify(p.group) !== grouped) {
+      grouped = JSON.stringify(p.group);
+      together.replaceChildren(...groupText(p.group));
+      show(together, p.group !== null);
+    }
+    share.update(p);
     const problems = JSON.stringify(p.last_swap_error);
     if (problems !== shown) {
       shown = problems;

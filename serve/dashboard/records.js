@@ -48,8 +48,12 @@ export function history(main, name) {
   const place = h("section", { class: "card" });
   main.append(h("h1", { class: "head" }, name), tabs(name, "history"), place);
   let epoch = null;
+  let drawn = "";
   const load = () => fill(place, async () => {
     const { receipts } = await get(processorPath(name) + "/history");
+    const before = drawn;
+    drawn = JSON.stringify(receipts);
+    if (drawn === before) return [...place.childNodes]; // what was opened stays open
     if (receipts.length === 0) return [h("p", {}, "No version has been swapped in yet.")];
     return [h("h2", {}, `Receipts of ${f.some(receipts.length, "swap")}, newest first`), h("div", { class: "scroll" }, table(
       [{ name: "time", tight: true }, { name: "why" }, { name: "who" }, { name: "versions", tight: true },
@@ -112,19 +116,54 @@ export function kept(main, name, kind) {
   });
 }
 
-// ---- Topics
+// ---- Topics, and what is archived of them
+
+const archived = () => get("v1/archive").then((body) => new Map(body.topics.map((t) => [t.name, t])), () => new Map());
+const sum = (a, what) => a.partitions.reduce((total, p) => total + what(p), 0);
+
+function archiveText(a) {
+  if (!a) return "not archived";
+  const gaps = sum(a, (p) => p.gaps.length);
+  const damaged = sum(a, (p) => p.damaged);
+  return [a.archive === "on" ? "archived" : "archived once, now off", f.some(sum(a, (p) => p.records), "record"),
+    f.bytes(sum(a, (p) => p.bytes)), gaps ? f.some(gaps, "gap") : null, damaged ? f.some(damaged, "damaged file") : null].filter(Boolean).join(", ");
+}
 
 export function topics(main) {
   const place = h("div", { class: "grid" });
   main.append(h("h1", { class: "head" }, "Topics"), place);
   void fill(place, async () => {
-    const { topics: list } = await get("v1/topics");
-    if (list.length === 0) return [h("p", { class: "card" }, "There is no topic yet. ", h("code", {}, "kappa topic create NAME"), " makes one.")];
-    return list.map((t) => h("article", { class: "card row" },
-      h("h2", {}, h("a", { href: "#/topics/" + encodeURIComponent(t.name) }, t.name)),
-      h("span", { class: "dim push" }, f.some(t.partitions, "partition"))));
+    const [{ topics: list }, archives] = await Promise.all([get("v1/topics"), archived()]);
+    const names = new Set(list.map((t) => t.name));
+    const gone = [...archives.values()].filter((a) => !names.has(a.name));
+    if (list.length + gone.length === 0) {
+      return [h("p", { class: "card" }, "There is no topic yet. ", h("code", {}, "kappa topic create NAME"), " makes one.")];
+    }
+    return [...list, ...gone].map((t) => h("article", { class: "card" },
+      h("div", { class: "row" }, h("h2", {}, h("a", { href: "#/topics/" + encodeURIComponent(t.name) }, t.name)),
+        h("span", { class: "dim push" }, Array.isArray(t.partitions) ? "only in the archive" : f.some(t.partitions, "partition"))),
+      h("p", { class: "small dim under" }, archiveText(archives.get(t.name))),
+      archives.get(t.name)?.error ? errorBox(archives.get(t.name).error, "warn") : null));
   });
   return () => {};
+}
+
+function archiveView(name, a) {
+  if (!a) {
+    return [h("p", { class: "small dim" }, "Nothing of it is archived. ", h("code", {}, `kappa topic set ${name} archive=on`),
+      " keeps a compressed copy that outlives the broker's retention.")];
+  }
+  const gapText = (gap) => `${gap.from} to ${gap.to - 1}${gap.lost ? ", removed or lost" : ", never archived"}`;
+  return [...(a.error ? [errorBox(a.error, "warn")] : []),
+    h("details", {}, h("summary", {}, "Archive: " + archiveText(a)),
+      h("p", { class: "small dim under" }, `From ${f.bytes(sum(a, (p) => p.raw_bytes))} of records` +
+        (a.retain_ms >= 0 ? `; kept for ${f.duration(a.retain_ms / 1000)}` : "") +
+        (a.retain_bytes >= 0 ? `; at most ${f.bytes(a.retain_bytes)} a partition` : "") + "."),
+      h("div", { class: "scroll" }, table(
+        [{ name: "partition" }, { name: "whole from", num: true }, { name: "up to", num: true }, { name: "records", num: true },
+          { name: "on disk", num: true }, { name: "files", num: true }, { name: "damaged", num: true }, { name: "missing" }],
+        a.partitions.map((p) => [String(p.partition), String(p.from), String(p.to), f.count(p.records), f.bytes(p.bytes),
+          String(p.segments), p.damaged ? String(p.damaged) : "", p.gaps.map(gapText).join("; ")]), "cards")))];
 }
 
 const PLACES = [["newest", "the newest", "-10"], ["beginning", "the beginning", "beginning"],
@@ -137,13 +176,18 @@ export function topic(main, name, only, offset) {
   const at = h("input", { id: "at", size: 22, "aria-label": "time or offset" });
   const partition = h("input", { id: "partition", size: 4, inputmode: "numeric", placeholder: "all" });
   const place = h("div");
+  const archive = h("section", { class: "card" });
   let next = null;
-  const position = () => (PLACES.find(([value]) => value === from.value)[2] || (from.value === "time" ? "@" : "") + at.value.trim());
+  const position = () => {
+    const text = at.value.trim();
+    const one = from.value === "offset" && /^\d+$/.test(text) && partition.value.trim() !== "";
+    return PLACES.find(([value]) => value === from.value)[2] || (from.value === "time" ? "@" : one ? partition.value.trim() + ":" : "") + text;
+  };
   const form = h("form", { class: "row head", onsubmit: (event) => { event.preventDefault(); void load(position()); } },
     h("label", {}, "From ", from), at, h("label", {}, "Partition ", partition), h("button", { class: "main" }, "Read"));
   from.onchange = () => {
     at.hidden = !["time", "offset"].includes(from.value);
-    at.placeholder = from.value === "time" ? "2026-01-31T12:00:00Z" : "1000 or 0:1000,1:900";
+    at.placeholder = from.value === "time" ? "2026-01-31T12:00:00Z" : "1000, or 0:1000,1:900";
   };
   if (offset !== undefined) {
     partition.value = only;
@@ -151,7 +195,8 @@ export function topic(main, name, only, offset) {
     at.value = offset;
   }
   from.onchange();
-  main.append(h("div", { class: "row head" }, h("h1", {}, name)), h("section", { class: "card" }, form, place));
+  main.append(h("div", { class: "row head" }, h("h1", {}, name)), archive, h("section", { class: "card" }, form, place));
+  void fill(archive, async () => archiveView(name, (await archived()).get(name)));
   const load = (where) => fill(place, async () => {
     const only = partition.value.trim();
     const query = new URLSearchParams({ from: where, limit: LIMIT, ...(only ? { partition: only } : {}) });

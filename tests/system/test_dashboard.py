@@ -3,110 +3,13 @@
 Needs Debian's chromium, chromium-driver and python3-selenium. Pages are told apart by the texts that people read.
 """
 
-import contextlib
 import json
 import os
-import shutil
 
 import pytest
 import support
+from browser import SECONDS, By, Keys, browser, page, row  # noqa: F401  page is a fixture
 from support import eventually
-
-try:
-    from selenium import webdriver
-    from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
-    from selenium.webdriver.chrome.service import Service
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.common.keys import Keys
-except ImportError:
-    webdriver = None
-
-SECONDS = 30
-
-
-class Page:
-    def __init__(self, driver, address):
-        self.driver = driver
-        self.address = address
-
-    def open(self, hash_):
-        """A page by its address behind the '#'."""
-        self.driver.get(f"http://{self.address}/{hash_}")
-
-    def go(self, hash_):
-        """The same without loading again."""
-        self.driver.execute_script("location.hash = arguments[0]", hash_)
-
-    def text(self):
-        return self.driver.find_element(By.TAG_NAME, "body").text
-
-    def find(self, selector):
-        return self.driver.find_element(By.CSS_SELECTOR, selector)
-
-    def sees(self, wanted, where="main"):
-        def there():
-            try:
-                return wanted in self.find(where).text
-            except (NoSuchElementException, StaleElementReferenceException):
-                return False
-        try:
-            eventually(there, SECONDS, f"the page shows {wanted!r}", every=0.1)
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{self.text()}") from None
-
-    def click(self, selector):
-        def clicked():
-            try:
-                button = self.find(selector)
-                if not (button.is_displayed() and button.is_enabled()):
-                    return False
-                button.click()  # the page may be drawn anew before it
-                return True
-            except (NoSuchElementException, StaleElementReferenceException):
-                return False
-        eventually(clicked, SECONDS, f"{selector} can be clicked", every=0.1)
-
-    def cells(self):
-        """The texts of all rows of tables, at one moment."""
-        return self.driver.execute_script("""
-            return [...document.querySelectorAll("tbody tr")].map(
-                row => [...row.querySelectorAll("td")].map(cell => cell.innerText.trim()))""")
-
-    def size(self, width, dark):
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {
-            "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500})
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [
-            {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]})
-
-    def complaints(self):
-        return [entry for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
-
-
-@contextlib.contextmanager
-def browser(platform, directory):
-    if webdriver is None or not shutil.which("chromium") or not shutil.which("chromedriver"):
-        pytest.skip("no browser: install chromium, chromium-driver and python3-selenium")
-    options = webdriver.ChromeOptions()
-    for argument in ("--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,900",
-                     f"--user-data-dir={directory}/browser", *(["--no-sandbox"] if os.geteuid() == 0 else [])):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(service=Service(shutil.which("chromedriver")), options=options)
-    try:
-        driver.set_page_load_timeout(60)
-        yield Page(driver, platform.server()["http"].replace("http://", ""))
-    finally:
-        driver.quit()
-
-
-@pytest.fixture
-def page(embedded, tmp_path):
-    with browser(embedded, tmp_path) as opened:
-        yield opened
-
-
-def row(number):
-    return f'.version[data-version="{number}"]'
 
 
 def test_deploy_watch_swap_roll_back(embedded, page):

@@ -177,6 +177,8 @@ def test_answers_are_as_described(embedded):
     ask("POST", p + "/versions/{N}/abort", {}, P="p", N=3)
     ask("POST", p + "/versions/{N}/drop", {}, P="p", N=3)
     assert len(ask("GET", "/v1/topics/{T}/records", T="events", query="from=-3&partition=0").splitlines()) == 3
+    embedded.run("topic", "set", "events", "archive=on")
+    assert [topic["name"] for topic in ask("GET", "/v1/archive")["topics"]] == ["events"]
     rows = ask("GET", "/v1/tables/{T}/rows", T="user_features", query="limit=2").splitlines()
     row = json.loads(rows[0])
     ask("GET", "/v1/tables/{T}/rows/{KEY}", T="user_features", KEY=row["user_id"], query="at=" + row["window_start"])

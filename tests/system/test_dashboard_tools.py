@@ -1,0 +1,230 @@
+"""The rest of the dashboard in a real Chromium: comparing with a condition, groups, canary, limits, disk, archives, and a
+table that is followed as it changes."""
+
+import support
+from browser import page, row  # noqa: F401  page is a fixture
+from support import eventually
+
+COUNTS = ("%sCREATE TABLE events (user_id text, event_type text) WITH (topic = '%s', format = 'json');\n"
+          "CREATE MATERIALIZED VIEW %s AS SELECT user_id, count(*)%s AS n FROM events GROUP BY user_id;\n")
+GROUP = "SET swap.in_group = 'shop';\n"
+
+
+def produced(platform, topic, count=2000, partitions=2):
+    platform.topic(topic, partitions)
+    platform.produce(topic, support.events_lines(count, users=20), "--key", "user_id")
+
+
+def test_compare_with_a_condition(embedded, page):
+    produced(embedded, "events")
+    embedded.deploy("counts", COUNTS % ("", "events", "counts", ""), "--wait")
+    embedded.deploy("counts", COUNTS % ("", "events", "counts", " + 5"), "--swap", "manual")
+    embedded.wait("counts", 2, "caught-up")
+    page.open("#/p/counts/compare")
+    page.fill("#where", "user_id = 'u3'")
+    page.click("#exact")
+    page.click("#records")
+    page.click("#go")
+    page.sees("What differs between v1 and v2")
+    page.sees("1 changed, 0 only in v1, 0 only in v2, 0 equal")
+    figures = dict(zip(["column", "rows", "mean", "median", "p90", "p99", "most"], page.cells()[0]))
+    assert figures["column"] == "n" and figures["rows"] == "1" and figures["mean"] == "5" and figures["most"] == "5"
+    n = next(r["n"] for r in embedded.scan("counts") if r["user_id"] == "u3")
+    assert page.cells()[1][:4] == ["user_id u3", "n", str(n), str(n + 5)]
+    page.fill("#where", "nope = 1")
+    page.click("#go")
+    page.sees("where:1:1", "main .error")
+    assert page.has("nope = 1", "main .error")  # with the line and the caret below it
+
+
+def test_a_group_moves_together(embedded, page):
+    produced(embedded, "events")
+    for name in ("pa", "pb"):
+        embedded.deploy(name, COUNTS % (GROUP, "events", "of_" + name, ""), "--wait")
+    embedded.deploy("pa", COUNTS % (GROUP, "events", "of_pa", " + 1"), "--swap", "manual")
+    embedded.wait("pa", 2, "caught-up")
+    page.open("")
+    page.sees("group shop")
+    page.go("#/p/pa")
+    page.sees("changes over and back together with pb")
+    page.click("#swap")
+    page.sees("pb is of the group shop, and has no version newer than v1", "dialog")
+    page.click("#go")
+    page.sees("no version newer than v1", "dialog .error")
+    embedded.deploy("pb", COUNTS % (GROUP, "events", "of_pb", " + 1"), "--swap", "manual")
+    page.sees("pb changes over with it, to v2", "dialog")  # the checks follow what happens
+    page.click("#go")
+    page.sees("and with it pb v2", "dialog")
+    page.click("#cancel")
+    assert {p["name"]: p["serving"] for p in embedded.json("status")["processors"]} == {"pa": 2, "pb": 2}
+    page.click("#rollback")
+    page.sees("pb goes back with it, from v2 to v1", "dialog")
+    page.click("#alone")
+    page.click("#go")
+    page.sees("v1 serves since", "dialog")
+    assert not page.has("and with it", "dialog")
+    page.click("#cancel")
+    assert {p["name"]: p["serving"] for p in embedded.json("status")["processors"]} == {"pa": 1, "pb": 2}
+    assert all("409" in entry["message"] for entry in page.complaints())  # the swap that was refused
+
+
+def test_canary(embedded, page):
+    produced(embedded, "events")
+    embedded.deploy("counts", COUNTS % ("", "events", "counts", ""), "--wait")
+    page.open("#/p/counts")
+    page.sees("v1 serves counts")
+    assert not page.has("Canary")
+    embedded.deploy("counts", COUNTS % ("", "events", "counts", " + 5"), "--swap", "manual")
+    page.sees("v2 is ready: a share of the keys")
+    page.click("#canary")
+    page.click('dialog [data-share="100"]')
+    page.click("#go")
+    page.sees("100 % of the keys are read from v2", "dialog")
+    page.click("#cancel")
+    assert embedded.status("counts")["canary"]["share"] == 100
+    for user in range(5):
+        status, body, _ = embedded.http("GET", f"/v1/tables/counts/rows/u{user}")
+        assert status == 200 and body["version"] == 2
+    eventually(lambda: page.driver.execute_script(
+        "return [...document.querySelectorAll('dl.facts dd')].slice(0, 2).map(d => d.textContent).join()") == "0,5",
+        30, "five reads differed")
+    assert "5 of 5 reads differ" in embedded.run("status", "counts").stdout
+    page.click("#canary")
+    page.fill("#share", 0)
+    page.click("#go")
+    page.sees("All keys are read from the version that serves", "dialog")
+    page.click("#cancel")
+    assert embedded.status("counts")["canary"] is None
+
+
+def test_limit_and_disk(embedded, page):
+    produced(embedded, "events", 4000)
+    embedded.deploy("counts", COUNTS % ("", "events", "counts", ""), "--wait")
+    embedded.run("replay", "counts", "--limit", "10/s", "--swap", "manual")
+    page.open("#/p/counts")
+    page.sees("limited to 10 records/s", row(2))
+    page.click(row(2) + ' [data-action="limit"]')
+    page.sees("It is limited to 10 records/s", "dialog")
+    page.fill("#limit-records", "fast")
+    page.click("#go")
+    page.sees("is no number above zero", "dialog .error")
+    page.fill("#limit-records", 20)
+    page.fill("#limit-freshness", 5000)
+    page.click("#go")
+    page.sees("limited to 20 records/s, freshness p99 \u2264 5000 ms", "dialog .done")
+    page.click("#cancel")
+    limit = embedded.version("counts", 2)["limit"]
+    assert limit["records_per_second"] == 20 and limit["freshness_ms"] == 5000
+    page.sees("limited to 20 records/s", row(2))
+    page.click(row(2) + ' [data-action="limit"]')
+    page.fill("#limit-records", "")
+    page.fill("#limit-freshness", "")
+    page.click("#go")
+    page.sees("reads as fast as it can", "dialog .done")
+    page.click("#cancel")
+    page.sees("ready", row(2) + " .pill")
+
+    page.go("#/")
+    page.sees("Versions take")
+    page.sees("without a budget")
+
+
+def test_archive_of_a_topic(embedded, page):
+    produced(embedded, "events", 1000, partitions=1)
+    embedded.topic("other")
+    page.open("#/topics")
+    page.sees("not archived")
+    embedded.run("topic", "set", "events", "archive=on")
+    eventually(lambda: embedded.json("archive", "ls", "events")["topics"][0]["partitions"][0]["to"] == 1000, 60, "it is archived")
+    page.open("#/topics/events")
+    page.sees("Archive: archived, 1000 records")
+    page.click("main summary")
+    cells = page.cells()[0]
+    assert cells[:4] == ["0", "0", "1000", "1000"], cells
+    status, body, _ = embedded.http("GET", "/v1/archive")
+    assert status == 200 and body == embedded.json("archive", "ls")
+    page.go("#/topics/events/0@990")  # the way from a record that is named elsewhere
+    page.sees("0 @ 990")
+    assert not page.has("0 @ 989")
+
+
+def test_a_table_as_it_changes(embedded, page):
+    produced(embedded, "events")
+    embedded.deploy("counts", COUNTS % ("", "events", "counts", ""), "--wait")
+    page.open("#/tables")
+    page.sees("user_id (key), n")
+    page.click("main h2 a")
+    page.sees("20 rows, 0 changes since you look")
+    held = {user: int(n) for user, n in page.cells()}
+    assert held == {r["user_id"]: r["n"] for r in embedded.scan("counts")}
+    embedded.produce("events", [{"user_id": "u3", "event_type": "click"}, {"user_id": "new", "event_type": "click"}], "--key", "user_id")
+    page.sees("21 rows, 2 changes since you look")
+    assert dict(page.cells()) == {r["user_id"]: str(r["n"]) for r in embedded.scan("counts")}
+    # Across a swap, and with a condition that rows come under and leave.
+    page.fill("#where", "n < 10")
+    page.click("#follow")
+    page.sees("1 row, 0 changes")
+    assert page.cells() == [["new", "1"]]
+    embedded.deploy("counts", COUNTS % ("", "events", "counts", " + 5"), "--wait")
+    page.sees("v2 was swapped in for v1")
+    page.sees("1 row, 1 change")
+    assert page.cells() == [["new", "6"]]
+    embedded.produce("events", [{"user_id": "new", "event_type": "click"}] * 5, "--key", "user_id")
+    page.sees("0 rows, ")
+    page.fill("#where", "")
+    page.fill("#key", "u3")
+    page.click("#follow")
+    page.sees("1 row, 0 changes")
+    page.fill("#where", "nope = 1")
+    page.click("#follow")
+    page.sees("nope = 1", "main .error")
+    # One of many rows: its changes, the newest first.
+    embedded.produce("events", [{"user_id": f"many{i}", "event_type": "click"} for i in range(700)], "--key", "user_id")
+    support.applied_everything(embedded, "counts", 2, "events", "committed")
+    page.fill("#where", "")
+    page.fill("#key", "")
+    page.click("#follow")
+    page.sees("more than 300 rows")
+    page.sees("Changes come here")
+    # The stream may be opened behind what is produced now: until it tells of one.
+    number = [0]
+
+    def told():
+        embedded.produce("events", [{"user_id": "many7", "event_type": "click"}], "--key", "user_id")
+        number[0] += 1
+        return page.has('"user_id": "many7"', "tbody")
+    eventually(told, 60, "the change is shown", every=0.5)
+    assert page.cells()[0][1] == "+" and number[0] < 100
+
+
+def test_layout_of_the_rest(embedded, page):
+    topic = "events-with-a-long-name-that-has-no-place-to-break-" + "x" * 40
+    table = "a_table_with_a_name_that_is_long_" + "y" * 25
+    produced(embedded, topic, 500)
+    embedded.run("topic", "set", topic, "archive=on")
+    for name in ("first-" + "z" * 50, "other-" + "z" * 50):
+        embedded.deploy(name, COUNTS % (GROUP, topic, table + name[0], ""), "--wait")
+    embedded.deploy(name, COUNTS % (GROUP, topic, table + name[0], " + 5"), "--swap", "manual")
+    embedded.wait(name, 2, "caught-up")
+    embedded.run("canary", name, "50%")
+    eventually(lambda: embedded.json("archive", "ls")["topics"], 60, "there is an archive")
+    page.open("")
+    for width, dark in ((360, True), (1280, False), (360, False), (1280, True)):
+        page.size(width, dark)
+        for hash_, text in (("#/", "Versions take"), (f"#/p/{name}", "50 % of the keys"), ("#/tables", table),
+                            (f"#/t/{table}{name[0]}", "20 rows"), ("#/topics", "archived"), (f"#/topics/{topic}", "Archive: archived")):
+            page.go(hash_)
+            page.sees(text)
+            assert page.driver.execute_script("return document.documentElement.scrollWidth") <= width, (width, hash_)
+        page.go(f"#/p/{name}/compare")
+        page.click("#go")
+        page.sees("What differs between")
+        assert page.driver.execute_script("return document.documentElement.scrollWidth") <= width, width
+        page.go(f"#/p/{name}")
+        for button in ("#canary", "#swap"):
+            page.click(button)
+            page.sees("", "dialog")
+            box = page.find("dialog").rect
+            assert box["x"] >= 0 and box["x"] + box["width"] <= width, box
+            page.click("#cancel")
+    assert page.complaints() == []

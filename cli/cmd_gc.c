@@ -28,12 +28,13 @@ const struct cmd_entry cmd_gc = {
         "version names go too.\n"
         "What serves, stands by, is paused or on its way is never touched. Receipts stay in "
         "the history.\n"
-        "With a disk budget (kappa up --disk-budget), here and by itself: while all versions take "
-        "more, those\n"
-        "that are over go whatever their age: aborted ones, then failed ones, then retired ones, "
-        "of "
-        "each the\n"
-        "oldest first. When that is not enough, the event over_budget says so, and nothing stops.",
+        "With a disk budget (kappa up --disk-budget), here and by itself: while all versions and "
+        "snapshots\n"
+        "take more, snapshots without a name go, the oldest first, then versions that are over, "
+        "whatever their\n"
+        "age: aborted ones, then failed ones, then retired ones, of each the oldest first. When "
+        "that is not\n"
+        "enough, the event over_budget says so, and nothing stops.",
     .examples = "kappa gc --dry-run\nkappa gc features --keep 0 --older-than 0s\n",
     .options = options,
     .run = gc_run,
@@ -84,7 +85,15 @@ static int print(const struct cli *cli, const json_t *answer, struct err *err)
     if (versions + json_array_size(json_object_get(answer, "kept")) > 0) {
         rows(cli, answer, &text);
     }
-    if (versions + plugins == 0) {
+    const json_t *item;
+    size_t i;
+    json_array_foreach (json_object_get(answer, "snapshots"), i, item) {
+        buf_printf(&text, "snapshot %s of %s %s: %s\n", json_text(item, "snapshot", ""),
+                   json_text(item, "processor", ""),
+                   json_bool(answer, "dry_run", false) ? "would go" : "is removed",
+                   json_text(item, "why", ""));
+    }
+    if (versions + plugins + i == 0) {
         buf_append_text(&text, "nothing to remove\n");
     } else {
         buf_printf(&text, "%s: %zu versions, %zu plugins, %s\n",

@@ -555,6 +555,8 @@ void snapshot_request(struct core *core, void *request, struct core_processor *p
 void snapshots_request(struct core *core, void *request, const struct core_processor *processor);
 void snapshot_drop_request(struct core *core, void *request, const struct core_processor *processor,
                            const json_t *body);
+/* {id: true} of those that versions on their way may need again; {"": null} when it has no versions. */
+json_t *snapshots_needed(const struct core_processor *processor);
 struct child *snapshot_child(struct core *core, uint64_t worker, struct core_snapshot **out);
 void snapshot_event(struct core *core, struct core_snapshot *snapshot, const json_t *event);
 void snapshot_exited(struct core *core, struct core_snapshot *snapshot, const struct err *cause);

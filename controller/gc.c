@@ -10,8 +10,10 @@
  *     messages are not all sent.
  *  2. On request: what has been over for `older_than`, but for the newest `keep` retired ones.
  *  3. With a budget (kappa up --disk-budget), on request and by itself: while what lies below
- *     DATA/versions takes more, what is over goes, whatever its age: first aborted ones, then failed
- *     ones, then retired ones; of each kind those first that have been so for longest.
+ *     DATA/versions takes more, snapshots without a name go, the oldest first, for they only save time;
+ *     then what is over, whatever its age: first aborted ones, then failed ones, then retired ones; of each
+ *     kind those first that have been so for longest. On request, snapshots without a name also go when
+ *     their processor has no version left. One that a version on its way began with stays.
  *  4. When that is not enough, it is told once (event over_budget). Nothing else is done: a server that
  *     stops reading or serving helps nobody.
  *  5. Trash is what was dropped already; the server frees it by itself, at once and when it starts. */
@@ -21,6 +23,7 @@
 #include "base/timefmt.h"
 #include "base/trace.h"
 #include "controller/datadir.h"
+#include "controller/snapshot_files.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -44,14 +47,16 @@ struct gc {
     int64_t older_than_ms;
     int64_t keep;
     int64_t now_ms;
-    json_t *versions; /* to go: items of the answer */
-    json_t *kept;     /* the same, with why they stay */
-    json_t *spare;    /* of those, what the budget may take, in that order */
-    int64_t budget;   /* bytes; 0: none */
-    int64_t used;     /* by all versions' files, with the trash */
-    int64_t trash;    /* of that */
-    json_t *named;    /* {hash: true}: plugins that versions name */
-    json_t *plugins;  /* to go: items of the answer */
+    json_t *versions;  /* to go: items of the answer */
+    json_t *kept;      /* the same, with why they stay */
+    json_t *spare;     /* of those, what the budget may take, in that order */
+    int64_t budget;    /* bytes; 0: none */
+    int64_t used;      /* by all versions' files, with the trash */
+    int64_t trash;     /* of that */
+    json_t *named;     /* {hash: true}: plugins that versions name */
+    json_t *plugins;   /* to go: items of the answer */
+    json_t *needed;    /* {processor: [id]}: snapshots that stay; {}: it has no versions */
+    json_t *snapshots; /* to go: items of the answer */
 };
 
 static void gc_free(struct gc *gc)
@@ -63,6 +68,8 @@ static void gc_free(struct gc *gc)
     json_decref(gc->spare);
     json_decref(gc->named);
     json_decref(gc->plugins);
+    json_decref(gc->needed);
+    json_decref(gc->snapshots);
     free(gc);
 }
 
@@ -171,6 +178,8 @@ static void look(struct gc *gc, struct core *core)
     json_decref(gc->kept);
     json_decref(gc->spare);
     json_decref(gc->named);
+    json_decref(gc->needed);
+    gc->needed = json_object();
     gc->versions = json_array();
     gc->kept = json_array();
     gc->spare = json_array();
@@ -184,6 +193,7 @@ static void look(struct gc *gc, struct core *core)
         struct core_processor *processor = core->processors[i];
         if (gc->processor == NULL || strcmp(gc->processor, processor->name) == 0) {
             look_at_processor(gc, processor, spares);
+            object_set(gc->needed, processor->name, snapshots_needed(processor));
         }
         for (uint32_t k = 0; k < processor->version_count; k++) {
             const char *file;
@@ -249,7 +259,7 @@ static int64_t sum_bytes(const json_t *list)
 /* What will be left of `used` when all that is to go has gone. */
 static int64_t left_of(const struct gc *gc)
 {
-    return i64_max(0, gc->used - gc->trash - sum_bytes(gc->versions));
+    return i64_max(0, gc->used - gc->trash - sum_bytes(gc->versions) - sum_bytes(gc->snapshots));
 }
 
 static double megabytes(int64_t bytes)
@@ -281,6 +291,58 @@ static void budget_take(struct gc *gc)
             }
         }
     }
+}
+
+/* Into the list of those that may go, the oldest first. */
+static void snapshots_of(const struct gc *gc, const char *processor, const json_t *needed,
+                         json_t *spare)
+{
+    json_t *list = snapshot_list(gc->data_dir, processor);
+    size_t i;
+    json_t *note;
+    json_array_foreach (list, i, note) {
+        size_t at = json_array_size(spare);
+        int64_t made = json_int(note, "made_ms", 0);
+        const char *id = json_text(note, "id", "");
+        if (json_text(note, "name", NULL) != NULL || json_object_get(needed, id) != NULL) {
+            continue;
+        }
+        while (at > 0 && json_int(json_array_get(spare, at - 1), "made_ms", 0) > made) {
+            at--;
+        }
+        int rc = json_array_insert_new(spare, at,
+                                       json_pack("{s:s, s:s, s:I, s:O}", "processor", processor,
+                                                 "snapshot", id, "made_ms", (json_int_t)made,
+                                                 "bytes", json_object_get(note, "bytes")));
+        ASSERT(rc == 0);
+    }
+    json_decref(list);
+}
+
+static void look_at_snapshots(struct gc *gc)
+{
+    json_t *spare = json_array();
+    const char *processor;
+    json_t *needed;
+    json_object_foreach (gc->needed, processor, needed) {
+        snapshots_of(gc, processor, needed, spare);
+    }
+    size_t i;
+    json_t *item;
+    json_array_foreach (spare, i, item) {
+        needed = json_object_get(gc->needed, json_text(item, "processor", ""));
+        bool nobody = gc->request != NULL && json_is_null(json_object_get(needed, ""));
+        int64_t over = gc->budget > 0 ? left_of(gc) - gc->budget : 0;
+        if (nobody || over > 0) {
+            char *why = nobody ? xstrdup("its processor has no version left")
+                               : xasprintf("the disk budget of %.1f MB is exceeded by %.1f MB",
+                                           megabytes(gc->budget), megabytes(over));
+            object_set(item, "why", json_string(why));
+            append(gc->snapshots, json_incref(item));
+            free(why);
+        }
+    }
+    json_decref(spare);
 }
 
 static void look_at_trash(struct gc *gc, const char *versions)
@@ -321,6 +383,7 @@ static void gc_run(struct core_job *job)
     sizes_of(gc, gc->kept);
     look_at_trash(gc, versions); /* first: trash that goes meanwhile drops no version */
     gc->used = (int64_t)file_tree_bytes(versions);
+    look_at_snapshots(gc);
     budget_take(gc);
     if (gc->request != NULL) {
         look_at_plugins(gc);
@@ -348,6 +411,24 @@ static void drop_versions(struct core *core, const json_t *found)
             version->dropping = true;
             version_advance(core, version);
         }
+    }
+}
+
+static void remove_snapshots(struct core *core, const struct gc *gc)
+{
+    size_t i;
+    json_t *item;
+    json_array_foreach (gc->snapshots, i, item) {
+        const char *processor = json_text(item, "processor", "");
+        const char *id = json_text(item, "snapshot", "");
+        const json_t *needed = json_object_get(gc->needed, processor); /* as of now */
+        struct err err = {0};
+        char *dir = xasprintf("%s/snapshots/%s", processor, id);
+        if (json_object_get(needed, id) == NULL &&
+            core->ops.remove_files(core->ops.ctx, dir, &err) != 0) {
+            trace(TRACE_WARN, "the snapshot %s is not removed: %s", dir, err.text);
+        }
+        free(dir);
     }
 }
 
@@ -389,13 +470,13 @@ static void tell_budget(struct core *core, const struct gc *gc)
 
 static json_t *answer_make(const struct gc *gc)
 {
-    json_int_t bytes = sum_bytes(gc->versions) + sum_bytes(gc->plugins);
+    json_int_t bytes = sum_bytes(gc->versions) + sum_bytes(gc->plugins) + sum_bytes(gc->snapshots);
     json_int_t left = left_of(gc);
-    json_t *body =
-        json_pack("{s:b, s:O, s:O, s:O, s:I, s:I, s:I, s:I, s:o}", "dry_run", gc->dry, "versions",
-                  gc->versions, "kept", gc->kept, "plugins", gc->plugins, "bytes", bytes, "used",
-                  (json_int_t)gc->used, "trash", (json_int_t)gc->trash, "left", left, "budget",
-                  gc->budget > 0 ? json_integer(gc->budget) : json_null());
+    json_t *body = json_pack("{s:b, s:O, s:O, s:O, s:O, s:I, s:I, s:I, s:I, s:o}", "dry_run",
+                             gc->dry, "versions", gc->versions, "kept", gc->kept, "plugins",
+                             gc->plugins, "snapshots", gc->snapshots, "bytes", bytes, "used",
+                             (json_int_t)gc->used, "trash", (json_int_t)gc->trash, "left", left,
+                             "budget", gc->budget > 0 ? json_integer(gc->budget) : json_null());
     ASSERT(body != NULL);
     return body;
 }
@@ -417,6 +498,7 @@ static void gc_done(struct core *core, struct core_job *job)
         tell_budget(core, gc);
         look(gc, core); /* which plugins are named now */
         drop_versions(core, found);
+        remove_snapshots(core, gc);
         remove_plugins(gc);
         json_decref(found);
     }
@@ -436,6 +518,7 @@ static struct gc *gc_new(struct core *core)
     gc->now_ms = core_now_ms(core);
     gc->budget = core->disk_budget;
     gc->plugins = json_array();
+    gc->snapshots = json_array();
     return gc;
 }
 

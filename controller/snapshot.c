@@ -95,6 +95,12 @@ static void snapshot_failed(struct core *core, struct core_snapshot *snapshot,
 
 /* ---- What goes ---- */
 
+static bool began_on_the_way(const struct core_version *version)
+{
+    return version->state == VERSION_PLANNED || version->state == VERSION_PAUSED ||
+           version_is_candidate((enum version_state)version->state);
+}
+
 /* Does an unsealed version begin with it? If the machine dies it will be asked for again. */
 static bool is_needed(const struct core_processor *processor, const json_t *note)
 {
@@ -102,13 +108,27 @@ static bool is_needed(const struct core_processor *processor, const json_t *note
     for (uint32_t i = 0; i < processor->version_count; i++) {
         const struct core_version *version = processor->versions[i];
         const json_t *base = json_object_get(version->object, "base");
-        bool candidate = version->state == VERSION_PLANNED || version->state == VERSION_PAUSED ||
-                         version_is_candidate((enum version_state)version->state);
-        if (candidate && strcmp(json_text(base, "snapshot", ""), id) == 0) {
+        if (began_on_the_way(version) && strcmp(json_text(base, "snapshot", ""), id) == 0) {
             return true;
         }
     }
     return false;
+}
+
+json_t *snapshots_needed(const struct core_processor *processor)
+{
+    json_t *needed = json_object();
+    for (uint32_t i = 0; i < processor->version_count; i++) {
+        const struct core_version *version = processor->versions[i];
+        const char *id = json_text(json_object_get(version->object, "base"), "snapshot", NULL);
+        if (id != NULL && began_on_the_way(version)) {
+            object_set(needed, id, json_true());
+        }
+    }
+    if (processor->version_count == 0) {
+        object_set(needed, "", json_null());
+    }
+    return needed;
 }
 
 static bool may_go(const struct core_processor *processor, const json_t *note)

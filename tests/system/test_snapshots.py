@@ -244,3 +244,24 @@ def test_beginning_with_a_snapshot_survives_crashes(tmp_path):
         verified = platform.json("verify", "counts", 2)
         assert verified["verified"] and verified["digest"] == platform.json("verify", "counts", 1)["digest"]
         assert table(platform) == totals(3000)
+
+
+def test_the_disk_budget_lets_them_go(tmp_path):
+    """Over the budget those without a name go first; one with a name stays, and so do all versions."""
+    with support.Platform(str(tmp_path)) as platform:
+        platform.up()
+        platform.topic("t", 1)
+        platform.produce("t", [{"k": f"key-{i:06}" * 10, "n": i} for i in range(5000)], "--key", "k")
+        platform.deploy("counts", SQL, "--wait")
+        support.applied_everything(platform, "counts", 1, "t", "committed")
+        platform.run("snapshot", "counts", "--name", "mine")
+        gone = [platform.json("snapshot", "counts")["id"] for _ in range(2)]
+        assert platform.json("gc", "--dry-run")["snapshots"] == []
+        platform.down()
+        platform.args = ["--disk-budget", "1MiB"]
+        platform.up()
+        support.eventually(lambda: [s["name"] for s in platform.json("snapshots", "counts")["snapshots"]] == ["mine"], 40,
+                           f"{gone} are gone")
+        assert [v["version"] for v in platform.status("counts")["versions"]] == [1]
+        answer = platform.json("gc", "--dry-run")
+        assert answer["left"] > answer["budget"] and answer["snapshots"] == []

@@ -107,6 +107,7 @@ static int doctor_run(struct cli *cli, struct err *err)
     doctor_server(&doctor);
     doctor_machine(&doctor);
     doctor_data(&doctor);
+    doctor_archive(&doctor);
     doctor_log(&doctor);
     json_t *answer =
         json_pack("{s:o, s:i, s:i, s:i}", "checks", doctor.checks, "ok", doctor.counts[DOCTOR_OK],

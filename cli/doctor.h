@@ -1,6 +1,8 @@
 /* What `kappa doctor` looks at: each check says one line or more, nothing is changed.
  *
- *     doctor_server -> doctor_machine -> doctor_data -> doctor_log      in this order, one thread
+ *     doctor_server -> doctor_machine -> doctor_data -> doctor_archive -> doctor_log
+ *
+ * in this order, one thread.
  *
  * A check that cannot be made is a line too: it says why. */
 #ifndef KAPPA_CLI_DOCTOR_H
@@ -32,6 +34,8 @@ void doctor_say_err(struct doctor *doctor, enum doctor_state state, const char *
 void doctor_machine(struct doctor *doctor);
 /* The data directory and its disk. */
 void doctor_data(struct doctor *doctor);
+/* Is what is archived whole, does it go on, is there room? */
+void doctor_archive(struct doctor *doctor);
 /* Does it run, of which release, what do its versions say? Sets status. */
 void doctor_server(struct doctor *doctor);
 /* Is the log reached; settings and ends of the topics that are read; could each processor be

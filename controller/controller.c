@@ -594,6 +594,7 @@ static int open_http(struct server *server, const struct controller_options *opt
         .archive = json_text(server->log_config, "archive", NULL),
         .redis = server->redis == NULL ? NULL : redis_server_counters(server->redis),
         .people = server->people,
+        .archiver = server->archiver,
         .data = datadir_path(server->datadir),
         .threads = door_threads(options),
         .ctx = server,

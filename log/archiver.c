@@ -12,6 +12,7 @@
 #include "base/trace.h"
 #include "log/archive_fetch.h"
 #include "log/archive_topic.h"
+#include "log/archiver_figures.h"
 
 #include <inttypes.h>
 #include <pthread.h>
@@ -19,15 +20,17 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LOOK_US      INT64_C(1000000)
-#define HOUSEWORK_US INT64_C(10000000)
-#define RETRY_US     INT64_C(5000000)
-#define READ_MS      100
-#define PAUSE_MS     500
-#define PACE_MS      100 /* at the end: many records at a time cost less than one at a time */
-#define PACKED_MAX   ((int64_t)32 << 20) /* bytes that wait in packs, of all partitions */
-#define SEAL_MS_MIN  INT64_C(1000)       /* a topic with retention: between two segments */
-#define STOP_WAIT_MS 1000
+#define LOOK_US       INT64_C(1000000)
+#define HOUSEWORK_US  INT64_C(10000000)
+#define RETRY_US      INT64_C(5000000)
+#define READ_MS       100
+#define PAUSE_MS      500
+#define PACE_MS       100 /* at the end: many records at a time cost less than one at a time */
+#define PACKED_MAX    ((int64_t)32 << 20) /* bytes that wait in packs, of all partitions */
+#define SEAL_MS_MIN   INT64_C(1000)       /* a topic with retention: between two segments */
+#define STOP_WAIT_MS  1000
+#define FILES_FLUSHES 2 /* flush_us between two looks at all files, for their figures, at least, */
+#define FILES_SHARE   100 /* and this often as long as one takes */
 
 struct archiver_partition {
     struct archive_writer writer;
@@ -44,6 +47,10 @@ struct archiver_topic {
     uint32_t source;                       /* of the first partition, in the reader */
     int64_t retry_us;                      /* not opened before */
     bool told;                             /* state.json says that all is well */
+    bool trouble;                          /* it says that all is not */
+    struct archiver_figure *figures;       /* as last known, per partition */
+    uint32_t figure_count;
+    int64_t files_us; /* of the next look at its files */
 };
 
 struct archiver {
@@ -54,10 +61,11 @@ struct archiver {
     int64_t segment_bytes;
     pthread_t thread;
 
-    pthread_mutex_t lock; /* guards the next four */
+    pthread_mutex_t lock; /* guards the next five */
     pthread_cond_t wake;
     bool stop, ended;
     struct log_reader *reader; /* changed under lock, by the thread */
+    json_t *report;            /* replaced whole, as often as it looks */
 
     struct archiver_topic *topics;
     uint32_t topic_count;
@@ -80,6 +88,7 @@ static void tell(const struct archiver *self, struct archiver_topic *topic,
         return;
     }
     topic->told = trouble == NULL;
+    topic->trouble = trouble != NULL;
     json_t *state = json_pack("{s:I}", "time", (json_int_t)clock_wall_ms(clock_real()));
     json_t *error = trouble == NULL ? NULL : json_from_err(trouble);
     json_t *inner = json_object_get(error, "error");
@@ -114,6 +123,12 @@ static void topic_close(struct archiver *self, struct archiver_topic *topic, boo
         topic->lock = -1;
     }
     topic->open = false;
+}
+
+static void topic_free(struct archiver_topic *topic)
+{
+    free(topic->figures);
+    free(topic->name);
 }
 
 static void topic_fails(struct archiver *self, struct archiver_topic *topic,
@@ -341,7 +356,7 @@ static bool look(struct archiver *self)
         }
         if (!topic->seen) {
             topic_close(self, topic, false);
-            free(topic->name);
+            topic_free(topic);
             *topic = self->topics[--self->topic_count];
             continue;
         }
@@ -491,6 +506,78 @@ static bool housework(struct archiver *self)
     return changed;
 }
 
+/* ---- Figures */
+
+static void figures_make(struct archiver_topic *topic, uint32_t count)
+{
+    topic->figures = xrealloc(topic->figures, count * sizeof *topic->figures);
+    while (topic->figure_count < count) {
+        topic->figures[topic->figure_count++] = (struct archiver_figure){-1, -1, -1, -1, -1, -1};
+    }
+}
+
+/* Costs an opened file for each segment, so rarely. */
+static void figures_of_files(const struct archiver *self, struct archiver_topic *topic)
+{
+    int64_t began = now_us();
+    if (began < topic->files_us) {
+        return;
+    }
+    for (uint32_t i = 0; i < topic->figure_count; i++) {
+        archiver_figure_look(self->dir, topic->name, i, &topic->figures[i]);
+    }
+    int64_t ended = now_us();
+    topic->files_us =
+        ended + i64_max(FILES_FLUSHES * self->flush_us, FILES_SHARE * (ended - began));
+}
+
+/* What is in the files, and what the reader knows of the log. */
+static void figure_now(const struct archiver *self, const struct archiver_topic *topic, uint32_t i)
+{
+    const struct archive_writer *writer = &topic->partitions[i].writer;
+    const struct archive_block *packed = &writer->pack.head;
+    struct archiver_figure *figure = &topic->figures[i];
+    int64_t start = -1;
+    int64_t end = -1;
+    int64_t high = -1;
+    figure->end = packed->from < packed->next ? packed->from : writer->end;
+    if (self->reader != NULL) {
+        self->reader->ops->progress(self->reader, topic->source + i, &start, &end, &high);
+    }
+    figure->lag = end >= 0 && figure->end >= 0 ? i64_max(end - figure->end, 0) : -1;
+}
+
+static void report(struct archiver *self)
+{
+    json_t *all = json_array();
+    for (uint32_t t = 0; t < self->topic_count; t++) {
+        struct archiver_topic *topic = &self->topics[t];
+        if (topic->open) {
+            figures_make(topic, topic->settings.partitions);
+            figures_of_files(self, topic);
+        }
+        for (uint32_t i = 0; topic->open && i < topic->settings.partitions; i++) {
+            figure_now(self, topic, i);
+        }
+        (void)json_array_append_new(all,
+                                    archiver_figures_json(topic->name, topic->trouble,
+                                                          topic->figures, topic->figure_count));
+    }
+    pthread_mutex_lock(&self->lock);
+    json_t *old = self->report;
+    self->report = all;
+    pthread_mutex_unlock(&self->lock);
+    json_decref(old);
+}
+
+json_t *archiver_figures(struct archiver *self)
+{
+    pthread_mutex_lock(&self->lock);
+    json_t *copy = json_deep_copy(self->report); /* counts of references are not atomic */
+    pthread_mutex_unlock(&self->lock);
+    return copy;
+}
+
 /* ---- The thread */
 
 static bool stopping(struct archiver *self, int64_t pause_ms)
@@ -549,7 +636,8 @@ static void *archiver_main(void *ctx)
         int64_t now = now_us();
         struct err trouble = {0};
         bool changed = false;
-        if (now - self->look_us >= LOOK_US) {
+        bool due = now - self->look_us >= LOOK_US;
+        if (due) {
             self->look_us = now;
             changed = look(self);
         }
@@ -565,10 +653,13 @@ static void *archiver_main(void *ctx)
         }
         pause = read_some(self);
         flush_due(self, false);
+        if (due) {
+            report(self);
+        }
     }
     for (uint32_t t = 0; t < self->topic_count; t++) { /* first: the reader may take its time */
         topic_close(self, &self->topics[t], true);
-        free(self->topics[t].name);
+        topic_free(&self->topics[t]);
     }
     reader_close(self);
     free(self->topics);
@@ -622,6 +713,7 @@ bool archiver_stop(struct archiver *self)
     pthread_cond_destroy(&self->wake);
     pthread_mutex_destroy(&self->lock);
     json_decref(self->config);
+    json_decref(self->report);
     free(self->dir);
     free(self);
     return true;

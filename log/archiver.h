@@ -27,6 +27,9 @@ struct archiver_options {
 struct archiver;
 
 struct archiver *archiver_start(const struct archiver_options *options);
+/* For those who watch: an array of a topic each, as archiver_figures.h says; it is a second old, sizes
+ * ten or more. NULL: nothing was looked at yet. Any thread; a new reference. */
+json_t *archiver_figures(struct archiver *archiver);
 /* False: it is stuck in the log, and everything is left to the end of the process. */
 bool archiver_stop(struct archiver *archiver);
 

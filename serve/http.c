@@ -50,6 +50,7 @@ int http_server_start(const struct http_options *options, struct http_server **o
     server->counters.redis = options->redis;
     server->counters.data = options->data;
     server->counters.reader = options->reader;
+    server->counters.archiver = options->archiver;
     server->counters.people = options->people == NULL ? NULL : people_counters(options->people);
     server->context = (struct route_context){
         .reader = options->reader,

@@ -55,6 +55,7 @@ struct http_options {
     const char *archive;   /* folder of archives of topics, or NULL; borrowed until stop */
     const struct redis_counters *redis; /* shown by /metrics; NULL: off; borrowed until stop */
     struct people *people;              /* who may ask what, likewise; NULL: everybody all */
+    struct archiver *archiver;          /* likewise; NULL: nothing is archived */
     const char *data; /* likewise: the directory whose disk is looked at; or NULL */
     uint32_t threads; /* that answer; 0: HTTP_THREADS */
     void *ctx;        /* for call */

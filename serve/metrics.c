@@ -4,6 +4,7 @@
 
 #include "base/histogram.h"
 #include "include/kappa/version.h"
+#include "log/archiver.h"
 #include "serve/feed.h"
 #include "serve/process_stats.h"
 #include "serve/reader.h"
@@ -21,6 +22,8 @@ enum level {
     ROUTE,
     REDIS,
     FEEDS,
+    ARCHIVE,
+    ARCHIVED,
     PROCESSOR,
     SWAPS,
     STATE,
@@ -54,6 +57,8 @@ static const char *const level_labels[] = {
     [ROUTE] = "method, route",
     [REDIS] = "",
     [FEEDS] = "",
+    [ARCHIVE] = "topic",
+    [ARCHIVED] = "topic, partition",
     [PROCESSOR] = "processor",
     [SWAPS] = "processor, result",
     [STATE] = "processor, version, state",
@@ -372,12 +377,46 @@ static void sample_alone(struct buf *out, const struct metric *metric, const jso
     }
 }
 
+static void sample_of_archive(struct buf *out, const struct metric *metric, const json_t *archive,
+                              const json_t *partition)
+{
+    const json_t *value = member_find(partition != NULL ? partition : archive, metric->member);
+    if (json_is_number(value)) {
+        name_open(out, metric, "");
+        label(out, "topic", json_text(archive, "topic", ""));
+        if (partition != NULL) {
+            label_number(out, "partition", json_int(partition, "partition", 0));
+        }
+        buf_append_u8(out, '}');
+        value_write(out, metric, value);
+    }
+}
+
+static void samples_of_archives(struct buf *out, const struct metric *metric,
+                                const json_t *archives)
+{
+    size_t i;
+    size_t p;
+    const json_t *archive;
+    const json_t *partition;
+    json_array_foreach (archives, i, archive) {
+        if (metric->level == ARCHIVE) {
+            sample_of_archive(out, metric, archive, NULL);
+            continue;
+        }
+        json_array_foreach (json_object_get(archive, "partitions"), p, partition) {
+            sample_of_archive(out, metric, archive, partition);
+        }
+    }
+}
+
 /* Everything that is looked at once for a rendering. */
 struct shown {
     const json_t *status;
     const struct route_counters *counters;
     json_t *process;
     json_t *disk;
+    json_t *archives;
 };
 
 static void samples(struct buf *out, const struct metric *metric, const struct shown *shown)
@@ -410,6 +449,10 @@ static void samples(struct buf *out, const struct metric *metric, const struct s
         break;
     case FEEDS:
         sample_of_feeds(out, metric, shown->counters->feeds);
+        break;
+    case ARCHIVE:
+    case ARCHIVED:
+        samples_of_archives(out, metric, shown->archives);
         break;
     case PROCESSOR:
     case SWAPS:
@@ -446,10 +489,12 @@ static void add_canaries(const json_t *status, struct reader *reader)
 
 void metrics_render(const json_t *status, const struct route_counters *counters, struct buf *out)
 {
-    struct shown shown = {.status = status,
-                          .counters = counters,
-                          .process = process_stats(),
-                          .disk = disk_stats(counters->data)};
+    struct shown shown = {
+        .status = status,
+        .counters = counters,
+        .process = process_stats(),
+        .disk = disk_stats(counters->data),
+        .archives = counters->archiver == NULL ? NULL : archiver_figures(counters->archiver)};
     if (counters->reader != NULL) {
         add_canaries(status, counters->reader);
     }
@@ -466,6 +511,7 @@ void metrics_render(const json_t *status, const struct route_counters *counters,
     }
     json_decref(shown.process);
     json_decref(shown.disk);
+    json_decref(shown.archives);
 }
 
 void metrics_markdown(struct buf *out)

@@ -67,6 +67,7 @@ struct route_counters {
     const struct feed_counters *feeds;    /* of changes of tables, or NULL */
     const char *data;                     /* the data directory, or NULL */
     const struct people_counters *people; /* of who was not let in; NULL: everybody is */
+    struct archiver *archiver;            /* or NULL: what it tells of archives */
     struct reader *reader;                /* or NULL: what its reads have shown of canaries */
 };
 

@@ -8,8 +8,11 @@ import shutil
 
 import pytest
 
+import kafka_client
 import support
 from support import eventually
+from test_doctor import lines_of
+from test_metrics import parse
 
 # Small files, so that a short test has many; flushed at once, so that it need not wait.
 ENV = {"KAPPA_ARCHIVE_FLUSH_MS": "100", "KAPPA_ARCHIVE_SEGMENT_BYTES": "4000"}
@@ -348,6 +351,71 @@ def test_the_archive_of_a_topic_made_again_is_left_alone(embedded, topic):
             assert result.returncode not in (0, 1) and "made again" in result.stderr
             assert embedded.run("archive", "verify", topic, code=None).returncode == 1
         assert bytes_of(embedded, topic) == before
+
+
+def figures(platform, name, topic):
+    """{partition: value} of a metric of archives; of one without partitions {None: value}."""
+    samples = parse(platform.http("GET", "/metrics")[1]).get("kappa_archive_" + name, {})
+    found = {}
+    for labels, value in samples.items():
+        labels = dict(part.split("=") for part in labels.replace('"', "").split(","))
+        if labels["topic"] == topic:
+            found[int(labels["partition"]) if "partition" in labels else None] = value
+    return found
+
+
+def test_figures_and_a_gap(kafka, tmp_path, topic):
+    """Metrics and kappa doctor say how far it is; and what the log removed while the server was away."""
+    admin = kafka_client.Admin(kafka)
+    with support.Platform(str(tmp_path), kafka=kafka, env=ENV) as platform:
+        platform.up()
+        platform.topic(topic, 2)
+        produce(platform, topic, range(3000))
+        platform.run("topic", "set", topic, "archive=on")
+        ends = {p: admin.offset(topic, p, kafka_client.END) for p in range(2)}
+        check = "archive of " + topic
+
+        def told(**wanted):
+            return lambda: all(figures(platform, name, topic) == value for name, value in wanted.items())
+
+        zero = {0: 0, 1: 0}
+        eventually(told(trouble={None: 0}, start_offset=zero, end_offset=ends, lag_offsets=zero, records=ends,
+                        gap_offsets=zero), 60, "metrics say that all is archived")
+        folder = os.path.join(platform.data, "archive", topic)
+        size = sum(os.path.getsize(path) for p in range(2) for path in files(platform, topic, p))
+        assert sum(figures(platform, "bytes", topic).values()) == size, folder
+        assert lines_of(platform)[check][0] == "ok"
+        platform.down()
+        assert lines_of(platform)[check][0] == "warn"
+
+        produce(platform, topic, range(3000, 5000))
+        later = {p: admin.offset(topic, p, kafka_client.END) for p in range(2)}
+        for p in range(2):
+            admin.delete_records(topic, p, later[p] - 5)
+        platform.up()
+        gaps = {p: later[p] - 5 - ends[p] for p in range(2)}
+        eventually(told(gap_offsets=gaps, end_offset=later, lag_offsets=zero,
+                        start_offset={p: later[p] - 5 for p in range(2)}), 60, "metrics say what is missing")
+        state, found, todo = lines_of(platform)[check]
+        assert state == "warn" and f"{sum(gaps.values())} offsets are missing" in found and todo
+        assert f"{ends[0]} to {later[0] - 5} of partition 0" in found
+
+        # A file that is gone is worse than what never was there.
+        os.rename(files(platform, topic, 0)[0], os.path.join(platform.directory, "aside"))
+        state, found, todo = lines_of(platform)[check]
+        assert state == "fail" and "lost" in found and "--repair" in todo
+
+
+def test_trouble_is_told(embedded, topic):
+    embedded.topic(topic, 1)
+    produce(embedded, topic, range(1500))
+    embedded.run("topic", "set", topic, "archive=on")
+    await_archived(embedded, topic, {0: 1500})
+    made_again(embedded, topic, range(5000, 7000))
+    embedded.up()
+    eventually(lambda: figures(embedded, "trouble", topic) == {None: 1}, 60, "metrics say that it is in trouble")
+    state, found, todo = lines_of(embedded)["archive of " + topic]
+    assert state == "fail" and "does not go on" in found and "made again" in found and todo
 
 
 def test_the_last_file_is_repaired_to_its_end(embedded, topic):

@@ -429,7 +429,7 @@ static int each_table(struct diff *diff, json_t *tables, bool *same, struct err 
 int diff_run(struct diff *diff, json_t **out, struct err *err)
 {
     ASSERT(diff->snapshots[DIFF_B] != NULL);
-    const struct reader_version *a = diff->versions[DIFF_A];
+    struct reader_version *a = diff->versions[DIFF_A];
     const struct reader_version *b = diff->versions[DIFF_B];
     int64_t began_us = clock_mono_us(clock_real());
     json_t *tables = json_array();

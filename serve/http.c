@@ -14,7 +14,8 @@
 #include <unistd.h>
 
 #define CONNECTIONS_MAX  512
-#define IDLE_SECONDS_MAX 60 /* of a connection that does not sleep in a call */
+#define CONNECTION_BYTES (16 << 10) /* for the headers of a request; cleared for each one */
+#define IDLE_SECONDS_MAX 60         /* of a connection that does not sleep in a call */
 
 /* Paths and parameters are split before their escapes are undone: a key may hold a '/'. */
 static size_t keep_escapes(void *ctx, struct MHD_Connection *connection, char *text)
@@ -29,10 +30,11 @@ static struct MHD_Daemon *daemon_start(struct http_server *server, uint32_t thre
     return MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
         http_request_handle, server, MHD_OPTION_LISTEN_SOCKET, server->listening.fd,
-        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)threads, MHD_OPTION_CONNECTION_LIMIT,
-        (unsigned)CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS_MAX,
-        MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_NOTIFY_COMPLETED,
-        http_request_completed, server, MHD_OPTION_END);
+        MHD_OPTION_THREAD_POOL_SIZE, (unsigned)threads, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_SECONDS_MAX, MHD_OPTION_UNESCAPE_CALLBACK,
+        keep_escapes, NULL, MHD_OPTION_NOTIFY_COMPLETED, http_request_completed, server,
+        MHD_OPTION_END);
 }
 
 int http_server_start(const struct http_options *options, struct http_server **out, struct err *err)
@@ -60,6 +62,8 @@ int http_server_start(const struct http_options *options, struct http_server **o
         .stop = &server->stopping};
     rc = pthread_cond_init(&server->finished, NULL);
     ASSERT_CMP(rc, ==, 0);
+    rc = pthread_mutex_init(&server->spare_lock, NULL);
+    ASSERT_CMP(rc, ==, 0);
     server->streams = http_streams_new();
     server->feeds = options->reader == NULL ? NULL : feeds_new(options->reader);
     server->counters.feeds = server->feeds == NULL ? NULL : feeds_counters(server->feeds);
@@ -71,6 +75,7 @@ int http_server_start(const struct http_options *options, struct http_server **o
         feeds_free(server->feeds);
         query_pool_free(server->context.queries);
         (void)pthread_cond_destroy(&server->finished);
+        (void)pthread_mutex_destroy(&server->spare_lock);
         free(server);
         return rc;
     }
@@ -130,7 +135,9 @@ void http_server_stop(struct http_server *server)
     }
     ASSERT(server->sleeping == NULL);
     query_pool_free(server->context.queries);
+    http_request_spares_free(server);
     (void)pthread_cond_destroy(&server->finished);
+    (void)pthread_mutex_destroy(&server->spare_lock);
     server->magic = 0;
     free(server);
 }

@@ -37,6 +37,9 @@ struct http_server {
     uint32_t running;               /* calls_lock: threads of slow routes */
     pthread_cond_t finished;        /* unfinished or running became 0 */
     bool stopping; /* written with calls_lock; read by route_context.stop, atomic */
+    pthread_mutex_t spare_lock;
+    struct http_request *spare; /* spare_lock: requests to be used again, by next */
+    uint32_t spare_count;       /* spare_lock */
 };
 
 struct http_request {
@@ -102,6 +105,9 @@ int http_changes_begin(struct http_request *request, struct MHD_Connection *conn
 
 /* Frees a request that nobody owns. */
 void http_request_free(struct http_request *request);
+/* The same, of a request whose server still runs. */
+void http_request_spare(struct http_server *server, struct http_request *request);
+void http_request_spares_free(struct http_server *server);
 
 /* http_sleep.c: puts the connection to sleep and hands the request over, or sets err. */
 int http_sleep_call(struct http_request *request, struct MHD_Connection *connection);

@@ -14,11 +14,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-void http_request_free(struct http_request *request)
+#define SPARE_MAX 64 /* requests of a server that are kept to be used again */
+
+static void request_clear(struct http_request *request)
 {
     MAGIC_ASSERT(request, HTTP_REQUEST_MAGIC);
     free(request->path);
-    for (size_t i = 0; i < array_len(request->query_text); i++) {
+    for (uint32_t i = 0; i < array_len(request->query_text) && request->query_text[i] != NULL;
+         i++) {
         free(request->query_text[i]);
     }
     free(request->if_none_match);
@@ -30,7 +33,53 @@ void http_request_free(struct http_request *request)
     json_decref(request->reply);
     request->magic = 0;
     request->call.magic = 0;
+}
+
+void http_request_free(struct http_request *request)
+{
+    request_clear(request);
     free(request);
+}
+
+/* A request is large, and what malloc does for large ones costs more than using one again. */
+void http_request_spare(struct http_server *server, struct http_request *request)
+{
+    request_clear(request);
+    (void)pthread_mutex_lock(&server->spare_lock);
+    if (server->spare_count < SPARE_MAX) {
+        request->next = server->spare;
+        server->spare = request;
+        server->spare_count++;
+        request = NULL;
+    }
+    (void)pthread_mutex_unlock(&server->spare_lock);
+    free(request);
+}
+
+void http_request_spares_free(struct http_server *server)
+{
+    while (server->spare != NULL) {
+        struct http_request *request = server->spare;
+        server->spare = request->next;
+        free(request);
+    }
+}
+
+/* One of zeros. */
+static struct http_request *request_take(struct http_server *server)
+{
+    (void)pthread_mutex_lock(&server->spare_lock);
+    struct http_request *request = server->spare;
+    if (request != NULL) {
+        server->spare = request->next;
+        server->spare_count--;
+    }
+    (void)pthread_mutex_unlock(&server->spare_lock);
+    if (request == NULL) {
+        return xcalloc(1, sizeof *request);
+    }
+    memset(request, 0, sizeof *request);
+    return request;
 }
 
 /* ---- Answers ---- */
@@ -175,7 +224,7 @@ static struct http_request *request_begin(struct http_server *server,
                                           struct MHD_Connection *connection, const char *url,
                                           const char *method)
 {
-    struct http_request *request = xcalloc(1, sizeof *request);
+    struct http_request *request = request_take(server);
     request->magic = HTTP_REQUEST_MAGIC;
     request->begun_us = clock_mono_us(clock_real());
     request->owners = 1;

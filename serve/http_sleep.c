@@ -102,7 +102,7 @@ void http_sleep_release(struct http_server *server, struct http_request *request
     bool last = release(request);
     unlock();
     if (last) {
-        http_request_free(request);
+        http_request_spare(server, request);
     }
 }
 

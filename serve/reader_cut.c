@@ -43,8 +43,8 @@ static bool topic_is_known(const struct reader_version *version, uint32_t input)
     return false;
 }
 
-void reader_cut_write(struct buf *out, const struct reader_version *version,
-                      struct view_snapshot *snapshot)
+static void cut_make(struct buf *out, const struct reader_version *version,
+                     struct view_snapshot *snapshot)
 {
     char before = '{';
     for (uint32_t i = 0; i < version->plan->input_count; i++) {
@@ -66,7 +66,31 @@ void reader_cut_write(struct buf *out, const struct reader_version *version,
     buf_append_text(out, before == '{' ? "{}" : "}");
 }
 
-json_t *reader_cut(const struct reader_version *version, struct view_snapshot *snapshot)
+void reader_cut_write(struct buf *out, struct reader_version *version,
+                      struct view_snapshot *snapshot)
+{
+    struct reader_cut_text *known = &version->cut;
+    uint64_t commits[LIMIT_SHARDS];
+    size_t size = view_snapshot_commits(snapshot, commits) * sizeof commits[0];
+    size_t begin = out->len;
+    (void)pthread_mutex_lock(&known->lock);
+    bool same = known->text.len > 0 && memcmp(known->commits, commits, size) == 0;
+    if (same) {
+        buf_append(out, known->text.data, known->text.len);
+    }
+    (void)pthread_mutex_unlock(&known->lock);
+    if (same) {
+        return;
+    }
+    cut_make(out, version, snapshot);
+    (void)pthread_mutex_lock(&known->lock);
+    buf_reset(&known->text);
+    buf_append(&known->text, out->data + begin, out->len - begin);
+    memcpy(known->commits, commits, size);
+    (void)pthread_mutex_unlock(&known->lock);
+}
+
+json_t *reader_cut(struct reader_version *version, struct view_snapshot *snapshot)
 {
     struct buf text = {0};
     struct err none;

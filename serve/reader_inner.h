@@ -34,7 +34,14 @@ struct reader_idle {
     struct row_finisher *finishers[READER_FINISHERS];
 };
 
-/* A version that is open: plan and environments. Read-only but for the fields named. */
+/* A cut as text, and the commits that it was made of: every read over HTTP says its cut. */
+struct reader_cut_text {
+    pthread_mutex_t lock;
+    struct buf text; /* empty: none was made */
+    uint64_t commits[LIMIT_SHARDS];
+};
+
+/* A version that is open: plan and environments. Read-only but for the fields named, and cut. */
 struct reader_version {
     struct reader_version *next; /* reader->lock */
     uint32_t refs;               /* reads in it; reader->lock */
@@ -53,6 +60,7 @@ struct reader_version {
     uint32_t source_count;
     uint32_t *input_first;    /* first source of each input, and source_count behind the last */
     struct reader_idle *idle; /* per table */
+    struct reader_cut_text cut;
 };
 
 /* What comparing a row of a canary's share has shown. */
@@ -290,9 +298,9 @@ void reader_versions_close(struct reader *reader);
 int64_t reader_source_next(const struct reader_version *version, struct view_snapshot *snapshot,
                            uint32_t source);
 /* {"topic": [next offset per partition]}, appended; or as a new reference. */
-void reader_cut_write(struct buf *out, const struct reader_version *version,
+void reader_cut_write(struct buf *out, struct reader_version *version,
                       struct view_snapshot *snapshot);
-json_t *reader_cut(const struct reader_version *version, struct view_snapshot *snapshot);
+json_t *reader_cut(struct reader_version *version, struct view_snapshot *snapshot);
 /* Where a read comes from; the cut is a new reference. */
 void reader_stamp_of(const struct reader_read *reading, struct reader_stamp *out);
 /* Epoch of a processor, 0 when it never swapped. */

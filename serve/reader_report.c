@@ -12,7 +12,7 @@ static json_t *digest_json(struct digest digest)
     return json_string(text);
 }
 
-static json_t *version_digest(const struct reader_version *version, struct view_snapshot *snapshot)
+static json_t *version_digest(struct reader_version *version, struct view_snapshot *snapshot)
 {
     const struct plan *plan = version->plan;
     struct digest tables[STORE_DIGESTS] = {{0, 0}};

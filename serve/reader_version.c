@@ -57,6 +57,8 @@ static void version_free(struct reader_version *version)
     if (version->plan != NULL) {
         plan_free(version->plan);
     }
+    buf_free(&version->cut.text);
+    (void)pthread_mutex_destroy(&version->cut.lock);
     free(version->idle);
     free(version->sources);
     free(version->input_first);
@@ -244,6 +246,7 @@ static int version_open(struct reader *reader, const char *processor, uint32_t n
         return err_set(err, KE_NOT_FOUND, "there is no processor %.40s...", processor);
     }
     struct reader_version *version = xcalloc(1, sizeof *version);
+    ASSERT(pthread_mutex_init(&version->cut.lock, NULL) == 0);
     (void)snprintf(version->processor, sizeof version->processor, "%s", processor);
     version->number = number;
     int rc = object_read(reader, version, err);

@@ -119,6 +119,15 @@ void view_snapshot_end(struct view_snapshot *snapshot)
     (void)__atomic_sub_fetch(&view->snapshots, 1, __ATOMIC_ACQ_REL);
 }
 
+uint32_t view_snapshot_commits(const struct view_snapshot *snapshot, uint64_t *commits)
+{
+    MAGIC_ASSERT(snapshot, SNAPSHOT_MAGIC);
+    for (uint32_t i = 0; i < snapshot->view->shard_count; i++) {
+        commits[i] = mdb_txn_id(snapshot->txns[i]);
+    }
+    return snapshot->view->shard_count;
+}
+
 bool view_outgrown(const struct view *view)
 {
     MAGIC_ASSERT(view, VIEW_MAGIC);

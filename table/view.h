@@ -22,6 +22,9 @@ void view_close(struct view *view);
 
 int view_snapshot_begin(struct view *view, struct view_snapshot **out, struct err *err) must_check;
 void view_snapshot_end(struct view_snapshot *snapshot);
+/* Which commits it shows, one per shard: snapshots of a view with the same commits show the same. Returns
+ * how many shards there are, at most LIMIT_SHARDS. */
+uint32_t view_snapshot_commits(const struct view_snapshot *snapshot, uint64_t *commits);
 /* The files have outgrown the map: the next snapshot must wait until all of this process have ended.
  * Who keeps one for long lets it go then. */
 bool view_outgrown(const struct view *view);

@@ -395,24 +395,60 @@ def bench_deploy(options, _):
         out(bench="deploy_to_first_row_ms", **quantiles(took))
 
 
+def sync_ms(directory):
+    """One write of a page and its fdatasync, as a commit has two of them."""
+    path = os.path.join(directory, "sync")
+    with open(path, "r+b" if os.path.exists(path) else "wb") as file:
+        begin = time.monotonic()
+        file.write(os.urandom(4096))
+        file.flush()
+        os.fdatasync(file.fileno())
+        return 1000 * (time.monotonic() - begin)
+
+
+def swapped(platform, command):
+    """The receipt; None while the version that stands by has fallen behind."""
+    done = platform.run(*command, "-o", "json", code=None)
+    return json.loads(done.stdout) if done.returncode == 0 else None
+
+
 def bench_swap(options, _):
     sys.path.insert(0, os.path.join(HERE, "..", "tests", "system"))
     import test_main_job
     with support.Platform(os.path.join(options.dir, "swap")) as platform:
         os.makedirs(platform.directory, exist_ok=True)
         platform.up()
-        platform.topic("events", 4)
+        platform.topic("events", options.partitions)
         producer = support.Producer(platform, "events", rate=options.rate, users=1000, step_us=100)
         platform.deploy("features", support.features_sql("events", right=False), "--wait")
         platform.deploy("features", support.features_sql("events"), "--wait")
-        readers = test_main_job.Readers(platform, "user_features", 1000)
+        for _ in range(options.replays):
+            platform.run("replay", "features", "--wait", "--timeout", "120s")
+        caught = [receipt["caught_up_ms"] for receipt in platform.json("history", "features")["receipts"]
+                  if "caught_up_ms" in receipt]
+        out(bench="caught_up_to_serving_ms", rate=options.rate, partitions=options.partitions, **quantiles(caught))
+        readers = test_main_job.Readers(platform, "user_features", 1000, count=options.readers)
+        newest = platform.status("features")["serving"]
+        first, begin = platform.version("features", newest)["records"], time.monotonic()
         holds = []
+        steps = {}
+        disk = []
         for n in range(options.swaps):
-            receipt = platform.json("rollback", "features") if n % 2 == 0 else platform.json("swap", "features", 2)
+            word = ["rollback", "features"] if n % 2 == 0 else ["swap", "features", newest]
+            receipt = support.eventually(lambda word=word: swapped(platform, word), 120, "a swap under this load")
             holds.append(receipt["hold_ms"])
+            for step, took in receipt.get("steps_ms", {}).items():
+                steps.setdefault(step, []).append(took)
+            disk.append(sync_ms(platform.directory))
+            time.sleep(options.every)
+        rate = round((platform.version("features", newest)["records"] - first) / (time.monotonic() - begin))
         reads, _ = readers.stop()  # fails when a read failed or went back
         producer.stop()
-        out(bench="swap_hold_ms", rate=options.rate, reads=reads, failed_reads=0, backward_reads=0, **quantiles(holds))
+        out(bench="swap_hold_ms", rate=options.rate, partitions=options.partitions, reads=reads, failed_reads=0,
+            backward_reads=0, **quantiles(holds), events_per_second=rate)
+        out(bench="swap_disk_ms", what="4 KiB written and synced in the same place", **quantiles(disk))
+        for step, took in steps.items():
+            out(bench="swap_step_ms", step=step, **quantiles(took))
 
 
 def bench_diff(options, _):
@@ -733,6 +769,10 @@ def main():
     parser.add_argument("--rate", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--swaps", type=int, default=40)
+    parser.add_argument("--replays", type=int, default=10, help="of `swap`: swapped in by themselves")
+    parser.add_argument("--readers", type=int, default=4, help="of `swap`, each reading as fast as it can")
+    parser.add_argument("--partitions", type=int, default=4, help="of the topic of `swap`")
+    parser.add_argument("--every", type=float, default=0, help="seconds between swaps of `swap`")
     parser.add_argument("--queries", help="of `nexmark` and `flink`, such as q0,q17; all unless given")
     parser.add_argument("--rows", action="store_true", help="`flink` compares the sizes of the results")
     parser.add_argument("--streams", help="folder of a compiled Kafka Streams program to compare with "

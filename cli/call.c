@@ -168,6 +168,25 @@ static void policy_rows(struct out_table *table, const json_t *receipt)
     }
 }
 
+/* "7.8 ms: 2.3 prepare, 2.0 run_to, 0.7 commit, 2.8 release" */
+static void held_cell(struct out_table *table, const json_t *receipt)
+{
+    static const char *const names[] = {"prepare", "run_to", "check", "commit", "release"};
+    const json_t *steps = json_object_get(receipt, "steps_ms");
+    struct buf text = {0};
+    buf_printf(&text, "%.1f ms", json_number(receipt, "hold_ms", 0));
+    const char *between = ": ";
+    for (size_t i = 0; i < array_len(names); i++) {
+        double took = json_number(steps, names[i], 0);
+        if (took >= 0.05) {
+            buf_printf(&text, "%s%.1f %s", between, took, names[i]);
+            between = ", ";
+        }
+    }
+    out_table_cell(table, buf_text(&text));
+    buf_free(&text);
+}
+
 static void receipt_text(const struct cli *cli, const json_t *receipt, struct buf *out)
 {
     int64_t old = json_int(receipt, "old", 0);
@@ -197,7 +216,7 @@ static void receipt_text(const struct cli *cli, const json_t *receipt, struct bu
     out_table_cell(&table, "new digest");
     out_table_cell(&table, json_text(receipt, "new_digest", "-"));
     out_table_cell(&table, "held for");
-    out_table_cellf(&table, "%.1f ms", json_number(receipt, "hold_ms", 0));
+    held_cell(&table, receipt);
     out_table_cell(&table, "why");
     out_table_cellf(&table, "%s, by %s", json_text(receipt, "why", "-"),
                     json_text(receipt, "who", "-"));

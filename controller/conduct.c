@@ -1,7 +1,8 @@
 /* Conducts a swap: sends what swap.c decides, writes COMMIT, tells everybody. Own header:
  * core_inside.h.
  *
- *     conduct_start     hold to both                       (PREPARE)
+ *     conduct_start     near to the new one                (it writes what it has)
+ *     near              hold to both                       (PREPARE)
  *     held, held        run_to(C) to both                  (RUN_TO)
  *     at_cut, at_cut    checks                             (CHECK)
  *     commit            one catalog transaction            (COMMIT: from here on it has happened)
@@ -10,6 +11,10 @@
  * A group (group.c) is a swap of each member, each with its own cut and answers, that share a `move`:
  * they begin together, COMMIT waits until all are in CHECK and is one transaction of all, and giving up
  * one gives up all.
+ *
+ * Readers see an old cut from PREPARE to RELEASE: the hold. A candidate writes seldom, so it is first
+ * told that a cut is near. Should it not answer in time, that is no reason to give up: the hold is
+ * longer then.
  *
  * Whatever goes wrong before COMMIT (a worker ends, the hold runs out, the catalog refuses) ends in
  * conduct_give_up: both are released, the reason is kept and shown, and an automatic swap is tried
@@ -134,12 +139,12 @@ bool conduct_moves(const struct core_processor *processor, uint64_t move)
     return processor->swap.active && processor->swap.move == move;
 }
 
-void conduct_prepare(struct core *core, struct core_processor *processor)
+/* PREPARE, once all members are where they can begin. */
+static void prepare_all(struct core *core, uint64_t move)
 {
-    uint64_t move = processor->swap.move;
-    processor->swap.asking = false;
     for (uint32_t i = 0; i < core->processor_count; i++) {
-        if (conduct_moves(core->processors[i], move) && core->processors[i]->swap.asking) {
+        const struct core_swap *swap = &core->processors[i]->swap;
+        if (conduct_moves(core->processors[i], move) && (swap->asking || swap->nearing)) {
             return;
         }
     }
@@ -147,11 +152,34 @@ void conduct_prepare(struct core *core, struct core_processor *processor)
         struct core_swap *swap = &core->processors[i]->swap;
         if (conduct_moves(core->processors[i], move)) {
             swap->swap.started_us = core_now_us(core);
+            swap->step_us[SWAP_PREPARE] = swap->swap.started_us;
             set_party(swap, SWAP_OLD, swap->part);
             set_party(swap, SWAP_NEW, SWAP_LIVE);
             send_both(core, swap, "hold");
         }
     }
+}
+
+void conduct_prepare(struct core *core, struct core_processor *processor)
+{
+    processor->swap.asking = false;
+    prepare_all(core, processor->swap.move);
+}
+
+void conduct_near(struct core *core, const struct core_version *version, uint64_t id)
+{
+    struct core_swap *swap = &version->processor->swap;
+    if (swap->active && swap->nearing && swap->new == version && swap->swap.id == id) {
+        swap->nearing = false;
+        prepare_all(core, swap->move);
+    }
+}
+
+static void send_near(struct core *core, const struct core_swap *swap)
+{
+    json_t *message = json_pack("{s:s, s:I}", "do", "near", "id", (json_int_t)swap->swap.id);
+    ASSERT(message != NULL);
+    child_send(core, &swap->new->child, message);
 }
 
 /* Could it begin now? */
@@ -179,6 +207,8 @@ static void begin_member(struct core *core, const struct group *group,
     swap->move = move;
     swap->group = group->count > 1 ? xstrdup(group->name) : NULL;
     swap->asking = part == SWAP_STILL;
+    swap->nearing = true;
+    swap->near_us = core_now_us(core);
     swap->part = part;
     swap->old = old;
     swap->new = version;
@@ -218,15 +248,12 @@ int conduct_start(struct core *core, const struct group *group, const char *why,
         trace(TRACE_DEBUG, "%s: swap to v%u begins (%s)", version->processor->name, version->number,
               why);
     }
-    bool asks = false;
     for (uint32_t i = 0; i < group->count && rc == 0; i++) {
+        struct core_processor *processor = group->members[i].version->processor;
+        send_near(core, &processor->swap);
         if (parts[i] == SWAP_STILL) {
-            asks = true;
-            still_ask(core, group->members[i].version->processor);
+            still_ask(core, processor);
         }
-    }
-    if (rc == 0 && !asks) {
-        conduct_prepare(core, asked->processor);
     }
     free(parts);
     return rc;
@@ -252,7 +279,7 @@ int conduct_start_canary(struct core *core, struct core_version *version, json_t
     processor->swap.canary = canary;
     processor->swap.why = "canary";
     processor->swap.who = xstrdup(who);
-    conduct_prepare(core, processor);
+    send_near(core, &processor->swap);
     return 0;
 }
 
@@ -362,10 +389,43 @@ static void send_serving(struct core *core, struct core_version *version, bool o
     child_send(core, &version->child, message);
 }
 
+/* ---- How long the hold took, step by step ---- */
+
+static void steps_note(const struct core *core, struct core_swap *swap)
+{
+    for (uint32_t step = 0; step <= swap->swap.step && swap->swap.step <= SWAP_RELEASE; step++) {
+        if (swap->step_us[step] == 0) {
+            swap->step_us[step] = core_now_us(core);
+        }
+    }
+}
+
+/* {"prepare","run_to","check","commit","release"} are the hold; of run_to, what each worker's own commit
+ * took; and "near", before the hold. */
+static json_t *steps_json(const struct core_swap *swap, int64_t end_us)
+{
+    static const char *const commits[SWAP_SIDES] = {"old_commit", "new_commit"};
+    json_t *steps = json_object();
+    object_set(steps, "near", json_real((double)(swap->swap.started_us - swap->near_us) / 1000.0));
+    for (uint32_t step = SWAP_PREPARE; step <= SWAP_RELEASE; step++) {
+        int64_t until = step == SWAP_RELEASE ? end_us : swap->step_us[step + 1];
+        object_set(steps, state_name(&swap_steps, step),
+                   json_real((double)(until - swap->step_us[step]) / 1000.0));
+    }
+    for (int side = 0; side < SWAP_SIDES; side++) {
+        if (swap->at_cut[side] != NULL) {
+            object_set(steps, commits[side],
+                       json_real(json_number(swap->at_cut[side], "commit_us", 0) / 1000.0));
+        }
+    }
+    return steps;
+}
+
 /* Behind COMMIT: who serves is told, and all go on. */
 static void release_member(struct core *core, struct core_swap *swap)
 {
     swap_committed(&swap->swap);
+    steps_note(core, swap);
     if (swap->canary == NULL) {
         send_serving(core, swap->new, true);
     }
@@ -373,8 +433,14 @@ static void release_member(struct core *core, struct core_swap *swap)
         send_serving(core, swap->old, false);
     }
     send_both(core, swap, "release");
-    int64_t hold_us = core_now_us(core) - swap->swap.started_us;
+    int64_t now_us = core_now_us(core);
+    int64_t hold_us = now_us - swap->swap.started_us;
     object_set(swap->receipt, "hold_ms", json_real((double)hold_us / 1000.0));
+    object_set(swap->receipt, "steps_ms", steps_json(swap, now_us));
+    if (swap->canary == NULL && strcmp(swap->why, "auto") == 0 && swap->new->caught_us != 0) {
+        double waited_ms = (double)(now_us - swap->new->caught_us) / 1000.0;
+        object_set(swap->receipt, "caught_up_ms", json_real(waited_ms));
+    }
 }
 
 static void tell_member(struct core *core, struct core_processor *processor)
@@ -439,6 +505,7 @@ static void swap_finish(struct core *core, struct core_processor *processor)
         struct core_processor *member = core->processors[i];
         if (conduct_moves(member, move)) {
             rc = swap_may_commit(&member->swap.swap, core_now_us(core), &err);
+            steps_note(core, &member->swap);
         }
     }
     if (rc == 0) {
@@ -507,6 +574,7 @@ void conduct_event(struct core *core, struct core_version *version, const json_t
         rc = on_at_cut(swap, side, offsets, id, event, &err);
     }
     free(offsets);
+    steps_note(core, swap);
     if (rc != 0) {
         conduct_give_up(core, version->processor, &err);
     } else if (swap->swap.step == SWAP_CHECK && !core->dead) {
@@ -528,8 +596,28 @@ static struct core_processor *late_member(const struct core *core, struct core_p
     return processor;
 }
 
+/* Some have not answered `near`: it goes on without. True: that is what was waited for. */
+static bool near_enough(struct core *core, uint64_t move)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < core->processor_count; i++) {
+        struct core_swap *swap = &core->processors[i]->swap;
+        if (conduct_moves(core->processors[i], move) && swap->nearing) {
+            swap->nearing = false;
+            any = true;
+        }
+    }
+    if (any) {
+        prepare_all(core, move);
+    }
+    return any;
+}
+
 static void run_out(struct core *core, struct core_processor *processor)
 {
+    if (near_enough(core, processor->swap.move)) {
+        return;
+    }
     processor = late_member(core, processor);
     const struct core_swap *swap = &processor->swap;
     enum swap_side side = SWAP_NEW;

@@ -226,6 +226,7 @@ static void advance_catching_up(struct core *core, struct core_version *version)
     if (!lag_is_ready(&version->lag)) {
         return;
     }
+    version->caught_us = version->caught_us != 0 ? version->caught_us : core_now_us(core);
     if (child->sealed) {
         (void)version_move_self(core, version, VERSION_READY, NULL);
     } else if (!child->seal_sent) {

@@ -117,6 +117,7 @@ struct core_version {
     struct plot *plot; /* of its last hour, or NULL; owned */
     json_t *told_sent; /* what this worker was last told of the messages that are sent; owned */
     struct gate gate;
+    int64_t caught_us;        /* on its way to serve, first seen to be caught up; 0: not so far */
     int64_t behind_us;        /* serving and behind since then; 0: it is not */
     bool lagging;             /* that was told */
     bool blocked;             /* that some of its partitions are was told */
@@ -138,9 +139,12 @@ struct core_waiter {
 struct core_swap {
     bool active;
     struct swap swap;
-    uint64_t move; /* the same in all swaps of a group: they commit together or not at all */
-    char *group;   /* its name, when there are several; owned */
-    bool asking;   /* not begun: the files of a version that stands still are being read */
+    int64_t step_us[SWAP_STEP_COUNT]; /* when it came to each; 0: it has not */
+    uint64_t move;   /* the same in all swaps of a group: they commit together or not at all */
+    char *group;     /* its name, when there are several; owned */
+    bool asking;     /* not begun: the files of a version that stands still are being read */
+    bool nearing;    /* not begun: the new version writes what it has, so that the hold is short */
+    int64_t near_us; /* since then */
     struct core_version *old; /* or NULL */
     struct core_version *new;
     enum swap_part part;          /* of the old one */
@@ -405,6 +409,8 @@ void conduct_prepare(struct core *core, struct core_processor *processor);
 bool conduct_moves(const struct core_processor *processor, uint64_t move);
 /* Is its worker to stay away, since a swap counts on where it stands? */
 bool conduct_freezes(const struct core_version *version);
+/* A `near` event. */
+void conduct_near(struct core *core, const struct core_version *version, uint64_t id);
 /* A `held` or `at_cut` event. */
 void conduct_event(struct core *core, struct core_version *version, const json_t *event);
 /* COMMIT of all members: writes pointers, roles, receipts. Memory is as the catalog when it returns

@@ -111,13 +111,19 @@ static void on_answer(struct core *core, struct core_version *version, const jso
     diff_event(core, version, event);
 }
 
+static void on_near(struct core *core, struct core_version *version, const json_t *event)
+{
+    conduct_near(core, version, (uint64_t)json_int(event, "id", 0));
+}
+
 static const struct {
     const char *word;
     void (*fn)(struct core *core, struct core_version *version, const json_t *event);
 } event_rows[] = {
-    {"opened", on_opened},  {"progress", on_progress}, {"held", on_answer},
-    {"at_cut", on_answer},  {"sealed", on_sealed},     {"failed", on_failed},
-    {"paused", on_nothing}, {"resumed", on_nothing},   {"stopped", on_nothing},
+    {"near", on_near},       {"opened", on_opened},  {"progress", on_progress},
+    {"held", on_answer},     {"at_cut", on_answer},  {"sealed", on_sealed},
+    {"failed", on_failed},   {"paused", on_nothing}, {"resumed", on_nothing},
+    {"stopped", on_nothing},
 };
 
 static void version_event(struct core *core, struct core_version *version, const json_t *event)

@@ -123,6 +123,11 @@ static bool take_woken(struct shard *shard)
     return woken;
 }
 
+static bool commits_often(const struct shard *shard)
+{
+    return shard->serving || shard->near;
+}
+
 /* Commits must not wait for records that may not come. */
 static int read_timeout(struct shard *shard, int timeout_ms)
 {
@@ -132,7 +137,7 @@ static int read_timeout(struct shard *shard, int timeout_ms)
     if (!shard->dirty) {
         return timeout_ms;
     }
-    int64_t pace = shard->serving ? SERVING_COMMIT_US : END_COMMIT_US;
+    int64_t pace = commits_often(shard) ? SERVING_COMMIT_US : END_COMMIT_US;
     int64_t due = i64_min(shard->dirty_us + BEHIND_COMMIT_US,
                           i64_max(shard->commit_began_us + pace, shard->dirty_us));
     int64_t left_ms = (i64_max(due - now_us(shard), 0) + 999) / 1000;
@@ -593,7 +598,7 @@ static bool commit_due(const struct shard *shard, bool idle)
     int64_t now = now_us(shard);
     int64_t unwritten_us = now - shard->dirty_us;
     int64_t since_last_us = now - shard->commit_began_us;
-    if (shard->serving) {
+    if (commits_often(shard)) {
         int64_t bound = i64_max(SERVING_COMMIT_US, shard->commit_spent_us);
         if (unwritten_us >= i64_min(bound, BEHIND_COMMIT_US) ||
             (idle && since_last_us >= SERVING_COMMIT_US)) {
@@ -630,6 +635,7 @@ static bool cut_reached(const struct shard *shard)
 
 static int stand_at_cut(struct shard *shard, struct err *err)
 {
+    int64_t began_us = now_us(shard);
     int rc = 0;
     for (uint32_t i = 0; shard->tap != NULL && i < shard->input_count && rc == 0; i++) {
         rc = shard->tap->end(shard->tap->ctx, shard->processor, shard->inputs[i].spec.source, err);
@@ -641,6 +647,7 @@ static int stand_at_cut(struct shard *shard, struct err *err)
     rc = pump_commit(shard, err);
     if (rc == 0) {
         shard->hold = HOLD_AT_CUT;
+        shard->cut_commit_us = now_us(shard) - began_us;
     }
     return rc;
 }

@@ -223,13 +223,16 @@ void shard_wake(struct shard *shard)
     pthread_mutex_unlock(&shard->lock);
 }
 
-int shard_hold(struct shard *shard, struct err *err)
+int shard_near(struct shard *shard, struct err *err)
 {
     int rc = pump_commit(shard, err);
-    if (rc == 0) {
-        shard->hold = HOLD_HELD;
-    }
+    shard->near = rc == 0;
     return rc;
+}
+
+void shard_hold(struct shard *shard)
+{
+    shard->hold = HOLD_HELD;
 }
 
 void shard_run_to(struct shard *shard, const int64_t *cut)
@@ -246,6 +249,7 @@ void shard_run_to(struct shard *shard, const int64_t *cut)
 void shard_release(struct shard *shard)
 {
     shard->hold = HOLD_NONE;
+    shard->near = false;
 }
 
 int shard_pause(struct shard *shard, struct err *err)
@@ -313,6 +317,7 @@ void shard_status(struct shard *shard, struct shard_status *out)
         .sealed = store_sealed(shard->store),
         .commits = shard->commits,
         .commit_us_max = shard->commit_us_max,
+        .cut_commit_us = shard->cut_commit_us,
         .commits_took = shard->commits_took,
         .freshness = shard->freshness,
         .readers = shard->readers.count,

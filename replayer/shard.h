@@ -19,15 +19,16 @@
  *
  * Commits come at the end of a step when something was applied (records, or a position moved over
  * a hole) and
- *     serving:  nothing more is readable now and the last commit began 4 ms ago; or 4 ms have
+ *     serving, or near a cut:
+ *               nothing more is readable now and the last commit began 4 ms ago; or 4 ms have
  *               passed since the first unwritten record (or as long as the last commit took: a
  *               slow disk must not eat the whole thread);
  *     else:     nothing more is readable now; or the end was reached and 100 ms have passed since
  *               the last commit began; or 2 s have passed since the first unwritten record;
  *     unsealed: rows that are only added reach 4 MiB and outweigh the pages of changed groups;
  *     always:   the processor's dirty bytes reach half its budget, or the pages that the commit would
- *               copy 128 MiB (tables without windows); before held, at_cut and paused
- *               are reported; before an error of the log is returned; at shard_close with `drain`.
+ *               copy 128 MiB (tables without windows); before at_cut and paused are
+ *               reported; before an error of the log is returned; at shard_close with `drain`.
  *
  * Batches: 64 records when caught up, doubling to LIMIT_BATCH_RECORDS while each next() comes back
  * full. While the version does not serve and is free to run, a governor may make them smaller and
@@ -131,6 +132,7 @@ struct shard_status {
     uint64_t bytes;               /* of keys, values and headers read since shard_open */
     uint64_t commits;
     int64_t commit_us_max; /* spent in the slowest */
+    int64_t cut_commit_us; /* in that of the last cut: 0 when there was nothing to write */
     struct histogram commits_took;
     struct histogram freshness; /* while serving, a count a commit: pump.c */
     int64_t time_us[SHARD_TIME_COUNT];
@@ -160,8 +162,11 @@ void shard_wake(struct shard *shard);
  * The log and the plan outlive the shard. */
 int shard_close(struct shard *shard, bool drain, struct err *err);
 
-/* Commits and stops applying. */
-int shard_hold(struct shard *shard, struct err *err) must_check;
+/* A cut comes soon: commits, and from now on as often as what serves, so that little is left to be
+ * written while everybody is held. Until released. */
+int shard_near(struct shard *shard, struct err *err) must_check;
+/* Stops applying. What was applied is written at the cut, or when it is released. */
+void shard_hold(struct shard *shard);
 /* From held, to_cut or at_cut. cut: per source of the version (all of them; this shard looks at its
  * own); copied. Every cut is >= the position. */
 void shard_run_to(struct shard *shard, const int64_t *cut);

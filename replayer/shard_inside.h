@@ -48,6 +48,7 @@ struct shard {
     enum shard_hold hold;
     bool paused;
     bool serving;
+    bool near;              /* a cut comes soon */
     bool failed;            /* an error was returned: nothing may be committed any more */
     uint32_t failed_source; /* of the version, or UINT32_MAX */
 
@@ -63,6 +64,7 @@ struct shard {
     int64_t commit_spent_us; /* how long it took */
     uint64_t commits;
     int64_t commit_us_max;
+    int64_t cut_commit_us;
     struct histogram commits_took;
     struct histogram freshness;
     int64_t unseen_us; /* when the oldest record came that no commit shows; 0: none */

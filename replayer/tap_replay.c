@@ -53,13 +53,10 @@ static void publish(struct runner *runner, const struct shard_status *status)
 
 static int to_the_cut(struct runner *runner, struct shard *shard)
 {
-    int rc = shard_hold(shard, &runner->err);
-    if (rc != 0) {
-        return rc;
-    }
+    shard_hold(shard);
     shard_run_to(shard, runner->replay->cut);
     for (uint32_t n = 0;; n++) {
-        rc = shard_step(shard, STEP_WAIT_MS, &runner->err);
+        int rc = shard_step(shard, STEP_WAIT_MS, &runner->err);
         if (rc == 0 && (atomic_load(runner->replay->stop) || atomic_load(runner->halt))) {
             rc = err_set(&runner->err, KE_CLOSED, "stopped");
         }

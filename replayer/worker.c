@@ -58,7 +58,7 @@ static void forget_requests(struct worker *w)
     uint32_t kept = 0;
     for (uint32_t i = 0; i < w->request_count; i++) {
         enum worker_do what = w->requests[i].what;
-        if (what != WORKER_HOLD && what != WORKER_RUN_TO) {
+        if (what != WORKER_NEAR && what != WORKER_HOLD && what != WORKER_RUN_TO) {
             w->requests[kept++] = w->requests[i];
         }
     }
@@ -85,6 +85,7 @@ static void limit_set(struct worker *w, const struct governor_limit *limit)
 static int do_command(struct worker *w, const struct worker_command *command, struct err *err)
 {
     switch (command->what) {
+    case WORKER_NEAR:
     case WORKER_HOLD:
     case WORKER_RUN_TO:
         forget_requests(w);
@@ -285,6 +286,9 @@ static int answer(struct worker *w, const struct worker_request *request, struct
 {
     int rc = 0;
     switch (request->what) {
+    case WORKER_NEAR:
+        worker_say_near(w, request->id);
+        return 0;
     case WORKER_HOLD:
         worker_say_held(w, request->id);
         return 0;

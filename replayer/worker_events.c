@@ -11,9 +11,10 @@
 #include "replayer/catchup.h"
 #include "replayer/worker_inside.h"
 
-#define PROGRESS_US       100000
-#define PROGRESS_QUIET_US 1000000
-#define MANY_SOURCES      512 /* more: lines are long, progress comes every second only */
+#define PROGRESS_US          100000
+#define PROGRESS_BUILDING_US 40000 /* that it has caught up is waited for */
+#define PROGRESS_QUIET_US    1000000
+#define MANY_SOURCES         512 /* more: lines are long, progress comes every second only */
 
 static const char *const mode_names[] = {
     [SHARD_RUNNING] = "running", [SHARD_PAUSED] = "paused", [SHARD_HELD] = "held",
@@ -48,6 +49,7 @@ static void add_status(struct worker_snapshot *s, const struct shard_status *sta
     s->bytes += status->bytes;
     s->commits += status->commits;
     s->commit_us_max = i64_max(s->commit_us_max, status->commit_us_max);
+    s->cut_commit_us = i64_max(s->cut_commit_us, status->cut_commit_us);
     histogram_merge(&s->commits_took, &status->commits_took);
     histogram_merge(&s->freshness, &status->freshness);
     for (uint32_t i = 0; i < SHARD_TIME_COUNT; i++) {
@@ -175,6 +177,13 @@ void worker_say_opened(struct worker *w)
     event_say(w, event);
 }
 
+void worker_say_near(struct worker *w, uint64_t id)
+{
+    json_t *event = event_new("near");
+    set_count(event, "id", id);
+    event_say(w, event);
+}
+
 void worker_say_held(struct worker *w, uint64_t id)
 {
     json_t *event = event_new("held");
@@ -225,6 +234,7 @@ void worker_say_at_cut(struct worker *w, uint64_t id)
     }
     set_count(event, "id", id);
     set_offsets(event, "cut", w->snapshot.committed, w->open.source_count);
+    set_count(event, "commit_us", u64_from_i64(w->snapshot.cut_commit_us));
     json_object_set_new(event, "digest", digest_json(total));
     json_object_set_new(event, "tables", by_table);
     json_object_set_new(event, "sources", sources);
@@ -351,7 +361,9 @@ static bool told_differs(const struct worker_told *a, const struct worker_told *
 int worker_progress(struct worker *w)
 {
     int64_t now = clock_mono_us(clock_real());
-    int64_t every = w->open.source_count > MANY_SOURCES ? PROGRESS_QUIET_US : PROGRESS_US;
+    int64_t every = w->open.source_count > MANY_SOURCES ? PROGRESS_QUIET_US
+                    : w->snapshot.sealed                ? PROGRESS_US
+                                                        : PROGRESS_BUILDING_US;
     int64_t left = w->progress_us + every - now;
     if (left > 0) {
         return (int)((left + 999) / 1000);

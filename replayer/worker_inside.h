@@ -30,7 +30,7 @@ struct worker_snapshot {
     enum shard_mode mode;
     bool sealed; /* all shards */
     uint64_t records, dead, late, duplicates, bytes, commits;
-    int64_t commit_us_max;
+    int64_t commit_us_max, cut_commit_us;
     struct histogram commits_took, freshness;
     int64_t time_us[SHARD_TIME_COUNT];
     uint32_t readers;      /* of the shard with the most */
@@ -130,6 +130,7 @@ json_t *worker_send_status(struct worker *w, struct err *trouble);
 
 void worker_snapshot_take(struct worker *w);
 void worker_say_opened(struct worker *w);
+void worker_say_near(struct worker *w, uint64_t id);
 void worker_say_held(struct worker *w, uint64_t id);
 void worker_say_at_cut(struct worker *w, uint64_t id);
 /* A snapshot is made; takes the note of it. */

@@ -14,6 +14,7 @@ static const char *const words[] = {
     [WORKER_RELEASE] = "release", [WORKER_PAUSE] = "pause",     [WORKER_RESUME] = "resume",
     [WORKER_SEAL] = "seal",       [WORKER_SERVING] = "serving", [WORKER_STOP] = "stop",
     [WORKER_SENT] = "sent",       [WORKER_LIMIT] = "limit",     [WORKER_COPY] = "copy",
+    [WORKER_NEAR] = "near",
 };
 
 int worker_message_parse(const char *line, size_t len, json_t **message, enum worker_do *what,

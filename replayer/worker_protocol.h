@@ -9,6 +9,7 @@
 
 enum worker_do {
     WORKER_OPEN,
+    WORKER_NEAR,
     WORKER_HOLD,
     WORKER_RUN_TO,
     WORKER_RELEASE,
@@ -64,7 +65,7 @@ struct worker_open {
 
 struct worker_command {
     enum worker_do what;
-    uint64_t id;                 /* of hold and run_to */
+    uint64_t id;                 /* of near, hold and run_to */
     bool on;                     /* of serving */
     const json_t *outbox;        /* of serving, or NULL: borrowed from the message */
     int64_t *cut;                /* of run_to, and of sent (its "below"): owned, one per source */

@@ -111,14 +111,15 @@ static int obey(const struct worker_shard *ws, struct shard *shard,
 {
     int rc = 0;
     switch (order->what) {
+    case WORKER_NEAR:
+        return shard_near(shard, err);
     case WORKER_HOLD:
         *running_to = 0;
-        return shard_hold(shard, err);
+        shard_hold(shard);
+        return 0;
     case WORKER_RUN_TO:
-        rc = shard_hold(shard, err);
-        if (rc == 0) {
-            rc = check_cut(ws, shard, order->cut, err);
-        }
+        shard_hold(shard);
+        rc = check_cut(ws, shard, order->cut, err);
         if (rc == 0) {
             shard_run_to(shard, order->cut);
             *running_to = order->seq;

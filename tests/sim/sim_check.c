@@ -457,8 +457,8 @@ static void replay(struct sim *sim, const char *definition, const int64_t *cut,
                                     .clock = &sim->clock};
     struct shard *shard = NULL;
     int rc = shard_open(&options, &shard, &err);
-    rc = rc == 0 ? shard_hold(shard, &err) : rc;
     if (rc == 0) {
+        shard_hold(shard);
         shard_run_to(shard, cut);
     }
     struct shard_status status = {0};

@@ -351,10 +351,8 @@ static int do_open(struct sim_worker *worker, json_t *message, struct err *err)
         sim_sender_start(worker, worker->open.outbox);
     }
     for (uint32_t i = 0; i < worker->shard_count && worker->open.until != NULL && rc == 0; i++) {
-        rc = shard_hold(worker->shards[i], err);
-        if (rc == 0) {
-            shard_run_to(worker->shards[i], worker->open.until);
-        }
+        shard_hold(worker->shards[i]);
+        shard_run_to(worker->shards[i], worker->open.until);
     }
     worker->run_to = worker->open.until != NULL ? 1 : 0;
     return rc;
@@ -367,8 +365,11 @@ static int order(struct sim_worker *worker, const struct worker_command *command
     for (uint32_t i = 0; i < worker->shard_count && rc == 0; i++) {
         struct shard *shard = worker->shards[i];
         switch (command->what) {
+        case WORKER_NEAR:
+            rc = shard_near(shard, err);
+            break;
         case WORKER_HOLD:
-            rc = shard_hold(shard, err);
+            shard_hold(shard);
             break;
         case WORKER_RUN_TO:
             shard_run_to(shard, command->cut);
@@ -414,6 +415,9 @@ static int answer(struct sim_worker *worker, const struct worker_command *comman
         event = event_new("held");
         set(event, "id", json_integer((json_int_t)command->id));
         set(event, "next", vector_of(worker, NEXT));
+    } else if (command->what == WORKER_NEAR) {
+        event = event_new("near");
+        set(event, "id", json_integer((json_int_t)command->id));
     } else if (command->what == WORKER_SEAL) {
         rc = version_dir_sealed(worker->dir, err);
         event = rc == 0 ? event_new("sealed") : NULL;

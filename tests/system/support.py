@@ -401,17 +401,17 @@ def assert_features_equal(rows, model):
     assert not wrong, f"{len(wrong)} of {len(want)} rows differ, first: {wrong[0]}"
 
 
-def applied_everything(platform, processor, number, topic, what="next"):
-    """The version stands at the end of the topic as it is now; what="committed": and has committed it."""
+def applied_everything(platform, processor, number, topic):
+    """The version has committed everything up to the end of the topic as it is now."""
     ends = {}
     for record in platform.cat(topic):
         ends[record["partition"]] = record["offset"] + 1
 
     def there():
         version = platform.version(processor, number)
-        return all(s[what] >= ends.get(s["partition"], 0) for s in version["sources"] if s["topic"] == topic)
+        return all(s["committed"] >= ends.get(s["partition"], 0) for s in version["sources"] if s["topic"] == topic)
 
-    eventually(there, 60, f"{processor} v{number} stands at the end of {topic}")
+    eventually(there, 60, f"{processor} v{number} has committed {topic} to its end")
 
 
 def normal_name(text):

@@ -146,7 +146,7 @@ def test_a_follower_holds_what_a_scan_gives(platform, topic):
         produced += count
 
     def at_rest(version):
-        support.applied_everything(platform, "p", version, topic, "committed")
+        support.applied_everything(platform, "p", version, topic)
         assert holds(follower, platform) == version
 
     platform.topic(topic, 3)
@@ -175,7 +175,7 @@ def test_a_follower_holds_what_a_scan_gives(platform, topic):
     follower.pause.clear()
     follower.cut_off()
     produce(500)
-    support.applied_everything(platform, "p", 1, topic, "committed")
+    support.applied_everything(platform, "p", 1, topic)
     holds(other, platform)
     follower.pause.set()
     at_rest(1)
@@ -195,7 +195,7 @@ def test_a_follower_holds_what_a_scan_gives(platform, topic):
     platform.kill()
     platform.up()
     produce(700)
-    support.applied_everything(platform, "p", 1, topic, "committed")
+    support.applied_everything(platform, "p", 1, topic)
     follower.pause.set()
     at_rest(1)
     assert follower.count("end") == 0
@@ -241,7 +241,7 @@ def test_tables_of_every_shape(embedded):
             events.append({"u": rng.choice(("a", "b", "c/d", "", None, "é")), "k": rng.randrange(8), "t": now,
                            "n": rng.choice((None, 1, 0.5, "1.50", 123456789012345.678))})
         embedded.produce("ev", events)
-        support.applied_everything(embedded, "p", 1, "ev", "committed")
+        support.applied_everything(embedded, "p", 1, "ev")
         for follower in followers:
             holds(follower, embedded)
         if batch == 3:
@@ -268,7 +268,7 @@ def test_some_rows_of_a_table(embedded):
     followers = [(Follower(embedded, "sums", **parameters), chosen) for parameters, chosen in choices]
 
     def at_rest(version):
-        support.applied_everything(embedded, "p", version, "ev", "committed")
+        support.applied_everything(embedded, "p", version, "ev")
         for follower, chosen in followers:
             holds_chosen(follower, embedded, chosen)
 
@@ -286,7 +286,7 @@ def test_some_rows_of_a_table(embedded):
         follower.pause.clear()
         follower.cut_off()
     produce(20)
-    support.applied_everything(embedded, "p", 2, "ev", "committed")
+    support.applied_everything(embedded, "p", 2, "ev")
     for follower, _ in followers:
         follower.pause.set()
     at_rest(2)
@@ -295,7 +295,7 @@ def test_some_rows_of_a_table(embedded):
         follower.stop()
 
     embedded.produce("ev", [{"u": "z", "k": 1, "n": 50}], "--key", "u")
-    support.applied_everything(embedded, "p", 2, "ev", "committed")
+    support.applied_everything(embedded, "p", 2, "ev")
     lines = embedded.run("tail", "sums", "z", "--where", "s > 50", "--rows", "-n", "1", "-o", "json").stdout
     assert [json.loads(line)["event"] for line in lines.splitlines()] == ["reset", "upsert"]
     assert json.loads(lines.splitlines()[1])["row"] == {"u": "z", "k": 1, "s": 53}
@@ -312,7 +312,7 @@ def test_what_begins_anew_and_what_ends(embedded):
            "CREATE MATERIALIZED VIEW w AS SELECT k, max(text%s) AS text%s FROM wide GROUP BY k;\n")
     embedded.deploy("w", sql % ("", ""))
     embedded.wait("w", 1)
-    support.applied_everything(embedded, "w", 1, "wide", "committed")
+    support.applied_everything(embedded, "w", 1, "wide")
     follower = Follower(embedded, "w")
     changes_only = Follower(embedded, "w", rows=0)
     holds(follower, embedded)
@@ -362,7 +362,7 @@ def test_the_command(embedded):
            "CREATE MATERIALIZED VIEW totals AS SELECT u, sum(n)%s AS s FROM ev GROUP BY u;\n")
     embedded.deploy("p", sql % "")
     embedded.wait("p", 1)
-    support.applied_everything(embedded, "p", 1, "ev", "committed")
+    support.applied_everything(embedded, "p", 1, "ev")
     lines = [json.loads(line) for line in
              embedded.run("tail", "totals", "--rows", "-n", "2", "-o", "json").stdout.splitlines()]
     assert [line["event"] for line in lines] == ["reset", "upsert", "upsert"]
@@ -380,7 +380,7 @@ def test_the_command(embedded):
     embedded.kill()
     embedded.up()
     embedded.produce("ev", [{"u": "c", "n": 1}], "--key", "u")
-    support.applied_everything(embedded, "p", 1, "ev", "committed")
+    support.applied_everything(embedded, "p", 1, "ev")
     embedded.deploy("p", sql % " + 1")
     embedded.wait("p", 2)
     rest = [json.loads(line) for line in tail.communicate(timeout=60)[0].splitlines()]

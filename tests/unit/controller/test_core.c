@@ -334,9 +334,11 @@ static void swap_with_fault(struct world *world, const char *die, const char *si
 static void test_worker_dies_at_each_step(void **state)
 {
     (void)state;
-    static const char *const steps[] = {"hold", "run_to", "release", "serving", "seal", "open"};
+    static const char *const steps[] = {"near",    "hold", "run_to", "release",
+                                        "serving", "seal", "open"};
     for (size_t i = 0; i < array_len(steps); i++) {
-        for (uint32_t victim = 1; victim <= 2; victim++) {
+        /* Only the new one is told that a cut is near. */
+        for (uint32_t victim = i == 0 ? 2 : 1; victim <= 2; victim++) {
             struct world *world = xcalloc(1, sizeof *world);
             world_open(world);
             serve_first(world);
@@ -379,6 +381,53 @@ static void test_hold_runs_out(void **state)
     json_t *status = status_of(world);
     assert_true(json_is_null(json_object_get(status, "last_swap_error")));
     json_decref(status);
+}
+
+/* That a cut is near is only good to know: whoever does not answer is held all the same. */
+static void test_near_is_not_answered(void **state)
+{
+    struct world *world = *state;
+    serve_first(world);
+    world_deploy(world, COUNTS_2, "manual");
+    world_wait(world, 2, "ready");
+    swap_with_fault(world, NULL, "near", 2, true);
+    int64_t before = world->now_us;
+    json_t *receipt = world_call(world, "swap", "p", 2, NULL);
+    const json_t *steps = json_object_get(receipt, "steps_ms");
+    assert_in_range(world->now_us - before, 2000000, 2200000);
+    assert_true(json_number(steps, "near", 0) >= 2000);
+    assert_true(json_number(receipt, "hold_ms", 1e9) < 1000);
+    json_decref(receipt);
+    assert_string_equal(world_state(world, 2), "serving");
+}
+
+/* The steps of a hold are all of it. */
+static void test_steps_of_the_hold(void **state)
+{
+    static const char *const names[] = {"prepare", "run_to", "check", "commit", "release"};
+    struct world *world = *state;
+    serve_first(world);
+    world_deploy(world, COUNTS_2, "auto");
+    world_wait(world, 2, "serving");
+    world_do(world, "rollback", "p", 0);
+    json_t *history = world_call(world, "history", "p", 0, NULL);
+    size_t i;
+    const json_t *receipt;
+    json_array_foreach (json_object_get(history, "receipts"), i, receipt) {
+        const json_t *steps = json_object_get(receipt, "steps_ms");
+        double sum = 0;
+        for (size_t k = 0; k < array_len(names); k++) {
+            double took = json_number(steps, names[k], -1);
+            assert_true(took >= 0);
+            sum += took;
+        }
+        double hold = json_number(receipt, "hold_ms", -1);
+        assert_true(sum > hold - 0.01 && sum < hold + 0.01);
+        bool waited = json_number(receipt, "caught_up_ms", -1) >= 0;
+        assert_int_equal(waited, strcmp(json_text(receipt, "why", ""), "auto") == 0);
+    }
+    assert_int_equal(i, 3);
+    json_decref(history);
 }
 
 /* Automatic tries come with growing pauses. */
@@ -820,6 +869,8 @@ int main(void)
         WORLD_TEST(test_pause_and_resume),
         cmocka_unit_test(test_worker_dies_at_each_step),
         WORLD_TEST(test_hold_runs_out),
+        WORLD_TEST(test_near_is_not_answered),
+        WORLD_TEST(test_steps_of_the_hold),
         WORLD_TEST(test_auto_swap_backs_off),
         WORLD_TEST(test_restart_backs_off),
         WORLD_TEST(test_candidate_fails_for_good),

@@ -424,6 +424,8 @@ static inline void world_command(struct world *world, struct world_worker *worke
     json_int_t id = json_int(message, "id", 0);
     if (strcmp(word, "open") == 0) {
         world_worker_open(world, worker, message);
+    } else if (strcmp(word, "near") == 0) {
+        world_event(world, worker, json_pack("{s:s, s:I}", "is", "near", "id", id));
     } else if (strcmp(word, "hold") == 0) {
         worker->held = true;
         world_event(world, worker,

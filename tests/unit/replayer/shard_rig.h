@@ -186,7 +186,10 @@ static inline void rig_shard_to_cut(struct rig *rig, uint32_t index, const int64
 {
     for (;;) {
         struct err err = {0};
-        int rc = shard_hold(rig->shards[index], &err);
+        int rc = shard_near(rig->shards[index], &err);
+        if (rc == 0) {
+            shard_hold(rig->shards[index]);
+        }
         if (rig_survives(rig, index, rc, &err)) {
             shard_run_to(rig->shards[index], cut);
             return;

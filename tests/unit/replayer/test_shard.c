@@ -258,6 +258,36 @@ static void step_many(struct rig *rig, uint32_t steps)
     }
 }
 
+/* What was applied is written when a cut comes near and at the cut, not for being held. */
+static void test_near_and_held(void **state)
+{
+    (void)state;
+    struct fixture_log *log = fixture_log_new(seed, 3000);
+    struct rig *rig = rig_new(log, seed, &plain);
+    struct shard *shard = rig->shards[0];
+    int64_t next[FIXTURE_PARTITIONS];
+    int64_t committed[FIXTURE_PARTITIONS];
+    step_many(rig, 2);
+    rig_positions(rig, next, committed);
+    assert_memory_not_equal(next, committed, sizeof next);
+    assert_int_equal(shard_near(shard, NULL), 0);
+    rig_positions(rig, next, committed);
+    assert_memory_equal(next, committed, sizeof next);
+    step_many(rig, 1);
+    shard_hold(shard);
+    rig_positions(rig, next, committed);
+    assert_memory_not_equal(next, committed, sizeof next);
+    shard_run_to(shard, next);
+    step_many(rig, 1);
+    struct shard_status status;
+    shard_status(shard, &status);
+    assert_int_equal(status.mode, SHARD_AT_CUT);
+    rig_positions(rig, next, committed);
+    assert_memory_equal(next, committed, sizeof next);
+    rig_free(rig);
+    fixture_log_free(log);
+}
+
 static void test_paused_and_held_do_not_read(void **state)
 {
     (void)state;
@@ -274,7 +304,7 @@ static void test_paused_and_held_do_not_read(void **state)
     assert_memory_equal(before, committed, sizeof before);
     uint32_t calls = log->next_calls;
     step_many(rig, 10);
-    assert_int_equal(shard_hold(shard, NULL), 0); /* held while paused, released to paused */
+    shard_hold(shard); /* held while paused, released to paused */
     step_many(rig, 10);
     shard_status(shard, &status);
     assert_int_equal(status.mode, SHARD_HELD);
@@ -536,6 +566,7 @@ int main(void)
         cmocka_unit_test(test_same_digests_every_way),
         cmocka_unit_test(test_holds_at_random_cuts),
         cmocka_unit_test(test_start_is_committed_at_open),
+        cmocka_unit_test(test_near_and_held),
         cmocka_unit_test(test_paused_and_held_do_not_read),
         cmocka_unit_test(test_drain_keeps_what_was_applied),
         cmocka_unit_test(test_lost_range_is_for_good),

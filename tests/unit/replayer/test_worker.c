@@ -97,6 +97,12 @@ static void test_hold_and_run_to(void **state)
         int64_t cut[WORKER_PARTITIONS];
         place_produce(place, 200);
         int64_t start = clock_mono_us(clock_real());
+        if (id % 2 == 0) {
+            worker_send(child, "near", id);
+            json_t *near = worker_wait(child, "near");
+            assert_int_equal(json_int(near, "id", 0), id);
+            json_decref(near);
+        }
         worker_send(child, "hold", id);
         json_t *event = worker_wait(child, "held");
         worst = i64_max(worst, ms_since(start));

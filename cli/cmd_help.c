@@ -1,10 +1,10 @@
 /* kappa help: from the entries, for terminals, as docs/COMMANDS.md and as a page of the manual. */
 #include "cli/cmd.h"
 #include "cli/functions_help.h"
+#include "cli/manual.h"
 #include "cli/options.h"
 #include "cli/output.h"
 #include "cli/topics.h"
-#include "include/kappa/version.h"
 #include "serve/metrics.h"
 
 #include <stdio.h>
@@ -33,10 +33,6 @@ const struct cmd_entry cmd_help = {
     .options = options,
     .run = help_run,
 };
-
-static const char exit_codes[] = "0 done, 1 failed, 2 wrong usage, 3 not found, 4 refused by a "
-                                 "safety check,\n5 cannot reach the server or broker, 6 not "
-                                 "authorized, 7 a wait ran out";
 
 static void options_text(struct buf *out, const struct cmd_option *list)
 {
@@ -98,7 +94,7 @@ static void overview(const struct cli *cli, struct buf *out)
                          "  kappa get user_features alice --data d      read a row\n\n");
     out_styled(out, cli->colour, OUT_BOLD, "exit codes");
     buf_append_text(out, "\n");
-    each_line(out, exit_codes, "  ");
+    each_line(out, cli_exit_codes, "  ");
     buf_append_text(out, "\n");
     out_styled(out, cli->colour, OUT_BOLD, "topics");
     buf_append_text(out, "\n");
@@ -158,7 +154,7 @@ static void markdown(struct buf *out)
     buf_append_text(out, "# Commands\n\nMade from the command table by `kappa help --markdown`.\n\n"
                          "Data goes to standard output, messages to standard error. Options may "
                          "stand anywhere; `--` ends them.\n\nExit codes: ");
-    for (const char *at = exit_codes; *at != '\0'; at++) {
+    for (const char *at = cli_exit_codes; *at != '\0'; at++) {
         buf_append_u8(out, *at == '\n' ? ' ' : (uint8_t)*at);
     }
     buf_append_text(out, ". With `-o json` an error is one object on standard error: "
@@ -182,75 +178,6 @@ static void markdown(struct buf *out)
             each_line(out, entry->examples, "    ");
         }
     }
-}
-
-/* Text that roff prints as it is. */
-static void roff_text(struct buf *out, const char *text)
-{
-    bool begins = true;
-    for (; *text != '\0'; text++) {
-        if (begins && (*text == '.' || *text == '\'')) {
-            buf_append_text(out, "\\&");
-        }
-        buf_append_text(out, *text == '\\' || *text == '-' ? "\\" : "");
-        buf_append_u8(out, *text == '\\' ? 'e' : (uint8_t)*text);
-        begins = *text == '\n';
-    }
-}
-
-static void roff_lines(struct buf *out, const char *text)
-{
-    buf_append_text(out, ".PP\n.nf\n");
-    roff_text(out, text);
-    buf_append_text(out, ".fi\n");
-}
-
-static void options_roff(struct buf *out, const struct cmd_option *list)
-{
-    for (; list->name != NULL; list++) {
-        buf_append_text(out, ".TP\n\\fB");
-        if (list->letter != '\0') {
-            buf_printf(out, "\\-%c\\fR, \\fB", list->letter);
-        }
-        buf_append_text(out, "\\-\\-");
-        roff_text(out, list->name);
-        buf_append_text(out, "\\fR \\fI");
-        roff_text(out, list->value == NULL ? "" : list->value);
-        buf_append_text(out, "\\fR\n");
-        roff_text(out, list->help);
-        buf_append_text(out, "\n");
-    }
-}
-
-static void manual(struct buf *out)
-{
-    buf_append_text(
-        out, ".TH KAPPA 1 \"\" \"kappa " KAPPA_VERSION "\" \"Kappa\"\n"
-             ".SH NAME\nkappa \\- replay a log through new stream logic and swap it in\n"
-             ".SH SYNOPSIS\n\\fBkappa\\fR \\fICOMMAND\\fR [\\fIARGUMENTS\\fR] "
-             "[\\fIOPTIONS\\fR]\n"
-             ".SH DESCRIPTION\nTables are made from a log by SQL. A new version is replayed "
-             "beside the old one, and\nreaders are moved to it at one exact cut. Data goes to "
-             "standard output, messages to\nstandard error. Options may stand anywhere;\n"
-             ".B \\-\\-\nends them.\n.SH OPTIONS OF ALL COMMANDS\n");
-    options_roff(out, options_common);
-    buf_append_text(out, ".SH COMMANDS\n");
-    for (size_t i = 0; cmd_entries[i] != NULL; i++) {
-        const struct cmd_entry *entry = cmd_entries[i];
-        if (entry->hidden) {
-            continue;
-        }
-        buf_printf(out, ".SS kappa %s %s\n", entry->name, entry->args);
-        roff_text(out, entry->help);
-        buf_append_text(out, "\n");
-        options_roff(out, entry->options);
-        if (entry->examples[0] != '\0') {
-            roff_lines(out, entry->examples);
-        }
-    }
-    buf_append_text(out, ".SH EXIT STATUS\n");
-    roff_text(out, exit_codes);
-    buf_append_text(out, "\n");
 }
 
 static int unknown(const struct cli *cli, struct err *err)
@@ -314,7 +241,7 @@ static int help_run(struct cli *cli, struct err *err)
     if (cli_option(cli, "markdown") != NULL) {
         markdown(&out);
     } else if (cli_option(cli, "man") != NULL) {
-        manual(&out);
+        manual_page(&out);
     } else if (cli_option(cli, "metrics") != NULL) {
         metrics_markdown(&out);
     } else if (cli_option(cli, "functions") != NULL) {

@@ -73,6 +73,11 @@ void topics_list(struct buf *out)
     out_table_end(&table, false, out);
 }
 
+const char *topics_page(size_t i)
+{
+    return i < array_len(topics) ? (const char *)topics[i].text : NULL;
+}
+
 const char *topics_name(size_t i)
 {
     return i < array_len(topics) ? topics[i].name : i == array_len(topics) ? "functions" : NULL;

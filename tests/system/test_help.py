@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -47,6 +48,27 @@ def test_all_help_fits_80_columns():
     pages += [["functions", name] for name in functions]
     wide = [(page, line) for page in pages for line in kappa("help", *page).splitlines() if len(line) > 80]
     assert not wide
+
+
+def test_manual_has_the_topics():
+    """All topics are in kappa(1), as a reader of the manual sees it."""
+    groff = shutil.which("groff")
+    if groff is None:
+        pytest.skip("no groff")
+    result = subprocess.run([groff, "-man", "-Tutf8", "-ww", "-rLL=100n"], input=kappa("help", "--man"), capture_output=True, text=True,
+                            timeout=60, check=True, env=os.environ | {"LC_ALL": "C.UTF-8", "GROFF_NO_SGR": "1"})
+    assert result.stderr == ""
+    text = re.sub(".\x08", "", result.stdout)  # bold
+    words = " ".join(text.split())
+    for topic in TOPICS:
+        with open(os.path.join(support.ROOT, "docs", "help", topic + ".md"), encoding="utf-8") as file:
+            lines = file.read().splitlines()
+        assert re.search(rf"^ +{re.escape(lines[0][2:])}$", text, re.MULTILINE), lines[0]
+        kept = [line.strip() for line in lines if line.startswith(("    ", "$ "))]
+        assert all(" ".join(line.split()) in words for line in kept), topic
+    for name in re.findall(r"^  ([a-z]\S*)", kappa("help").split("options of all commands")[0], re.MULTILINE):
+        assert f"   kappa {name}" in text, name
+    assert "KAPPA_DATA" in text and "EXIT STATUS" in text and "`" * 3 not in text
 
 
 @pytest.mark.parametrize("args, hint", [

@@ -8,6 +8,7 @@ order by less than the watermark that the examples declare, so that nothing is l
 """
 
 import argparse
+import csv
 import json
 import random
 import sys
@@ -145,7 +146,14 @@ def main():
     parser.add_argument("topic", choices=sorted(TOPICS))
     parser.add_argument("--events", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--csv", action="store_true", help="rows as CSV with a header")
     options = parser.parse_args()
+    if options.csv:
+        rows = [json.loads(line) for line in lines(options.topic, options.events, options.seed)]
+        writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return
     for line in lines(options.topic, options.events, options.seed):
         if isinstance(line, tuple):
             line = json.dumps({"key": line[0], "value": line[1] and json.loads(line[1])})

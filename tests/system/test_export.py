@@ -7,9 +7,11 @@ the very times of events, before the first and behind the last one; keys that ar
 
 import contextlib
 import csv
+import itertools
 import json
 import math
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -19,6 +21,7 @@ import pytest
 
 import support
 from test_archive import ENV, Place, await_archived
+from test_scenarios import Scenario
 
 T0 = 1_760_000_000_000
 BOUND = 5_000
@@ -498,3 +501,102 @@ def test_archive(place, topic, tmp_path):
     os.rename(os.path.join(platform.data, "archive", topic), os.path.join(platform.data, "archive", topic + ".away"))
     lost = export(platform, "x", path, tmp_path / "c.csv", code=None)
     assert lost.returncode != 0 and "archive=on" in lost.stderr and not os.path.exists(tmp_path / "c.csv"), lost.stderr
+
+
+DAY = 86_400_000
+
+
+def values_by_partition(records):
+    parts = {}
+    for record in records:
+        parts.setdefault(record["partition"], []).append(record["value"])
+    return parts.values()
+
+
+def by_time(parts, column, t):
+    """The records that a label at t sees."""
+    return [value for values in parts for value in itertools.takewhile(lambda v: v[column] <= t, values)]
+
+
+def test_training_set(platform, topic, tmp_path):
+    """Scenario 12: the tables of user-features and user-history at the labels' times; live and replayed, the same file."""
+    _, seed = support.seed_for("test_training_set")
+    rng = random.Random(seed)
+    events = Scenario(platform, topic, seed)
+    events.topic("user-events", events.lines("user_events", 2000), "--key", "user_id", partitions=2)
+    events.go_live("user-features/v2.sql")
+    spent = Scenario(platform, topic, seed)
+    spent.topic("transactions", spent.lines("history", 2000), "--key", "user_id", partitions=2)
+    spent.go_live("user-history/user_history.sql")
+    for processor, scenario in (("v2", events), ("user_history", spent)):
+        support.applied_everything(platform, processor, 1, scenario.rest[0][0], "committed")
+    labels = [json.loads(line) for line in events.lines("labels", 150)]
+    labels += [{"user_id": f"u{rng.randrange(42)}", "label": "late", "label_time": T0 + rng.randrange(205 * DAY)}
+               for _ in range(100)]
+    path = tmp_path / "labels.csv"
+    with open(path, "w", newline="") as out:
+        writer = csv.DictWriter(out, ["user_id", "label", "label_time"])
+        writer.writeheader()
+        writer.writerows(labels)
+    args = ["--labels", path, "--time-column", "label_time"]
+    platform.run("export", "user_features", "history_90", *args, "--out", tmp_path / "live.csv")
+    happened, paid = values_by_partition(events.records("user-events")), values_by_partition(spent.records("transactions"))
+    there = {"user_features": 0, "history_90": 0}
+    for row, label in zip(rows_read(tmp_path / "live.csv"), labels):
+        user, t = label["user_id"], label["label_time"]
+        start = t // 300_000 * 300_000
+        window = [e for e in by_time(happened, "event_time", t)
+                  if e["user_id"] == user and start <= e["event_time"] < start + 300_000]
+        there["user_features"] += bool(window)
+        amounts = [e["amount"] for e in window if e["event_type"] == "purchase"]
+        assert row["clicks"] == (str(sum(e["event_type"] == "click" for e in window)) if window else "")
+        assert row["distinct_products"] == (str(len({e["product_id"] for e in window} - {None})) if window else "")
+        assert row["total_amount"] == "" if not amounts else float(row["total_amount"]) == math.fsum(amounts)
+        end = t // DAY * DAY + DAY
+        history = [e for e in by_time(paid, "ts", t) if e["user_id"] == user and e["ts"] >= end - 90 * DAY]
+        there["history_90"] += bool(history)
+        assert row["transactions"] == (str(len(history)) if history else "")
+        assert row["merchants"] == (str(len({e["merchant"] for e in history})) if history else "")
+        assert row["total"] == "" if not history else float(row["total"]) == math.fsum(e["amount"] for e in history)
+        assert row["most"] == "" if not history else float(row["most"]) == max(e["amount"] for e in history)
+    assert min(there.values()) > 20, there
+    for processor in ("v2", "user_history"):
+        platform.run("replay", processor, "--shards", 3, "--cache-bytes", 400_000)
+        platform.wait(processor, 2)
+    platform.run("export", "user_features", "history_90", *args, "--out", tmp_path / "replayed.csv")
+    assert (tmp_path / "live.csv").read_bytes() == (tmp_path / "replayed.csv").read_bytes()
+    about = [json.loads((tmp_path / f"{name}.csv.json").read_text())["processors"] for name in ("live", "replayed")]
+    assert [[p["version"] for p in made] for made in about] == [[1, 1], [2, 2]]
+    assert [p["digest"] for p in about[0]] == [p["digest"] for p in about[1]]
+
+
+MARKED = """CREATE TABLE m_ev (user_id text, at timestamptz) WITH (topic = '%s', event_time = 'at', watermark_from = 'marks',
+  timestamp_unit = 'ms');
+CREATE MATERIALIZED VIEW m_n WITH (ttl = '10 s') AS SELECT user_id, count(*) AS n FROM m_ev GROUP BY user_id;
+CREATE MATERIALIZED VIEW m_minutes AS SELECT user_id, window_end, count(*) AS n
+FROM tumble(m_ev, at, interval '1 minute') GROUP BY user_id, window_end;
+"""
+
+
+def test_marks(embedded, topic, tmp_path):
+    """A mark has the time that it says: a label before it does not see it, nor what it lets go."""
+    embedded.topic(topic, 1)
+
+    def event(at):
+        return {"key": None, "value": {"user_id": "u1", "at": T0 + at}, "time": T0}
+
+    def mark(at):
+        return {"key": None, "value": None, "time": T0, "headers": [["kappa-mark", str(T0 + at)]]}
+
+    embedded.produce(topic, [event(1000), event(3000), mark(2000), event(4000), mark(20_000), event(19_000), event(70_000)],
+                     "--envelope")
+    embedded.deploy("m", MARKED % topic, "--wait")
+    support.applied_everything(embedded, "m", 1, topic, "committed")
+    times = [999, 1000, 2999, 3000, 4000, 19_999, 20_000, 69_999, 70_000]
+    labels = tmp_path / "labels.csv"
+    labels.write_text("user_id,at\n" + "".join(f"u1,{T0 + at}\n" for at in times))
+    embedded.run("export", "m_n", "m_minutes", "--labels", labels, "--time-column", "at", "--out", tmp_path / "out.csv")
+    rows = rows_read(tmp_path / "out.csv")
+    # The mark at 20 s lets the group go, whose newest event was at 4 s; the one behind it begins anew.
+    assert [row["m_n__n"] for row in rows] == ["", "1", "1", "2", "3", "3", "1", "1", "2"]
+    assert [row["m_minutes__n"] for row in rows] == ["", "1", "1", "2", "3", "3", "4", "", "1"]

@@ -15,7 +15,7 @@ async function request(path, options) {
     }
     if (answer.ok) return answer;
     const text = await answer.text();
-    if (answer.status === 401) {
+    if (answer.status === 401 && answer.headers.has("WWW-Authenticate")) { // without: Kafka's refusal, not the server's
       await token.another(used);
       continue;
     }

@@ -319,6 +319,33 @@ static void test_live(void **state)
     people_close(people);
 }
 
+/* A link that is put on another file, as where files are mounted: what it leads to now counts. */
+static void test_link(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    struct people *people = NULL;
+    char other[80];
+    char target[80];
+    (void)snprintf(target, sizeof target, "%s/one", folder);
+    (void)snprintf(other, sizeof other, "%s/two", folder);
+    write_file(LINE("one", "read"));
+    assert_int_equal(rename(path, target), 0);
+    write_file(LINE("two", "read"));
+    assert_int_equal(rename(path, other), 0);
+    assert_int_equal(symlink("one", path), 0);
+    assert_int_equal(people_open(path, &people, &err), 0);
+    assert_true(knows(people, "abc", "one", ROLE_READ));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(symlink("two", path), 0);
+    assert_int_equal(unlink(target), 0);
+    people_tick(people);
+    assert_true(knows(people, "abc", "two", ROLE_READ));
+    people_close(people);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(unlink(other), 0);
+}
+
 static void test_say(void **state)
 {
     (void)state;
@@ -340,7 +367,7 @@ int main(void)
         cmocka_unit_test(test_hash),         cmocka_unit_test(test_parse),
         cmocka_unit_test(test_random_texts), cmocka_unit_test(test_file),
         cmocka_unit_test(test_writers),      cmocka_unit_test(test_live),
-        cmocka_unit_test(test_say),
+        cmocka_unit_test(test_link),         cmocka_unit_test(test_say),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

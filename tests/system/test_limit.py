@@ -175,3 +175,28 @@ def test_refused(embedded, topic):
             refused = embedded.run(*command, code=None)
             assert refused.returncode != 0 and says in refused.stderr, (limit, refused.stderr)
     assert len(embedded.status("p")["versions"]) == 1
+
+
+def test_forecast(embedded, topic):
+    """After the first tenth the time left is told within a fifth. The limit governs the speed, so that what is right is
+    known beforehand, and a machine that is busy for a moment only makes it told a little later."""
+    total, rate = 12_000, 1500
+    embedded.topic(topic, 2)
+    embedded.produce(topic, [{"i": i} for i in range(total)])
+    embedded.deploy("slow", f"CREATE TABLE e (i bigint) WITH (topic='{topic}', format='json');\n"
+                    "CREATE MATERIALIZED VIEW slow AS SELECT i % 100 AS k, count(*) AS n FROM e GROUP BY i % 100;\n",
+                    "--limit", f"{rate}/s", "--swap", "manual")
+    told = []
+
+    def right():
+        version = embedded.version("slow", 1)
+        left, eta, between = version["lag"], version["eta_seconds"], version["eta_range"]
+        if left is None or not 0.1 <= version["progress"] < 1:
+            assert version["progress"] < 1, told
+            return False
+        told.append((version["progress"], left / rate, eta, between))
+        return (eta is not None and abs(eta - left / rate) <= 0.2 * left / rate
+                and between[0] <= left / rate and (between[1] is None or left / rate <= between[1]))
+
+    support.eventually(right, 60, "the forecast is right")
+    embedded.wait("slow", 1, "caught-up")

@@ -138,7 +138,8 @@ struct pace_case {
 };
 
 /* Progress as it would be told, every 100 ms of a made-up clock: what is forecast after the first
- * tenth must be within a fifth of what then comes. */
+ * tenth must be within a fifth of what then comes. Of noise each two samples make up for each other:
+ * chance may make the samples uneven, not the first tenth slower than the rest. */
 static void forecast_holds(const struct pace_case *c, struct prng *prng)
 {
     enum { STEPS_MAX = 4000 };
@@ -150,6 +151,7 @@ static void forecast_holds(const struct pace_case *c, struct prng *prng)
     struct catchup_trend trend = {0};
     double next = 0;
     double end = 6e6;
+    double off = 0;
     int step = 0;
     for (; next < end; step++) {
         assert_true(step < STEPS_MAX);
@@ -165,7 +167,8 @@ static void forecast_holds(const struct pace_case *c, struct prng *prng)
         lows[step] = eta.low;
         highs[step] = eta.high;
         shares[step] = next / end;
-        double speed = pace * (1 + c->noise * (2 * prng_unit(prng) - 1));
+        off = step % 2 == 0 ? c->noise * (2 * prng_unit(prng) - 1) : -off;
+        double speed = pace * (1 + off);
         speed *= 1 + c->wave * sin(step * 0.1 / 60 * 6.2831853);
         speed *= next < 3e5 ? c->slow_start : 1;
         speed *= step % 20 < 20 * c->stall ? 0 : 1;

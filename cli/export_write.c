@@ -56,6 +56,10 @@ static json_t *processors_metadata(const struct export_job *export)
             json_object_get(pass->committed, "cut"), "digest", digest, "records",
             (json_int_t)pass->done.records, "complete", json_bool(pass->object, "complete", true));
         ASSERT(item != NULL);
+        const json_t *since = json_object_get(pass->object, "complete_since_ms");
+        if (since != NULL) {
+            (void)json_object_set(item, "complete_since_ms", (json_t *)(uintptr_t)since);
+        }
         (void)json_array_append_new(list, item);
     }
     return list;

@@ -245,7 +245,7 @@ def prepare(platform, topic, lines, name="x", partitions=3):
     platform.produce(topic, lines, "--key", "user_id")
     platform.deploy(name, DEFINITION % {"topic": topic, "name": name})
     platform.wait(name, 1)
-    support.applied_everything(platform, name, 1, topic, "committed")
+    support.applied_everything(platform, name, 1, topic)
 
 
 def export(platform, name, labels, out, *args, tables=TABLES, **kwargs):
@@ -333,7 +333,7 @@ def other_make(platform, topic):
     platform.deploy("y", OTHER % (topic + "-people", topic + "-buys"))
     platform.wait("y", 1)
     for name in ("-people", "-buys"):
-        support.applied_everything(platform, "y", 1, topic + name, "committed")
+        support.applied_everything(platform, "y", 1, topic + name)
 
 
 def test_two_processors_and_sqlite(platform, topic, tmp_path):
@@ -439,7 +439,7 @@ def test_interrupted(embedded, topic, tmp_path):
     embedded.produce(topic, ['{"user_id":"u1","product_id":1,"at":1}'], "--key", "user_id")
     embedded.deploy("x", DEFINITION % {"topic": topic, "name": "x"})
     embedded.wait("x", 1)
-    support.applied_everything(embedded, "x", 1, topic, "committed")
+    support.applied_everything(embedded, "x", 1, topic)
     labels = tmp_path / "labels.csv"
     with open(labels, "w") as out:  # so many that an export takes long
         out.write("user_id,product_id,at\n" + "u1,1,5\n" * 400_000)
@@ -487,7 +487,7 @@ def test_archive(place, topic, tmp_path):
     platform.produce(topic, lines, "--key", "user_id")
     platform.deploy("x", DEFINITION % {"topic": topic, "name": "x"})
     platform.wait("x", 1)
-    support.applied_everything(platform, "x", 1, topic, "committed")
+    support.applied_everything(platform, "x", 1, topic)
     path = labels_write(tmp_path / "labels.csv", labels)
     export(platform, "x", path, tmp_path / "a.csv")
     assert_right(partitions_of(platform, topic), rows_read(tmp_path / "a.csv"), labels, "x")
@@ -529,7 +529,7 @@ def test_training_set(platform, topic, tmp_path):
     spent.topic("transactions", spent.lines("history", 2000), "--key", "user_id", partitions=2)
     spent.go_live("user-history/user_history.sql")
     for processor, scenario in (("v2", events), ("user_history", spent)):
-        support.applied_everything(platform, processor, 1, scenario.rest[0][0], "committed")
+        support.applied_everything(platform, processor, 1, scenario.rest[0][0])
     labels = [json.loads(line) for line in events.lines("labels", 150)]
     labels += [{"user_id": f"u{rng.randrange(42)}", "label": "late", "label_time": T0 + rng.randrange(205 * DAY)}
                for _ in range(100)]
@@ -591,7 +591,7 @@ def test_marks(embedded, topic, tmp_path):
     embedded.produce(topic, [event(1000), event(3000), mark(2000), event(4000), mark(20_000), event(19_000), event(70_000)],
                      "--envelope")
     embedded.deploy("m", MARKED % topic, "--wait")
-    support.applied_everything(embedded, "m", 1, topic, "committed")
+    support.applied_everything(embedded, "m", 1, topic)
     times = [999, 1000, 2999, 3000, 4000, 19_999, 20_000, 69_999, 70_000]
     labels = tmp_path / "labels.csv"
     labels.write_text("user_id,at\n" + "".join(f"u1,{T0 + at}\n" for at in times))

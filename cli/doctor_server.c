@@ -6,6 +6,7 @@
 #include "cli/client.h"
 #include "cli/output.h"
 #include "cli/place.h"
+#include "serve/people_file.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -89,6 +90,35 @@ static void processor_check(struct doctor *doctor, const json_t *processor)
     }
 }
 
+/* Is what the server reads again and again still right? It goes on with what it read last. */
+static void access_check(struct doctor *doctor)
+{
+    char *path = place_access(doctor->cli);
+    struct buf text = {0};
+    struct people_list list = {0};
+    struct err err = {0};
+    if (path == NULL) {
+        return;
+    }
+    int rc = people_file_read(path, &text, &err);
+    if (rc == 0) {
+        rc = people_parse(buf_text(&text), &list, &err);
+        if (rc < 0) {
+            err_prefix(&err, "%s", path);
+        }
+    }
+    if (rc == 0) {
+        doctor_say(doctor, DOCTOR_OK, "access", NULL, "%" PRIu32 " names in %s", list.count, path);
+    } else {
+        doctor_say(doctor, DOCTOR_FAIL, "access",
+                   err.hint[0] != '\0' ? err.hint : "put the file right; no restart is needed",
+                   "the server goes on with what it read before: %s", err.text);
+    }
+    people_list_free(&list);
+    buf_free(&text);
+    free(path);
+}
+
 void doctor_server(struct doctor *doctor)
 {
     struct err err = {0};
@@ -110,6 +140,9 @@ void doctor_server(struct doctor *doctor)
     double took_ms = (double)(clock_mono_us(clock_real()) - began) / 1e3;
     doctor_say(doctor, took_ms < 1000 ? DOCTOR_OK : DOCTOR_WARN, "server",
                took_ms < 1000 ? NULL : "look at the machine's load", "answers in %.1f ms", took_ms);
+    if (!doctor->remote) {
+        access_check(doctor);
+    }
     size_t i;
     const json_t *processor;
     json_array_foreach (json_object_get(doctor->status, "processors"), i, processor) {

@@ -209,6 +209,11 @@ def hash_line(name, roles, token):
     return f"{name} {roles} sha256:{hashlib.sha256(token.encode()).hexdigest()}\n"
 
 
+def doctor(kappa):
+    checks = json.loads(kappa.run("doctor", "-o", "json", code=None).stdout)["checks"]
+    return next(check for check in checks if check["check"] == "access")
+
+
 def test_file_is_read_again(guarded):
     """No restart for a name that comes, changes or goes; what is wrong changes nothing; streams end."""
     def lets_in(token, wanted):
@@ -240,6 +245,7 @@ def test_file_is_read_again(guarded):
     guarded.run("access", "remove", "bob", code=3)
     names = [person["name"] for person in guarded.json("access", "ls")["people"]]
     assert names == [*ROLES, "ann"]
+    assert doctor(guarded)["state"] == "ok" and doctor(guarded)["found"].startswith("5 names")
 
     with open(guarded.access) as file:
         before = file.read()
@@ -251,6 +257,7 @@ def test_file_is_read_again(guarded):
     support.eventually(lambda: "line 8" in guarded.log_text(), 20, "the log says what is wrong")
     lets_in("sesame", True)
     assert "line 8" in guarded.run("access", "ls", code=2).stderr
+    assert doctor(guarded)["state"] == "fail" and "line 8" in doctor(guarded)["found"]
     with open(guarded.access, "w") as file:
         file.write(before + hash_line("eve", "write", "sesame"))
     lets_in("sesame", False)

@@ -271,8 +271,8 @@ static void log_check(struct doctor *doctor, struct log *log)
         doctor_say_err(doctor, DOCTOR_FAIL, kafka ? "broker" : "log", &err);
         return;
     }
-    doctor_say(doctor, DOCTOR_OK, kafka ? "broker" : "log", NULL, "%s log, %zu topics, %.1f ms",
-               log->kind, json_array_size(all), took_ms);
+    doctor_say(doctor, DOCTOR_OK, kafka ? "broker" : "log", NULL, "%s log, %zu topic%s, %.1f ms",
+               log->kind, json_array_size(all), json_array_size(all) == 1 ? "" : "s", took_ms);
     json_t *wanted = topics_wanted(doctor, all);
     const char *topic;
     json_t *unused;

@@ -181,7 +181,8 @@ static void disk(struct doctor *doctor)
     free(path);
     (void)out_bytes((double)room, left);
     (void)out_bytes((double)versions, used);
-    const char *todo = "`kappa gc --dry-run` says what old versions would give back";
+    const char *todo = versions > 0 ? "`kappa gc --dry-run` says what old versions would give back"
+                                    : "make room there, or name another disk with --data";
     if (room < FREE_FAIL) {
         doctor_say(doctor, DOCTOR_FAIL, "disk", todo, "%s left: commits will fail", left);
     } else if (room < FREE_WARN || room < versions) {

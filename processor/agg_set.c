@@ -8,6 +8,7 @@
 
 #define AGG_SET_LINEAR 32 /* values found without an index */
 #define NONE           UINT32_MAX
+#define SHORT          16   /* bytes that two words hold */
 #define AHEAD_MAX      4096 /* values in sets that are made larger than the parts at hand need */
 
 struct agg_set {
@@ -47,14 +48,81 @@ static inline uint8_t *bytes_of(struct agg_set *set)
     return (uint8_t *)(set->words + 2 * (size_t)set->capacity + set->index_size);
 }
 
-static inline bool value_is(struct agg_set *set, uint32_t i, const void *bytes, uint32_t len)
+/* ---- values, which are short most of all: without calls */
+
+/* Up to SHORT bytes as words. With the length they say all of it. */
+struct two_words {
+    uint64_t head;
+    uint64_t tail; /* may overlap the head */
+};
+
+static inline struct two_words words_of(const uint8_t *bytes, uint32_t len)
+{
+    struct two_words words = {0};
+    if (len >= sizeof words.head) {
+        memcpy(&words.head, bytes, sizeof words.head);
+        memcpy(&words.tail, bytes + len - sizeof words.tail, sizeof words.tail);
+    } else if (len >= sizeof(uint32_t)) {
+        uint32_t half[2];
+        memcpy(&half[0], bytes, sizeof half[0]);
+        memcpy(&half[1], bytes + len - sizeof half[1], sizeof half[1]);
+        words = (struct two_words){half[0], half[1]};
+    } else if (len > 0) {
+        words = (struct two_words){bytes[0] | (uint64_t)bytes[len / 2] << 8, bytes[len - 1]};
+    }
+    return words;
+}
+
+/* Nothing that is stored depends on it. */
+static inline uint32_t hash_of(const uint8_t *bytes, uint32_t len)
+{
+    if (len > SHORT) {
+        return (uint32_t)hash_bytes(bytes, len);
+    }
+    struct two_words words = words_of(bytes, len);
+    uint128 product = (uint128)(words.head ^ UINT64_C(0x9E3779B97F4A7C15)) *
+                      (words.tail ^ len ^ UINT64_C(0xD1B54A32D192ED03));
+    uint64_t folded = (uint64_t)product ^ (uint64_t)(product >> 64);
+    return (uint32_t)(folded ^ folded >> 32);
+}
+
+static inline bool same_bytes(const uint8_t *a, const uint8_t *b, uint32_t len)
+{
+    if (len > SHORT) {
+        return memcmp(a, b, len) == 0;
+    }
+    struct two_words left = words_of(a, len);
+    struct two_words right = words_of(b, len);
+    return left.head == right.head && left.tail == right.tail;
+}
+
+static inline void copy_bytes(uint8_t *to, const uint8_t *from, uint32_t len)
+{
+    struct two_words words = len <= SHORT ? words_of(from, len) : (struct two_words){0};
+    if (len > SHORT) {
+        memcpy(to, from, len);
+    } else if (len >= sizeof words.head) {
+        memcpy(to, &words.head, sizeof words.head);
+        memcpy(to + len - sizeof words.tail, &words.tail, sizeof words.tail);
+    } else if (len >= sizeof(uint32_t)) {
+        const uint32_t half[2] = {(uint32_t)words.head, (uint32_t)words.tail};
+        memcpy(to, &half[0], sizeof half[0]);
+        memcpy(to + len - sizeof half[1], &half[1], sizeof half[1]);
+    } else {
+        for (uint32_t i = 0; i < len; i++) {
+            to[i] = from[i];
+        }
+    }
+}
+
+static inline bool value_is(struct agg_set *set, uint32_t i, const uint8_t *bytes, uint32_t len)
 {
     uint32_t start = i == 0 ? 0 : ends(set)[i - 1];
-    return ends(set)[i] - start == len && memcmp(bytes_of(set) + start, bytes, len) == 0;
+    return ends(set)[i] - start == len && same_bytes(bytes_of(set) + start, bytes, len);
 }
 
 /* Four hashes at a time; those behind the last value belong to nobody and are masked away. */
-static uint32_t linear_find(struct agg_set *set, uint32_t hash, const void *bytes, uint32_t len)
+static uint32_t linear_find(struct agg_set *set, uint32_t hash, const uint8_t *bytes, uint32_t len)
 {
     typedef int32_t lanes __attribute__((vector_size(16)));
 
@@ -78,7 +146,7 @@ static uint32_t linear_find(struct agg_set *set, uint32_t hash, const void *byte
     return NONE;
 }
 
-static uint32_t set_find(struct agg_set *set, uint32_t hash, const void *bytes, uint32_t len)
+static uint32_t set_find(struct agg_set *set, uint32_t hash, const uint8_t *bytes, uint32_t len)
 {
     if (set->index_size == 0) {
         return linear_find(set, hash, bytes, len);
@@ -196,10 +264,10 @@ struct agg_set *agg_set_add(struct agg_set *set, struct pool *pool, const void *
 }
 
 /* Appends a value that is not in the set, which has room for it. */
-static void put_new(struct agg_set *set, uint32_t hash, const void *bytes, uint32_t len)
+static void put_new(struct agg_set *set, uint32_t hash, const uint8_t *bytes, uint32_t len)
 {
     uint32_t i = set->count++;
-    memcpy(bytes_of(set) + set->bytes_used, bytes, len);
+    copy_bytes(bytes_of(set) + set->bytes_used, bytes, len);
     set->bytes_used += len;
     hashes(set)[i] = hash;
     ends(set)[i] = set->bytes_used;
@@ -213,7 +281,7 @@ static struct agg_set *set_put(struct agg_set *set, struct pool *pool, const voi
                                uint32_t len, size_t limit, uint32_t *number)
 {
     bytes = len == 0 ? "" : bytes; /* an empty text may be anywhere, also at NULL */
-    uint32_t hash = (uint32_t)hash_bytes(bytes, len);
+    uint32_t hash = hash_of(bytes, len);
     *number = set == NULL ? NONE : set_find(set, hash, bytes, len);
     if (*number != NONE) {
         return set;
@@ -250,7 +318,7 @@ static struct agg_set *set_hashed(struct agg_set *loose, struct pool *pool,
     for (uint32_t i = 0; i < loose->count; i++) {
         uint32_t len = 0;
         const uint8_t *value = agg_set_value(loose, i, &len);
-        put_new(set, (uint32_t)hash_bytes(value, len), value, len);
+        put_new(set, hash_of(value, len), value, len);
     }
     agg_set_free(loose, pool);
     return set;

@@ -2,6 +2,7 @@
 #include "log/archive_segment.h"
 
 #include "base/file.h"
+#include "log/archive_known.h"
 #include "log/crc32c.h"
 #include "log/segment_name.h"
 
@@ -253,16 +254,35 @@ static int load_file(int fd, const char *path, const struct archive_owner *owner
     return 0;
 }
 
-int archive_segment_load(const char *dir, const struct archive_owner *owner, int64_t base,
-                         bool entries, struct archive_segment *out, struct err *err)
+static int load_anew(const char *dir, const struct archive_owner *owner, int64_t base, bool entries,
+                     struct archive_segment *out, struct err *err)
 {
     struct look look;
+    struct stat file;
     int rc = look_begin(&look, dir, base, err);
     if (rc == 0) {
+        bool told =
+            fstat(look.fd, &file) == 0; /* before it is read: what changes meanwhile is another */
         rc = load_file(look.fd, look.path, owner, base, entries, out, err);
+        if (rc == 0 && told && out->sealed && !entries) {
+            archive_known_put(&file, owner, out);
+        }
     }
     look_end(&look);
     return rc;
+}
+
+int archive_segment_load(const char *dir, const struct archive_owner *owner, int64_t base,
+                         bool entries, struct archive_segment *out, struct err *err)
+{
+    struct stat file;
+    bool known = false;
+    if (!entries) {
+        char *path = segment_name_path(dir, base, ARCHIVE_SUFFIX);
+        known = stat(path, &file) == 0 && archive_known_get(&file, owner, base, out);
+        free(path);
+    }
+    return known ? 0 : load_anew(dir, owner, base, entries, out, err);
 }
 
 void archive_segment_free(struct archive_segment *segment)

@@ -16,6 +16,8 @@ static int export_run(struct cli *cli, struct err *err);
 static const struct cmd_option options[] = {
     {"labels", '\0', "FILE", "a CSV file: a row per label, with a header"},
     {"time-column", '\0', "COLUMN", "the labels' time: RFC 3339, or milliseconds since 1970"},
+    {"newest", '\0', NULL,
+     "of tables with windows the key's newest one, not that which holds the label's time"},
     {"columns", '\0', "LIST",
      "only these: COLUMN or TABLE.COLUMN, with commas between (default: all but keys)"},
     {"out", '\0', "FILE", "where the rows go: FILE.csv (and FILE.csv.json), or FILE.sqlite"},
@@ -38,8 +40,8 @@ const struct cmd_entry cmd_export = {
         "The log is replayed beside the version, up to the cut that it has committed; it goes on "
         "meanwhile. Per partition, a label sees the records in front of the first one that is "
         "later than the label (by event time where the input has one). Of a table with windows it "
-        "gets the one that holds its time, as `kappa get --at` would have shown it then. What has "
-        "no row is empty.\n"
+        "gets the one that holds its time, as `kappa get --at` would have shown it then; with "
+        "--newest the key's newest one, as `kappa get` would have. What has no row is empty.\n"
         "\n"
         "FILE.csv.json, or the table kappa_export of FILE.sqlite, holds the definition's hash, cut "
         "and digest of each version, which the replay has compared with those of the version. Runs "
@@ -89,6 +91,7 @@ static int options_read(struct export_job *export, struct err *err)
     int rc = option_needed(cli, "labels", &export->labels, err);
     rc = rc == 0 ? option_needed(cli, "time-column", &export->time_column, err) : rc;
     rc = rc == 0 ? option_needed(cli, "out", &export->out, err) : rc;
+    export->newest = cli_option(cli, "newest") != NULL;
     export->sqlite = rc == 0 && ends_with(export->out, ".sqlite");
     if (rc == 0 && !export->sqlite && !ends_with(export->out, ".csv")) {
         rc = err_set(err, KE_INVALID,

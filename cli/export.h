@@ -63,6 +63,7 @@ struct export_job {
     const char *time_column;
     const char *out; /* path */
     bool sqlite;     /* else CSV */
+    bool newest;     /* windows: the newest of the key */
     char **names;    /* columns of the labels; owned */
     uint32_t name_count;
     uint32_t time_field;

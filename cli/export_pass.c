@@ -374,6 +374,7 @@ static int replay_log(struct export_job *export, struct export_pass *pass,
                                 .labels = &labels->tap,
                                 .views = views,
                                 .table_count = pass->table_count,
+                                .newest = export->newest,
                                 .stop = export->stop,
                                 .progress = tell,
                                 .progress_ctx = &teller};

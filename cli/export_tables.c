@@ -38,8 +38,8 @@ static int pass_of(struct export_job *export, struct reader *reader, const json_
 
 /* ---- What cannot be looked at in a label's past */
 
-static int check_kind(const struct export_pass *pass, const struct export_table *table,
-                      struct err *err)
+static int check_kind(const struct export_job *export, const struct export_pass *pass,
+                      const struct export_table *table, struct err *err)
 {
     const struct plan_view *view = table->plan;
     const char *name = view->shape.name;
@@ -56,6 +56,12 @@ static int check_kind(const struct export_pass *pass, const struct export_table 
                          "holds a label's time never is",
                          name);
         err_hint(err, "export a table with emit='live', which is the default");
+        return rc;
+    }
+    if (export->newest && view->shape.windowed && view->window == PLAN_WINDOW_HOP) {
+        int rc = err_set(err, KE_REFUSED,
+                         "--newest is not for windows that overlap, as those of %s", name);
+        err_hint(err, "without it a label gets the window that holds its time");
         return rc;
     }
     if (view->top != NULL && view->top->limit > 1) {
@@ -254,7 +260,7 @@ static int table_find(struct export_job *export, struct reader *reader, uint32_t
         struct export_pass *pass = &export->passes[table->pass];
         pass->tables[pass->table_count++] = index;
         table->plan = &pass->plan->views[table->view];
-        rc = check_kind(pass, table, err);
+        rc = check_kind(export, pass, table, err);
     }
     return rc == 0 ? keys_find(export, table, err) : rc;
 }

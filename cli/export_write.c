@@ -68,9 +68,10 @@ static json_t *processors_metadata(const struct export_job *export)
 json_t *export_metadata(const struct export_job *export)
 {
     json_t *metadata =
-        json_pack("{s:s, s:s, s:I, s:o, s:o}", "kappa", KAPPA_VERSION, "time_column",
-                  export->time_column, "rows", (json_int_t) export->count, "tables",
-                  tables_metadata(export), "processors", processors_metadata(export));
+        json_pack("{s:s, s:s, s:s, s:I, s:o, s:o}", "kappa", KAPPA_VERSION, "time_column",
+                  export->time_column, "windows", export->newest ? "newest" : "at", "rows",
+                  (json_int_t) export->count, "tables", tables_metadata(export), "processors",
+                  processors_metadata(export));
     ASSERT(metadata != NULL);
     return metadata;
 }

@@ -54,6 +54,9 @@ struct node_part {
     int64_t forgotten; /* ... and without one, because they have expired */
     int64_t oldest;    /* no row in the cache has a window that ended before */
     int64_t expired;   /* window ends up to here are gone from the store, as of the last commit */
+    /* Window ends of the entries that the cache has got since the last commit: none is outside. */
+    int64_t made_first;
+    int64_t made_last;
     int64_t late_part; /* of hops: the largest part of a pane that a row went to since the start */
     struct node_pending pending;
     /* Views that emit: messages are made of the windows that end up to `emitted`; the others that are
@@ -243,8 +246,8 @@ bool node_session_closed(struct processor *p, struct node_view *view, struct agg
                          int64_t limit);
 /* The newest session of an entry. */
 int64_t node_session_newest(const struct agg_entry *entry);
-/* The session of a key (source, key columns) that holds a time which no event is behind: 1 and its value,
- * appended as stored, 0, negative. */
+/* The session of a key (source, key columns) that holds a time which no event is behind, or with
+ * KAPPA_NO_TIME its newest one: 1 and its value, appended as stored, 0, negative. */
 int node_session_peek(struct processor *p, struct node_view *view, uint32_t source,
                       const uint8_t *key, size_t len, int64_t at_us, int64_t *end,
                       struct buf *value, struct err *err);

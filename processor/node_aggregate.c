@@ -65,6 +65,8 @@ void node_aggregate_restore(const struct processor *p, const struct node_view *v
     part->maybe_stored = KAPPA_NO_TIME;
     part->closed = KAPPA_NO_TIME;
     part->oldest = INT64_MAX;
+    part->made_first = INT64_MAX;
+    part->made_last = INT64_MIN;
     part->late_part = p->options.rows_stored ? INT64_MAX : 0;
     part->expired = node_expired(view, node_watermark(p, source));
     if (plan->shape.windowed && latest != KAPPA_NO_TIME) {
@@ -184,6 +186,8 @@ static inline struct agg_entry *entry_of(struct processor *p, struct node_view *
                                  keys->window_end[s]);
         struct node_part *part = &p->chunk.source->parts[view->index];
         part->oldest = i64_min(part->oldest, keys->window_end[s]);
+        part->made_first = i64_min(part->made_first, keys->window_end[s]);
+        part->made_last = i64_max(part->made_last, keys->window_end[s]);
     }
     return entry;
 }
@@ -487,6 +491,8 @@ void node_aggregate_committed(struct processor *p, struct node_view *view)
         }
         struct node_part *part = &source->parts[view->index];
         int64_t watermark = node_watermark(p, source);
+        part->made_first = INT64_MAX;
+        part->made_last = INT64_MIN;
         part->expired = i64_max(part->expired, node_expired(view, watermark));
         int64_t closed = closed_limit(p, view, part, watermark);
         moved = moved || closed > part->closed;

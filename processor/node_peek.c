@@ -137,6 +137,44 @@ static int row_peek(struct peek *peek, int64_t end, struct buf *value, struct er
     return end <= part->maybe_stored ? from_store(peek, value, err) : 0;
 }
 
+/* The same of the key's newest window. What is not stored yet was made since the last commit, and lies
+ * between the ends of such windows; all else the store knows. */
+static int newest_peek(struct peek *peek, int64_t *window_end, struct buf *value, struct err *err)
+{
+    struct processor *p = peek->p;
+    const struct node_view *view = peek->view;
+    const struct node_part *part = &peek->source->parts[view->index];
+    uint8_t key[LIMIT_TABLE_KEY_LEN]; /* without the window */
+    size_t columns = peek->key_len - KEY_PREFIX_MAX;
+    int64_t stored = KAPPA_NO_TIME;
+    memcpy(key, peek->key, KAPPA_KEY_SOURCE_BYTES);
+    memcpy(key + KAPPA_KEY_SOURCE_BYTES, peek->key + KEY_PREFIX_MAX, columns);
+    int rc = p->options.window_below(p->options.load_ctx, view->table, key,
+                                     KAPPA_KEY_SOURCE_BYTES + columns, INT64_MAX, &stored, err);
+    if (rc < 0) {
+        return rc;
+    }
+    int64_t least =
+        i64_max(i64_max(part->made_first, peek->expired + 1), rc == 1 ? stored + 1 : INT64_MIN);
+    for (int64_t end = part->made_last; end >= least; end -= view->plan->slide_us) {
+        store_i64_sortable(peek->key + KAPPA_KEY_SOURCE_BYTES, end);
+        const struct agg_entry *entry = agg_cache_find(
+            &view->cache, hash_bytes(peek->key, peek->key_len), peek->key, peek->key_len);
+        if (entry != NULL) {
+            *window_end = end;
+            return from_cache(peek, entry, value);
+        }
+    }
+    if (rc == 0 || stored <= peek->expired) {
+        return 0;
+    }
+    *window_end = stored;
+    store_i64_sortable(peek->key + KAPPA_KEY_SOURCE_BYTES, stored);
+    const struct agg_entry *entry = agg_cache_find(
+        &view->cache, hash_bytes(peek->key, peek->key_len), peek->key, peek->key_len);
+    return entry != NULL ? from_cache(peek, entry, value) : from_store(peek, value, err);
+}
+
 /* ---- Hop windows: the panes are merged as a reader merges them. */
 
 struct merged {
@@ -209,7 +247,7 @@ static int hop_peek(struct peek *peek, int64_t window_end, struct buf *value, st
 }
 
 int processor_row_at(struct processor *p, uint32_t index, uint32_t source, const uint8_t *columns,
-                     size_t len, int64_t at_us, int64_t *window_end, struct buf *value,
+                     size_t len, int64_t at_us, bool newest, int64_t *window_end, struct buf *value,
                      struct err *err)
 {
     ASSERT_CMP(source, <, p->source_count);
@@ -228,11 +266,16 @@ int processor_row_at(struct processor *p, uint32_t index, uint32_t source, const
     peek.expired = node_expired(view, node_watermark(p, peek.source));
     switch (plan->shape.windowed ? plan->window : PLAN_WINDOW_NONE) {
     case PLAN_WINDOW_SESSION:
-        return node_session_peek(p, view, source, peek.key, peek.key_len, at_us, window_end, value,
-                                 err);
+        return node_session_peek(p, view, source, peek.key, peek.key_len,
+                                 newest ? KAPPA_NO_TIME : at_us, window_end, value, err);
     case PLAN_WINDOW_HOP:
+        ASSERT(!newest);
         return hop_peek(&peek, *window_end, value, err);
     case PLAN_WINDOW_TUMBLE:
+        if (newest) {
+            return newest_peek(&peek, window_end, value, err);
+        }
+        break;
     case PLAN_WINDOW_NONE:
         break;
     }

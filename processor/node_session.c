@@ -17,7 +17,6 @@
  * Two sessions become one in the middle of a chunk: rows before the one that joins them are applied
  * first, then the states are merged in the order of time, then the other rows go on. */
 #include "processor/event_time.h"
-#include "processor/key_codec.h"
 #include "processor/node.h"
 
 #include "base/digest.h"
@@ -181,24 +180,20 @@ static int load_open(struct processor *p, struct node_view *view, struct agg_ent
 
 /* ---- Looking. */
 
-/* The newest session that is stored, if it holds the time: no event is behind it, so no other does. */
-static int peek_stored(struct processor *p, struct node_view *view, uint32_t source,
-                       const uint8_t *key, size_t len, int64_t at_us, int64_t *end,
-                       struct buf *value, struct err *err)
+/* The session that is stored with this end, if it holds the time. */
+static int peek_stored(struct processor *p, struct node_view *view, const uint8_t *key, size_t len,
+                       int64_t at_us, int64_t end, struct buf *value, struct err *err)
 {
     uint8_t row[LIMIT_TABLE_KEY_LEN];
     const uint8_t *stored = NULL;
     size_t stored_len = 0;
-    int rc =
-        p->options.window_below(p->options.load_ctx, view->table, key, len, INT64_MAX, end, err);
-    if (rc <= 0 || *end <= at_us) {
-        return rc < 0 ? rc : 0;
-    }
-    uint8_t *columns = key_put_prefix(row, source, true, *end);
-    memcpy(columns, key + KAPPA_KEY_SOURCE_BYTES, len - KAPPA_KEY_SOURCE_BYTES);
+    memcpy(row, key, KAPPA_KEY_SOURCE_BYTES);
+    store_i64_sortable(row + KAPPA_KEY_SOURCE_BYTES, end);
+    memcpy(row + KAPPA_KEY_SOURCE_BYTES + KAPPA_KEY_WINDOW_BYTES, key + KAPPA_KEY_SOURCE_BYTES,
+           len - KAPPA_KEY_SOURCE_BYTES);
     p->loads++;
-    rc = p->options.load(p->options.load_ctx, view->table, row, len + KAPPA_KEY_WINDOW_BYTES,
-                         &stored, &stored_len, err);
+    int rc = p->options.load(p->options.load_ctx, view->table, row, len + KAPPA_KEY_WINDOW_BYTES,
+                             &stored, &stored_len, err);
     if (rc < 0) {
         return rc;
     }
@@ -206,29 +201,38 @@ static int peek_stored(struct processor *p, struct node_view *view, uint32_t sou
         return err_set(err, KE_CORRUPT, "table %s: a session does not decode",
                        view->plan->shape.name);
     }
-    if (load_i64_sortable(stored) > at_us) {
+    if (at_us != KAPPA_NO_TIME && load_i64_sortable(stored) > at_us) {
         return 0;
     }
     buf_append(value, stored, stored_len);
     return 1;
 }
 
+/* What is stored and not in the list is older than what is, or closed. */
 int node_session_peek(struct processor *p, struct node_view *view, uint32_t source,
                       const uint8_t *key, size_t len, int64_t at_us, int64_t *end,
                       struct buf *value, struct err *err)
 {
-    const struct node_part *part = &p->sources[source].parts[view->index];
+    const struct node_source *from = &p->sources[source];
     const struct agg_entry *entry = agg_cache_find(&view->cache, hash_bytes(key, len), key, len);
-    if (entry == NULL) {
-        return part->maybe_stored > at_us
-                   ? peek_stored(p, view, source, key, len, at_us, end, value, err)
-                   : 0;
-    }
-    const struct session *session = head_of_const(entry)->newest;
-    while (session != NULL && (session->end <= at_us || session->start > at_us)) {
+    bool newest = at_us == KAPPA_NO_TIME;
+    const struct session *session = entry == NULL ? NULL : head_of_const(entry)->newest;
+    while (!newest && session != NULL && (session->end <= at_us || session->start > at_us)) {
         session = session->older;
     }
-    if (session == NULL) {
+    int rc = 0;
+    if (newest || (entry == NULL && from->parts[view->index].maybe_stored > at_us)) {
+        rc = p->options.window_below(p->options.load_ctx, view->table, key, len, INT64_MAX, end,
+                                     err);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    int64_t least = newest ? node_expired(view, node_watermark(p, from)) : at_us;
+    if (rc == 1 && (session == NULL || session->end < *end)) {
+        return *end > least ? peek_stored(p, view, key, len, at_us, *end, value, err) : 0;
+    }
+    if (session == NULL || session->end <= least) {
         return 0;
     }
     *end = session->end;

@@ -32,8 +32,8 @@ struct processor;
 typedef int (*processor_load_fn)(void *ctx, uint32_t table, const uint8_t *key, size_t key_len,
                                  const uint8_t **value, size_t *value_len, struct err *err);
 
-/* The newest stored window below `below` of a key (source, key columns), of tables with history: 1
- * found, 0 none, negative error. */
+/* The newest stored window below `below` of a key (source, key columns), of tables with history, or with
+ * windows and below INT64_MAX: 1 found, 0 none, negative error. */
 typedef int (*processor_window_fn)(void *ctx, uint32_t table, const uint8_t *key, size_t key_len,
                                    int64_t below, int64_t *window_end, struct err *err);
 
@@ -118,11 +118,12 @@ void processor_times(struct processor *processor, uint32_t source,
                      const struct kappa_record *records, uint32_t count, int64_t *times);
 /* The part that a source has in a row of a group view, as if all that was applied were committed: 1, 0 it
  * has none, negative. columns: key columns as stored; at_us: no event of the source that was applied is
- * later, nor are marks; of tables with windows the row is the one that a reader would get for that time.
- * Appends the value as stored, of hop windows that of all panes merged; *window_end: of the row. */
+ * later, nor are marks; of tables with windows the row is the one that a reader would get for that time, or
+ * (newest; not of hops) that of the key's newest window in the source. Appends the value as stored, of hop
+ * windows that of all panes merged; *window_end: of the row. */
 int processor_row_at(struct processor *processor, uint32_t view, uint32_t source,
-                     const uint8_t *columns, size_t len, int64_t at_us, int64_t *window_end,
-                     struct buf *value, struct err *err) must_check;
+                     const uint8_t *columns, size_t len, int64_t at_us, bool newest,
+                     int64_t *window_end, struct buf *value, struct err *err) must_check;
 
 /* ---- Reading rows: merges partials and finishes them. One thread's scratch; independent of a
  * processor. */

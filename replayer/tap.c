@@ -74,7 +74,7 @@ static int label_tap(struct tap_file *file, struct processor *processor, uint32_
         int64_t end = 0;
         buf_reset(&file->value);
         rc = processor_row_at(processor, tap->views[t], number, key + 2, load_u16_be(key),
-                              labels->times[label], &end, &file->value, err);
+                              labels->times[label], tap->newest, &end, &file->value, err);
         if (rc == 1) {
             rc = part_write(file, source, label, t, end, err);
         }
@@ -165,6 +165,7 @@ int tap_open(const struct tap_options *options, struct tap **out, struct err *er
     tap->plan = options->plan;
     tap->labels = options->labels;
     tap->table_count = options->table_count;
+    tap->newest = options->newest;
     tap->views = xcalloc(options->table_count + 1, sizeof *tap->views);
     memcpy(tap->views, options->views, options->table_count * sizeof *tap->views);
     tap->source_count = options->source_count;

@@ -44,6 +44,7 @@ struct tap_options {
     const struct tap_labels *labels; /* borrowed */
     const uint32_t *views;           /* the tables, as views of the plan; copied */
     uint32_t table_count;
+    bool newest; /* of tables with windows the newest one; else the one that holds the time */
     const uint32_t *inputs; /* per source of the version: its input; copied */
     uint32_t source_count;
     uint32_t shards;
@@ -71,6 +72,7 @@ struct tap {
     const struct tap_labels *labels;
     uint32_t *views;
     uint32_t table_count;
+    bool newest;
     struct tap_source *sources;
     uint32_t source_count;
     struct tap_file *files; /* per shard */

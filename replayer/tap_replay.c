@@ -209,6 +209,7 @@ static int tap_make(const struct tap_replay *replay, struct tap **tap, struct er
                                   .labels = replay->labels,
                                   .views = replay->views,
                                   .table_count = replay->table_count,
+                                  .newest = replay->newest,
                                   .inputs = inputs,
                                   .source_count = replay->source_count,
                                   .shards = replay->shards,

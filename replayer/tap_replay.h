@@ -22,6 +22,7 @@ struct tap_replay {
     const struct tap_labels *labels;
     const uint32_t *views; /* of the tables */
     uint32_t table_count;
+    bool newest;        /* as in tap.h */
     _Atomic bool *stop; /* somebody does not want it any more */
     /* Told a few times a second: records applied so far, what is in the way (or NULL). May be NULL. */
     void (*progress)(void *ctx, uint64_t records, const struct err *trouble);

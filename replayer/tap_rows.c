@@ -136,21 +136,27 @@ static void merge_close(struct merge *merge)
     free(merge->finishers);
 }
 
-/* Merges the parts of the row that comes first; its finisher has them then. */
+/* Merges the parts of the row that comes first; its finisher has them then. Of the newest windows that
+ * sources have of a key, the newest counts. */
 static int row_merge(struct merge *merge, uint32_t label, uint32_t table, struct err *err)
 {
     const struct tap_labels *labels = merge->tap->labels;
     struct row_finisher *finisher = merge->finishers[table];
     const uint8_t *key =
         labels->bytes + labels->keys[(size_t)label * merge->tap->table_count + table];
+    int64_t end = INT64_MIN;
     int rc = 0;
-    row_finisher_begin(finisher, merge->heap[0]->window_end, key + 2, load_u16_be(key));
     while (rc == 0 && merge->count > 0 && merge->heap[0]->label == label &&
            merge->heap[0]->table == table) {
-        rc = row_finisher_add(finisher, merge->heap[0]->value, merge->heap[0]->len, err);
-        if (rc == 0) {
-            rc = advance(merge, err);
+        const struct cursor *part = merge->heap[0];
+        if (part->window_end > end) {
+            end = part->window_end;
+            row_finisher_begin(finisher, end, key + 2, load_u16_be(key));
         }
+        if (part->window_end == end) {
+            rc = row_finisher_add(finisher, part->value, part->len, err);
+        }
+        rc = rc == 0 ? advance(merge, err) : rc;
     }
     return rc;
 }

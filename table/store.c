@@ -310,8 +310,17 @@ int store_window_below(void *ctx, uint32_t table, const uint8_t *key, size_t key
     if (rc != 0) {
         return rc;
     }
-    ASSERT(store->tables[table].shape.history);
-    rc = history_below(store->load_txn, store->dbs.newest[table], key, key_len, below, window_end);
+    if (store->tables[table].shape.history) {
+        rc = history_below(store->load_txn, store->dbs.newest[table], key, key_len, below,
+                           window_end);
+    } else {
+        ASSERT(store->tables[table].shape.windowed && below == INT64_MAX);
+        MDB_val k = val_of(key, key_len);
+        MDB_val v = {0, NULL};
+        rc = mdb_get(store->load_txn, store->dbs.newest[table], &k, &v);
+        rc = rc == 0 && v.mv_size != KAPPA_KEY_WINDOW_BYTES ? MDB_CORRUPTED : rc;
+        *window_end = rc == 0 ? load_i64_sortable(v.mv_data) : 0;
+    }
     return rc == 0              ? 1
            : rc == MDB_NOTFOUND ? 0
                                 : env_error(store->env, rc, "cannot read a window back", err);

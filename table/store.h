@@ -73,8 +73,8 @@ bool store_sealed(const struct store *store);
 int store_load(void *store, uint32_t table, const uint8_t *key, size_t key_len,
                const uint8_t **value, size_t *value_len, struct err *err);
 
-/* The newest window below `below` of a key (source, key columns) in a table with history, as of the
- * last commit: 1 found, 0 none, negative error. */
+/* The newest window below `below` of a key (source, key columns), as of the last commit: 1 found, 0 none,
+ * negative error. In tables with windows and no history only below INT64_MAX. */
 int store_window_below(void *store, uint32_t table, const uint8_t *key, size_t key_len,
                        int64_t below, int64_t *window_end, struct err *err);
 

@@ -50,8 +50,12 @@ CREATE MATERIALIZED VIEW %(name)s_recent WITH (ttl = '90 s') AS
 SELECT user_id, count(*) AS n, avg(amount) AS mean FROM %(name)s_ev GROUP BY user_id;
 CREATE MATERIALIZED VIEW %(name)s_products AS
 SELECT product_id, count(*) AS n, min(amount) AS least FROM %(name)s_ev GROUP BY product_id HAVING count(*) > 2;
+CREATE MATERIALIZED VIEW %(name)s_sold WITH (retain = '2 minutes') AS
+SELECT product_id, window_end, count(*) AS n, sum(amount) AS total
+FROM tumble(%(name)s_ev, at, interval '1 minute') GROUP BY product_id, window_end;
 """
-TABLES = ["minutes", "hops", "sessions", "totals", "recent", "products"]
+TABLES = ["minutes", "hops", "sessions", "totals", "recent", "products", "sold"]
+NEWEST = ["minutes", "sessions", "totals", "sold"]
 
 
 # ---- Data
@@ -127,15 +131,25 @@ def total_of(events):
     return math.fsum(amounts) if amounts else None
 
 
-def minutes_model(seen, user, t):
-    end = t // WINDOW * WINDOW + WINDOW
-    rows = [e for e, largest in seen if e["at"] // WINDOW * WINDOW + WINDOW == end
-            and end + LATENESS > largest - BOUND and e["user_id"] == user]
-    if not rows:
+def windows_of(seen, column, key, retain):
+    """{end: events} of the windows of a key that one partition has."""
+    windows = {}
+    for event, largest in seen:
+        end = event["at"] // WINDOW * WINDOW + WINDOW
+        if event[column] == key and end + LATENESS > largest - BOUND:
+            windows.setdefault(end, []).append(event)
+    return {end: rows for end, rows in windows.items() if end + retain > seen[-1][1] - BOUND}
+
+
+def minutes_model(seen, user, t, newest=False):
+    windows = windows_of(seen, "user_id", user, RETAIN)
+    end = max(windows, default=None) if newest else t // WINDOW * WINDOW + WINDOW
+    if end not in windows:
         return {}
-    newest = max(enumerate(rows), key=lambda pair: (pair[1]["at"], pair[0]))[1]
+    rows = windows[end]
+    last = max(enumerate(rows), key=lambda pair: (pair[1]["at"], pair[0]))[1]
     return {"window_start": end - WINDOW, "window_end": end, "n": len(rows), "total": total_of(rows),
-            "newest": newest["product_id"]}
+            "newest": last["product_id"]}
 
 
 def hops_model(seen, user, t):
@@ -147,7 +161,7 @@ def hops_model(seen, user, t):
     return {"window_end": end, "n": len(rows), "total": total_of(rows), "products": len({e["product_id"] for e in rows})}
 
 
-def sessions_model(seen, user, t):
+def sessions_model(seen, user, t, newest=False):
     sessions = []
     for event, largest in seen:
         if event["user_id"] != user:
@@ -161,10 +175,12 @@ def sessions_model(seen, user, t):
         sessions = [s for s in sessions if s not in near] + [made]
     held = [s for s in sessions if s["start"] <= t < s["end"]]
     assert len(held) <= 1
+    if newest:
+        held = sorted(sessions, key=lambda s: s["end"])[-1:]
     return {"window_start": held[0]["start"], "window_end": held[0]["end"], "n": held[0]["n"]} if held else {}
 
 
-def totals_model(seen, user, _t):
+def totals_model(seen, user, _t, newest=False):
     rows = [e for e, _ in seen if e["user_id"] == user]
     return {"n": len(rows), "total": total_of(rows), "newest_at": max(e["at"] for e in rows)} if rows else {}
 
@@ -192,6 +208,15 @@ def products_model(parts, product, t):
     return {"n": len(rows), "least": min(amounts) if amounts else None} if len(rows) > 2 else {}
 
 
+def sold_model(parts, product, t, newest=False):
+    merged = {}
+    for records in parts.values():
+        for end, rows in windows_of(seen_by(records, t), "product_id", product, 2 * WINDOW).items():
+            merged.setdefault(end, []).extend(rows)
+    end = max(merged, default=None) if newest else t // WINDOW * WINDOW + WINDOW
+    return {"window_end": end, "n": len(merged[end]), "total": total_of(merged[end])} if end in merged else {}
+
+
 MODELS = {"minutes": minutes_model, "hops": hops_model, "sessions": sessions_model, "totals": totals_model,
           "recent": recent_model}
 
@@ -204,24 +229,28 @@ def cell_read(name, text):
     return float(text)
 
 
-def expected(parts, home, label, table):
+def expected(parts, home, label, table, newest):
     """home: the partition of a user's records."""
     t = int(label["ms"])
-    if table == "products":
-        return products_model(parts, int(label["product_id"]), t) if label["product_id"] else {}
+    if table in ("products", "sold"):
+        if label["product_id"] == "":
+            return {}
+        product = int(label["product_id"])
+        return products_model(parts, product, t) if table == "products" else sold_model(parts, product, t, newest)
     records = parts.get(home.get(label["user_id"]), [])
-    return MODELS[table](seen_by(records, t), label["user_id"], t)
+    more = {"newest": True} if newest else {}
+    return MODELS[table](seen_by(records, t), label["user_id"], t, **more)
 
 
-def assert_right(parts, rows, labels, name):
+def assert_right(parts, rows, labels, name, tables=TABLES, newest=False):
     home = {e["user_id"]: p for p, records in parts.items() for e in records if e is not None}
     assert len(rows) == len(labels)
-    there = {table: 0 for table in TABLES}
+    there = {table: 0 for table in tables}
     for row, label in zip(rows, labels):
         for column in ("note", "user_id", "at", "product_id", "ms"):
             assert row[column] == label[column]
-        for table in TABLES:
-            want = expected(parts, home, label, table)
+        for table in tables:
+            want = expected(parts, home, label, table, newest)
             there[table] += bool(want)
             for column in COLUMNS[table]:
                 header = column if column in row else f"{name}_{table}__{column}"
@@ -235,7 +264,8 @@ COLUMNS = {"minutes": ["window_start", "window_end", "n", "total", "newest"],
            "sessions": ["window_start", "window_end", "n"],
            "totals": ["n", "total", "newest_at"],
            "recent": ["n", "mean"],
-           "products": ["n", "least"]}
+           "products": ["n", "least"],
+           "sold": ["window_end", "n", "total"]}
 
 
 # ---- The tests
@@ -266,6 +296,12 @@ def test_equals_the_naive_model(platform, topic, tmp_path):
     export(platform, "x", path, tmp_path / "b.csv", "--shards", "3", "--cache", "2000B")
     for tail in ("", ".json"):
         assert (tmp_path / f"a.csv{tail}").read_bytes() == (tmp_path / f"b.csv{tail}").read_bytes()
+    # The newest window of the key instead of the one that holds the time.
+    export(platform, "x", path, tmp_path / "c.csv", "--newest", "--cache", "3000B", tables=NEWEST)
+    export(platform, "x", path, tmp_path / "d.csv", "--newest", tables=NEWEST)
+    assert (tmp_path / "c.csv").read_bytes() == (tmp_path / "d.csv").read_bytes()
+    newest = assert_right(partitions_of(platform, topic), rows_read(tmp_path / "c.csv"), labels, "x", NEWEST, True)
+    print("and with --newest:", newest)
     about = json.loads((tmp_path / "a.csv.json").read_text())
     assert {t["table"][2:]: t["rows"] for t in about["tables"]} == there
     one = about["processors"][0]
@@ -410,6 +446,7 @@ def test_refusals(embedded, topic, tmp_path):
                         ("x_product", "did you mean x_products"), ("x_products", 'no column "product_id"'),
                         ("x_totals@7", "no version 7"), ("y_people", "no table y_people")]:
         refused(embedded, what, table, *rest)
+    refused(embedded, "windows that overlap", "x_hops", *rest, "--newest")
     refused(embedded, "named twice", "x_totals", "x_totals", *rest)
     refused(embedded, "--labels is missing", "x_totals", *rest[2:])
     refused(embedded, "ends with .csv or .sqlite says", "x_totals", *rest[:-1], "out.parquet")

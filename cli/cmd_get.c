@@ -136,6 +136,9 @@ static int get_run(struct cli *cli, struct err *err)
         rc = place_server(cli) == NULL ? get_local(cli, version, &answer, err)
                                        : get_remote(cli, &answer, err);
     }
+    if (rc == -KE_NOT_FOUND && err->hint[0] == '\0') {
+        err_hint(err, "`kappa scan %s --limit 5` shows some rows", cli->args[0]);
+    }
     if (rc < 0) {
         return rc;
     }

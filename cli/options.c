@@ -161,6 +161,26 @@ void options_offer(struct suggest *suggest)
     }
 }
 
+/* What a word of another tool means here, or NULL. */
+static const char *meant(const char *word)
+{
+    static const struct {
+        const char *word;
+        const char *hint;
+    } words[] = {
+
+#define X(word, hint) {word, hint},
+#include "cli/meant.def"
+#undef X
+    };
+    for (size_t i = 0; i < array_len(words); i++) {
+        if (strcmp(words[i].word, word) == 0) {
+            return words[i].hint;
+        }
+    }
+    return NULL;
+}
+
 static int unknown_command(const char *first, const char *second, struct err *err)
 {
     bool group = false; /* the first word is right */
@@ -179,7 +199,9 @@ static int unknown_command(const char *first, const char *second, struct err *er
         err_hint(err, "`kappa help %s` shows which", first);
     } else {
         rc = err_set(err, KE_INVALID, "there is no command \"%s\"", group ? both : first);
-        if (suggest.best != NULL) {
+        if (!group && meant(first) != NULL) {
+            err_hint(err, "%s", meant(first));
+        } else if (suggest.best != NULL) {
             err_hint(err, "did you mean `kappa %s`? `kappa help` lists all commands", suggest.best);
         } else {
             err_hint(err, "`kappa help` lists all commands");

@@ -164,8 +164,10 @@ static int check_tables(const struct core *core, const struct deploy *deploy, st
                 if (version_has_table(version, name)) {
                     int rc = err_set(err, KE_EXISTS, "the table \"%s\" belongs to %s (v%u)", name,
                                      other->name, version->number);
-                    err_hint(err, "name it otherwise, or deploy it as a version of %s",
-                             other->name);
+                    err_hint(
+                        err,
+                        "`--name %s` makes a version of that; else give the table another name",
+                        other->name);
                     return rc;
                 }
             }

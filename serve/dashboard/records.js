@@ -57,7 +57,7 @@ export function history(main, name) {
     if (receipts.length === 0) return [h("p", {}, "No version has been swapped in yet.")];
     return [h("h2", {}, `Receipts of ${f.some(receipts.length, "swap")}, newest first`), h("div", { class: "scroll" }, table(
       [{ name: "time", tight: true }, { name: "why" }, { name: "who" }, { name: "versions", tight: true },
-        { name: "hold", tight: true, num: true }, { name: "tables" }, { name: "more" }], receipts.map(receiptRow), "cards"))];
+        { name: "hold", tight: true, num: true }, { name: "digests" }, { name: "more" }], receipts.map(receiptRow), "cards"))];
   });
   return live.watch((status) => {
     const p = status.processors.find((one) => one.name === name);

@@ -73,6 +73,8 @@ def test_manual_has_the_topics():
 
 @pytest.mark.parametrize("args, hint", [
     (["deplyo"], "did you mean `kappa deploy`?"),
+    (["delete", "p", "1"], "`kappa drop PROCESSOR VERSION`"),
+    (["restart"], "SIGTERM"),
     (["topic", "crate"], "did you mean `kappa topic create`?"),
     (["help", "windws"], "did you mean `kappa help windows`?"),
     (["help", "rolback"], "did you mean `kappa help rollback`?"),

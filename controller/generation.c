@@ -1,7 +1,8 @@
 /* Topics that were made again, of a log that cannot say so. Own header: core_inside.h.
  *
  * Kafka's topics have no identity that its library tells. A version that stands behind the end of a
- * partition does say it: a log does not become shorter. Then the topic has another generation, which
+ * partition does say it: a log does not become shorter. So does one that reads this topic alone and
+ * whose worker found it to be another (replayer/topic_same.h). Then the topic has another generation, which
  * the versions that read it from now on carry in the place of an identity, so that their offsets are
  * never compared with those of the earlier one, nor their messages taken for its. */
 #include "controller/core_inside.h"
@@ -21,6 +22,17 @@ static const json_t *input_of(const struct core_version *version, const char *to
         *base += (uint32_t)json_int(input, "partitions", 0);
     }
     return NULL;
+}
+
+/* As many partitions as before: that there are more is TOPIC_CHANGED, too, and no other topic. */
+static bool found_another(const struct core_version *version, const json_t *input,
+                          const struct position_topic *topic)
+{
+    struct err told = {0};
+    bool kept = json_to_err(version->object, &told) && told.code == -KE_TOPIC_CHANGED;
+    return json_array_size(json_object_get(version->object, "inputs")) == 1 &&
+           json_int(input, "partitions", 0) == (int64_t)topic->partitions &&
+           (kept || version->child.said.code == -KE_TOPIC_CHANGED);
 }
 
 static bool stands_behind(const struct core_version *version, const json_t *input, uint32_t base,
@@ -49,8 +61,9 @@ uint64_t topic_generation(const struct core_processor *processor,
         if (input == NULL || generation < newest) {
             continue;
         }
-        bool behind = stands_behind(version, input, base, topic, ranges);
-        again = generation > newest ? behind : again || behind;
+        bool another = found_another(version, input, topic) ||
+                       stands_behind(version, input, base, topic, ranges);
+        again = generation > newest ? another : again || another;
         newest = generation;
     }
     return (uint64_t)newest + again;

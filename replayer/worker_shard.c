@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/trace.h"
+#include "replayer/topic_same.h"
 
 #define STEP_WAIT_MS     50
 #define PUBLISH_EVERY_US 20000 /* the main thread looks every 100 ms */
@@ -212,16 +213,41 @@ static void set_shard(struct worker_shard *ws, struct shard *shard)
     pthread_mutex_unlock(&ws->lock);
 }
 
+/* Before anything is read: are the topics still those that were read? *source: which is not. When
+ * nobody answers, the reader has to find out. */
+static int check_topics(const struct worker_shard *ws, struct shard *shard, uint32_t *source,
+                        struct err *err)
+{
+    bool asked = true;
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && asked && i < ws->options.source_count; i++) {
+        const struct shard_source *spec = &ws->options.sources[i];
+        struct shard_position position;
+        shard_position(shard, i, &position);
+        const struct topic_read read = {.topic = spec->topic,
+                                        .partition = spec->partition,
+                                        .start = spec->start,
+                                        .next = position.next,
+                                        .time_ms = position.record_time_max};
+        *source = spec->source;
+        rc = topic_same(ws->options.log, ws->options.group, &read, &asked, err);
+    }
+    return rc;
+}
+
 static void *thread_main(void *ctx)
 {
     struct worker_shard *ws = ctx;
     struct shard *shard = NULL;
     struct err failure = {.code = 0};
+    uint32_t other = UINT32_MAX;
     int rc = shard_open(&ws->options, &shard, &failure);
     if (rc == 0) {
         publish(ws, shard, 0, 0);
         set_shard(ws, shard);
-        rc = run(ws, shard, &failure);
+        rc = check_topics(ws, shard, &other, &failure);
+        other = rc != 0 ? other : UINT32_MAX;
+        rc = rc == 0 ? run(ws, shard, &failure) : rc;
         set_shard(ws, NULL);
         publish(ws, shard, 0, 0);
         struct err closing = {.code = 0};
@@ -233,6 +259,9 @@ static void *thread_main(void *ctx)
     }
     failure.code = rc;
     pthread_mutex_lock(&ws->lock);
+    if (other != UINT32_MAX) {
+        ws->report.status.failed_source = other;
+    }
     ws->report.failure = failure;
     ws->report.closed = true;
     pthread_mutex_unlock(&ws->lock);

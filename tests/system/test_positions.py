@@ -12,7 +12,7 @@ kcat, which reads as any consumer does.
     retention passes a replay                       test_the_start_moves; of a paused version and on the embedded log:
                                                       test_bad_input.py: test_range_lost_on_...
     partitions added while running                  test_partitions_added
-    topic made again, topic gone                    test_topic_made_again; unit tests: test_log_kafka.c
+    topic made again, topic gone                    test_topic_made_again...; unit tests: test_log_kafka.c
     hanging transaction: lag, status, candidates    test_lag.py: test_kafka_shows_the_same_figures
     transactions in archives                        test_archive.py: test_a_topic_with_transactions
 """
@@ -303,3 +303,34 @@ def test_topic_made_again(on_kafka, admin, topic):
     on_kafka.run("replay", "c", "--wait")
     receipt = on_kafka.json("history", "c")["receipts"][0]
     assert receipt["new"] == receipt["old"] + 1 == 3 and receipt["old_digest"] == receipt["new_digest"]
+
+
+def test_topic_made_again_and_grown(on_kafka, admin, kafka, topic):
+    """It has more records than were read of the earlier one: seen by times that cannot be. Markers of transactions,
+    which are newer than the last record, and what was aborted, are no such thing."""
+    admin.create_topic(topic, 1)
+    admin.create_topic(topic + "-tx", 1)
+    on_kafka.produce(topic, [{"i": i % 7} for i in range(100)])
+    with contextlib.closing(kafka_client.Producer(kafka, topic)) as producer:
+        for end in (producer.commit, producer.abort):
+            producer.begin()
+            producer.send(topic + "-tx", 0, ['{"i": 1}', '{"i": 2}'])
+            end()
+    on_kafka.deploy("c", counts_sql(topic), "--wait")
+    on_kafka.deploy("tx", counts_sql(topic + "-tx").replace("c0", "t0"), "--wait")
+    eventually(lambda: on_kafka.version("tx", 1)["sources"][0]["next"] == 6, 60, "it stands behind the last marker")
+    on_kafka.down()
+    admin.delete_topic(topic)
+    admin.create_topic(topic, 1)
+    on_kafka.produce(topic, [{"i": i} for i in range(150)])
+    on_kafka.up()
+    version = eventually(lambda: (v := on_kafka.version("c", 1))["error"] and v, 60, "v1 notices")
+    assert version["error"]["code"] == "topic_changed" and "made again" in version["error"]["message"], version["error"]
+    assert version["sources"][0]["status"] == "topic_changed"
+    done = on_kafka.run("replay", "c", "--wait", code=None)
+    assert done.returncode != 0 and "was made anew" in done.stdout + done.stderr, (done.stdout, done.stderr)
+    on_kafka.run("replay", "c", "--accept-gap", "--wait")
+    assert counted(on_kafka) == {i: 1 for i in range(150)}
+    kafka_client.produce(kafka, topic + "-tx", 0, [(None, '{"i": 9}')])
+    eventually(lambda: counted(on_kafka, "t0") == {1: 1, 2: 1, 9: 1}, 60, "the other goes on")
+    assert on_kafka.version("tx", 1)["error"] is None

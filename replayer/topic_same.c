@@ -1,0 +1,69 @@
+/* Own header: topic_same.h. */
+#include "replayer/topic_same.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+#define WAIT_US INT64_C(5000000)
+#define NEXT_MS 200
+
+/* *newer: the first record that readers see from `offset` on lies there, and is newer. */
+static int look_at(struct log_reader *reader, const struct topic_read *read, int64_t offset,
+                   bool *newer)
+{
+    int64_t until = clock_mono_us(clock_real()) + WAIT_US;
+    int rc = reader->ops->add(reader, 0, read->topic, read->partition, offset, NULL);
+    while (rc == 0 && clock_mono_us(clock_real()) < until) {
+        struct log_batch batch;
+        rc = reader->ops->next(reader, NEXT_MS, 1, &batch, NULL);
+        if (rc == 0 && !batch.none && batch.next_offset > offset) {
+            *newer = batch.count > 0 && batch.records[0].offset == offset &&
+                     batch.records[0].time_ms > read->time_ms;
+            return 0;
+        }
+    }
+    return rc;
+}
+
+/* The log itself, without an archive in front, when its topics have no identity; else NULL. */
+static struct log *nameless(struct log *log)
+{
+    if (strcmp(log->kind, "kafka") != 0) {
+        return NULL;
+    }
+    return log->ops->archived == NULL ? log : log_archived_behind(log);
+}
+
+int topic_same(struct log *log, const char *group, const struct topic_read *read, bool *asked,
+               struct err *err)
+{
+    int64_t offset = -1;
+    bool newer = false;
+    struct log *base = nameless(log);
+    struct log_reader *reader = NULL;
+    *asked = true;
+    if (base == NULL || read->time_ms < 0 || read->next <= read->start) {
+        return 0;
+    }
+    int rc = base->ops->offset_at_time(base, read->topic, read->partition, read->time_ms + 1,
+                                       &offset, NULL);
+    if (rc == 0 && offset >= read->start && offset < read->next) {
+        rc = base->ops->reader_open(base, group, &reader, NULL);
+    }
+    if (reader != NULL) {
+        rc = look_at(reader, read, offset, &newer);
+        reader->ops->close(reader);
+    }
+    *asked = rc == 0;
+    if (!newer) {
+        return 0;
+    }
+    err_set(err, KE_TOPIC_CHANGED,
+            "topic '%s' was deleted and made again: its record at offset %" PRId64
+            " of partition %" PRIu32 " is newer than all that was read up to %" PRId64,
+            read->topic, offset, read->partition, read->next);
+    err_hint(err, "replay the processor: its offsets mean other records now");
+    return -KE_TOPIC_CHANGED;
+}

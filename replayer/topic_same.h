@@ -1,0 +1,27 @@
+/* Is a topic of Kafka still the one that was read? Its library tells no identity of topics, and one that
+ * was deleted, made again and has grown past a position looks as if nothing were.
+ *
+ * The largest time of all records read is known. If the log has a newer record below the position, then
+ * it was not there when this part was read. The log is asked for the first such offset, which costs one
+ * question; where there is one, the record itself is read, since control records of transactions and
+ * what was aborted have times too, and are never read. So nothing is found where nothing is; a
+ * topic whose new records are all older than the old ones is not found. */
+#ifndef KAPPA_REPLAYER_TOPIC_SAME_H
+#define KAPPA_REPLAYER_TOPIC_SAME_H
+
+#include "log/log.h"
+
+/* What was read: everything in [start, next) that readers see, of which no record is newer than time_ms. */
+struct topic_read {
+    const char *topic;
+    uint32_t partition;
+    int64_t start, next;
+    int64_t time_ms; /* KAPPA_NO_TIME: nothing was read */
+};
+
+/* TOPIC_CHANGED, or 0; *asked: false when nobody answers. Logs that tell identities are not asked.
+ * group: of the reader. Blocks for some seconds at most. */
+int topic_same(struct log *log, const char *group, const struct topic_read *read, bool *asked,
+               struct err *err) must_check;
+
+#endif

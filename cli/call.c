@@ -171,17 +171,13 @@ static void policy_rows(struct out_table *table, const json_t *receipt)
 /* "7.8 ms: 2.3 prepare, 2.0 run_to, 0.7 commit, 2.8 release" */
 static void held_cell(struct out_table *table, const json_t *receipt)
 {
-    static const char *const names[] = {"prepare", "run_to", "check", "commit", "release"};
+    static const char *const names[] = {"prepare", "run_to", "commit", "release"};
     const json_t *steps = json_object_get(receipt, "steps_ms");
     struct buf text = {0};
     buf_printf(&text, "%.1f ms", json_number(receipt, "hold_ms", 0));
-    const char *between = ": ";
-    for (size_t i = 0; i < array_len(names); i++) {
-        double took = json_number(steps, names[i], 0);
-        if (took >= 0.05) {
-            buf_printf(&text, "%s%.1f %s", between, took, names[i]);
-            between = ", ";
-        }
+    for (size_t i = 0; i < array_len(names) && json_is_object(steps); i++) {
+        buf_printf(&text, "%s%.1f %s", i == 0 ? ": " : ", ", json_number(steps, names[i], 0),
+                   names[i]);
     }
     out_table_cell(table, buf_text(&text));
     buf_free(&text);

@@ -11,13 +11,14 @@
 static int limit_run(struct cli *cli, struct err *err);
 
 static const struct cmd_option options[] = {
+    {"all", '\0', NULL, "of all replays of the server together"},
     {NULL, '\0', NULL, NULL},
 };
 
 const struct cmd_entry cmd_limit = {
     .name = "limit",
-    .args = "PROCESSOR VERSION LIMIT",
-    .args_min = 3,
+    .args = "PROCESSOR VERSION LIMIT | --all LIMIT",
+    .args_min = 1,
     .args_max = 3,
     .summary = "limit how fast a version is replayed",
     .help = "LIMIT is records per second, bytes per second (keys, values and headers), or\n"
@@ -34,9 +35,14 @@ const struct cmd_entry cmd_limit = {
             "The least of all that is said counts: a number comes before a goal, and the\n"
             "freshness of what serves before being done in time; `kappa status` then says\n"
             "what holds the replay back and by how much it will be late. Once the time has\n"
-            "passed, it is as fast as the rest allows. Several replays with a goal of\n"
-            "freshness divide by their priority (priority=3; 1 if not said); those with a\n"
-            "time to be done by come before the others.\n"
+            "passed, it is as fast as the rest allows.\n"
+            "\n"
+            "With --all it is a limit (numbers only) over all replays of the server\n"
+            "together: what they read from brokers, the embedded log and archives. They\n"
+            "divide it by their priority (priority=3; 1 if not said), and what one does not\n"
+            "use goes to the others; so do replays with a goal of freshness what that\n"
+            "allows. Those with a time to be done by take what they need first, but for a\n"
+            "tenth.\n"
             "\n"
             "It counts at once, while the version reads, and stays after a restart. It is\n"
             "for versions on their way to their first swap: what serves reads as fast as it\n"
@@ -46,7 +52,8 @@ const struct cmd_entry cmd_limit = {
                 "kappa limit features 2 50k/s,20MB/s\n"
                 "kappa limit features 2 freshness=50ms\n"
                 "kappa limit features 2 '20MB/s, finish by 06:00'\n"
-                "kappa limit features 2 none\n",
+                "kappa limit features 2 none\n"
+                "kappa limit --all 100MB/s\n",
     .options = options,
     .run = limit_run,
 };
@@ -64,24 +71,55 @@ static void said(const struct cli *cli, const json_t *answer, struct buf *out)
     buf_append_u8(out, '\n');
 }
 
-static int limit_run(struct cli *cli, struct err *err)
+static void said_of_all(const struct cli *cli, const json_t *answer, struct buf *out)
 {
-    uint32_t version = 0;
-    json_t *limit = NULL;
+    const json_t *limit = json_object_get(answer, "limit");
+    (void)cli;
+    buf_append_text(out, "all replays together ");
+    if (json_is_object(limit)) {
+        buf_append_text(out, "are limited to ");
+        limit_text(out, limit);
+    } else {
+        buf_append_text(out, "have no limit");
+    }
+    buf_append_u8(out, '\n');
+}
+
+static int post(const struct cli *cli, uint32_t version, json_t *limit, struct err *err)
+{
+    bool all = cli_option(cli, "all") != NULL;
     json_t *answer = NULL;
-    int rc = cli_version_arg(cli->args[1], &version, err);
-    if (rc == 0) {
-        rc = limit_text_parse(cli->args[2], clock_wall_ms(clock_real()), &limit, err);
-    }
-    if (rc < 0) {
-        return rc;
-    }
     json_t *body = call_body();
+    int rc = 0;
     (void)json_object_set_new(body, "limit", limit);
-    rc = call_post(cli, cli->args[0], version, "limit", body, CLIENT_WAIT_SECONDS, &answer, err);
+    if (all) {
+        rc = call_server(cli, "/v1/limit", body, CLIENT_WAIT_SECONDS, &answer, err);
+        json_decref(body);
+    } else {
+        rc =
+            call_post(cli, cli->args[0], version, "limit", body, CLIENT_WAIT_SECONDS, &answer, err);
+    }
     if (rc == 0) {
-        rc = call_print(cli, answer, said, err);
+        rc = call_print(cli, answer, all ? said_of_all : said, err);
         json_decref(answer);
     }
     return rc;
+}
+
+static int limit_run(struct cli *cli, struct err *err)
+{
+    bool all = cli_option(cli, "all") != NULL;
+    uint32_t version = 0;
+    json_t *limit = NULL;
+    int rc = 0;
+    if (cli->arg_count != (all ? 1 : 3)) {
+        rc = err_set(err, KE_INVALID, "give PROCESSOR VERSION LIMIT, or --all LIMIT");
+    } else if (!all) {
+        rc = cli_version_arg(cli->args[1], &version, err);
+    }
+    if (rc == 0) {
+        rc = limit_text_parse(cli->args[cli->arg_count - 1], clock_wall_ms(clock_real()), &limit,
+                              err);
+    }
+    return rc < 0 ? rc : post(cli, version, limit, err);
 }

@@ -245,6 +245,8 @@ void limit_text(struct buf *out, const json_t *limit)
         buf_printf(out, "%sfinish by %s", records > 0 || bytes > 0 || goal > 0 ? ", " : "", by);
     }
     if (json_int(limit, "priority", 1) != 1) {
-        buf_printf(out, " (priority %" PRId64 ")", json_int(limit, "priority", 1));
+        bool any = records > 0 || bytes > 0 || goal > 0 || by != NULL;
+        buf_printf(out, any ? " (priority %" PRId64 ")" : "priority %" PRId64,
+                   json_int(limit, "priority", 1));
     }
 }

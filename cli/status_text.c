@@ -346,8 +346,15 @@ static void limit_line(struct buf *out, const json_t *version)
         char number[OUT_NUMBER_LEN];
         struct buf text = {0};
         int64_t rate = json_int(pace, "records_per_second", 0);
-        buf_printf(&text, rate > 0 ? "now %s records/s: %s" : "now %sas fast as it can: %s",
-                   rate > 0 ? out_count(rate, number) : "", json_text(pace, "why", ""));
+        if (rate == 0 && json_int(pace, "bytes_per_second", 0) > 0) {
+            struct buf bytes = {0};
+            limit_text(&bytes, pace);
+            buf_printf(&text, "now %s: %s", buf_text(&bytes), json_text(pace, "why", ""));
+            buf_free(&bytes);
+        } else {
+            buf_printf(&text, rate > 0 ? "now %s records/s: %s" : "now %sas fast as it can: %s",
+                       rate > 0 ? out_count(rate, number) : "", json_text(pace, "why", ""));
+        }
         wrapped(out, 5, buf_text(&text));
         buf_free(&text);
     }
@@ -435,9 +442,21 @@ static void processor_text(struct buf *out, const json_t *processor, const struc
     sources_table(out, versions, view);
 }
 
+/* "all replays together are limited to 100 MB/s" */
+static void limit_all_line(struct buf *out, const json_t *status)
+{
+    const json_t *limit = json_object_get(status, "limit");
+    if (json_is_object(limit)) {
+        buf_append_text(out, "all replays together are limited to ");
+        limit_text(out, limit);
+        buf_append_text(out, "\n\n");
+    }
+}
+
 void status_text(struct buf *out, const json_t *status, const struct status_view *view)
 {
     const json_t *processors = json_object_get(status, "processors");
+    limit_all_line(out, status);
     if (json_array_size(processors) == 0) {
         buf_append_text(out, "nothing is deployed yet; `kappa deploy FILE.sql` makes a table\n");
     }

@@ -309,6 +309,9 @@ int core_open(const struct core_options *options, struct core **out, struct err 
     core->standby_forced = options->standby_forced;
     pace_open(&core->pace);
     int rc = change_load(core, err);
+    if (rc == 0) {
+        rc = limit_all_load(core, err);
+    }
     if (rc != 0) {
         core_close(core);
         return rc;
@@ -396,6 +399,7 @@ void core_close(struct core *core)
     model_free(core);
     json_decref(core->groups);
     free(core->pace_of);
+    json_decref(core->limit_all);
     free(core->data_dir);
     free(core);
 }

@@ -9,7 +9,7 @@
  *     requests.c  control calls      deploy.c  deploy, replay         verify.c   status.c
  *     diff.c      compares versions               plots.c     lag and rate of the last hour
  *     groups.c    what others than Kappa see of a version's position
- *     limit.c     how fast a version may be replayed: regulate.c, limit_status.c
+ *     limit.c     how fast a version may be replayed: regulate.c, limit_status.c, limit_all.c
  *     canary.c    a share of the keys read from a candidate
  *     snapshot.c  copies of a version's files
  */
@@ -123,6 +123,7 @@ struct core_version {
     bool blocked;             /* that some of its partitions are was told */
     struct pace_window fresh; /* while it serves */
     double paced;             /* records/s that its goals allow; 0: not yet known */
+    double paced_bytes;       /* its part of the bytes/s of the limit over all; 0: that has none */
     int64_t raised_us;        /* when that became much more */
     double needs;             /* records/s to be done in time, when that is asked; as of needs_us */
     int64_t needs_us;         /* 0: to be looked at */
@@ -227,6 +228,8 @@ struct core {
     struct pace pace;                    /* of the replays with a goal of freshness */
     int64_t pace_us;                     /* when that was last looked at */
     uint32_t regulated;                  /* replays with goals, of any kind */
+    json_t *limit_all;                   /* over all replays together, or NULL; owned */
+    int64_t all_us;                      /* when that was last divided */
     int64_t pace_worst_us, pace_goal_us; /* what was found */
     char *pace_of;                       /* at whom, or NULL: nobody; owned */
     int64_t catalog_us; /* moves that nobody asked for wait until then (it failed to write) */
@@ -529,6 +532,16 @@ void limit_tell(struct core *core, struct core_version *version);
 int64_t limit_freshness_us(const struct core_version *version);
 int64_t limit_finish_ms(const struct core_version *version);
 bool limit_has_goal(const struct core_version *version);
+/* Is replayed, and has a goal or is under the limit over all. */
+bool limit_is_governed(const struct core *core, const struct core_version *version);
+/* Bytes of one of its records, the mean since its worker began; 0: not known. */
+double limit_mean_bytes(const struct core_version *version);
+
+/* ---- limit_all.c ---- */
+/* From the catalog. */
+int limit_all_load(struct core *core, struct err *err) must_check;
+/* The call "limit_all". */
+void limit_all_request(struct core *core, void *request, const json_t *body);
 
 /* ---- regulate.c ---- */
 enum limit_held {
@@ -536,12 +549,13 @@ enum limit_held {
     LIMIT_HELD_NUMBER,    /* its own limit */
     LIMIT_HELD_FINISH,    /* it is done in time so */
     LIMIT_HELD_FRESHNESS, /* what serves */
+    LIMIT_HELD_ALL,       /* the limit over all replays */
 };
 
 /* Looks at the freshness of what serves, and paces the replays that have goals. */
 void limit_tick(struct core *core);
 /* It has a goal, runs, and has not caught up yet. */
-bool limit_is_regulated(const struct core_version *version);
+bool limit_is_regulated(const struct core *core, const struct core_version *version);
 
 /* ---- limit_status.c ---- */
 /* {"records_per_second","why",...} of one that is regulated, else null; {"p50_ms","p99_ms"} of one that

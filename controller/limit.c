@@ -17,6 +17,7 @@
 
 #define FRESHNESS_MS_MAX 3600000
 #define PRIORITY_MAX     100
+#define ALL_FIRST        0.05 /* of the limit over all, until it is divided */
 
 /* ---- What was asked for */
 
@@ -97,14 +98,11 @@ int limit_check(const json_t *limit, int64_t now_ms, struct err *err)
         rc = check_number(limit, "priority", PRIORITY_MAX, err);
     }
     bool goal = json_int(limit, "freshness_ms", 0) > 0;
-    bool any = goal || finish_of(limit) > 0 || governor_limited(&parsed);
+    bool any = goal || finish_of(limit) > 0 || governor_limited(&parsed) ||
+               json_int(limit, "priority", 0) > 0;
     if (rc == 0 && json_is_object(limit) && !any) {
         rc = err_set(err, KE_INVALID, "a limit without a number");
         err_hint(err, "null is no limit");
-    }
-    if (rc == 0 && json_int(limit, "priority", 0) > 0 && !goal) {
-        rc = err_set(err, KE_INVALID, "\"priority\" without \"freshness_ms\"");
-        err_hint(err, "it divides among replays what a goal of freshness allows them together");
     }
     return rc;
 }
@@ -136,6 +134,17 @@ bool limit_has_goal(const struct core_version *version)
     return limit_freshness_us(version) > 0 || limit_finish_ms(version) > 0;
 }
 
+bool limit_is_governed(const struct core *core, const struct core_version *version)
+{
+    return limit_has_goal(version) || (core->limit_all != NULL && is_replayed(version));
+}
+
+double limit_mean_bytes(const struct core_version *version)
+{
+    double records = (double)json_int(version->child.stats, "records", 0);
+    return records > 0 ? (double)json_int(version->child.stats, "bytes", 0) / records : 0;
+}
+
 /* ---- What the worker is told */
 
 /* Before the first look at what it may. */
@@ -144,17 +153,32 @@ static double first_pace(const struct core *core, const struct core_version *ver
     int64_t by_ms = limit_finish_ms(version);
     double left_s = (double)(by_ms - core_now_ms(core)) / 1000;
     double needs = by_ms > 0 ? finish_needs(lag_left(&version->lag), 0, left_s) : PACE_MOST;
-    return limit_freshness_us(version) > 0 ? fmin(needs, PACE_START) : needs;
+    double most = limit_freshness_us(version) > 0 ? fmin(needs, PACE_START) : needs;
+    double all = (double)json_int(core->limit_all, "records_per_second", 0);
+    return all > 0 ? fmin(most, ALL_FIRST * all) : most;
+}
+
+/* Its part of the limit over all in bytes, when that is less than its own. */
+static void set_bytes(const struct core *core, const struct core_version *version, json_t *now)
+{
+    double all = (double)json_int(core->limit_all, "bytes_per_second", 0);
+    bool caught_up = version->paced >= PACE_MOST && version->paced_bytes <= 0;
+    double bytes = version->paced_bytes > 0 ? version->paced_bytes : ALL_FIRST * all;
+    double own = (double)json_int(now, "bytes_per_second", 0);
+    if (all > 0 && !caught_up && (own <= 0 || bytes < own)) {
+        object_set(now, "bytes_per_second", json_integer((json_int_t)fmax(bytes, 1)));
+    }
 }
 
 json_t *limit_now(const struct core *core, const struct core_version *version)
 {
     json_t *limit = limit_of(version);
-    if (!limit_has_goal(version)) {
+    if (!limit_is_governed(core, version)) {
         return limit;
     }
-    json_t *now = json_copy(limit);
+    json_t *now = json_is_object(limit) ? json_copy(limit) : json_object();
     json_decref(limit);
+    set_bytes(core, version, now);
     double paced = version->paced > 0 ? version->paced : first_pace(core, version);
     double most = (double)json_int(now, "records_per_second", 0);
     double records = most > 0 ? fmin(most, paced) : paced;

@@ -12,18 +12,20 @@
 #define USED       0.7 /* less than this part of what it may: something else holds it back */
 
 static const char *const held_names[] = {
-    [LIMIT_HELD_FREE] = "nothing",
-    [LIMIT_HELD_NUMBER] = "limit",
-    [LIMIT_HELD_FINISH] = "finish",
-    [LIMIT_HELD_FRESHNESS] = "freshness",
+    [LIMIT_HELD_FREE] = "nothing",  [LIMIT_HELD_NUMBER] = "limit",
+    [LIMIT_HELD_FINISH] = "finish", [LIMIT_HELD_FRESHNESS] = "freshness",
+    [LIMIT_HELD_ALL] = "all",
 };
 
 /* It may be faster than it is, and has had the time to. */
 static bool is_slow(const struct core *core, const struct core_version *version)
 {
     double rate = catchup_rate_get(&version->lag.rate);
+    double mean = limit_mean_bytes(version);
     bool settled = core_now_us(core) - version->raised_us >= SETTLED_US;
-    return settled && rate > 0 && rate < USED * version->paced;
+    bool part = version->paced_bytes > 0 && mean > 0;
+    double may = part ? fmin(version->paced, version->paced_bytes / mean) : version->paced;
+    return settled && rate > 0 && rate < USED * may;
 }
 
 /* ---- Of a goal of freshness */
@@ -94,6 +96,9 @@ static void held_text(struct buf *out, const struct core *core, const struct cor
     case LIMIT_HELD_FRESHNESS:
         buf_append_text(out, ", the freshness of what serves comes first");
         break;
+    case LIMIT_HELD_ALL:
+        buf_append_text(out, ", the limit over all replays comes first");
+        break;
     case LIMIT_HELD_FREE:
     case LIMIT_HELD_FINISH:
         break;
@@ -144,7 +149,7 @@ static json_t *finish_json(const struct core_version *version, const struct fini
 
 json_t *limit_pace(const struct core *core, const struct core_version *version)
 {
-    if (!limit_is_regulated(version) || version->paced <= 0) {
+    if (!limit_is_regulated(core, version) || version->paced <= 0) {
         return json_null();
     }
     struct finish finish = {.by_ms = 0};
@@ -159,11 +164,18 @@ json_t *limit_pace(const struct core *core, const struct core_version *version)
         buf_append_text(&why, why.len > 0 ? "; " : "");
         finish_text(&why, core, version, &finish);
     }
-    json_t *pace =
-        json_pack("{s:o, s:s, s:s, s:o}", "records_per_second",
-                  rate != NULL ? json_incref(rate) : json_null(), "why", buf_text(&why), "held_by",
-                  is_slow(core, version) ? "other" : held_names[version->held], "finish",
-                  finish_json(version, &finish));
+    if (version->held == LIMIT_HELD_ALL && limit_finish_ms(version) == 0) {
+        buf_append_text(&why, why.len > 0 ? "; " : "");
+        buf_append_text(&why, "its part of the limit over all replays");
+    } else if (why.len == 0) {
+        buf_append_text(&why, "the limit over all replays leaves it more than it uses");
+    }
+    const json_t *bytes = json_object_get(limit, "bytes_per_second");
+    json_t *pace = json_pack("{s:o, s:O?, s:s, s:s, s:o}", "records_per_second",
+                             rate != NULL ? json_incref(rate) : json_null(), "bytes_per_second",
+                             bytes, "why", buf_text(&why), "held_by",
+                             is_slow(core, version) ? "other" : held_names[version->held], "finish",
+                             finish_json(version, &finish));
     ASSERT(pace != NULL);
     json_decref(limit);
     buf_free(&why);

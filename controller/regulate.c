@@ -4,6 +4,8 @@
  *     least of   its own number         limit "records_per_second"
  *                what it needs          "finish_by": to be done in time (finish.h), and no more, so that the
  *                                       rest is for others; once the time is over, no bound
+ *                its part of the whole  of the limit over all replays together (limit_all.c): by
+ *                                       priority, and what one does not use goes to the others
  *                its part of the pace   "freshness_ms": as fast as keeps the 99th of 100 commits of what
  *                                       serves, of any processor, that fresh (pace.h)
  *
@@ -22,6 +24,11 @@
 #define LOOK_US     INT64_C(900000)
 #define TELL_CHANGE 0.02 /* smaller ones are not worth a line */
 #define MUCH_MORE   1.3
+#define USED        0.7  /* less than this part of what it may: it does not use it ... */
+#define LEAVE       1.5  /* ... and is left so much more than it uses, */
+#define LEAVE_LEAST 0.02 /* and this part of the whole */
+#define SETTLED_US  INT64_C(2500000)
+#define BYTES_MOST  1e15
 #define ALMOST      (1 - 1e-6)
 
 /* ---- Looking at what serves */
@@ -61,7 +68,11 @@ struct replay {
     struct core_version *version;
     double number; /* its own limit, or PACE_MOST */
     double needs;  /* to be done in time, or PACE_MOST */
+    double weight;
+    double mean; /* bytes of a record; 0: not known */
+    double uses; /* records/s that it would use, or PACE_MOST: more than it has */
     double gets;
+    double gets_bytes; /* of the limit over all; 0: that has no bytes */
     enum limit_held held;
     bool fresh; /* it has a goal of freshness */
 };
@@ -75,17 +86,18 @@ struct replays {
     bool news; /* what one needs was looked at */
 };
 
-bool limit_is_regulated(const struct core_version *version)
+bool limit_is_regulated(const struct core *core, const struct core_version *version)
 {
-    return limit_has_goal(version) && version->state != VERSION_PAUSED &&
+    return limit_is_governed(core, version) && version->state != VERSION_PAUSED &&
            child_is_open(&version->child) && !lag_is_ready(&version->lag);
 }
 
 static void let_go(struct core *core, struct core_version *version)
 {
-    if (limit_has_goal(version) && child_is_open(&version->child) && version->paced != PACE_MOST &&
-        lag_is_ready(&version->lag)) {
+    if (limit_is_governed(core, version) && child_is_open(&version->child) &&
+        version->paced != PACE_MOST && lag_is_ready(&version->lag)) {
         version->paced = PACE_MOST;
+        version->paced_bytes = 0;
         version->held = LIMIT_HELD_FREE;
         limit_tell(core, version);
     }
@@ -105,6 +117,19 @@ static bool look_at_needs(const struct core *core, struct core_version *version)
     return true;
 }
 
+/* What it would use, if it had more: what holds back who uses less is not its limit. */
+static double would_use(const struct core *core, const struct core_version *version)
+{
+    double rate = json_number(version->child.stats, "rate", 0);
+    double mean = limit_mean_bytes(version);
+    double may = version->paced;
+    if (version->paced_bytes > 0 && mean > 0) {
+        may = fmin(may, version->paced_bytes / mean);
+    }
+    bool settled = core_now_us(core) - version->raised_us >= SETTLED_US;
+    return settled && may > 0 && rate < USED * may ? LEAVE * rate : PACE_MOST;
+}
+
 static void replays_add(const struct core *core, struct replays *replays,
                         struct core_version *version)
 {
@@ -116,6 +141,9 @@ static void replays_add(const struct core *core, struct replays *replays,
     replays->list[replays->count++] =
         (struct replay){.version = version,
                         .number = number > 0 ? number : PACE_MOST,
+                        .weight = (double)json_int(limit, "priority", 1),
+                        .mean = limit_mean_bytes(version),
+                        .uses = would_use(core, version),
                         .needs = limit_finish_ms(version) > 0 ? fmax(version->needs, 1) : PACE_MOST,
                         .fresh = goal > 0};
     if (goal > 0) {
@@ -133,7 +161,7 @@ static void look_at_all(struct core *core, struct worst *worst, struct replays *
             struct core_version *version = processor->versions[k];
             look_at(core, version, worst);
             let_go(core, version);
-            if (limit_is_regulated(version)) {
+            if (limit_is_regulated(core, version)) {
                 replays_add(core, replays, version);
             }
         }
@@ -160,10 +188,8 @@ static void divide_pace(const struct core *core, struct replays *replays)
     for (uint32_t i = 0; i < replays->count; i++) {
         const struct replay *replay = &replays->list[i];
         if (replay->fresh) {
-            const json_t *limit = json_object_get(replay->version->object, "limit");
-            shares[count++] = (struct pace_share){.weight = (double)json_int(limit, "priority", 1),
-                                                  .most = replay->gets,
-                                                  .first = replay->needs < PACE_MOST};
+            shares[count++] = (struct pace_share){
+                .weight = replay->weight, .most = replay->gets, .first = replay->needs < PACE_MOST};
         }
     }
     pace_divide(core->pace.rate, shares, count);
@@ -180,19 +206,84 @@ static void divide_pace(const struct core *core, struct replays *replays)
     free(shares);
 }
 
+/* Its part of a whole, when it may have `most` of it and would use `uses`; false: that is less than it
+ * could use. */
+static bool take_share(const struct pace_share *share, double most, double uses, double *gets)
+{
+    *gets = share->gets;
+    return share->gets >= fmin(most, uses) * ALMOST;
+}
+
+static struct pace_share share_of(const struct replay *replay, double whole, double most,
+                                  double uses)
+{
+    return (struct pace_share){.weight = replay->weight,
+                               .most = fmin(most, fmax(uses, LEAVE_LEAST * whole)),
+                               .first = replay->needs < PACE_MOST};
+}
+
+static double bytes_of(const struct replay *replay, double records)
+{
+    return records < PACE_MOST && replay->mean > 0 ? records * replay->mean : BYTES_MOST;
+}
+
+/* Divides the limit over all replays: records, then bytes. */
+static void divide_all(const struct core *core, struct replays *replays)
+{
+    double records = (double)json_int(core->limit_all, "records_per_second", 0);
+    double bytes = (double)json_int(core->limit_all, "bytes_per_second", 0);
+    struct pace_share *shares = xcalloc(replays->count + 1, sizeof *shares);
+    for (uint32_t i = 0; i < replays->count && records > 0; i++) {
+        const struct replay *replay = &replays->list[i];
+        shares[i] = share_of(replay, records, replay->gets, replay->uses);
+    }
+    if (records > 0) {
+        pace_divide(records, shares, replays->count);
+    }
+    for (uint32_t i = 0; i < replays->count && records > 0; i++) {
+        struct replay *replay = &replays->list[i];
+        bool enough = take_share(&shares[i], replay->gets, replay->uses, &replay->gets);
+        replay->held = enough ? replay->held : LIMIT_HELD_ALL;
+    }
+    for (uint32_t i = 0; i < replays->count && bytes > 0; i++) {
+        const struct replay *replay = &replays->list[i];
+        shares[i] =
+            share_of(replay, bytes, bytes_of(replay, replay->gets), bytes_of(replay, replay->uses));
+    }
+    if (bytes > 0) {
+        pace_divide(bytes, shares, replays->count);
+    }
+    for (uint32_t i = 0; i < replays->count && bytes > 0; i++) {
+        struct replay *replay = &replays->list[i];
+        bool enough = take_share(&shares[i], bytes_of(replay, replay->gets),
+                                 bytes_of(replay, replay->uses), &replay->gets_bytes);
+        replay->held = enough ? replay->held : LIMIT_HELD_ALL;
+    }
+    free(shares);
+}
+
+static bool differs(double now, double before)
+{
+    return fabs(now - before) > TELL_CHANGE * before;
+}
+
 static void divide(struct core *core, struct replays *replays)
 {
     bound_each(replays);
     divide_pace(core, replays);
+    divide_all(core, replays);
+    core->all_us = core_now_us(core);
     for (uint32_t i = 0; i < replays->count; i++) {
         struct core_version *version = replays->list[i].version;
         double gets = fmax(replays->list[i].gets, 1);
         version->held = replays->list[i].held;
-        if (gets > MUCH_MORE * version->paced) {
+        double bytes = replays->list[i].gets_bytes;
+        if (gets > MUCH_MORE * version->paced || bytes > MUCH_MORE * version->paced_bytes) {
             version->raised_us = core_now_us(core);
         }
-        if (fabs(gets - version->paced) > TELL_CHANGE * version->paced) {
+        if (differs(gets, version->paced) || differs(bytes, version->paced_bytes)) {
             version->paced = gets;
+            version->paced_bytes = bytes;
             limit_tell(core, version);
         }
     }
@@ -227,7 +318,8 @@ void limit_tick(struct core *core)
     } else if (due) {
         look_at_pace(core, &worst, &replays);
     }
-    if (due || replays.news || core->regulated != replays.count) {
+    bool all_due = core->limit_all != NULL && now - core->all_us >= LOOK_US;
+    if (due || replays.news || all_due || core->regulated != replays.count) {
         divide(core, &replays);
     }
     core->regulated = replays.count;

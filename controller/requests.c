@@ -393,6 +393,11 @@ static void ask_limit(const struct ask *ask)
     reply_version(ask, rc, &err);
 }
 
+static void ask_limit_all(const struct ask *ask)
+{
+    limit_all_request(ask->core, ask->request, ask->body);
+}
+
 /* The state in which a version may be dropped: none to move to when it is final already. */
 static enum version_state dropped_state(const struct core_version *version)
 {
@@ -475,6 +480,7 @@ static const struct ask_row {
     {"diff", NEEDS_PROCESSOR, ask_diff},
     {"plots", NEEDS_PROCESSOR, ask_plots},
     {"limit", NEEDS_VERSION, ask_limit},
+    {"limit_all", NEEDS_NOTHING, ask_limit_all},
     {"canary", NEEDS_PROCESSOR, ask_canary},
     {"snapshot", NEEDS_PROCESSOR, ask_snapshot},
     {"snapshots", NEEDS_PROCESSOR, ask_snapshots},

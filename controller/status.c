@@ -246,7 +246,7 @@ json_t *status_all(const struct core *core)
         int rc = json_array_append_new(processors, status_processor(core, core->processors[i]));
         ASSERT(rc == 0);
     }
-    json_t *body = json_pack("{s:o}", "processors", processors);
+    json_t *body = json_pack("{s:o, s:O?}", "processors", processors, "limit", core->limit_all);
     ASSERT(body != NULL);
     return body;
 }

@@ -401,17 +401,17 @@ def assert_features_equal(rows, model):
     assert not wrong, f"{len(wrong)} of {len(want)} rows differ, first: {wrong[0]}"
 
 
-def applied_everything(platform, processor, number, topic):
-    """The version has committed everything up to the end of the topic as it is now."""
+def applied_everything(platform, processor, number, topic, what="committed"):
+    """The version has committed everything up to the end of the topic as it is now; what="next": or only applied it."""
     ends = {}
     for record in platform.cat(topic):
         ends[record["partition"]] = record["offset"] + 1
 
     def there():
         version = platform.version(processor, number)
-        return all(s["committed"] >= ends.get(s["partition"], 0) for s in version["sources"] if s["topic"] == topic)
+        return all(s[what] >= ends.get(s["partition"], 0) for s in version["sources"] if s["topic"] == topic)
 
-    eventually(there, 60, f"{processor} v{number} has committed {topic} to its end")
+    eventually(there, 60, f"{processor} v{number} has come to the end of {topic}")
 
 
 def normal_name(text):

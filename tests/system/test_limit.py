@@ -163,6 +163,35 @@ def test_finish(embedded, topic):
     assert embedded.version("p", 2)["limit"] is None
 
 
+def test_all(embedded, topic):
+    """Two replays keep one limit together, over a restart too; what serves and what has caught up is not limited."""
+    count, limit = 20000, 4000
+    serve(embedded, topic, count)
+    embedded.deploy("q", (COUNTS % topic).replace("counts AS", "others AS"), "--swap", "manual")
+    embedded.wait("q", 1, "caught-up")
+    assert embedded.run("limit", "--all", f"{limit}/s").stdout == "all replays together are limited to 4,000 records/s\n"
+    embedded.kill()
+    embedded.up()
+    embedded.run("replay", "p", "--swap", "manual")
+    embedded.run("replay", "q", "--swap", "manual", "--limit", "priority=3")
+    status = embedded.run("status").stdout
+    assert status.startswith("all replays together are limited to 4,000 records/s\n"), status
+    seen = support.eventually(lambda: embedded.version("p", 2)["pace"], 60, "p v2 is under the limit")
+    assert seen["held_by"] in ("all", "nothing", "other") and seen["why"], seen
+    embedded.wait("p", 2, "caught-up")
+    embedded.wait("q", 2, "caught-up")
+    took = max(worker_seconds(embedded.version(p, 2)) for p in ("p", "q"))
+    # 10 s of the limit; half of it where each had the whole.
+    assert took > 0.75 * 2 * count / limit, took
+    assert embedded.version("p", 1)["worker"]["time_us"]["limited"] == 0
+    assert embedded.version("p", 2)["pace"] is None
+    assert embedded.run("limit", "--all", "none").stdout == "all replays together have no limit\n"
+    assert embedded.http("GET", "/v1/status")[1]["limit"] is None
+    for wrong in (["limit", "--all", "freshness=5ms"], ["limit", "--all"], ["limit", "p", "5/s"],
+                  ["limit", "p", 2, "5/s", "--all"]):
+        assert embedded.run(*wrong, code=None).returncode != 0, wrong
+
+
 def test_refused(embedded, topic):
     serve(embedded, topic, 10)
     for limit, says in (("fast", "begins with no number"), ("5", "no unit"), ("5/s,6/s", "says again"),

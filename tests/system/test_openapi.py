@@ -173,6 +173,9 @@ def test_answers_are_as_described(embedded):
     ask("POST", p + "/replay", {"swap": "manual"}, P="p")
     embedded.wait("p", 3, "caught-up")
     ask("POST", p + "/versions/{N}/limit", {"limit": {"records_per_second": 1000000}, "who": "test"}, P="p", N=3)
+    for limit in ({"records_per_second": 1000000, "bytes_per_second": 10**9}, None):
+        ask("POST", "/v1/limit", {"limit": limit, "who": "test"})
+        ask("GET", "/v1/status")
     assert ask("GET", p, P="p")["versions"][2]["limit"] == {"records_per_second": 1000000}
     ask("POST", p + "/versions/{N}/abort", {}, P="p", N=3)
     ask("POST", p + "/versions/{N}/drop", {}, P="p", N=3)

@@ -125,8 +125,6 @@ static void test_refused(void **state)
                   "\"bytes_per_second\" must be");
     world_refused(world, "limit", 2, limit_body("{\"freshness_ms\":0}"), -KE_INVALID,
                   "\"freshness_ms\" must be");
-    world_refused(world, "limit", 2, limit_body("{\"records_per_second\":9,\"priority\":2}"),
-                  -KE_INVALID, "\"priority\" without");
     world_refused(world, "limit", 2, limit_body("{\"finish_by\":\"soon\"}"), -KE_INVALID,
                   "is not a time");
     world_refused(world, "limit", 2, limit_body("{\"finish_by\":\"2020-01-01T00:00:00Z\"}"),
@@ -290,6 +288,118 @@ static void test_finish_late(void **state)
     json_decref(pace);
 }
 
+/* ---- All replays together */
+
+static void set_all(struct world *world, const char *limit)
+{
+    json_decref(world_call(world, "limit_all", NULL, 0, limit_body(limit)));
+}
+
+/* Two processors that replay; p's is v2. */
+static void two_replays(struct world *world)
+{
+    deploy_both(world);
+    set(world, 2, "null");
+    world->limits = true;
+    world->pace = 1;
+    for (int i = 0; i < WORLD_PARTITIONS; i++) {
+        world->end[i] += 100000000;
+    }
+    json_decref(world_call(world, "deploy", "q", 0,
+                           world_definition("CREATE TABLE events (user_id text, kind text) WITH "
+                                            "(topic='events', format='json');\n"
+                                            "CREATE MATERIALIZED VIEW q AS SELECT kind, count(*) "
+                                            "AS n FROM events GROUP BY kind;\n",
+                                            "manual")));
+    world_steps(world, 300);
+}
+
+static int64_t told_to(struct world *world, const char *processor, uint32_t version)
+{
+    for (int i = 0; i < WORLD_WORKERS; i++) {
+        const struct world_worker *worker = &world->workers[i];
+        if (worker->alive && worker->version == version &&
+            strcmp(worker->processor, processor) == 0) {
+            return worker->limit;
+        }
+    }
+    return -1;
+}
+
+static void test_all(void **state)
+{
+    struct world *world = *state;
+    two_replays(world);
+    assert_int_equal(told_to(world, "p", 2), 0);
+    set_all(world, "{\"records_per_second\":40000}");
+    world_steps(world, 100);
+    assert_int_equal(told_to(world, "p", 2), 20000);
+    assert_int_equal(told_to(world, "q", 1), 20000);
+    assert_int_equal(told_to(world, "p", 1), 0); /* what serves */
+    set(world, 2, "{\"priority\":3}");
+    world_steps(world, 100);
+    assert_int_equal(told_to(world, "p", 2), 30000);
+    assert_int_equal(told_to(world, "q", 1), 10000);
+    /* What one may not have goes to the other; a restart changes nothing. */
+    set(world, 2, "{\"records_per_second\":5000,\"priority\":3}");
+    world_restart(world);
+    world_steps(world, 200);
+    assert_int_equal(told_to(world, "p", 2), 5000);
+    assert_int_equal(told_to(world, "q", 1), 35000);
+    json_t *pace = pace_of(world, 2);
+    assert_string_equal(json_text(pace, "held_by", ""), "limit");
+    json_decref(pace);
+    /* Who must be done in time comes first. */
+    set_finish(world, 2, 100000, "");
+    world_steps(world, 100);
+    int64_t needs = told_to(world, "p", 2);
+    assert_in_range(needs, 2900, 3500);
+    assert_in_range(told_to(world, "q", 1), 40000 - needs - 100, 40000 - needs + 1);
+    /* One that has caught up only follows. */
+    world_do(world, "abort", "p", 2);
+    world_steps(world, 100);
+    assert_int_equal(told_to(world, "q", 1), 40000);
+    world->limits = false;
+    world->pace = 100000000;
+    world_steps(world, 300);
+    assert_int_equal(told_to(world, "q", 1), 0);
+    set_all(world, "null");
+    json_t *status = world_call(world, "status", NULL, 0, NULL);
+    assert_true(json_is_null(json_object_get(status, "limit")));
+    json_decref(status);
+}
+
+/* Who does not use its part leaves it to the others, and has it again when it does. */
+static void test_all_unused(void **state)
+{
+    struct world *world = *state;
+    two_replays(world);
+    set_all(world, "{\"records_per_second\":40000}");
+    world->lazy = "q";
+    world->lazy_rate = 1000;
+    world_steps(world, 400);
+    assert_in_range(told_to(world, "q", 1), 1000, 2000);
+    assert_in_range(told_to(world, "p", 2), 38000, 39000);
+    world->lazy = NULL;
+    world_steps(world, 1000);
+    assert_int_equal(told_to(world, "q", 1), 20000);
+    assert_int_equal(told_to(world, "p", 2), 20000);
+}
+
+static void test_all_refused(void **state)
+{
+    struct world *world = *state;
+    static const char *const wrong[] = {"{\"freshness_ms\":5}", "{}", "5", "{\"priority\":2}",
+                                        "{\"records_per_second\":0}"};
+    deploy_both(world);
+    for (size_t i = 0; i < array_len(wrong); i++) {
+        struct world_answer answer;
+        world_ask(world, &answer, "limit_all", NULL, 0, limit_body(wrong[i]));
+        world_until(world, &answer);
+        assert_int_equal(answer.err.code, -KE_INVALID);
+    }
+}
+
 #define WORLD_TEST(test) cmocka_unit_test_setup_teardown(test, world_setup, world_teardown)
 
 int main(void)
@@ -298,7 +408,8 @@ int main(void)
         WORLD_TEST(test_kept_and_told),   WORLD_TEST(test_over_with_the_swap),
         WORLD_TEST(test_refused),         WORLD_TEST(test_goal),
         WORLD_TEST(test_goal_and_number), WORLD_TEST(test_finish),
-        WORLD_TEST(test_finish_late),
+        WORLD_TEST(test_finish_late),     WORLD_TEST(test_all),
+        WORLD_TEST(test_all_unused),      WORLD_TEST(test_all_refused),
     };
     (void)setenv("KAPPA_LOG", "error", 0);
     return cmocka_run_group_tests(tests, NULL, NULL);

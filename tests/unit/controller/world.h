@@ -87,9 +87,11 @@ struct world {
     json_t *log_config;
     int64_t start[WORLD_PARTITIONS];
     int64_t end[WORLD_PARTITIONS];
-    int64_t inflow; /* records a step and partition */
-    int64_t pace;   /* of every worker, offsets a step and partition */
-    bool limits;    /* workers keep to what they were told */
+    int64_t inflow;   /* records a step and partition */
+    int64_t pace;     /* of every worker, offsets a step and partition */
+    bool limits;      /* workers keep to what they were told */
+    const char *lazy; /* a processor whose workers say that they read lazy_rate, or NULL */
+    int64_t lazy_rate;
     uint64_t identity;
     int64_t dead;       /* what every worker says of its records */
     int64_t used_bytes; /* the same of its files */
@@ -482,6 +484,13 @@ static inline int64_t world_pace(const struct world *world, const struct world_w
                                               : world->pace;
 }
 
+/* Records/s, as it says. */
+static inline double world_rate(const struct world *world, const struct world_worker *worker)
+{
+    bool lazy = world->lazy != NULL && strcmp(world->lazy, worker->processor) == 0;
+    return lazy ? (double)world->lazy_rate : (double)worker->limit;
+}
+
 /* Moves, and says so. */
 static inline void world_worker_work(struct world *world, struct world_worker *worker)
 {
@@ -511,7 +520,7 @@ static inline void world_worker_work(struct world *world, struct world_worker *w
         json_pack("{s:s, s:[b, b, b], s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:I, s:I, "
                   "s:n}",
                   "is", "progress", "blocked", false, false, world->blocked, "freshness",
-                  histogram_to_json(&worker->freshness), "rate", (double)worker->limit, "next",
+                  histogram_to_json(&worker->freshness), "rate", world_rate(world, worker), "next",
                   world_vector(worker->files->next), "committed", world_vector(worker->files->next),
                   "start", world_vector(world->start), "end", world_vector(world->end), "at_end",
                   flags, "record_time_ms", json_array(), "records", 77, "dead",

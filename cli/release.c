@@ -93,6 +93,9 @@ int release_body(const struct cli *cli, json_t *body, struct err *err)
     if (from != NULL) {
         (void)json_object_set_new(body, "from", json_string(from));
     }
+    if (cli_option(cli, "in-window") != NULL) {
+        (void)json_object_set_new(body, "in_window", json_true());
+    }
     if (cli_option(cli, "empty-state") != NULL) {
         (void)json_object_set_new(body, "empty_state", json_true());
     }
@@ -116,6 +119,7 @@ void release_begins(const json_t *version, struct buf *out)
     const char *why = json_text(begins, "why", "");
     const char *words = strcmp(with, "snapshot") == 0 ? "with a snapshot"
                         : strcmp(with, "empty") == 0  ? "with empty state"
+                        : strcmp(with, "window") == 0 ? "with what serves"
                                                       : "at the beginning";
     if (with[0] != '\0') {
         buf_printf(out, "it begins %s: %s\n", words, why);

@@ -8,6 +8,7 @@
 /* clang-format off */
 #define RELEASE_OPTIONS                                                                            \
     {"from", '\0', "POSITION", "beginning (default), end, @TIME, -N, -DURATION, or PARTITION:OFFSET,..."}, \
+    {"in-window", '\0', NULL, "with --from @TIME: recompute windows from there on, take the others over"}, \
     {"empty-state", '\0', NULL, "with --from @TIME: begin knowing nothing of what was before"},        \
     {"swap", '\0', "WHEN", "auto: swapped in when caught up (default); manual: waits for kappa swap"}, \
     {"set", '\0', "NAME=VALUE", "a setting of the policy, such as swap.max_dead=10; may be repeated"}, \

@@ -182,10 +182,93 @@ static void use_snapshot(struct base *base, json_t *note, struct position_range 
     *complete = true;
 }
 
+/* ---- Windows that are taken over */
+
+static int plan_windows(struct base *base, const json_t *serving, int64_t from_us, struct err *err)
+{
+    struct plan *plan = NULL;
+    int rc = plan_compile_object(serving, &plan, err);
+    if (rc == 0) {
+        rc = plan_windows_check(plan, base->plan, err);
+        plan_free(plan);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    int64_t since = INT64_MAX;
+    json_t *first = json_array();
+    base->window_since_us = INT64_MIN;
+    for (uint32_t i = 0; i < base->plan->view_count; i++) {
+        int64_t start = 0;
+        int64_t end = plan_first_window(&base->plan->views[i], from_us, &start);
+        since = i64_min(since, start);
+        base->window_since_us = i64_max(base->window_since_us, start);
+        (void)json_array_append_new(first, json_integer(end));
+    }
+    base->window =
+        json_pack("{s:I, s:I, s:I, s:o}", "of", (json_int_t)json_int(serving, "version", 0),
+                  "from_us", (json_int_t)from_us, "since_us", (json_int_t)since, "first_us", first);
+    ASSERT(base->window != NULL);
+    return 0;
+}
+
+int base_window(struct base *base, const struct position *position, const json_t *serving,
+                struct err *err)
+{
+    if (base->empty_state) {
+        return err_set(err, KE_INVALID,
+                       "--in-window takes over what was before: it goes without "
+                       "--empty-state");
+    }
+    if (position->item_count > 0 || !is_time(&position->all)) {
+        return err_set(err, KE_INVALID,
+                       "--in-window needs --from @TIME or -DURATION, one for all topics");
+    }
+    if (serving == NULL) {
+        return err_set(err, KE_REFUSED,
+                       "--in-window: no version of %s serves that windows could be "
+                       "taken over from",
+                       base->processor);
+    }
+    int rc = plan_windows(base, serving, position->all.value * 1000, err);
+    if (rc == 0) {
+        char time[TIME_TEXT_LEN];
+        base->kind = BASE_WINDOW;
+        base->serving = json_deep_copy(serving);
+        time_format(base->window_since_us, time);
+        base->why = xasprintf("windows from %s on are recomputed, those before are v%lld's", time,
+                              (long long)json_int(serving, "version", 0));
+    }
+    return rc;
+}
+
+/* It still serves, and reads what this one will. */
+static int window_settle(const struct base *base, const uint64_t *identities, const json_t *serving,
+                         uint32_t source_count, struct err *err)
+{
+    const json_t *inputs = json_object_get(base->serving, "inputs");
+    bool same = json_int(serving, "version", -1) == json_int(base->window, "of", 0) &&
+                json_array_size(json_object_get(base->serving, "start")) == source_count;
+    size_t i;
+    const json_t *input;
+    json_array_foreach (inputs, i, input) {
+        same = same && i < base->plan->input_count &&
+               (uint64_t)json_int(input, "identity", 0) == identities[i];
+    }
+    return same ? 0
+                : err_set(err, KE_REFUSED,
+                          "--in-window: another version serves by now, or a topic "
+                          "has changed since it was made");
+}
+
 int base_look(struct base *base, const struct position *position, struct log *log,
               const struct position_topic *topics, struct position_range *ranges,
               uint32_t source_count, bool *complete, struct err *err)
 {
+    if (base->kind == BASE_WINDOW) {
+        *complete = false;
+        return 0;
+    }
     if (!base_wants(base, position) || *complete) {
         return 0; /* what lies at that time is all there is */
     }
@@ -214,9 +297,12 @@ int base_look(struct base *base, const struct position *position, struct log *lo
     return 0;
 }
 
-void base_settle(struct base *base, const uint64_t *identities, struct position_range *ranges,
-                 uint32_t source_count, bool *complete)
+int base_settle(struct base *base, const uint64_t *identities, struct position_range *ranges,
+                const json_t *serving, uint32_t source_count, bool *complete, struct err *err)
 {
+    if (base->kind == BASE_WINDOW) {
+        return window_settle(base, identities, serving, source_count, err);
+    }
     const json_t *inputs = json_object_get(base->note, "inputs");
     bool same = true;
     size_t i;
@@ -231,6 +317,7 @@ void base_settle(struct base *base, const uint64_t *identities, struct position_
         base->note = NULL;
         use_beginning(base, ranges, source_count, complete);
     }
+    return 0;
 }
 
 /* ---- The version's object ---- */
@@ -280,8 +367,10 @@ static void set_snapshot(const json_t *note, json_t *object)
 void base_set(const struct base *base, const struct position *position, int64_t now_ms,
               json_t *object)
 {
-    static const char *const words[] = {
-        [BASE_EMPTY] = "empty", [BASE_SNAPSHOT] = "snapshot", [BASE_BEGINNING] = "beginning"};
+    static const char *const words[] = {[BASE_EMPTY] = "empty",
+                                        [BASE_SNAPSHOT] = "snapshot",
+                                        [BASE_BEGINNING] = "beginning",
+                                        [BASE_WINDOW] = "window"};
     if (base->empty_state) {
         set(object, "empty_state", json_true());
     }
@@ -290,6 +379,12 @@ void base_set(const struct base *base, const struct position *position, int64_t 
     }
     if (base->kind == BASE_SNAPSHOT) {
         set_snapshot(base->note, object);
+    }
+    if (base->kind == BASE_WINDOW) {
+        set(object, "window", json_incref(base->window));
+        set(object, "start", json_deep_copy(json_object_get(base->serving, "start")));
+        set(object, "shards", json_incref(json_object_get(base->serving, "shards")));
+        set(object, "complete_since_ms", json_integer((base->window_since_us + 999) / 1000));
     }
     bool at = base->kind == BASE_POSITION || base->kind == BASE_EMPTY;
     int64_t since = since_of(position, now_ms);
@@ -303,4 +398,6 @@ void base_free(struct base *base)
     json_decref(base->note);
     free(base->why);
     free(base->begin);
+    json_decref(base->window);
+    json_decref(base->serving);
 }

@@ -1,5 +1,6 @@
 /* From what a new version begins when it is asked to begin at a time: `--from @TIME`, -DURATION.
  *
+ *     base_window      in the core's thread, of --in-window: may it be, and from which window on?
  *     base_wants       in the core's thread: is there anything to decide?
  *     base_look        in the job: looks at the snapshots, and at where the log begins
  *     base_settle      in the core's thread, when the topics' identities are known
@@ -14,6 +15,9 @@
  *                  (plan_state_hash), complete itself, and which the log goes on from
  *     beginning    else: reads all
  *
+ *     window       --in-window: takes the windows of the serving version over that start before the time
+ *                  (of events here), and recomputes those from there on (table/copy.h); complete since then
+ *
  * The version's object then has the start of the snapshot's version: it is what a replay from there would
  * be, and only got there sooner. If the snapshot is gone when the worker begins, it is replayed. */
 #ifndef KAPPA_CONTROLLER_BASE_H
@@ -23,7 +27,7 @@
 #include "log/position.h"
 #include "processor/plan.h"
 
-enum base_kind { BASE_POSITION, BASE_EMPTY, BASE_SNAPSHOT, BASE_BEGINNING };
+enum base_kind { BASE_POSITION, BASE_EMPTY, BASE_SNAPSHOT, BASE_BEGINNING, BASE_WINDOW };
 
 struct base {
     bool empty_state; /* asked for */
@@ -38,7 +42,16 @@ struct base {
     char *why;                    /* a sentence; owned, or NULL */
     struct position_range *begin; /* the ranges from the beginning; owned, or NULL */
     bool begin_complete;
+    /* Of --in-window: {"of","since_us","first_us":[per table],"from_us"} and the object of the version that
+     * the windows are taken from; owned, or NULL. */
+    json_t *window;
+    json_t *serving;
+    int64_t window_since_us; /* all tables are complete from here on */
 };
+
+/* serving: the object of the version that serves, or NULL. REFUSED with what is in the way. */
+int base_window(struct base *base, const struct position *position, const json_t *serving,
+                struct err *err) must_check;
 
 /* Is it a time, and does the plan keep state? */
 bool base_wants(const struct base *base, const struct position *position);
@@ -47,9 +60,10 @@ bool base_wants(const struct base *base, const struct position *position);
 int base_look(struct base *base, const struct position *position, struct log *log,
               const struct position_topic *topics, struct position_range *ranges,
               uint32_t source_count, bool *complete, struct err *err) must_check;
-/* A snapshot of topics that were made again meanwhile is none. */
-void base_settle(struct base *base, const uint64_t *identities, struct position_range *ranges,
-                 uint32_t source_count, bool *complete);
+/* A snapshot of topics that were made again meanwhile is none. serving: as it is now, or NULL. */
+int base_settle(struct base *base, const uint64_t *identities, struct position_range *ranges,
+                const json_t *serving, uint32_t source_count, bool *complete,
+                struct err *err) must_check;
 /* Members of the version's object: begins, base, start, shards, complete, complete_since_ms. */
 void base_set(const struct base *base, const struct position *position, int64_t now_ms,
               json_t *object);

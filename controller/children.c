@@ -159,6 +159,22 @@ static void base_message(const struct core *core, const struct core_version *ver
     }
 }
 
+/* The version that it takes windows over from, if it does. */
+static void take_message(const struct core *core, const struct core_version *version,
+                         json_t *message)
+{
+    json_t *window = json_object_get(version->object, "window");
+    if (window != NULL) {
+        char *dir = xasprintf("%s/versions/%s/%lld", core->data_dir, version->processor->name,
+                              (long long)json_int(window, "of", 0));
+        object_set(message, "take",
+                   json_pack("{s:s, s:O, s:O}", "from", dir, "since_us",
+                             json_object_get(window, "since_us"), "first_us",
+                             json_object_get(window, "first_us")));
+        free(dir);
+    }
+}
+
 json_t *child_open_message(const struct core *core, const struct core_version *version)
 {
     const json_t *object = version->object;
@@ -188,6 +204,7 @@ json_t *child_open_message(const struct core *core, const struct core_version *v
     object_set(message, "schemas", json_string(schemas));
     object_set(message, "limit", limit_now(core, version));
     base_message(core, version, message);
+    take_message(core, version, message);
     free(schemas);
     json_t *plugins = plugins_message(core, object);
     if (plugins != NULL) {

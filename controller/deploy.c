@@ -54,6 +54,7 @@ struct deploy {
     uint32_t source_count;
     bool complete;
     struct base base; /* from what it begins */
+    bool in_window;   /* recompute only the windows from there on */
     int64_t disk_free;
     bool dry; /* only say what would be done: */
     struct dry_run dry_run;
@@ -587,8 +588,9 @@ static int deploy_write(struct core *core, struct deploy *deploy, struct core_ve
 static void deploy_answer_dry(struct core *core, struct deploy *deploy)
 {
     static const char *const kept[] = {
-        "processor", "version", "file",    "hash",   "from",   "complete", "swap",
-        "tables",    "policy",  "outputs", "shards", "begins", "base",     "complete_since_ms"};
+        "processor", "version", "file",   "hash",   "from",
+        "complete",  "swap",    "tables", "policy", "outputs",
+        "shards",    "begins",  "base",   "window", "complete_since_ms"};
     struct core_processor *known = core_processor_find(core, deploy->name);
     int64_t number = known != NULL ? json_int(known->object, "next_version", 1) : 1;
     json_t *object = version_object(core, deploy, number);
@@ -620,6 +622,14 @@ static void tell_generations(struct core *core, struct deploy *deploy)
     }
 }
 
+/* Of the version that serves, or NULL. */
+static const json_t *serving_object(struct core *core, const char *processor)
+{
+    struct core_processor *known = core_processor_find(core, processor);
+    const struct core_version *serving = known != NULL ? core_serving(known) : NULL;
+    return serving != NULL ? serving->object : NULL;
+}
+
 static void deploy_unlink(struct core *core, struct deploy *deploy)
 {
     struct deploy **at = &core->deploys;
@@ -648,8 +658,10 @@ static void deploy_done(struct core *core, struct core_job *job)
     if (rc == 0) {
         rc = check_model(core, deploy, &deploy->err);
         tell_generations(core, deploy);
-        base_settle(&deploy->base, deploy->identities, deploy->ranges, deploy->source_count,
-                    &deploy->complete);
+        rc = rc == 0 ? base_settle(&deploy->base, deploy->identities, deploy->ranges,
+                                   serving_object(core, deploy->name), deploy->source_count,
+                                   &deploy->complete, &deploy->err)
+                     : rc;
     }
     if (rc == 0 && deploy->dry) {
         deploy_answer_dry(core, deploy);
@@ -728,6 +740,18 @@ static int check_alone(struct core *core, const struct deploy *deploy, struct er
     return rc;
 }
 
+/* From what it begins, as far as that can be told now. */
+static int base_begin(struct core *core, struct deploy *deploy)
+{
+    deploy->base.data_dir = deploy->data_dir;
+    deploy->base.processor = deploy->name;
+    deploy->base.plan = deploy->plan;
+    deploy->base.plugins = deploy->plugins;
+    return deploy->in_window ? base_window(&deploy->base, &deploy->position,
+                                           serving_object(core, deploy->name), &deploy->err)
+                             : 0;
+}
+
 /* Takes the deploy. */
 static void deploy_start(struct core *core, struct deploy *deploy)
 {
@@ -743,6 +767,9 @@ static void deploy_start(struct core *core, struct deploy *deploy)
     }
     if (rc == 0) {
         rc = settle(deploy, &deploy->err);
+    }
+    if (rc == 0) {
+        rc = base_begin(core, deploy);
     }
     if (rc == 0) {
         rc = check_model(core, deploy, &deploy->err);
@@ -763,10 +790,6 @@ static void deploy_start(struct core *core, struct deploy *deploy)
         deploy->dry_run.plan = deploy->plan;
         dry_run_know(&deploy->dry_run, core, deploy->name, hash);
     }
-    deploy->base.data_dir = deploy->data_dir;
-    deploy->base.processor = deploy->name;
-    deploy->base.plan = deploy->plan;
-    deploy->base.plugins = deploy->plugins;
     deploy->topics = xcalloc(deploy->plan->input_count, sizeof *deploy->topics);
     deploy->identities = xcalloc(deploy->plan->input_count, sizeof *deploy->identities);
     waiters_add(&core->jobs, deploy->request);
@@ -807,6 +830,7 @@ static struct deploy *deploy_new(const struct core *core, void *request, const c
     deploy->limit = json_deep_copy(json_object_get(body, "limit"));
     deploy->dry = json_bool(body, "dry_run", false);
     deploy->base.empty_state = json_bool(body, "empty_state", false);
+    deploy->in_window = json_bool(body, "in_window", false);
     int64_t shards = json_int(body, "shards", core->shards);
     deploy->shards = shards > 0 && shards <= LIMIT_SHARDS ? (uint32_t)shards : 0;
     deploy->cache_bytes = json_int(body, "cache_bytes", core->cache_bytes);

@@ -45,6 +45,7 @@ static void on_opened(struct core *core, struct core_version *version, const jso
 {
     struct child *child = &version->child;
     struct err err = {0};
+    lag_least(&version->lag, json_object_get(event, "least"));
     if (!lag_opened(&version->lag, json_object_get(event, "next"))) {
         (void)err_set(&err, KE_CORRUPT, "its worker opened with other sources than the %u known",
                       version->lag.count);

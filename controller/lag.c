@@ -82,6 +82,14 @@ void lag_close(struct lag *lag)
     memset(lag, 0, sizeof *lag);
 }
 
+void lag_least(struct lag *lag, const json_t *least)
+{
+    for (uint32_t i = 0; i < lag->count && json_array_size(least) == lag->count; i++) {
+        lag->target[i] =
+            i64_max(lag->target[i], (int64_t)json_integer_value(json_array_get(least, i)));
+    }
+}
+
 bool lag_opened(struct lag *lag, const json_t *next)
 {
     if (!lag_offsets(next, lag->next, lag->count)) {

@@ -259,6 +259,17 @@ static int check_request(struct core *core, const struct core_version *version, 
         return err_set(err, KE_REFUSED, "v%u is %s: it has nothing to verify", version->number,
                        state_name(&version_states, version->state));
     }
+    const json_t *window = json_object_get(version->object, "window");
+    if (window != NULL) {
+        int rc =
+            err_set(err, KE_REFUSED,
+                    "v%u took windows over from v%lld as that stood then: no replay of its own "
+                    "definition gives them",
+                    version->number, (long long)json_int(window, "of", 0));
+        err_hint(err, "kappa replay %s makes a version of all records; kappa diff compares the two",
+                 version->processor->name);
+        return rc;
+    }
     for (const struct core_verify *at = core->verifies; at != NULL; at = at->next) {
         if (strcmp(at->processor, version->processor->name) == 0) {
             return err_set(err, KE_BUSY, "v%u of %s is being verified", at->version, at->processor);

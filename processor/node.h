@@ -75,6 +75,8 @@ struct node_source {
     uint32_t partitions; /* that it has */
     struct kappa_source_state state;
     struct node_part *parts; /* per view of the plan; those of other inputs are unused */
+    int64_t taken_below;     /* records below this offset ... */
+    const int64_t *taken; /* ... change no window that ends before, per table; NULL: none is so */
 };
 
 /* A register that must hold no error where its filter is true. */
@@ -187,6 +189,8 @@ void node_filter_errors(struct processor *p, const struct node_view *view);
 void node_window_apply(struct processor *p, struct node_view *view);
 /* Late rows leave the selection. */
 void node_window_late(struct processor *p, const struct node_view *view);
+/* Behind it: leaves out rows whose windows were taken over (processor_source_take). */
+void node_window_taken(struct processor *p, const struct node_view *view);
 /* The row is late: it is counted, and kept if the input says so. */
 void node_window_late_row(struct processor *p, const struct node_view *view, uint32_t row,
                           int64_t window_end);

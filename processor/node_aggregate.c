@@ -322,6 +322,7 @@ static int apply_rows(struct processor *p, struct node_view *view, struct err *e
 int node_aggregate_apply(struct processor *p, struct node_view *view, struct err *err)
 {
     node_window_late(p, view);
+    node_window_taken(p, view);
     make_keys(p, view);
     int rc = p->chunk.count == 0 ? 0 : apply_rows(p, view, err);
     if (rc == 0 && p->chunk.count > 0 && view->plan->ttl_us == 0) {

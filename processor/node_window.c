@@ -113,6 +113,32 @@ static bool none_late(const struct node_chunk *chunk, const struct expr_vec *end
     return first > event_time_limit(chunk->watermark[chunk->n - 1], lateness_us);
 }
 
+/* Rows whose windows were taken over with what they add. */
+static void leave_taken(const struct processor *p, const struct node_view *view,
+                        struct node_chunk *chunk)
+{
+    const struct node_source *source = chunk->source;
+    const struct expr_vec *ends = &view->machine.registers[window_register(p, view->plan) + 1];
+    uint32_t kept = 0;
+    for (uint32_t s = 0; s < chunk->count; s++) {
+        uint32_t row = chunk->selected[s];
+        if (chunk->records[row]->offset >= source->taken_below ||
+            ends->i[row] >= source->taken[view->table]) {
+            chunk->selected[kept++] = row;
+        }
+    }
+    chunk->count = kept;
+}
+
+void node_window_taken(struct processor *p, const struct node_view *view)
+{
+    struct node_chunk *chunk = &p->chunk;
+    if (chunk->source->taken != NULL && chunk->n > 0 &&
+        chunk->records[0]->offset < chunk->source->taken_below) {
+        leave_taken(p, view, chunk);
+    }
+}
+
 void node_window_late(struct processor *p, const struct node_view *view)
 {
     struct node_chunk *chunk = &p->chunk;

@@ -442,6 +442,15 @@ struct digest plan_state_hash(const struct plan *plan);
  * joins, upserts, plugins? Then what it makes of a record depends on those before it. */
 bool plan_is_stateful(const struct plan *plan);
 
+/* May a version of `to` take windows over from one of `from`? REFUSED, with what is in the way: all tables
+ * of both are groups of tumbling windows by event time, under the same names, which keep the same states,
+ * from inputs that are read alike; no hidden state, no marks. What is counted, and of which records, may
+ * differ, and so may messages of single records. */
+int plan_windows_check(const struct plan *from, const struct plan *to, struct err *err) must_check;
+/* The window end of table `view` that is the first to be recomputed when those touched from t on are, and
+ * where that window starts. us. */
+int64_t plan_first_window(const struct plan_view *view, int64_t t, int64_t *start);
+
 /* Are equal stored bytes of two views equal rows? False when that is not certain (plan_alike.c). */
 bool plan_view_alike(const struct plan_view *a, const struct plan_view *b);
 

@@ -5,6 +5,7 @@
  * another one's state, so: when plan.h grows, so does this. What is compiled into a step (a pattern) is
  * not looked into: there the whole definition counts. */
 #include "base/buf.h"
+#include "processor/event_time.h"
 #include "processor/expr_step.h"
 #include "processor/plan.h"
 
@@ -160,13 +161,15 @@ static void put_operator(struct buf *out, const struct plan_operator *op)
 
 /* ---- Inputs, views, topics */
 
-static void put_columns(struct buf *out, const struct plan_column *columns, uint32_t count)
+/* used: which of them are read counts too. */
+static void put_columns(struct buf *out, const struct plan_column *columns, uint32_t count,
+                        bool used)
 {
     put(out, count);
     for (uint32_t i = 0; i < count; i++) {
         put_text(out, columns[i].name);
         put(out, columns[i].type);
-        put(out, columns[i].used);
+        put(out, used && columns[i].used);
         put(out, columns[i].hidden);
         put_time(out, columns[i].modifier);
     }
@@ -194,10 +197,10 @@ static void put_format(struct buf *out, const struct plan_input *input)
     put_time(out, input->timestamp_unit_us_den);
 }
 
-static void put_input(struct buf *out, const struct plan_input *input)
+static void put_input(struct buf *out, const struct plan_input *input, bool used)
 {
     put_text(out, input->topic);
-    put_columns(out, input->columns, input->column_count);
+    put_columns(out, input->columns, input->column_count, used);
     put(out, input->meta_count);
     for (uint32_t i = 0; i < input->meta_count; i++) {
         put(out, input->metas[i].kind);
@@ -245,6 +248,17 @@ static void put_phases(struct buf *out, const struct plan_view *view)
     put(out, view->where);
 }
 
+static void put_keys(struct buf *out, const struct plan_view *view)
+{
+    put(out, view->key_count);
+    for (uint32_t i = 0; i < view->key_count; i++) {
+        put(out, view->keys[i].role);
+        put(out, view->keys[i].type);
+        put(out, view->keys[i].reg);
+        put_time(out, view->keys[i].modifier);
+    }
+}
+
 /* A row that becomes a message: what is made of it is stored too. */
 static void put_finish(struct buf *out, const struct plan *plan, const struct plan_view *view)
 {
@@ -278,13 +292,7 @@ static void put_view(struct buf *out, const struct plan *plan, const struct plan
     put_time(out, view->ttl_us);
     put_program(out, plan, &view->row);
     put_phases(out, view);
-    put(out, view->key_count);
-    for (uint32_t i = 0; i < view->key_count; i++) {
-        put(out, view->keys[i].role);
-        put(out, view->keys[i].type);
-        put(out, view->keys[i].reg);
-        put_time(out, view->keys[i].modifier);
-    }
+    put_keys(out, view);
     put(out, view->aggregate_count);
     for (uint32_t i = 0; i < view->aggregate_count; i++) {
         put_aggregate(out, &view->aggregates[i]);
@@ -301,7 +309,7 @@ static void put_topic(struct buf *out, const struct plan_topic *topic)
 {
     put_text(out, topic->topic);
     put_text(out, topic->format);
-    put_columns(out, topic->columns, topic->column_count);
+    put_columns(out, topic->columns, topic->column_count, true);
     for (uint32_t i = 0; i < topic->column_count; i++) {
         put(out, topic->not_null != NULL && topic->not_null[i]);
     }
@@ -317,14 +325,14 @@ struct digest plan_state_hash(const struct plan *plan)
     struct buf out = {0};
     put(&out, plan->input_count);
     for (uint32_t i = 0; i < plan->input_count; i++) {
-        put_input(&out, &plan->inputs[i]);
+        put_input(&out, &plan->inputs[i], true);
     }
     put(&out, plan->plugin_count);
     for (uint32_t i = 0; i < plan->plugin_count; i++) {
         put_text(&out, plan->plugins[i].file);
         put(&out, plan->plugins[i].input);
         put(&out, plan->plugins[i].table);
-        put_input(&out, &plan->inputs[plan->plugins[i].rows]);
+        put_input(&out, &plan->inputs[plan->plugins[i].rows], true);
     }
     put(&out, plan->view_count);
     put(&out, plan->pipeline_count);
@@ -347,6 +355,113 @@ struct digest plan_state_hash(const struct plan *plan)
     struct digest hash = hash_content(out.data, out.len);
     buf_free(&out);
     return hash;
+}
+
+/* ---- Windows that are taken over */
+
+static int refuse(const struct plan_view *view, const char *what, struct err *err)
+{
+    int rc = err_set(err, KE_REFUSED, "%s %s: its windows cannot be recomputed alone",
+                     view->shape.name, what);
+    err_hint(err, "--in-window is for tables of tumbling windows; without it all is replayed");
+    return rc;
+}
+
+static int check_view(const struct plan *plan, const struct plan_view *view, struct err *err)
+{
+    if (view->kind == PLAN_TOPIC && view->phase_count == 0) {
+        return 0;
+    }
+    if (view->phase_count > 0 || view->rows != view->input) {
+        return refuse(view, "keeps state beside its rows (OVER, a join, a plugin)", err);
+    }
+    if (view->kind != PLAN_GROUP || view->window != PLAN_WINDOW_TUMBLE || !view->shape.windowed) {
+        return refuse(view, "is no table of tumbling windows", err);
+    }
+    if (view->emits || view->top != NULL || view->upsert) {
+        return refuse(view, "keeps state beside its rows", err);
+    }
+    return plan->inputs[view->input].marked ? refuse(view, "has its watermark from marks", err) : 0;
+}
+
+/* What of a table decides which rows there are, and what their bytes mean. */
+static void put_layout(struct buf *out, const struct plan_view *view)
+{
+    put_shape(out, &view->shape);
+    put(out, view->input);
+    put_time(out, view->window_us);
+    put_time(out, view->window_offset_us);
+    put(out, view->key_count);
+    for (uint32_t i = 0; i < view->key_count; i++) {
+        put(out, view->keys[i].role);
+        put(out, view->keys[i].type);
+        put_time(out, view->keys[i].modifier);
+    }
+    put(out, view->aggregate_count);
+    for (uint32_t i = 0; i < view->aggregate_count; i++) {
+        const struct plan_aggregate *aggregate = &view->aggregates[i];
+        put(out, aggregate->kind);
+        put(out, aggregate->argument_type);
+        put(out, aggregate->result_type);
+        put(out, aggregate->by_type);
+        put_constant(out, &aggregate->parameter);
+    }
+}
+
+static struct digest layout_of(const struct plan_view *view)
+{
+    struct buf out = {0};
+    put_layout(&out, view);
+    struct digest hash = hash_content(out.data, out.len);
+    buf_free(&out);
+    return hash;
+}
+
+static struct digest reading_of(const struct plan *plan)
+{
+    struct buf out = {0};
+    put(&out, plan->input_count);
+    for (uint32_t i = 0; i < plan->input_count; i++) {
+        put_input(&out, &plan->inputs[i], false);
+    }
+    struct digest hash = hash_content(out.data, out.len);
+    buf_free(&out);
+    return hash;
+}
+
+int plan_windows_check(const struct plan *from, const struct plan *to, struct err *err)
+{
+    const struct plan *const both[] = {from, to};
+    for (size_t b = 0; b < array_len(both); b++) {
+        for (uint32_t i = 0; i < both[b]->pipeline_count; i++) {
+            int rc = check_view(both[b], &both[b]->views[i], err);
+            if (rc != 0) {
+                return rc;
+            }
+        }
+    }
+    if (from->table_count != to->table_count || to->table_count != to->view_count ||
+        from->view_count != to->view_count || to->view_count == 0) {
+        return err_set(err, KE_REFUSED, "--in-window: the definitions do not have the same tables");
+    }
+    if (!digest_equal(reading_of(from), reading_of(to))) {
+        return err_set(err, KE_REFUSED,
+                       "--in-window: the definitions do not read their topics in the same way, so "
+                       "that other records may be late");
+    }
+    for (uint32_t i = 0; i < to->view_count; i++) {
+        if (!digest_equal(layout_of(&from->views[i]), layout_of(&to->views[i]))) {
+            return refuse(&to->views[i], "stores other rows than the serving version's", err);
+        }
+    }
+    return 0;
+}
+
+int64_t plan_first_window(const struct plan_view *view, int64_t t, int64_t *start)
+{
+    int64_t end = event_time_window_end(view, t);
+    *start = end - view->window_us;
+    return end;
 }
 
 bool plan_is_stateful(const struct plan *plan)

@@ -175,6 +175,25 @@ void processor_close(struct processor *p)
 
 /* ---- Sources. */
 
+void processor_source_take(struct processor *p, uint32_t source, int64_t below,
+                           const int64_t *first_ends)
+{
+    MAGIC_ASSERT(p, PROCESSOR_MAGIC);
+    ASSERT_CMP(source, <, p->source_count);
+    struct node_source *to = &p->sources[source];
+    ASSERT(to->open);
+    to->taken_below = below;
+    to->taken = first_ends;
+    for (uint32_t v = 0; v < p->options.plan->pipeline_count; v++) {
+        const struct plan_view *view = p->views[v].plan;
+        if (view->kind == PLAN_GROUP && view->input == to->input) {
+            ASSERT(view->window == PLAN_WINDOW_TUMBLE && !view->emits);
+            struct node_part *part = &to->parts[v]; /* the state is older than the rows */
+            part->maybe_stored = i64_max(part->maybe_stored, first_ends[p->views[v].table] - 1);
+        }
+    }
+}
+
 void processor_source_restore(struct processor *p, uint32_t source, uint32_t input,
                               const struct kappa_source_state *state)
 {

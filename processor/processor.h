@@ -83,6 +83,11 @@ void processor_source_restore(struct processor *processor, uint32_t source, uint
  * partitioner; 0 until told. */
 void processor_source_partition(struct processor *processor, uint32_t source, uint32_t partition,
                                 uint32_t partitions);
+/* Rows of windows that end before first_ends (per table of the plan; borrowed) were taken over from another
+ * version, as of the offset `below`: records below it leave them alone. What is late or dead is so as
+ * ever. Behind processor_source_restore; views are plan_windows_check's. */
+void processor_source_take(struct processor *processor, uint32_t source, int64_t below,
+                           const int64_t *first_ends);
 /* The state after everything applied; next_offset is set by the caller of apply. */
 void processor_source_state(const struct processor *processor, uint32_t source,
                             struct kappa_source_state *state);

@@ -41,6 +41,47 @@ static int adopt_base(const struct shard_options *options, struct err *err)
     return rc == 0 && adopted ? fail_here(options, "adopted", err) : rc;
 }
 
+/* A new environment takes over what the other version's holds now. */
+static int take_windows(const struct shard_options *options, const struct kappa_table_shape *shapes,
+                        struct err *err)
+{
+    if (options->take == NULL || !options->building) {
+        return 0;
+    }
+    uint32_t *sources = xcalloc(options->source_count + 1, sizeof *sources);
+    int64_t *starts = xcalloc(options->source_count + 1, sizeof *starts);
+    for (uint32_t i = 0; i < options->source_count; i++) {
+        sources[i] = options->sources[i].source;
+        starts[i] = options->sources[i].start;
+    }
+    char *from = xasprintf("%s/%u", options->take->from, (unsigned)options->base_shard);
+    const struct store_take take = {.from = from,
+                                    .dir = options->dir,
+                                    .tables = shapes,
+                                    .table_count = options->plan->table_count,
+                                    .output_count = options->plan->topic_count,
+                                    .first_ends = options->take->first_ends,
+                                    .since = options->take->since,
+                                    .sources = sources,
+                                    .starts = starts,
+                                    .source_count = options->source_count};
+    int rc = fail_here(options, "take", err);
+    if (rc == 0) {
+        rc = store_take(&take, err);
+    }
+    if (rc == -KE_NOT_FOUND) {
+        rc = err_set(err, KE_REFUSED, "%s is gone: no windows can be taken over from it", from);
+        err_hint(err, "drop this version, and replay again");
+    }
+    if (rc == 0) {
+        rc = fail_here(options, "taken", err);
+    }
+    free(from);
+    free(sources);
+    free(starts);
+    return rc;
+}
+
 static int open_store(struct shard *shard, const struct shard_options *options, struct err *err)
 {
     int rc = adopt_base(options, err);
@@ -51,6 +92,10 @@ static int open_store(struct shard *shard, const struct shard_options *options, 
     ASSERT_CMP(options->plan->table_count, <=, LIMIT_VIEWS);
     for (uint32_t i = 0; i < options->plan->table_count; i++) {
         shapes[i] = options->plan->tables[i].shape;
+    }
+    rc = take_windows(options, shapes, err);
+    if (rc != 0) {
+        return rc;
     }
     struct store_options store = {.dir = options->dir,
                                   .tables = shapes,
@@ -102,6 +147,10 @@ static void restore_input(struct shard *shard, struct shard_input *input)
                              &input->kept.state);
     processor_source_partition(shard->processor, input->spec.source, input->spec.partition,
                                input->spec.partitions);
+    if (shard->take != NULL && store_taken(shard->store, input->spec.source, &input->least)) {
+        processor_source_take(shard->processor, input->spec.source, input->least,
+                              shard->take->first_ends);
+    }
 }
 
 static struct shard *shard_new(const struct shard_options *options)
@@ -109,6 +158,7 @@ static struct shard *shard_new(const struct shard_options *options)
     struct shard *shard = xcalloc(1, sizeof *shard);
     shard->plan = options->plan;
     shard->log = options->log;
+    shard->take = options->take;
     shard->clock = options->clock;
     shard->schemas = options->schemas;
     shard->governor = options->governor;
@@ -357,6 +407,7 @@ void shard_position(struct shard *shard, uint32_t index, struct shard_position *
     }
     processor_source_state(shard->processor, input->spec.source, &state);
     *out = (struct shard_position){.next = input->next,
+                                   .least = input->least,
                                    .committed = input->committed,
                                    .start = input->log_start,
                                    .end = input->log_end,

@@ -75,13 +75,21 @@ struct shard_tap {
     void *ctx;
 };
 
+/* A new version takes the windows before some time over from another one (table/copy.h). */
+struct shard_take {
+    const char *from;          /* the other version's directory */
+    int64_t since;             /* us */
+    const int64_t *first_ends; /* per table of the plan, us */
+};
+
 struct shard_options {
     const struct plan *plan;
     struct log *log;
     const char *group;
     const char *dir;     /* the environment */
     const char *base;    /* of a new one: the snapshot whose shard it begins with, or NULL */
-    uint32_t base_shard; /* which of its */
+    uint32_t base_shard; /* which of its, and of take's */
+    const struct shard_take *take;      /* or NULL; borrowed */
     const struct shard_source *sources; /* of this shard only; copied */
     uint32_t source_count;              /* may be 0: then there is only the environment */
     struct schemas *schemas;            /* for inputs with a schema_registry; borrowed, or NULL */
@@ -104,7 +112,9 @@ struct shard_options {
 enum shard_mode { SHARD_RUNNING, SHARD_PAUSED, SHARD_HELD, SHARD_TO_CUT, SHARD_AT_CUT };
 
 struct shard_position {
-    int64_t next;            /* committed or not: the next offset to apply */
+    int64_t next; /* committed or not: the next offset to apply */
+    int64_t
+        least; /* below it the rows are of no cut: windows that were taken over are newer; or 0 */
     int64_t committed;       /* cut of the last commit */
     int64_t start, end;      /* of the log as known; -1 unknown */
     int64_t high;            /* behind all that is there, readable or not; -1 unknown */

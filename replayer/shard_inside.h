@@ -16,6 +16,7 @@ struct shard_input {
     struct shard_source spec; /* topic borrowed */
     int64_t next;             /* next offset to apply; the processor stands here */
     int64_t committed;        /* next as of the last commit; -1: never committed */
+    int64_t least;            /* windows were taken over as of this offset; or 0 */
     int64_t cut;              /* while to_cut or at_cut: do not go beyond */
     int64_t log_start;        /* as last seen, or -1 */
     int64_t log_end;          /* as last seen, or -1 */
@@ -31,8 +32,9 @@ struct shard_input {
 enum shard_hold { HOLD_NONE, HOLD_HELD, HOLD_TO_CUT, HOLD_AT_CUT };
 
 struct shard {
-    const struct plan *plan; /* borrowed */
-    struct log *log;         /* borrowed */
+    const struct plan *plan;       /* borrowed */
+    struct log *log;               /* borrowed */
+    const struct shard_take *take; /* borrowed; or NULL */
     const struct clock_ops *clock;
     char *group;
     struct store *store;

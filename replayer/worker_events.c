@@ -75,6 +75,7 @@ static void add_shard(struct worker_snapshot *s, struct worker_shard *shard)
         const struct shard_position *position = &shard->report.positions[i];
         uint32_t source = shard->options.sources[i].source;
         s->next[source] = position->next;
+        s->least[source] = position->least;
         s->committed[source] = position->committed;
         s->start[source] = position->start;
         s->end[source] = position->end;
@@ -90,6 +91,7 @@ void worker_snapshot_take(struct worker *w)
 {
     struct worker_snapshot *s = &w->snapshot;
     *s = (struct worker_snapshot){.next = s->next,
+                                  .least = s->least,
                                   .committed = s->committed,
                                   .start = s->start,
                                   .end = s->end,
@@ -174,6 +176,9 @@ void worker_say_opened(struct worker *w)
     json_t *event = event_new("opened");
     json_object_set_new(event, "sealed", json_boolean(w->snapshot.sealed));
     set_offsets(event, "next", w->snapshot.next, w->open.source_count);
+    if (w->open.take_from != NULL) {
+        set_offsets(event, "least", w->snapshot.least, w->open.source_count);
+    }
     event_say(w, event);
 }
 

@@ -24,7 +24,7 @@ struct worker_request {
 
 /* How the version stands: the shards' reports brought together, one entry per source. */
 struct worker_snapshot {
-    int64_t *next, *committed, *start, *end, *high, *record_time_ms;
+    int64_t *next, *least, *committed, *start, *end, *high, *record_time_ms;
     bool *at_end;
     bool *blocked; /* an open transaction holds the end below what is there */
     enum shard_mode mode;
@@ -66,6 +66,7 @@ struct worker {
     struct version_dir *dir;
     struct worker_monitor *monitor;
     struct shard_source *sources; /* of all shards, grouped by shard */
+    struct shard_take take;       /* of all shards, if the open message has one */
     char **shard_dirs;
     struct worker_shard *shards;
     uint32_t shard_count;        /* made; they run from worker_launch on */

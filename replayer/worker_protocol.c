@@ -196,6 +196,30 @@ static int take_settings(struct worker_open *open, struct err *err)
     return rc;
 }
 
+/* {"from","since_us","first_us":[per table]} */
+static int take_windows(struct worker_open *open, struct err *err)
+{
+    const json_t *take = json_object_get(open->message, "take");
+    const json_t *first = json_object_get(take, "first_us");
+    if (take == NULL) {
+        return 0;
+    }
+    int rc = take_text(take, "from", &open->take_from, err);
+    if (rc == 0 && (json_array_size(first) == 0 || json_array_size(first) > LIMIT_VIEWS)) {
+        rc = err_set(err, KE_INVALID, "\"take\" needs \"first_us\" for each table");
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    open->take_since = json_int(take, "since_us", 0);
+    open->take_count = u32_from(json_array_size(first));
+    open->take_first = xcalloc(open->take_count, sizeof *open->take_first);
+    for (uint32_t i = 0; i < open->take_count; i++) {
+        open->take_first[i] = (int64_t)json_integer_value(json_array_get(first, i));
+    }
+    return 0;
+}
+
 static int take_texts(struct worker_open *open, struct err *err)
 {
     open->group = json_text(open->message, "group", "kappa");
@@ -221,6 +245,9 @@ int worker_open_parse(json_t *message, struct worker_open *out, struct err *err)
     if (rc == 0) {
         rc = take_topics(out, err);
     }
+    if (rc == 0) {
+        rc = take_windows(out, err);
+    }
     const json_t *until = json_object_get(message, "until");
     if (rc == 0 && until && !json_is_null(until)) {
         rc = take_cut(until, "until", out->source_count, &out->until, err);
@@ -240,6 +267,7 @@ int worker_open_parse(json_t *message, struct worker_open *out, struct err *err)
 void worker_open_free(struct worker_open *open)
 {
     free(open->until);
+    free(open->take_first);
     free(open->sources);
     free(open->topics);
     json_decref(open->message);

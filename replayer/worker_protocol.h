@@ -44,6 +44,11 @@ struct worker_open {
     uint32_t version;
     const char *definition; /* compiled by plan_compile_object(message) */
     const char *dir;
+    const char
+        *take_from;      /* another version's directory: windows are taken over from it; or NULL */
+    int64_t take_since;  /* us */
+    int64_t *take_first; /* owned: per table, us */
+    uint32_t take_count;
     const char *base;    /* a snapshot that it begins with, or NULL */
     const char *schemas; /* where schemas of registries are kept, or NULL */
     const json_t *log;

@@ -46,6 +46,9 @@ int worker_fail_here(void *ctx, const char *step)
 
 static int check_sources(const struct worker *w, struct err *err)
 {
+    if (w->open.take_from != NULL && w->open.take_count != w->plan->table_count) {
+        return err_set(err, KE_INVALID, "open: \"take\" is of other tables");
+    }
     for (uint32_t i = 0; i < w->open.source_count; i++) {
         const struct worker_source *source = &w->open.sources[i];
         if (source->input >= w->plan->input_count) {
@@ -70,6 +73,7 @@ static void snapshot_init(struct worker_snapshot *s, uint32_t count)
 {
     s->next = xcalloc(count, sizeof(int64_t));
     s->committed = xcalloc(count, sizeof(int64_t));
+    s->least = xcalloc(count, sizeof(int64_t));
     s->start = xcalloc(count, sizeof(int64_t));
     s->end = xcalloc(count, sizeof(int64_t));
     s->high = xcalloc(count, sizeof(int64_t));
@@ -104,6 +108,7 @@ static void init_shard(struct worker *w, uint32_t index, struct shard_source *so
                                     .dir = w->shard_dirs[index],
                                     .base = w->open.base,
                                     .base_shard = index,
+                                    .take = w->open.take_from != NULL ? &w->take : NULL,
                                     .sources = sources,
                                     .source_count = count,
                                     .schemas = w->schemas,
@@ -124,6 +129,8 @@ static void init_shard(struct worker *w, uint32_t index, struct shard_source *so
 
 static void init_shards(struct worker *w)
 {
+    w->take = (struct shard_take){
+        .from = w->open.take_from, .since = w->open.take_since, .first_ends = w->open.take_first};
     uint32_t shards = w->open.shards;
     w->schemas = schemas_open(w->open.schemas);
     uint32_t most = (w->open.source_count + shards - 1) / shards;
@@ -194,6 +201,7 @@ void worker_teardown(struct worker *w)
     free(w->sources);
     free(w->snapshot.next);
     free(w->snapshot.committed);
+    free(w->snapshot.least);
     free(w->snapshot.start);
     free(w->snapshot.end);
     free(w->snapshot.high);

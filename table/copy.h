@@ -39,4 +39,31 @@ int store_copy(const char *from, const char *to, struct store_copied *out,
  * *adopted is false. NOT_FOUND when there is no copy. Not synced. */
 int store_adopt(const char *copy, const char *dir, bool *adopted, struct err *err) must_check;
 
+/* A new environment that begins with the closed past of another version's: of tables of tumbling windows,
+ * with the same shapes.
+ *
+ * It holds, as of one commit of the other one (of a source at offset C):
+ *     rows of windows that end before `first_ends` of their table, with leaves and digests;
+ *     dead and late records below O;
+ *     each source's state as it was at O: the last entry of "times" whose largest event time lies before
+ *     `since`, or its start. So whatever belongs to a later window lies at or behind O;
+ *     nothing in the outbox, and "taken": C of each source.
+ * Who goes on from O must not change windows that end before first_ends by records below C: they were
+ * taken over with them. */
+struct store_take {
+    const char
+        *from;       /* the other version's environment, perhaps being written by another process */
+    const char *dir; /* made, whole or not at all; nothing happens when it is there */
+    const struct kappa_table_shape *tables; /* all windowed, without history */
+    uint32_t table_count;
+    uint32_t output_count;     /* of the new version */
+    const int64_t *first_ends; /* per table, us */
+    int64_t since;             /* us */
+    const uint32_t *sources;   /* those that live in it, and where they began */
+    const int64_t *starts;
+    uint32_t source_count;
+};
+
+int store_take(const struct store_take *take, struct err *err) must_check;
+
 #endif

@@ -16,6 +16,14 @@ int format_dbs_open(MDB_txn *txn, const struct kappa_table_shape *tables, uint32
     if (rc == 0) {
         rc = mdb_dbi_open(txn, "late", flags, &out->late);
     }
+    bool windows = false;
+    for (uint32_t i = 0; i < table_count; i++) {
+        windows |= tables[i].windowed;
+    }
+    out->times = ENV_NO_HANDLE;
+    if (rc == 0 && windows && mdb_dbi_open(txn, "times", flags, &out->times) != 0) {
+        out->times = ENV_NO_HANDLE; /* made before there were any */
+    }
     out->outbox = ENV_NO_HANDLE;
     if (rc == 0 && mdb_dbi_open(txn, "outbox", 0, &out->outbox) != 0) {
         out->outbox = ENV_NO_HANDLE; /* a new environment, or one without outputs */
@@ -218,6 +226,19 @@ void format_outbox_key(uint8_t *key, uint32_t source, int64_t offset, uint32_t o
     store_i64_sortable(key + 2, offset);
     store_u16_be(key + 10, u16_from(output));
     store_u32_be(key + 12, seq);
+}
+
+void format_taken_key(uint8_t *key, uint32_t source)
+{
+    static const uint8_t prefix[] = {'t', 'a', 'k', 'e', 'n', '/'};
+    memcpy(key, prefix, sizeof prefix);
+    store_u16_be(key + sizeof prefix, u16_from(source));
+}
+
+void format_times_key(uint8_t *key, uint32_t source, int64_t offset)
+{
+    store_u16_be(key, u16_from(source));
+    store_i64_sortable(key + 2, offset);
 }
 
 void format_dead_key(uint8_t *key, uint32_t source, int64_t offset, uint32_t view)

@@ -11,6 +11,7 @@
  *     "leaves"         u8         how many bits of a key's hash are zero where a leaf begins
  *     "source/" u16BE  48 bytes   next_offset i64 | event_time_max i64 | record_time_max i64
  *                                 | records u64 | dead u64 | late u64
+ *     "taken/" u16BE   8 bytes    offset i64
  *                      16 x N     per table in order, then per output: digest low u64 | high u64
  *
  * "r<N>", rows of table N: the key of include/kappa/row.h -> the row's bytes, not looked into.
@@ -28,6 +29,8 @@
  *
  * "dead", "late": source u16 BE | offset i64 sortable | view u32 BE
  *         -> reason length u32 | value length u32 (UINT32_MAX: null) | reason | value
+ *
+ * "times": source u16 BE | offset i64 sortable -> the 48 bytes of "source/" as of that commit
  *
  * "outbox": source u16 BE | offset i64 sortable | output u16 BE | seq u32 BE
  *           -> the message's bytes (include/kappa/message.h)
@@ -49,12 +52,15 @@
 #define FORMAT_DEAD_HEAD    8
 #define FORMAT_OUTBOX_KEY   16
 #define FORMAT_LEAF_BYTES   24
+#define FORMAT_TAKEN_KEY    8 /* "taken/" and two bytes */
+#define FORMAT_TIMES_KEY    10
 
 /* Handles of one environment's databases. */
 struct format_dbs {
     MDB_dbi meta;
     MDB_dbi dead;
     MDB_dbi late;
+    MDB_dbi times;  /* ENV_NO_HANDLE when there is none */
     MDB_dbi outbox; /* ENV_NO_HANDLE when the version has no outputs */
     MDB_dbi rows[STORE_DIGESTS];
     MDB_dbi newest[STORE_DIGESTS]; /* ENV_NO_HANDLE for tables without an index */
@@ -106,6 +112,9 @@ bool format_leaf_decode(const MDB_val *value, struct format_leaf *out);
 
 void format_outbox_key(uint8_t *key, uint32_t source, int64_t offset, uint32_t output,
                        uint32_t seq);
+
+void format_taken_key(uint8_t *key, uint32_t source);
+void format_times_key(uint8_t *key, uint32_t source, int64_t offset);
 
 void format_dead_key(uint8_t *key, uint32_t source, int64_t offset, uint32_t view);
 /* False when it does not add up. */

@@ -121,6 +121,10 @@ static int measure(struct store *store, MDB_txn *txn, uint64_t *used, bool *has_
         rc = mdb_stat(txn, store->dbs.late, &st);
         pages += st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages;
     }
+    if (rc == 0 && store->dbs.times != ENV_NO_HANDLE) {
+        rc = mdb_stat(txn, store->dbs.times, &st);
+        pages += st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages;
+    }
     if (rc == 0 && store->output_count > 0) {
         rc = mdb_stat(txn, store->dbs.outbox, &st);
         pages += st.ms_branch_pages + st.ms_leaf_pages + st.ms_overflow_pages;
@@ -481,6 +485,9 @@ static int commit(struct store *store, struct err *err)
     uint8_t seq[8];
     store_u64_le(seq, store->seq + 1);
     int rc = store_leaves_write(store);
+    if (rc == 0) {
+        rc = store_times_write(store);
+    }
     if (rc == 0) {
         rc = store_slots_write(store);
     }

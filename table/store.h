@@ -14,6 +14,7 @@
  *
  *     meta    "format", "shape", "seq" (+1 per commit), "sealed",
  *             "source/" u16 BE     state and digests of a source: struct store_source
+ *             "taken/" u16 BE      of a version that took windows over: up to which offset (copy.h)
  *     r<N>    rows of table N, key as in include/kappa/row.h
  *     n<N>    newest window of a key (window tables): source u16 BE, key columns -> window end;
  *             with history: source u16 BE, key columns, window end -> nothing, for every row
@@ -21,6 +22,8 @@
  *     d<N>    leaves of table N: digests of ranges of its keys (store_leaves.c)
  *     dead    source u16 BE, offset i64 sortable, view u32 BE -> reason, bytes
  *     late    the same, of records that came behind their window and are kept
+ *     times   source u16 BE, offset i64 sortable -> state of the source there; one every few thousand
+ *             offsets (of environments with windows; older ones have none)
  *     outbox  messages for topics, of versions that have outputs: see outbox.h
  */
 #ifndef KAPPA_TABLE_STORE_H
@@ -65,6 +68,8 @@ void store_close(struct store *store);
 
 /* False and zeros (KAPPA_NO_TIME) when the source was never committed. */
 bool store_source_get(struct store *store, uint32_t source, struct store_source *out);
+/* Records below *below change no window that was taken over from another version; false: none was. */
+bool store_taken(const struct store *store, uint32_t source, int64_t *below);
 /* Any row committed yet? */
 bool store_has_rows(const struct store *store);
 bool store_sealed(const struct store *store);

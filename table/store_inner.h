@@ -23,6 +23,9 @@ struct store_slot {
     struct store_source next;
     uint64_t outbox_now; /* messages in the outbox */
     uint64_t outbox_next;
+    int64_t timed_now; /* the newest entry of "times"; its start when there is none */
+    int64_t timed_next;
+    int64_t taken_below; /* -1: nothing was taken over */
 };
 
 /* The leaf that the open transaction is in: [low, high). */
@@ -91,6 +94,14 @@ void store_slots_free(struct store *store);
 int store_slots_write(struct store *store);
 int store_meta_seq(MDB_txn *txn, const struct format_dbs *dbs, uint64_t *seq);
 int store_meta_put(struct store *store, const char *key, const void *value, size_t len);
+
+/* store_times.c: codes of LMDB. */
+int store_times_write(struct store *store);
+int store_times_load(struct store *store, MDB_txn *txn);
+/* The last entry of a source whose largest event time is below `before`, in any environment with this
+ * handle: MDB_NOTFOUND when there is none. */
+int store_times_before(MDB_txn *txn, MDB_dbi times, uint32_t source, int64_t before,
+                       struct kappa_source_state *out);
 
 /* store_rows.c */
 void store_rows_sink(struct store *store);

@@ -36,6 +36,8 @@ struct store_slot *store_slot_of(struct store *store, uint32_t source)
     if (slot == NULL) {
         slot = xcalloc(1, sizeof *slot);
         slot->source = source;
+        slot->taken_below = -1;
+        slot->timed_now = -1;
         format_source_zero(&slot->now);
         store->slots[source] = slot;
     }
@@ -50,6 +52,7 @@ struct store_slot *store_slot_touch(struct store *store, uint32_t source)
         slot->touched = true;
         slot->next = slot->now;
         slot->outbox_next = slot->outbox_now;
+        slot->timed_next = slot->timed_now;
         store->touched[store->touched_count++] = slot;
     }
     return slot;
@@ -68,6 +71,7 @@ void store_slots_adopt(struct store *store)
     for (uint32_t i = 0; i < store->touched_count; i++) {
         store->touched[i]->now = store->touched[i]->next;
         store->touched[i]->outbox_now = store->touched[i]->outbox_next;
+        store->touched[i]->timed_now = store->touched[i]->timed_next;
         store->touched[i]->committed = true;
     }
     store_slots_drop(store);
@@ -130,6 +134,40 @@ static int slots_load(struct store *store, MDB_txn *txn)
     return rc == MDB_NOTFOUND ? 0 : rc;
 }
 
+static int taken_load(struct store *store, MDB_txn *txn)
+{
+    for (uint32_t i = 0; i < LIMIT_SOURCES; i++) {
+        uint8_t bytes[FORMAT_TAKEN_KEY];
+        MDB_val value;
+        if (store->slots[i] == NULL) {
+            continue;
+        }
+        format_taken_key(bytes, i);
+        MDB_val key = val_of(bytes, sizeof bytes);
+        int rc = mdb_get(txn, store->dbs.meta, &key, &value);
+        if (rc == 0 && value.mv_size != 8) {
+            return MDB_CORRUPTED;
+        }
+        if (rc == 0) {
+            store->slots[i]->taken_below = (int64_t)load_u64_le(value.mv_data);
+        } else if (rc != MDB_NOTFOUND) {
+            return rc;
+        }
+    }
+    return 0;
+}
+
+bool store_taken(const struct store *store, uint32_t source, int64_t *below)
+{
+    ASSERT_CMP(source, <, LIMIT_SOURCES);
+    const struct store_slot *slot = store->slots[source];
+    if (slot == NULL || slot->taken_below < 0) {
+        return false;
+    }
+    *below = slot->taken_below;
+    return true;
+}
+
 /* Those that it was made with. Environments of an older format have no leaves. */
 static int leaf_bits_load(struct store *store, MDB_txn *txn)
 {
@@ -165,6 +203,12 @@ int store_meta_load(struct store *store, struct err *err)
     }
     if (rc == 0) {
         rc = slots_load(store, txn);
+    }
+    if (rc == 0) {
+        rc = taken_load(store, txn);
+    }
+    if (rc == 0) {
+        rc = store_times_load(store, txn);
     }
     env_read_end(store->env, txn);
     return rc == 0 ? 0 : env_error(store->env, rc, "cannot read its meta data", err);

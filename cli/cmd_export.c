@@ -23,6 +23,7 @@ static const struct cmd_option options[] = {
     {"out", '\0', "FILE", "where the rows go: FILE.csv (and FILE.csv.json), or FILE.sqlite"},
     {"shards", '\0', "N", "threads of the replay (default: one per core, at most 8)"},
     {"cache", '\0', "BYTES", "memory for rows of a replay (default 256MiB)"},
+    PLACE_KAFKA_OPTIONS,
     {NULL, '\0', NULL, NULL},
 };
 

@@ -67,31 +67,41 @@ bool reader_canary_stands(struct reader *reader, const struct reader_read *servi
 
 /* ---- Comparing ---- */
 
-/* The row as JSON, NULL when there is none; negative with its error. */
+/* The row's JSON, nothing when there is none; negative when it cannot be read. */
 static int row_of(struct reader *reader, const struct reader_read *reading, const char *const *keys,
-                  uint32_t key_count, int64_t at_us, json_t **out)
+                  uint32_t key_count, int64_t at_us, struct buf *out)
 {
-    struct err none = {0};
+    struct err none;
     const struct kappa_value *values = NULL;
     struct row_finisher *finisher = reader_finisher_take(reader, reading->version, reading->table);
     int rc = reader_row_find_text(reading, finisher, keys, key_count, at_us, &values, &none);
-    *out = rc == 1 ? reader_row_json(&reading->version->plan->views[reading->table], values) : NULL;
+    if (rc == 1) {
+        reader_row_write(out, &reading->version->plan->views[reading->table], values);
+    }
     reader_finisher_give(reader, reading->version, reading->table, finisher);
     return rc < 0 ? rc : 0;
 }
 
 /* In the columns that both have. */
-static bool rows_agree(const json_t *a, const json_t *b)
+static bool rows_agree(const struct buf *one, const struct buf *two)
 {
+    if (one->len == two->len && memcmp(one->data, two->data, one->len) == 0) {
+        return true; /* mostly */
+    }
+    struct err none;
+    json_t *a = json_parse_exact(buf_text(one), one->len, &none);
+    json_t *b = json_parse_exact(buf_text(two), two->len, &none);
+    ASSERT(a != NULL && b != NULL);
     const char *name;
     json_t *value;
-    json_object_foreach ((json_t *)(uintptr_t)a, name, value) {
-        const json_t *other = json_object_get(b, name);
-        if (other != NULL && !json_equal(value, (json_t *)(uintptr_t)other)) {
-            return false;
-        }
+    bool agree = true;
+    json_object_foreach (a, name, value) {
+        json_t *other = json_object_get(b, name);
+        agree = agree && (other == NULL || json_equal(value, other));
     }
-    return true;
+    json_decref(a);
+    json_decref(b);
+    return agree;
 }
 
 static void count(struct reader *reader, const char *processor, uint32_t number,
@@ -115,23 +125,27 @@ static void count(struct reader *reader, const char *processor, uint32_t number,
     pthread_mutex_unlock(&reader->lock);
 }
 
+void reader_both_free(struct reader_both *rows)
+{
+    buf_free(&rows->serving);
+    buf_free(&rows->candidate);
+}
+
 bool reader_canary_compare(struct reader *reader, const struct reader_read *serving,
                            const struct reader_read *candidate, const char *const *keys,
-                           uint32_t key_count, int64_t at_us)
+                           uint32_t key_count, int64_t at_us, struct reader_both *rows)
 {
-    json_t *a = NULL;
-    json_t *b = NULL;
-    int rc = row_of(reader, candidate, keys, key_count, at_us, &b);
+    int rc = row_of(reader, candidate, keys, key_count, at_us, &rows->candidate);
     enum reader_compared outcome = READER_FAILED;
-    if (rc == 0 && row_of(reader, serving, keys, key_count, at_us, &a) == 0) {
-        outcome = a == NULL && b == NULL ? READER_SAME
-                  : b == NULL            ? READER_MISSING
-                  : a == NULL            ? READER_ADDED
-                  : rows_agree(a, b)     ? READER_SAME
-                                         : READER_DIFFERENT;
+    if (rc == 0 && row_of(reader, serving, keys, key_count, at_us, &rows->serving) == 0) {
+        bool a = rows->serving.len > 0;
+        bool b = rows->candidate.len > 0;
+        outcome = !a && !b                                       ? READER_SAME
+                  : !b                                           ? READER_MISSING
+                  : !a                                           ? READER_ADDED
+                  : rows_agree(&rows->serving, &rows->candidate) ? READER_SAME
+                                                                 : READER_DIFFERENT;
     }
-    json_decref(a);
-    json_decref(b);
     count(reader, candidate->version->processor, candidate->version->number, outcome);
     return rc == 0;
 }
@@ -198,18 +212,22 @@ static int candidate_begin(struct reader *reader, const struct reader_read *serv
 
 int reader_canary_begin(struct reader *reader, const struct reader_read *serving,
                         const char *const *keys, uint32_t key_count, int64_t at_us,
-                        struct reader_read *out)
+                        struct reader_read *out, struct buf *row)
 {
+    struct reader_both rows = {{0}, {0}};
     int rc = candidate_begin(reader, serving, key_count > 0 ? keys[0] : NULL, out);
     if (rc != 1) {
         return rc;
     }
-    bool answers = reader_canary_compare(reader, serving, out, keys, key_count, at_us);
-    if (!answers || serving->canary.shadow) {
+    bool answers = reader_canary_compare(reader, serving, out, keys, key_count, at_us, &rows) &&
+                   !serving->canary.shadow;
+    const struct buf *answer = answers ? &rows.candidate : &rows.serving;
+    buf_append(row, answer->data, answer->len);
+    reader_both_free(&rows);
+    if (!answers) {
         reader_end(reader, out);
-        return 0;
     }
-    return 1;
+    return answers ? 1 : 0;
 }
 
 /* ---- A scope of one key ---- */

@@ -186,16 +186,25 @@ int reader_begin_for(struct reader *reader, const char *table, const char *first
                      struct reader_read *reading, struct err *err) must_check;
 /* To be asked behind the snapshot of the candidate: is the pointer as it was? */
 bool reader_canary_stands(struct reader *reader, const struct reader_read *serving);
-/* Reads the row in both, and counts. False: the candidate cannot answer. */
+
+/* A row in both versions, as JSON; empty: there is none, or it cannot be read. */
+struct reader_both {
+    struct buf serving;
+    struct buf candidate;
+};
+
+/* Reads the row in both, and counts; rows is zeros before. False: the candidate cannot answer. */
 bool reader_canary_compare(struct reader *reader, const struct reader_read *serving,
                            const struct reader_read *candidate, const char *const *keys,
-                           uint32_t key_count, int64_t at_us);
+                           uint32_t key_count, int64_t at_us, struct reader_both *rows);
+void reader_both_free(struct reader_both *rows);
 void reader_canary_failed(struct reader *reader, const struct reader_read *serving);
 /* All of it: 1 and a read of the candidate, which answers for this row and is to be ended, 0: the serving
- * version does, -AGAIN: the pointer has moved, and the serving read with it. */
+ * version does, -AGAIN: the pointer has moved, and the serving read with it. The JSON of who answers is
+ * appended to row where it was read for this and is there. */
 int reader_canary_begin(struct reader *reader, const struct reader_read *serving,
                         const char *const *keys, uint32_t key_count, int64_t at_us,
-                        struct reader_read *out) must_check;
+                        struct reader_read *out, struct buf *row) must_check;
 
 /* reader_route.c: the sources that may hold rows whose key columns begin with these, which need not be
  * all: those of the table's input, or fewer. */

@@ -221,19 +221,19 @@ int reader_row_find_text(const struct reader_read *reading, struct row_finisher 
     return rc < 0 ? rc : reader_row_find(reading, finisher, &key, values, err);
 }
 
-static int row_get(const struct reader_read *reading, struct row_finisher *finisher,
+static int row_get(struct reader *reader, const struct reader_read *reading,
                    const char *const *keys, uint32_t key_count, int64_t at_us, struct buf *row,
                    struct err *err)
 {
     const struct plan_view *view = &reading->version->plan->views[reading->table];
     const struct kappa_value *values = NULL;
+    struct row_finisher *finisher = reader_finisher_take(reader, reading->version, reading->table);
     int rc = reader_row_find_text(reading, finisher, keys, key_count, at_us, &values, err);
-    if (rc <= 0) {
-        return rc < 0 ? rc : no_row(view, keys, key_count, err);
+    if (rc == 1) {
+        reader_row_write(row, view, values);
     }
-    ASSERT(values != NULL);
-    reader_row_write(row, view, values);
-    return 0;
+    reader_finisher_give(reader, reading->version, reading->table, finisher);
+    return rc < 0 ? rc : rc == 1 ? 0 : no_row(view, keys, key_count, err);
 }
 
 int reader_get_text(struct reader *reader, const char *table, uint32_t version,
@@ -248,23 +248,21 @@ int reader_get_text(struct reader *reader, const char *table, uint32_t version,
         if (rc != 0) {
             return rc;
         }
-        goes = round < READER_CANARY_ROUNDS
-                   ? reader_canary_begin(reader, &reading, keys, key_count, at_us, &candidate)
-                   : 0;
+        goes = round < READER_CANARY_ROUNDS ? reader_canary_begin(reader, &reading, keys, key_count,
+                                                                  at_us, &candidate, &row->row)
+                                            : 0;
         if (goes == -KE_AGAIN) {
             reader_end(reader, &reading);
         }
     }
     const struct reader_read *from = goes == 1 ? &candidate : &reading;
-    struct row_finisher *finisher = reader_finisher_take(reader, from->version, from->table);
-    int rc = row_get(from, finisher, keys, key_count, at_us, &row->row, err);
+    int rc = row->row.len > 0 ? 0 : row_get(reader, from, keys, key_count, at_us, &row->row, err);
     if (rc == 0) {
         row->version = from->version->number;
         row->epoch = from->epoch;
         memcpy(row->since, from->version->since, sizeof row->since);
         reader_cut_write(&row->cut, from->version, from->snapshot);
     }
-    reader_finisher_give(reader, from->version, from->table, finisher);
     if (goes == 1) {
         reader_end(reader, &candidate);
     }

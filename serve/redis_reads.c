@@ -180,8 +180,10 @@ static int canary_get(struct redis_reads *reads, const char *table, const char *
         reader_canary_failed(reads->reader, &serving);
         return 0;
     }
+    struct reader_both rows = {{0}, {0}};
     bool answers =
-        reader_canary_compare(reads->reader, &serving, &candidate, keys, key_count, at_us);
+        reader_canary_compare(reads->reader, &serving, &candidate, keys, key_count, at_us, &rows);
+    reader_both_free(&rows);
     if (answers && !serving.canary.shadow) {
         *reading = candidate;
         return 1;

@@ -140,50 +140,58 @@ def test_what_the_log_removed_is_replayed(place, topic):
     assert rows_of(platform, "again") == expected(range(31_000))
 
 
-def test_the_end_is_known_while_the_archive_is_read(place, topic):
-    """Of a slow replay: lag and end are those of the log behind the archive."""
-    platform = place.platform
-    place.topic(topic, 2)
-    produce(platform, topic, range(6000))
-    platform.run("topic", "set", topic, "archive=on")
-    ends = place.ends(topic)
-    await_archived(platform, topic, ends)
-    place.lose_start(topic, ends)
-    produce(platform, topic, range(6000, 6500))
-    path = os.path.join(platform.directory, "plan.sql")
-    with open(path, "w") as file:
-        file.write(sql(topic))
-    # The archive lasts to where it was looked at, or a little further: it goes on meanwhile.
-    plan = platform.json("deploy", path, "--dry-run")
-    low, high = ends, place.ends(topic)
-    for source in plan["sources"]:
-        p = source["partition"]
-        assert (source["from"], source["to"]) == (0, high[p])
-        first, rest = source["pieces"][0], source["pieces"][1:]
-        assert first["source"] == "archive" and first["from"] == 0 and low[p] <= first["to"] <= high[p]
-        assert rest == ([] if first["to"] == high[p] else [
-            {"source": "broker" if place.broker else "log", "from": first["to"], "to": high[p]}])
-    assert "records come from it" in platform.run("deploy", path, "--dry-run").stdout
-    late = platform.json("deploy", path, "--dry-run", "--from", "end")
-    assert all(source["pieces"] == [] for source in late["sources"])
-    platform.deploy("sums", sql(topic), "--limit", "20/s", "--swap", "manual")
+def test_the_end_is_known_while_the_archive_is_read(kafka, tmp_path, topic):
+    """A plan says what comes from the archive; of a slow replay lag and end are those of the log behind it."""
+    admin = kafka_client.Admin(kafka)
 
-    def sources():
-        return {s["partition"]: s for s in platform.version("sums", 1)["sources"]}
+    def ends():
+        return {p: admin.offset(topic, p, kafka_client.END) for p in range(2)}
 
-    for new in (0, 100):
-        produce(platform, topic, range(6500, 6500 + new))
-        ends = place.ends(topic)
-        eventually(lambda: all(s["end"] == s["high"] == ends[p] and s["lag"] == ends[p] - s["next"]
-                               for p, s in sources().items()), 60, "the end is known")
-        version = platform.version("sums", 1)
-        assert version["state"] == "replaying" and version["records"] < 5000 and version["lag"] > 1000
-        assert all(s["start"] == 0 for s in version["sources"])
-    assert "?" not in platform.run("status", "sums").stdout
-    platform.run("limit", "sums", 1, "none")
-    platform.wait("sums", 1, "caught-up")
-    platform.run("swap", "sums", 1)
-    assert rows_of(platform) == expected(range(6600))
+    with support.Platform(str(tmp_path), kafka=kafka, env=ENV) as platform:
+        platform.up()
+        platform.topic(topic, 2)
+        produce(platform, topic, range(6000))
+        platform.run("topic", "set", topic, "archive=on")
+        low = ends()
+        await_archived(platform, topic, low)
+        for p in range(2):
+            admin.delete_records(topic, p, low[p] - 5)
+        produce(platform, topic, range(6000, 6500))
+        high = ends()
+        path = os.path.join(platform.directory, "plan.sql")
+        with open(path, "w") as file:
+            file.write(sql(topic))
+        # The archive lasts to where it was looked at, or a little further: it goes on meanwhile.
+        plan = platform.json("deploy", path, "--dry-run")
+        for source in plan["sources"]:
+            p = source["partition"]
+            assert (source["from"], source["to"]) == (0, high[p])
+            first, rest = source["pieces"][0], source["pieces"][1:]
+            assert first["source"] == "archive" and first["from"] == 0 and low[p] <= first["to"] <= high[p]
+            assert rest == ([] if first["to"] == high[p] else [
+                {"source": "broker", "from": first["to"], "to": high[p]}])
+        assert "records come from it" in platform.run("deploy", path, "--dry-run").stdout
+        late = platform.json("deploy", path, "--dry-run", "--from", "end")
+        assert all(source["pieces"] == [] for source in late["sources"])
+
+        platform.deploy("sums", sql(topic), "--limit", "20/s", "--swap", "manual")
+
+        def sources():
+            return {s["partition"]: s for s in platform.version("sums", 1)["sources"]}
+
+        for new in (0, 100):
+            produce(platform, topic, range(6500, 6500 + new))
+            high = ends()
+            eventually(lambda: all(s["end"] == s["high"] == high[p] and s["lag"] == high[p] - s["next"]
+                                   for p, s in sources().items()), 60, "the end is known")
+            version = platform.version("sums", 1)
+            assert version["state"] == "replaying" and version["records"] < 5000 and version["lag"] > 1000
+            assert all(s["start"] == 0 for s in version["sources"])
+        assert "?" not in platform.run("status", "sums").stdout
+        platform.run("limit", "sums", 1, "none")
+        platform.wait("sums", 1, "caught-up")
+        platform.run("swap", "sums", 1)
+        assert rows_of(platform) == expected(range(6600))
 
 
 def test_a_copied_archive_is_replayed_without_its_log(place, topic, tmp_path):

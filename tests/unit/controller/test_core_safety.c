@@ -111,6 +111,21 @@ static void test_topic_made_anew(void **state)
     world_refused(world, "swap", 0, json_object(), -KE_REFUSED, "made anew");
 }
 
+/* A log that tells no identities: one that ends below a version's position is another. */
+static void test_topic_shorter(void **state)
+{
+    struct world *world = *state;
+    int64_t end[WORLD_PARTITIONS];
+    memcpy(end, world->end, sizeof end);
+    world->identity = 0;
+    world->end[1] = 1;
+    world_refused(world, "deploy", 0, world_definition(COUNTS_2, "auto"), -KE_REFUSED,
+                  "the topic events was made anew: what v1 has of the old one, v2 lacks");
+    memcpy(world->end, end, sizeof end);
+    world_deploy(world, COUNTS_2, "auto");
+    world_wait(world, 2, "serving");
+}
+
 /* Made automatic later on: it stays ready, and says why. */
 static void test_gap_of_an_automatic_swap(void **state)
 {
@@ -162,10 +177,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, world_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_two_deploys_at_once), TEST(test_deploy_during_a_swap),
-        TEST(test_gap_at_the_deploy),   TEST(test_gap_at_the_swap),
-        TEST(test_topic_made_anew),     TEST(test_gap_of_an_automatic_swap),
-        TEST(test_would_not_fit),       TEST(test_failed_and_serving),
+        TEST(test_two_deploys_at_once),      TEST(test_deploy_during_a_swap),
+        TEST(test_gap_at_the_deploy),        TEST(test_gap_at_the_swap),
+        TEST(test_topic_made_anew),          TEST(test_topic_shorter),
+        TEST(test_gap_of_an_automatic_swap), TEST(test_would_not_fit),
+        TEST(test_failed_and_serving),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -394,6 +394,7 @@ static int order(struct sim_worker *worker, const struct worker_command *command
             break;
         case WORKER_LIMIT: /* how fast it reads is the scheduler's to say */
             break;
+        case WORKER_COPY: /* no snapshot is asked for */
         case WORKER_OPEN:
         case WORKER_STOP:
             ASSERT(false);

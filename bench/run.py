@@ -467,7 +467,7 @@ def bench_diff(options, _):
             with open(os.path.join(options.dir, "totals.sql"), "w") as file:
                 file.write(text)
             platform.run("deploy", os.path.join(options.dir, "totals.sql"), "--swap", "manual")
-            platform.wait("totals", number, "caught-up", "600s")
+            platform.run("wait", "totals", number, "--for", "caught-up", "--timeout", "1800s", timeout=1800)
         for _ in range(options.runs):
             by = {"digests": platform.json("diff", "totals", 1, 2),
                   "digests_exact": platform.json("diff", "totals", 1, 2, "--exact"),

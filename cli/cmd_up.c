@@ -3,6 +3,7 @@
 #include "cli/config_file.h"
 #include "cli/place.h"
 #include "controller/controller.h"
+#include "replayer/priority.h"
 
 #include <stdlib.h>
 
@@ -24,6 +25,9 @@ static const struct cmd_option options[] = {
      "versions may take this much, as 50GiB: above it the oldest that are over go by themselves "
      "(see "
      "`kappa gc`)"},
+    {"replay-nice", '\0', "N",
+     "replays have a CPU priority lower by this (1 to 19) until they are about to serve; see "
+     "nice(1)"},
     {"hook", '\0', "CMD",
      "a shell command for each event (see `kappa events`), which is JSON on its standard input"},
     {"access", '\0', "FILE",
@@ -89,6 +93,12 @@ static int up(struct cli *cli, struct err *err)
         .access = cli_option(cli, "access"),
     };
     rc = cli_option_bytes(cli, "disk-budget", 0, &wanted.disk_budget, err);
+    if (rc == 0) {
+        rc = cli_option_int(cli, "replay-nice", 1, PRIORITY_NICE_MAX, 0, &wanted.replay_nice, err);
+    }
+    if (rc == 0 && wanted.replay_nice > 0) {
+        rc = priority_check(err);
+    }
     int64_t threads = 0;
     if (rc == 0) {
         rc = cli_option_int(cli, "threads", 1, CONTROLLER_THREADS_MAX, 0, &threads, err);

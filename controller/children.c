@@ -203,6 +203,7 @@ json_t *child_open_message(const struct core *core, const struct core_version *v
     char *schemas = xasprintf("%s/schemas", core->data_dir);
     object_set(message, "schemas", json_string(schemas));
     object_set(message, "limit", limit_now(core, version));
+    object_set(message, "nice", json_integer(core->replay_nice));
     base_message(core, version, message);
     take_message(core, version, message);
     free(schemas);

@@ -526,7 +526,7 @@ static int open_data(struct server *server, const struct controller_options *opt
     return rc;
 }
 
-static int open_core(struct server *server, int64_t disk_budget, struct err *err)
+static int open_core(struct server *server, const struct controller_options *given, struct err *err)
 {
     static const char *const args[] = {"/proc/self/exe", "worker", NULL};
     const struct supervise_options supervise = {.loop = &server->loop,
@@ -558,7 +558,8 @@ static int open_core(struct server *server, int64_t disk_budget, struct err *err
                                          .shards =
                                              (uint32_t)i64_max(1, i64_min(shards, LIMIT_SHARDS)),
                                          .cache_bytes = i64_max(1, cache),
-                                         .disk_budget = disk_budget,
+                                         .disk_budget = given->disk_budget,
+                                         .replay_nice = given->replay_nice,
                                          .access = server->people != NULL,
                                          .standby_ms = env_number("KAPPA_STANDBY_MS", -1),
                                          .standby_forced = getenv("KAPPA_STANDBY_MS") != NULL};
@@ -717,7 +718,7 @@ int controller_main(const struct controller_options *options, struct err *err)
         hook_open(&server->loop, options->hook, HOOK_SECONDS * 1000, &server->hook);
     }
     if (rc == 0) {
-        rc = open_core(server, options->disk_budget, err);
+        rc = open_core(server, options, err);
     }
     if (rc == 0) {
         rc = open_redis(server, options, err);

@@ -25,9 +25,10 @@ struct controller_options {
     const char *http;             /* "host:port"; NULL: CONTROLLER_HTTP; port 0: any free one */
     const char *hook;             /* a shell command for each event (hook.h); NULL: none */
     int64_t disk_budget;          /* bytes of DATA/versions; 0: nothing is removed unasked */
-    const char *access;           /* a file of who may do what; NULL: everybody may do all */
-    const char *redis;            /* as http; NULL: Redis clients are not answered */
-    uint32_t threads;             /* that answer HTTP, and as many Redis; 0: one per core */
+    int64_t replay_nice; /* added to the nice value of workers while they replay; 0: none */
+    const char *access;  /* a file of who may do what; NULL: everybody may do all */
+    const char *redis;   /* as http; NULL: Redis clients are not answered */
+    uint32_t threads;    /* that answer HTTP, and as many Redis; 0: one per core */
 };
 
 /* 0 after a signal; else a negative code with its sentence: BUSY (another server on this data, or

@@ -304,6 +304,7 @@ int core_open(const struct core_options *options, struct core **out, struct err 
     core->shards = options->shards;
     core->cache_bytes = options->cache_bytes;
     core->disk_budget = options->disk_budget;
+    core->replay_nice = options->replay_nice;
     core->standby_ms = options->standby_ms >= 0 ? options->standby_ms : CORE_STANDBY_MS;
     core->access = options->access;
     core->standby_forced = options->standby_forced;

@@ -90,6 +90,7 @@ struct core_options {
     uint32_t shards;          /* of a new version, unless asked for; > 0 */
     int64_t cache_bytes;      /* same; > 0 */
     int64_t disk_budget;      /* of all versions' files, bytes; 0: none */
+    int64_t replay_nice;      /* added to the nice value of workers while they replay */
     bool access;              /* who asks is who he says he is (kappa up --access) */
     int64_t standby_ms;       /* of a new processor; < 0: default, one hour */
     bool standby_forced;      /* standby_ms counts for known processors too (tests) */

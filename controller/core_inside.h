@@ -215,6 +215,7 @@ struct core {
     struct deploy *deploys;          /* the same */
     struct journal journal;
     int64_t disk_budget;      /* of all versions' files, bytes; 0: none */
+    int64_t replay_nice;      /* of workers while they replay */
     int64_t gc_us;            /* the budget is looked at again */
     bool gc_out;              /* it is being looked at */
     bool gc_over;             /* it is exceeded, and that was told */

@@ -1,6 +1,8 @@
 /* The worker's main thread: a loop over the command pipe, the event pipe and the shards' news. */
 #include "replayer/worker.h"
 
+#include "replayer/priority.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -82,8 +84,21 @@ static void limit_set(struct worker *w, const struct governor_limit *limit)
     governor_set(&w->governor, limit, clock_mono_us(clock_real()));
 }
 
+/* From here on somebody waits for it. */
+static void hurry(struct worker *w)
+{
+    if (w->nice != 0) {
+        priority_add(-w->nice);
+        w->nice = 0;
+    }
+}
+
 static int do_command(struct worker *w, const struct worker_command *command, struct err *err)
 {
+    bool waited_for = command->what == WORKER_NEAR || command->what == WORKER_HOLD;
+    if (waited_for || command->what == WORKER_SERVING) {
+        hurry(w);
+    }
     switch (command->what) {
     case WORKER_NEAR:
     case WORKER_HOLD:
@@ -139,6 +154,11 @@ static int do_open(struct worker *w, json_t *message, struct err *err)
     if (w->open.until) {
         worker_order_all(w, WORKER_RUN_TO, false, w->open.until);
         rc = add_request(w, WORKER_RUN_TO, 0, err);
+    }
+    int64_t nice = json_int(w->open.message, "nice", 0);
+    if (!w->open.serving && json_bool(w->open.message, "building", false) && nice > 0) {
+        w->nice = (int)i64_min(nice, PRIORITY_NICE_MAX);
+        priority_add(w->nice);
     }
     worker_launch(w);
     return rc;

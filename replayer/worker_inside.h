@@ -62,6 +62,7 @@ struct worker {
     struct plugins *plugins; /* or NULL */
     struct log *log;
     struct schemas *schemas;
+    int nice;                 /* added to its nice value while it replays; 0: not, or no more */
     struct governor governor; /* of all shards, once there are some */
     struct version_dir *dir;
     struct worker_monitor *monitor;

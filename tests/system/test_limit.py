@@ -4,8 +4,11 @@ A rate is only ever bounded from above, from records and the time that the worke
 every rate smaller.
 """
 
+import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import support
@@ -190,6 +193,43 @@ def test_all(embedded, topic):
     for wrong in (["limit", "--all", "freshness=5ms"], ["limit", "--all"], ["limit", "p", "5/s"],
                   ["limit", "p", 2, "5/s", "--all"]):
         assert embedded.run(*wrong, code=None).returncode != 0, wrong
+
+
+def nice_of(pid):
+    """Of all threads of a process."""
+    found = set()
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            with open(f"/proc/{pid}/task/{task}/stat") as stat:
+                found.add(int(stat.read().rsplit(")", 1)[1].split()[16]))
+    return found
+
+
+def may_come_back():
+    """Whether a nice value that was raised may be lowered again here."""
+    tried = "import os; os.nice(1); os.setpriority(os.PRIO_PROCESS, 0, os.getpriority(os.PRIO_PROCESS, 0) - 1)"
+    return subprocess.run([sys.executable, "-c", tried], stderr=subprocess.DEVNULL).returncode == 0
+
+
+def test_priority(tmp_path):
+    """Replays stand back until they are about to serve; refused where there is no way back."""
+    with support.Platform(str(tmp_path), args=["--replay-nice", "7"]) as platform:
+        if not may_come_back():
+            refused = subprocess.run([support.BIN, "up", "--data", str(tmp_path / "d"), "--replay-nice", "7"],
+                                     capture_output=True, text=True, timeout=60)
+            assert refused.returncode != 0 and "lower priority" in refused.stderr
+            return
+        platform.up()
+        normal = os.getpriority(os.PRIO_PROCESS, 0)
+        serve(platform, "events", 3000)
+        platform.run("replay", "p", "--swap", "manual", "--limit", "50/s")
+        support.eventually(lambda: worker_seconds(platform.version("p", 2)) > 0, 60, "v2 reads")
+        assert nice_of(platform.version("p", 2)["worker"]["pid"]) == {normal + 7}
+        assert nice_of(platform.version("p", 1)["worker"]["pid"]) == {normal}
+        platform.run("limit", "p", 2, "none")
+        platform.wait("p", 2, "caught-up")
+        platform.run("swap", "p", 2)
+        support.eventually(lambda: nice_of(platform.version("p", 2)["worker"]["pid"]) == {normal}, 60, "v2 is as others")
 
 
 def test_refused(embedded, topic):

@@ -451,10 +451,11 @@ void snapshot_close(struct core *core)
 
 /* ---- Requests ---- */
 
+/* One that is made may still be on its way out. */
 static struct core_snapshot *under_way(const struct core *core, const char *processor)
 {
     struct core_snapshot *at = core->snapshots;
-    while (at != NULL && strcmp(at->processor, processor) != 0) {
+    while (at != NULL && (at->made || strcmp(at->processor, processor) != 0)) {
         at = at->next;
     }
     return at;

@@ -130,7 +130,6 @@ static int parse_items(const char *text, int64_t now_ms, struct position *out, s
             free(parsed.topic);
         }
         if (why) {
-            position_free(out);
             return refuse(err, text, why);
         }
         out->items = xrealloc(out->items, (out->item_count + 1) * sizeof *out->items);
@@ -149,13 +148,17 @@ int position_parse(const char *text, int64_t now_ms, struct position *out, struc
         return refuse(err, text, "it is empty");
     }
     int rc = parse_items(text, now_ms, out, err);
+    if (rc != 0) {
+        position_free(out);
+        return rc;
+    }
     /* One word for all, except that an offset is that of one partition. */
-    if (rc == 0 && out->item_count == 1 && !out->items[0].topic && out->items[0].partition < 0 &&
+    if (out->item_count == 1 && !out->items[0].topic && out->items[0].partition < 0 &&
         out->items[0].point.kind != POSITION_OFFSET) {
         out->all = out->items[0].point;
         out->item_count = 0;
     }
-    return rc;
+    return 0;
 }
 
 void position_free(struct position *position)
@@ -383,7 +386,7 @@ static int resolve_topics(struct resolving *r, bool *complete, struct err *err)
         r->first[t] = r->source_count;
         r->source_count += r->topics[t].partitions;
     }
-    r->asked = xcalloc(r->source_count + 1, sizeof *r->asked);
+    r->asked = xcalloc(r->source_count + 1, sizeof(const struct position_item *));
     int rc = r->source_count <= LIMIT_SOURCES
                  ? resolve_all(r, complete, err)
                  : err_set(err, KE_LIMIT,

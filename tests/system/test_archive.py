@@ -191,7 +191,7 @@ def test_the_end_is_known_while_the_archive_is_read(kafka, tmp_path, topic):
         platform.run("limit", "sums", 1, "none")
         platform.wait("sums", 1, "caught-up")
         platform.run("swap", "sums", 1)
-        assert rows_of(platform) == expected(range(6600))
+        eventually(lambda: rows_of(platform) == expected(range(6600)), 60, "everything is applied")
 
 
 def test_a_copied_archive_is_replayed_without_its_log(place, topic, tmp_path):

@@ -60,14 +60,16 @@ def test_many_small_and_one_huge(platform, topic):
     platform.run("limit", "slow", 1, "none")
     platform.wait("slow", 1, "caught-up")
     platform.run("swap", "slow", 1)
-    digests = {platform.json("history", "slow")["receipts"][0]["tables"]["slow"]["new"]}
-    assert rows_of(platform, "slow") == wanted
-
     for shards in (1, 4):
-        name = f"with{shards}"
-        platform.deploy(name, SQL % (topic, name), "--shards", shards, "--wait")
+        platform.deploy(f"with{shards}", SQL % (topic, f"with{shards}"), "--shards", shards, "--wait")
+    digests = set()
+    for name in ("slow", "with1", "with4"):
+        eventually(lambda: all(s["committed"] >= ends.get(s["partition"], 0)
+                               for s in platform.version(name, 1)["sources"]), 60, "everything is applied")
         assert rows_of(platform, name) == wanted
-        digests.add(platform.json("history", name)["receipts"][0]["tables"][name]["new"])
+        verified = platform.json("verify", name, 1)
+        assert verified["verified"]
+        digests.add(verified["digest"])
     assert len(digests) == 1, digests
     platform.down()
     if platform.kafka:  # the broker is shared: it keeps open what it has

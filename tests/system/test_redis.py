@@ -1,5 +1,6 @@
 """The Redis door with real clients: redis-cli and Debian's python3-redis; pipelines, swaps under load."""
 
+import contextlib
 import json
 import os
 import socket
@@ -60,7 +61,10 @@ def test_threads(tmp_path):
         assert "--threads" in platform.run("up", "--threads", "65", code=2).stderr
         platform.up()
         folder = f"/proc/{platform.process.pid}/task"
-        names = [open(f"{folder}/{thread}/comm").read().strip() for thread in os.listdir(folder)]
+        names = []
+        for thread in os.listdir(folder):
+            with contextlib.suppress(OSError), open(f"{folder}/{thread}/comm") as file:  # some end at any time
+                names.append(file.read().strip())
         assert names.count("MHD-worker") == 3 and names.count("redis") == 3, names
         host, port = platform.server()["redis"].split(":")
         assert all(redis.Redis(host, int(port)).ping() for _ in range(9))

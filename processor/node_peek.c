@@ -137,6 +137,43 @@ static int row_peek(struct peek *peek, int64_t end, struct buf *value, struct er
     return end <= part->maybe_stored ? from_store(peek, value, err) : 0;
 }
 
+/* Is it of this key, in whatever window? */
+static bool is_of_key(const struct peek *peek, const struct agg_entry *entry)
+{
+    const uint8_t *key = agg_entry_key(&peek->view->cache, entry);
+    return entry->key_len == peek->key_len && memcmp(key, peek->key, KAPPA_KEY_SOURCE_BYTES) == 0 &&
+           memcmp(key + KEY_PREFIX_MAX, peek->key + KEY_PREFIX_MAX,
+                  peek->key_len - KEY_PREFIX_MAX) == 0;
+}
+
+/* The entry of the key's newest window that ends in [least, most]. Windows are asked for one by one, or, when
+ * there are more of them than entries (an event at 1970, and one of today), all entries are looked at. */
+static const struct agg_entry *newest_made(struct peek *peek, int64_t least, int64_t most)
+{
+    const struct agg_cache *cache = &peek->view->cache;
+    const struct agg_entry *newest = NULL;
+    if (least > most) {
+        return NULL;
+    }
+    if (((uint64_t)most - (uint64_t)least) / (uint64_t)peek->view->plan->slide_us > cache->mask) {
+        for (size_t i = 0; i <= cache->mask; i++) {
+            const struct agg_entry *entry = cache->slots[i].entry;
+            if (entry != NULL && entry->window_end >= least && entry->window_end <= most &&
+                (newest == NULL || entry->window_end > newest->window_end) &&
+                is_of_key(peek, entry)) {
+                newest = entry;
+            }
+        }
+        return newest;
+    }
+    for (int64_t end = most; end >= least && newest == NULL; end -= peek->view->plan->slide_us) {
+        store_i64_sortable(peek->key + KAPPA_KEY_SOURCE_BYTES, end);
+        newest =
+            agg_cache_find(cache, hash_bytes(peek->key, peek->key_len), peek->key, peek->key_len);
+    }
+    return newest;
+}
+
 /* The same of the key's newest window. What is not stored yet was made since the last commit, and lies
  * between the ends of such windows; all else the store knows. */
 static int newest_peek(struct peek *peek, int64_t *window_end, struct buf *value, struct err *err)
@@ -156,14 +193,10 @@ static int newest_peek(struct peek *peek, int64_t *window_end, struct buf *value
     }
     int64_t least =
         i64_max(i64_max(part->made_first, peek->expired + 1), rc == 1 ? stored + 1 : INT64_MIN);
-    for (int64_t end = part->made_last; end >= least; end -= view->plan->slide_us) {
-        store_i64_sortable(peek->key + KAPPA_KEY_SOURCE_BYTES, end);
-        const struct agg_entry *entry = agg_cache_find(
-            &view->cache, hash_bytes(peek->key, peek->key_len), peek->key, peek->key_len);
-        if (entry != NULL) {
-            *window_end = end;
-            return from_cache(peek, entry, value);
-        }
+    const struct agg_entry *made = newest_made(peek, least, part->made_last);
+    if (made != NULL) {
+        *window_end = made->window_end;
+        return from_cache(peek, made, value);
     }
     if (rc == 0 || stored <= peek->expired) {
         return 0;

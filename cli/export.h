@@ -94,6 +94,9 @@ void export_labels_free(struct export_labels *labels);
 /* Which column of the labels; UINT32_MAX: none. */
 uint32_t export_label_column(const struct export_job *export, const char *name);
 
+/* One name in the file? SQLite does not tell letters of the two cases apart. */
+bool export_name_same(const struct export_job *export, const char *a, const char *b);
+
 int export_tables_find(struct export_job *export, struct err *err) must_check;
 
 int export_pass_run(struct export_job *export, struct export_pass *pass,

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/suggest.h"
 #include "processor/key_codec.h"
@@ -18,6 +19,11 @@ uint32_t export_label_column(const struct export_job *export, const char *name)
     return UINT32_MAX;
 }
 
+bool export_name_same(const struct export_job *export, const char *a, const char *b)
+{
+    return (export->sqlite ? strcasecmp(a, b) : strcmp(a, b)) == 0;
+}
+
 static int names_take(struct export_job *export, const struct csv_field *fields, uint32_t count,
                       struct err *err)
 {
@@ -27,9 +33,11 @@ static int names_take(struct export_job *export, const struct csv_field *fields,
             return err_set(err, KE_INVALID, "%s: column %" PRIu32 " has no name", export->labels,
                            i + 1);
         }
-        if (export_label_column(export, fields[i].text) != UINT32_MAX) {
-            return err_set(err, KE_INVALID, "%s: two columns are called \"%s\"", export->labels,
-                           fields[i].text);
+        for (uint32_t k = 0; k < i; k++) {
+            if (export_name_same(export, export->names[k], fields[i].text)) {
+                return err_set(err, KE_INVALID, "%s: two columns are called \"%s\"", export->labels,
+                               fields[i].text);
+            }
         }
         export->names[i] = xstrndup(fields[i].text, fields[i].len);
         export->name_count++;

@@ -9,6 +9,7 @@
 #include "cli/place.h"
 #include "processor/plan_object.h"
 #include "serve/reader.h"
+#include "serve/sqlite_file.h"
 
 /* ---- Versions */
 
@@ -191,13 +192,16 @@ static int columns_choose(struct export_job *export, struct err *err)
 /* How many columns of the file have this name; plain: would have it without any prefix. */
 static uint32_t named_so(const struct export_job *export, const char *name, bool plain)
 {
-    uint32_t count = export_label_column(export, name) != UINT32_MAX ? 1 : 0;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < export->name_count; i++) {
+        count += export_name_same(export, export->names[i], name) ? 1 : 0;
+    }
     for (uint32_t t = 0; t < export->table_count; t++) {
         const struct export_table *table = &export->tables[t];
         for (uint32_t c = 0; c < table->column_count; c++) {
             const char *own = plain ? table->plan->outputs[table->columns[c].output].name
                                     : table->columns[c].name;
-            count += strcmp(own, name) == 0 ? 1 : 0;
+            count += export_name_same(export, own, name) ? 1 : 0;
         }
     }
     return count;
@@ -206,8 +210,10 @@ static uint32_t named_so(const struct export_job *export, const char *name, bool
 /* A name that is not the only one gets its table in front, as Feast does it. */
 static int columns_name(struct export_job *export, struct err *err)
 {
+    uint32_t columns = export->name_count;
     for (uint32_t t = 0; t < export->table_count; t++) {
         struct export_table *table = &export->tables[t];
+        columns += table->column_count;
         for (uint32_t c = 0; c < table->column_count; c++) {
             const char *name = table->plan->outputs[table->columns[c].output].name;
             table->columns[c].name = named_so(export, name, true) > 1
@@ -225,6 +231,12 @@ static int columns_name(struct export_job *export, struct err *err)
                 return rc;
             }
         }
+    }
+    if (export->sqlite && columns > SQLITE_FILE_COLUMNS) {
+        int rc = err_set(err, KE_LIMIT, "a table of SQLite has %d columns at most, not %" PRIu32,
+                         SQLITE_FILE_COLUMNS, columns);
+        err_hint(err, "choose some with --columns, or write a .csv");
+        return rc;
     }
     return 0;
 }

@@ -10,6 +10,8 @@
 #include "base/err.h"
 #include "include/kappa/row.h"
 
+#define SQLITE_FILE_COLUMNS 2000 /* of a table: SQLite's own limit */
+
 struct sqlite_file;
 
 struct sqlite_column {

@@ -461,12 +461,26 @@ def test_refusals(embedded, topic, tmp_path):
                        ("at,at\n", "two columns"), ("at,\n", "has no name"), ('user_id,at\n"u1,5\n', "line 2: a field's quotes")]:
         broken.write_text(text)
         refused(embedded, what, "x_totals", *rest, "--labels", broken)
+    lite = ["--labels", broken, "--time-column", "at", "--out", tmp_path / "out.sqlite"]
+    broken.write_text("user_id,at,AT\nu1,5,6\n")
+    refused(embedded, 'two columns are called "AT"', "x_totals", *lite)
+    columns = ", ".join(f"count(*) AS n{i}" for i in range(250))
+    embedded.deploy("w", "CREATE TABLE w_ev (user_id text) WITH (topic = '%s');\n" % topic + "\n".join(
+        f"CREATE MATERIALIZED VIEW w{i} AS SELECT user_id, {columns} FROM w_ev GROUP BY user_id;" for i in range(4)), "--wait")
+    broken.write_text(",".join(["user_id", "at", *(f"c{i}" for i in range(1022))]) + "\n")
+    refused(embedded, "2000 columns at most, not 2024", "w0", "w1", "w2", "w3", *lite)
     broken.write_text("product_id,at\nfive,5\n")
     refused(embedded, "line 2", "x_products", *rest, "--labels", broken)
-    assert sorted(os.listdir(tmp_path)) == sorted(["data", "up.log", "labels.csv", "broken.csv", "x.sql", "y.sql", "z.sql"])
+    assert sorted(os.listdir(tmp_path)) == sorted(["data", "up.log", "labels.csv", "broken.csv", "w.sql", "x.sql", "y.sql",
+                                                   "z.sql"])
     assert os.listdir(os.path.join(embedded.data, "exports")) == ["LOCK"]
     good.write_text("user_id,at,x\n")
     assert embedded.json("export", "x_totals", *rest)["rows"] == 0
+    good.write_text("user_id,at,N\nu1,5,1\n")
+    embedded.run("export", "x_totals", *rest[:-1], tmp_path / "out.sqlite")
+    with contextlib.closing(sqlite3.connect(tmp_path / "out.sqlite")) as db:
+        names = [row[1] for row in db.execute("PRAGMA table_info(labels)")]
+    assert names == ["user_id", "at", "N", "x_totals__n", "total", "newest_at"]
     assert (tmp_path / "out.csv").read_text() == "user_id,at,x,n,total,newest_at\n"
 
 

@@ -74,6 +74,7 @@ struct node_source {
     uint32_t partition;  /* of the topic */
     uint32_t partitions; /* that it has */
     struct kappa_source_state state;
+    int64_t age_us; /* for processor_times (node_peek.c): INT64_MAX before there is an event */
     struct node_part *parts; /* per view of the plan; those of other inputs are unused */
     int64_t taken_below;     /* records below this offset ... */
     const int64_t *taken; /* ... change no window that ends before, per table; NULL: none is so */

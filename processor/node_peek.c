@@ -28,17 +28,44 @@ static int64_t record_time_us(const struct kappa_record *record)
     return record->time_ms > 0 ? INT64_MAX : INT64_MIN + 1;
 }
 
+/* How much older than its record an event is: the least of all so far. Never below nothing: what is planned
+ * is no measure. */
+static void age_follow(struct node_source *from, const struct kappa_record *record, int64_t time)
+{
+    int64_t age = 0;
+    if (record->time_ms != KAPPA_NO_TIME &&
+        !__builtin_sub_overflow(record_time_us(record), time, &age)) {
+        from->age_us = i64_min(from->age_us, i64_max(age, 0));
+    }
+}
+
+/* A deletion has no event time. It is taken to be as much older than its record as the events in front of it
+ * were at least: where they come live, it happened when it came; where a past was loaded, with the newest. */
+static int64_t deletion_time(const struct node_source *from, const struct kappa_record *record)
+{
+    int64_t time = KAPPA_NO_TIME;
+    bool known = record->time_ms != KAPPA_NO_TIME && from->age_us != INT64_MAX &&
+                 !__builtin_sub_overflow(record_time_us(record), from->age_us, &time);
+    return known ? time : KAPPA_NO_TIME;
+}
+
 static int64_t decoded_time(struct decoder *decoder, const struct plan_input *input,
-                            const struct kappa_record *record, uint32_t row)
+                            struct node_source *from, const struct kappa_record *record,
+                            uint32_t row)
 {
     const struct expr_vec *times = &decoder_columns(decoder)[input->event_time];
     switch (decoder_take(decoder, record, row)) {
     case DECODE_ROW:
-        return times->state[row] == EXPR_OK ? times->i[row] : KAPPA_NO_TIME;
+        if (times->state[row] != EXPR_OK) {
+            return KAPPA_NO_TIME;
+        }
+        age_follow(from, record, times->i[row]);
+        return times->i[row];
     case DECODE_MARK:
         return input->marked ? decoder_mark(decoder) : KAPPA_NO_TIME;
-    case DECODE_REFUSED:
     case DECODE_DELETE:
+        return deletion_time(from, record);
+    case DECODE_REFUSED:
     case DECODE_IGNORED:
         break;
     }
@@ -49,7 +76,7 @@ void processor_times(struct processor *p, uint32_t source, const struct kappa_re
                      uint32_t count, int64_t *times)
 {
     ASSERT_CMP(source, <, p->source_count);
-    const struct node_source *from = &p->sources[source];
+    struct node_source *from = &p->sources[source];
     const struct plan_input *input = &p->options.plan->inputs[from->input];
     struct decoder *decoder = p->decoders[from->input];
     for (uint32_t i = 0; i < count; i++) {
@@ -62,7 +89,7 @@ void processor_times(struct processor *p, uint32_t source, const struct kappa_re
             decoder_reset(decoder);
             decoder_partition(decoder, from->partition, from->partitions);
         }
-        times[i] = decoded_time(decoder, input, &records[i], row);
+        times[i] = decoded_time(decoder, input, from, &records[i], row);
     }
 }
 

@@ -211,6 +211,7 @@ void processor_source_restore(struct processor *p, uint32_t source, uint32_t inp
     to->open = true;
     to->input = input;
     to->state = *state;
+    to->age_us = INT64_MAX;
     for (uint32_t i = 0; i < p->options.plan->plugin_count; i++) {
         node_keyed_restore(&p->plugins[i].keyed, source,
                            p->options.rows_stored && state->records > 0);

@@ -113,12 +113,13 @@ int processor_flush(struct processor *processor, const struct kappa_change_sink 
 void processor_committed(struct processor *processor);
 void processor_stats(const struct processor *processor, struct processor_stats *stats);
 
-/* ---- Looking at rows between two applies (node_peek.c): nothing changes, and what does not call this
+/* ---- Looking at rows between two applies (node_peek.c): no row changes, and what does not call this
  * pays nothing for it. */
 
 /* times[i]: of record i, us since 1970, what its input goes by: the event time where the input has one
- * (of a mark what it says), else the record's. KAPPA_NO_TIME: none, as of dead records, and of deletions
- * where there are event times. Records as in processor_apply, before it; it decodes them. */
+ * (of a mark what it says; of a deletion the record's, less by what the events before it were at least
+ * older than theirs), else the record's. KAPPA_NO_TIME: none, as of dead records. Records as in
+ * processor_apply, before it, each once and in order; it decodes them. */
 void processor_times(struct processor *processor, uint32_t source,
                      const struct kappa_record *records, uint32_t count, int64_t *times);
 /* The part that a source has in a row of a group view, as if all that was applied were committed: 1, 0 it

@@ -651,3 +651,23 @@ def test_marks(embedded, topic, tmp_path):
     # The mark at 20 s lets the group go, whose newest event was at 4 s; the one behind it begins anew.
     assert [row["m_n__n"] for row in rows] == ["", "1", "1", "2", "3", "3", "1", "1", "2"]
     assert [row["m_minutes__n"] for row in rows] == ["", "1", "1", "2", "3", "3", "4", "", "1"]
+
+
+def test_deletions(embedded, topic, tmp_path):
+    """A deletion has no event time; a label in front of it has the row, also when nothing came behind it."""
+    embedded.topic(topic, 1)
+    embedded.deploy("p", """CREATE TABLE p_ev (id text, city text, at timestamptz, PRIMARY KEY (id))
+        WITH (topic = '%s', event_time = 'at', timestamp_unit = 'ms');
+        CREATE MATERIALIZED VIEW cities AS SELECT id, city FROM p_ev;""" % topic, "--wait")
+    lines = [{"key": json.dumps({"id": user}), "value": {"id": user, "city": city, "at": at}, "time": at}
+             for user, city, at in [("u1", "Ulm", 1000), ("u2", "Bonn", 1500)]]
+    lines.append({"key": json.dumps({"id": "u1"}), "value": None, "time": 5000})
+    embedded.produce(topic, [json.dumps(line) for line in lines], "--envelope")
+    support.eventually(lambda: [row["id"] for row in embedded.scan("cities")] == ["u2"], 30, "it is gone")
+    labels = tmp_path / "labels.csv"
+    labels.write_text("id,t\n" + "".join(f"{user},{t}\n" for t in (999, 1000, 4999, 5000) for user in ("u1", "u2")))
+    embedded.run("export", "cities", "--labels", labels, "--time-column", "t", "--out", tmp_path / "out.csv")
+    with open(tmp_path / "out.csv", encoding="utf-8") as file:
+        found = [(row["t"], row["id"], row["city"]) for row in csv.DictReader(file)]
+    assert found == [("999", "u1", ""), ("999", "u2", ""), ("1000", "u1", "Ulm"), ("1000", "u2", ""),
+                     ("4999", "u1", "Ulm"), ("4999", "u2", "Bonn"), ("5000", "u1", ""), ("5000", "u2", "Bonn")]

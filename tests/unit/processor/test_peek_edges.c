@@ -1,4 +1,5 @@
-/* Goal: processor_row_at finds a key's newest window, however far apart the windows of the records since the
+/* Goal: a deletion, which has no event time, has one that no later label sees through; and
+ * processor_row_at finds a key's newest window, however far apart the windows of the records since the
  * last commit are: an event without a time that somebody made 1970 must not make each look go through all
  * windows since. Method: both ways of looking (few windows, many) against the last event of each key. */
 #include "tests/unit/processor/sql_world.h"
@@ -93,9 +94,70 @@ static void test_newest_at_any_distance(void **state)
     }
 }
 
+/* ---- Times of deletions */
+
+static const char people[] =
+    "CREATE TABLE p (id text, at timestamptz, PRIMARY KEY (id)) WITH (topic='p', event_time='at',"
+    " timestamp_unit='ms');\n"
+    "CREATE MATERIALIZED VIEW known AS SELECT id FROM p;\n";
+
+#define NONE INT64_MIN
+
+struct said {
+    int64_t at;     /* ms; NONE: a deletion */
+    int64_t record; /* ms */
+    int64_t time;   /* ms, expected; NONE: none */
+};
+
+static void assert_times(const struct said *said, uint32_t count, uint32_t chunk)
+{
+    struct world w;
+    char texts[8][80 + KAPPA_RECORD_TAIL] = {{0}};
+    struct kappa_record records[8];
+    int64_t times[8];
+    assert_true(count <= 8);
+    for (uint32_t i = 0; i < count; i++) {
+        (void)snprintf(texts[i], 80, "{\"id\":\"a\",\"at\":%lld}", (long long)said[i].at);
+        records[i] = (struct kappa_record){
+            .offset = i,
+            .time_ms = said[i].record,
+            .key = (const uint8_t *)"{\"id\":\"a\"}",
+            .key_len = 10,
+            .value = said[i].at == NONE ? NULL : (const uint8_t *)texts[i],
+            .value_len = said[i].at == NONE ? KAPPA_NULL_LEN : u32_from(strlen(texts[i]))};
+    }
+    world_open(&w, people, 1 << 20, NULL);
+    for (uint32_t i = 0; i < count; i += chunk) {
+        processor_times(w.processor, 0, records + i, count - i < chunk ? count - i : chunk,
+                        times + i);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        assert_int_equal(times[i], said[i].time == NONE ? KAPPA_NO_TIME : said[i].time * 1000);
+    }
+    world_close(&w);
+}
+
+static void test_deletions(void **state)
+{
+    (void)state;
+    const struct said live[] = {{NONE, 900, NONE},  {1000, 1005, 1000}, {2000, 2003, 2000},
+                                {NONE, 9000, 8997}, {9001, 9000, 9001}, {NONE, 9500, 9500},
+                                {9600, NONE, 9600}, {NONE, NONE, NONE}};
+    const struct said loaded[] = {{1000, 500000, 1000},
+                                  {3000, 500001, 3000},
+                                  {NONE, 500002, 3001},
+                                  {7000, 500003, 7000},
+                                  {NONE, 500004, 7001}};
+    for (uint32_t chunk = 1; chunk <= 8; chunk++) {
+        assert_times(live, (uint32_t)array_len(live), chunk);
+        assert_times(loaded, (uint32_t)array_len(loaded), chunk);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_deletions),
         cmocka_unit_test(test_far_apart),
         cmocka_unit_test(test_newest_at_any_distance),
     };

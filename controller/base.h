@@ -12,7 +12,8 @@
  *     empty        --empty-state: at that time, knowing nothing of what was before; not complete
  *     snapshot     with the last snapshot of any version of the processor that was made of records at or
  *                  before that time only, in each partition, by a definition with the same state
- *                  (plan_state_hash), complete itself, and which the log goes on from
+ *                  (plan_state_hash), complete itself, and which the log goes on from: it has not lost any
+ *                  of these records since
  *     beginning    else: reads all
  *
  *     window       --in-window: takes the windows of the serving version over that start before the time

@@ -1,6 +1,7 @@
 """Snapshots: copies of a version's files that are whole or not there, within their limits."""
 
 import os
+import shutil
 
 import support
 
@@ -265,3 +266,36 @@ def test_the_disk_budget_lets_them_go(tmp_path):
         assert [v["version"] for v in platform.status("counts")["versions"]] == [1]
         answer = platform.json("gc", "--dry-run")
         assert answer["left"] > answer["budget"] and answer["snapshots"] == []
+
+
+def test_records_that_the_log_lost(tmp_path):
+    """A machine that dies takes the end of the log along: a snapshot of what was there is not begun with."""
+    with support.Platform(str(tmp_path)) as platform:
+        log, kept = os.path.join(platform.data, "log"), str(tmp_path / "kept")
+        platform.up()
+        platform.topic("t", 1)
+        platform.deploy("counts", SQL, "--wait")
+        platform.produce("t", events(0, 50), "--key", "k")
+        support.applied_everything(platform, "counts", 1, "t", "committed")
+        platform.run("snapshot", "counts", "--name", "sound")
+        platform.down()
+        shutil.copytree(log, kept)
+        platform.up()
+        platform.produce("t", events(50, 50), "--key", "k")
+        support.applied_everything(platform, "counts", 1, "t", "committed")
+        platform.run("snapshot", "counts", "--name", "lost")
+        platform.down()
+        shutil.rmtree(log)
+        os.rename(kept, log)
+        platform.up()
+        support.eventually(lambda: "records were lost" in platform.run("status", "counts").stdout, 60, "v1 finds out")
+        platform.produce("t", events(1000, 80), "--key", "k")
+        answer = platform.json("replay", "counts", "--from", "-0s", "--swap", "manual")
+        assert answer["begins"]["with"] == "snapshot" and answer["base"]["version"] == 1, answer
+        assert answer["base"]["cut"] == [50], answer
+        platform.wait("counts", 2, "caught-up")
+        assert platform.json("verify", "counts", 2)["verified"]
+        platform.run("abort", "counts", 2)
+        platform.run("snapshot", "counts", "--drop", "sound")
+        answer = platform.json("replay", "counts", "--from", "-0s", "--swap", "manual")
+        assert answer["begins"] == {"with": "beginning", "why": "no snapshot of counts fits: 1 hold records that the log has lost"}

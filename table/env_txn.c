@@ -122,6 +122,15 @@ uint32_t env_readers(struct env *env, uint64_t *oldest)
 
 /* ---- reading */
 
+/* Does it see the commit that it names? mdb_txn_renew takes the number first and then the roots, from one of
+ * the two meta pages in turn. Who is put to sleep between the two, for as long as two commits take, gets the
+ * roots of the later one, which may not be on the disk yet: the next transaction would go back. */
+static bool sees_its_commit(struct env *env, MDB_txn *txn)
+{
+    MDB_envinfo info;
+    return mdb_env_info(env->mdb, &info) == 0 && info.me_last_txnid <= mdb_txn_id(txn) + 1;
+}
+
 /* A counted transaction, or a code of LMDB. */
 static int read_try(struct env *env, MDB_txn **out, uint32_t *seen)
 {
@@ -133,19 +142,17 @@ static int read_try(struct env *env, MDB_txn **out, uint32_t *seen)
         txn = env->pool[--env->pool_count];
     }
     (void)pthread_mutex_unlock(&env->gate);
-    int rc;
-    if (txn != NULL) {
+    int rc = txn != NULL ? mdb_txn_renew(txn) : mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn);
+    while (rc == 0 && !sees_its_commit(env, txn)) {
+        mdb_txn_reset(txn);
         rc = mdb_txn_renew(txn);
-        if (rc != 0) {
-            mdb_txn_abort(txn);
-        }
-    } else {
-        rc = mdb_txn_begin(env->mdb, NULL, MDB_RDONLY, &txn);
     }
-    if (rc == 0) {
-        *out = txn;
+    if (rc != 0) {
+        mdb_txn_abort(txn);
+        return rc;
     }
-    return rc;
+    *out = txn;
+    return 0;
 }
 
 /* txn: a reset one to keep, or NULL. */

@@ -45,6 +45,16 @@ static int check_kind(const struct export_job *export, const struct export_pass 
     const struct plan_view *view = table->plan;
     const char *name = view->shape.name;
     const struct plan *plan = pass->plan;
+    const json_t *window = json_object_get(pass->object, "window");
+    if (window != NULL) {
+        int rc = err_set(err, KE_REFUSED,
+                         "v%" PRIu32 " of %s took windows over from v%lld as that stood then: no "
+                         "replay of its own definition gives them",
+                         pass->version, pass->processor, (long long)json_int(window, "of", 0));
+        err_hint(err, "kappa replay %s makes a version of all records, which can be exported",
+                 pass->processor);
+        return rc;
+    }
     if (view->kind == PLAN_APPEND) {
         int rc =
             err_set(err, KE_REFUSED, "table %s has a row per record and no key of its own", name);

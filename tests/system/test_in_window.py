@@ -38,7 +38,7 @@ def expected(old, new, since):
     return {**{k: v for k, v in old.items() if starts_at(k) < since}, **{k: v for k, v in new.items() if starts_at(k) >= since}}
 
 
-def test_only_what_is_touched(platform):
+def test_only_what_is_touched(platform, tmp_path):
     rng, _ = support.seed_for("in_window")
     platform.topic("e", 3)
     fed_to = 0
@@ -68,6 +68,9 @@ def test_only_what_is_touched(platform):
     now, full = rows(platform, "sums"), rows(platform, "whole")
     assert {k: v for k, v in now.items() if starts_at(k) >= since} == {k: v for k, v in full.items() if starts_at(k) >= since}
     assert "took windows over from v1" in platform.run("verify", "sums", 2, code=4).stderr
+    (tmp_path / "labels.csv").write_text("k,t\nk1,0\n")
+    assert "took windows over from v1" in platform.run("export", "sums", "--labels", tmp_path / "labels.csv", "--time-column",
+                                                       "t", "--out", tmp_path / "out.csv", code=4).stderr
     # And over that one again, by the same definition, from an earlier time: as if it had been from there at once.
     earlier = at - 40 * MINUTE
     platform.run("replay", "sums", "--from", f"@{earlier}", "--in-window", "--wait")

@@ -212,16 +212,15 @@ static int check_near(const struct core_version *version, const struct core_vers
                       const struct partitions *partitions, struct err *err)
 {
     double far = behind(version, other, partitions);
-    double pace = catchup_rate_get(&version->lag.rate) * HOLD_SECONDS;
+    bool paused = version->state == VERSION_PAUSED; /* what was measured before says nothing */
+    double pace = paused ? 0 : catchup_rate_get(&version->lag.rate) * HOLD_SECONDS;
     if (far <= HOLD_RECORDS || far <= pace) {
         return 0;
     }
     int rc =
         err_set(err, KE_REFUSED, "v%u is %.0f records behind v%u: they cannot be held at one cut",
                 version->number, far, other->number);
-    err_hint(err,
-             version->state == VERSION_PAUSED ? "kappa resume %s %u"
-                                              : "kappa wait %s %u --for caught-up",
+    err_hint(err, paused ? "kappa resume %s %u" : "kappa wait %s %u --for caught-up",
              version->processor->name, version->number);
     return rc;
 }

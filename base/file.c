@@ -1,14 +1,19 @@
 /* Files. Own header: file.h. */
 #include "base/file.h"
 
+#include "base/trace.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define TREE_DEPTH 16
+#define TREE_FILES 16 /* open at a time */
 
 int file_read_fd(int fd, const char *path, size_t most, struct buf *out, struct err *err)
 {
@@ -187,4 +192,20 @@ static uint64_t tree_bytes(int parent, const char *name, int depth)
 uint64_t file_tree_bytes(const char *path)
 {
     return tree_bytes(AT_FDCWD, path, TREE_DEPTH);
+}
+
+static int remove_entry(const char *path, const struct stat *stat, int kind, struct FTW *ftw)
+{
+    (void)stat;
+    (void)kind;
+    (void)ftw;
+    if (remove(path) != 0 && errno != ENOENT) {
+        trace(TRACE_WARN, "cannot remove %s: %s", path, strerror(errno));
+    }
+    return 0;
+}
+
+void file_remove_tree(const char *path)
+{
+    (void)nftw(path, remove_entry, TREE_FILES, FTW_DEPTH | FTW_PHYS);
 }

@@ -29,5 +29,7 @@ int file_make_dir(const char *path, struct err *err) must_check;
 int file_copy(const char *from, const char *to, struct err *err) must_check;
 /* Bytes that the files and folders below a folder take on disk; what cannot be read is left out. */
 uint64_t file_tree_bytes(const char *path);
+/* A folder with all below it, or a file. What cannot be removed is said in the log, and stays. */
+void file_remove_tree(const char *path);
 
 #endif

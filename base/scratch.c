@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,31 +12,13 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "base/trace.h"
 
-#define FILES_OPEN 16
-#define TRIES      1000
+#define TRIES 1000
 
 struct scratch {
     char *dir;
     int lock;
 };
-
-static int remove_entry(const char *path, const struct stat *stat, int kind, struct FTW *ftw)
-{
-    (void)stat;
-    (void)kind;
-    (void)ftw;
-    if (remove(path) != 0 && errno != ENOENT) {
-        trace(TRACE_WARN, "cannot remove %s: %s", path, strerror(errno));
-    }
-    return 0;
-}
-
-static void remove_tree(const char *path)
-{
-    (void)nftw(path, remove_entry, FILES_OPEN, FTW_DEPTH | FTW_PHYS);
-}
 
 /* The lock of a folder; how: of flock. -1: somebody has it, or it cannot be opened (errno). */
 static int lock_take(const char *dir, int how)
@@ -66,7 +47,7 @@ static void sweep(const char *parent)
         char *child = xasprintf("%s/%s", parent, entry->d_name);
         int lock = lock_take(child, LOCK_EX | LOCK_NB);
         if (lock >= 0) {
-            remove_tree(child);
+            file_remove_tree(child);
             (void)close(lock);
         }
         free(child);
@@ -140,7 +121,7 @@ void scratch_close(struct scratch *scratch)
         return;
     }
     if (scratch->dir != NULL) {
-        remove_tree(scratch->dir);
+        file_remove_tree(scratch->dir);
     }
     if (scratch->lock >= 0) {
         (void)close(scratch->lock);

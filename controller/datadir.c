@@ -1,6 +1,7 @@
 /* The data directory. Own header: datadir.h. */
 #include "controller/datadir.h"
 
+#include "base/file.h"
 #include "base/scratch.h"
 #include "base/trace.h"
 #include "controller/snapshot_files.h"
@@ -8,7 +9,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -236,17 +236,6 @@ int datadir_trash(struct datadir *datadir, const char *dir, struct err *err)
     return rc;
 }
 
-static int remove_entry(const char *path, const struct stat *stat, int kind, struct FTW *ftw)
-{
-    (void)stat;
-    (void)kind;
-    (void)ftw;
-    if (remove(path) != 0 && errno != ENOENT) {
-        trace(TRACE_WARN, "cannot remove %s: %s", path, strerror(errno));
-    }
-    return 0;
-}
-
 /* The directories of `path` whose names begin with prefix go, with all that is in them. */
 static void remove_matching(const char *path, const char *prefix)
 {
@@ -255,7 +244,7 @@ static void remove_matching(const char *path, const char *prefix)
     while (dir != NULL && (entry = readdir(dir)) != NULL) {
         if (strncmp(entry->d_name, prefix, strlen(prefix)) == 0) {
             char *child = xasprintf("%s/%s", path, entry->d_name);
-            (void)nftw(child, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+            file_remove_tree(child);
             free(child);
         }
     }

@@ -3,7 +3,7 @@
  * of it, each said to keep the state or not; each must change the definition's own hash, so that none is
  * compared with itself. */
 #include "processor/plan.h"
-#include "tests/unit/unit.h"
+#include "tests/unit/processor/plan_of.h"
 
 #include <string.h>
 
@@ -11,21 +11,11 @@
     "CREATE TABLE t (k text, a bigint, d double precision, ts timestamptz) WITH (topic='in', "     \
     "event_time='ts', watermark='1 minute'%s);"
 
-static struct plan *compile(const char *sql)
-{
-    struct plan *plan = NULL;
-    struct err err = {0};
-    if (plan_compile("f.sql", sql, strlen(sql), &plan, &err) != 0) {
-        fail_msg("%s\n%s\n%s", sql, err.text, err.hint);
-    }
-    return plan;
-}
-
 static void compare(const char *a, const char *b, bool same)
 {
-    struct plan *x = compile(a);
-    struct plan *y = compile(b);
-    struct plan *again = compile(a);
+    struct plan *x = plan_of(a);
+    struct plan *y = plan_of(b);
+    struct plan *again = plan_of(a);
     assert_true(digest_equal(plan_state_hash(x), plan_state_hash(again)));
     assert_false(digest_equal(x->hash, y->hash));
     if (digest_equal(plan_state_hash(x), plan_state_hash(y)) != same) {
@@ -174,7 +164,7 @@ static void test_stateful(void **state)
     for (size_t i = 0; i < array_len(cases); i++) {
         char *table = xasprintf(TABLE, "");
         char *sql = xasprintf("%sCREATE MATERIALIZED VIEW v %s;", table, cases[i].view);
-        struct plan *plan = compile(sql);
+        struct plan *plan = plan_of(sql);
         assert_int_equal(plan_is_stateful(plan), cases[i].stateful);
         plan_free(plan);
         free(table);

@@ -3,7 +3,7 @@
  * Method: small definitions, and their plans looked at field by field. */
 #include "processor/plan.h"
 #include "processor/policy.h"
-#include "tests/unit/unit.h"
+#include "tests/unit/processor/plan_of.h"
 
 #include <string.h>
 
@@ -11,20 +11,10 @@
     "CREATE TABLE t (a integer, b bigint, d double precision, s text, f boolean, ts timestamptz) " \
     "WITH (event_time='ts', watermark='1 minute');"
 
-static struct plan *compile(const char *sql)
-{
-    struct plan *plan = NULL;
-    struct err err = {0};
-    if (plan_compile("f.sql", sql, strlen(sql), &plan, &err) != 0) {
-        fail_msg("%s\n%s\n%s", sql, err.text, err.hint);
-    }
-    return plan;
-}
-
 static struct plan *compile_view(const char *query)
 {
     char *sql = xasprintf(TABLE "CREATE MATERIALIZED VIEW v AS %s;", query);
-    struct plan *plan = compile(sql);
+    struct plan *plan = plan_of(sql);
     free(sql);
     return plan;
 }
@@ -40,7 +30,7 @@ static void assert_output(const struct plan_view *view, uint32_t i, const char *
 static void test_scenario(void **state)
 {
     (void)state;
-    struct plan *plan = compile(
+    struct plan *plan = plan_of(
         "CREATE TABLE user_events (user_id text, event_type text, product_id text, amount double "
         "precision, event_time timestamptz, unread text) WITH (topic='user-events', format='json', "
         "event_time='event_time', watermark='5 s', timestamp_unit='ms');"
@@ -106,7 +96,7 @@ static void test_scenario(void **state)
 static void test_defaults(void **state)
 {
     (void)state;
-    struct plan *plan = compile("CREATE TABLE t (a int, b int); CREATE TABLE u (c int);"
+    struct plan *plan = plan_of("CREATE TABLE t (a int, b int); CREATE TABLE u (c int);"
                                 "CREATE MATERIALIZED VIEW v AS SELECT a FROM t;"
                                 "CREATE MATERIALIZED VIEW w AS SELECT * FROM u WHERE c > 0;");
     assert_int_equal(plan->input_count, 2);
@@ -243,7 +233,7 @@ static void test_types_and_names(void **state)
 
 static char *hash_of(const char *sql)
 {
-    struct plan *plan = compile(sql);
+    struct plan *plan = plan_of(sql);
     char *text = xmalloc(DIGEST_TEXT_LEN + 1);
     digest_format(plan->hash, text);
     plan_free(plan);
@@ -307,7 +297,7 @@ static void test_shared_trees_stay_small(void **state)
 static void test_named_parts(void **state)
 {
     (void)state;
-    struct plan *plan = compile(
+    struct plan *plan = plan_of(
         "CREATE TABLE t (a int, b text, at timestamptz) WITH (event_time='at');"
         "CREATE VIEW even AS SELECT a, b AS name, at, a * 2 AS twice FROM t WHERE a % 2 = 0;"
         "CREATE TABLE o (k text, n bigint, unset int) WITH (topic='out', key='k', headers='n');"

@@ -42,9 +42,9 @@ void lag_close(struct lag *lag);
 
 /* From `opened`: positions only; ends are unknown again, rates start afresh. False: not as many as
  * there are sources. */
+bool lag_opened(struct lag *lag, const json_t *next);
 /* The rows are of no cut below these offsets: it is not past its target there. */
 void lag_least(struct lag *lag, const json_t *least);
-bool lag_opened(struct lag *lag, const json_t *next);
 /* From `progress`: each vector that is there and of the right length is taken. */
 bool lag_progress(struct lag *lag, const json_t *event, int64_t now_us);
 /* From `held` and `at_cut`. */

@@ -363,6 +363,32 @@ static void test_lag_questions(void **unused)
     json_decref(target);
 }
 
+/* A version that took windows over is past its target where these were, and no sooner. */
+static void test_lag_least(void **unused)
+{
+    (void)unused;
+    json_t *begin = json_pack("[i, i]", 0, 0);
+    json_t *target = json_pack("[i, i]", 100, 100);
+    json_t *least = json_pack("[i, i]", 120, 70);
+    struct lag lag;
+    lag_open(&lag, begin, target);
+    lag_least(&lag, NULL); /* of most there is none */
+    progress(&lag, 1000, "{\"next\":[100,100],\"end\":[200,200]}");
+    assert_true(lag_past_target(&lag));
+    lag_least(&lag, least);
+    assert_false(lag_past_target(&lag));
+    progress(&lag, 2000, "{\"next\":[119,100],\"end\":[200,200]}");
+    assert_false(lag_past_target(&lag));
+    progress(&lag, 3000, "{\"next\":[120,99],\"end\":[200,200]}");
+    assert_false(lag_past_target(&lag));
+    progress(&lag, 4000, "{\"next\":[120,100],\"end\":[200,200]}");
+    assert_true(lag_past_target(&lag));
+    lag_close(&lag);
+    json_decref(begin);
+    json_decref(target);
+    json_decref(least);
+}
+
 static void test_lag_status(void **unused)
 {
     (void)unused;
@@ -400,6 +426,7 @@ int main(void)
         cmocka_unit_test(test_swap_refuses_after_its_hold),
         cmocka_unit_test(test_recreated_topic_is_another),
         cmocka_unit_test(test_lag_questions),
+        cmocka_unit_test(test_lag_least),
         cmocka_unit_test(test_lag_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -64,6 +64,8 @@ static void test_what_is_stored(void **state)
     views(BY_K("sum(a) AS s"), BY_K("sum(d) AS s"), false);
     views(BY_K("sum(a) AS s"), BY_K("max(a) AS s"), false);
     views(BY_K("sum(a) AS s"), BY_K("sum(a) FILTER (WHERE a > 0) AS s"), false);
+    views(BY_K("sum(a) FILTER (WHERE a > 1) AS s, max(a) AS m"), /* the same things are computed */
+          BY_K("sum(a) AS s, max(a) FILTER (WHERE a > 1) AS m"), false);
     views(BY_K("sum(a) FILTER (WHERE a > 1) AS s"), BY_K("sum(a) FILTER (WHERE a > 2) AS s"),
           false);
     views(BY_K("sum(a) AS s"), BY_K("sum(a) AS s, count(*) AS n"), false);

@@ -594,10 +594,13 @@ int admit_version(struct core *core, const char *processor, json_t *object, int6
 
 /* ---- generation.c ---- */
 
+/* Where each version of the processor (or NULL) stands now: {"VERSION":[offset of each source]}; owned.
+ * To be asked for before the log is asked for its ends, which move on as the versions do. */
+json_t *topic_stood(const struct core_processor *processor);
 /* In the place of the identity that the log cannot tell: what the processor's versions have for this
- * topic (0: none has read it), or one more when one of them stands behind the end of a partition.
- * ranges: of the topic's partitions now. */
-uint64_t topic_generation(const struct core_processor *processor,
+ * topic (0: none has read it), or one more when one of them stood behind the end of a partition.
+ * ranges: of the topic's partitions, asked for after `stood`. */
+uint64_t topic_generation(const struct core_processor *processor, const json_t *stood,
                           const struct position_topic *topic, const struct position_range *ranges);
 
 /* ---- deploy.c, verify.c, status.c, requests.c ---- */

@@ -47,6 +47,7 @@ struct deploy {
     int64_t cache_bytes;
     struct plan *plan;
     struct position position;
+    json_t *stood; /* topic_stood before the job; owned */
     /* What the job found. */
     struct position_topic *topics; /* per input of the plan; names borrowed from it */
     uint64_t *identities;
@@ -72,6 +73,7 @@ static void deploy_free(struct deploy *deploy)
     json_decref(deploy->given);
     json_decref(deploy->policy);
     json_decref(deploy->limit);
+    json_decref(deploy->stood);
     free(deploy->who);
     free(deploy->data_dir);
     free(deploy->outputs);
@@ -616,7 +618,8 @@ static void tell_generations(struct core *core, struct deploy *deploy)
     const struct position_range *ranges = deploy->ranges;
     for (uint32_t i = 0; i < deploy->plan->input_count; i++) {
         if (deploy->identities[i] == 0) {
-            deploy->identities[i] = topic_generation(known, &deploy->topics[i], ranges);
+            deploy->identities[i] =
+                topic_generation(known, deploy->stood, &deploy->topics[i], ranges);
         }
         ranges += deploy->topics[i].partitions;
     }
@@ -792,6 +795,7 @@ static void deploy_start(struct core *core, struct deploy *deploy)
     }
     deploy->topics = xcalloc(deploy->plan->input_count, sizeof *deploy->topics);
     deploy->identities = xcalloc(deploy->plan->input_count, sizeof *deploy->identities);
+    deploy->stood = topic_stood(core_processor_find(core, deploy->name));
     waiters_add(&core->jobs, deploy->request);
     deploy->next = core->deploys;
     core->deploys = deploy;

@@ -116,6 +116,7 @@ static void test_topic_shorter(void **state)
 {
     struct world *world = *state;
     int64_t end[WORLD_PARTITIONS];
+    world->inflow = 0;
     memcpy(end, world->end, sizeof end);
     world->identity = 0;
     world->end[1] = 1;
@@ -124,6 +125,19 @@ static void test_topic_shorter(void **state)
     memcpy(world->end, end, sizeof end);
     world_deploy(world, COUNTS_2, "auto");
     world_wait(world, 2, "serving");
+}
+
+/* The log's end is asked first, and the version reads on before the answer is looked at. */
+static void test_topic_grows_meanwhile(void **state)
+{
+    struct world *world = *state;
+    world->identity = 0;
+    world_deploy(world, COUNTS_2, "auto");
+    world_wait(world, 2, "serving");
+    for (uint32_t version = 3; version < 7; version++) {
+        json_decref(world_call(world, "replay", "p", 0, json_pack("{s:s}", "swap", "auto")));
+        world_wait(world, version, "serving");
+    }
 }
 
 /* Made automatic later on: it stays ready, and says why. */
@@ -177,11 +191,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, world_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_two_deploys_at_once),      TEST(test_deploy_during_a_swap),
-        TEST(test_gap_at_the_deploy),        TEST(test_gap_at_the_swap),
-        TEST(test_topic_made_anew),          TEST(test_topic_shorter),
-        TEST(test_gap_of_an_automatic_swap), TEST(test_would_not_fit),
-        TEST(test_failed_and_serving),
+        TEST(test_two_deploys_at_once),   TEST(test_deploy_during_a_swap),
+        TEST(test_gap_at_the_deploy),     TEST(test_gap_at_the_swap),
+        TEST(test_topic_made_anew),       TEST(test_topic_shorter),
+        TEST(test_topic_grows_meanwhile), TEST(test_gap_of_an_automatic_swap),
+        TEST(test_would_not_fit),         TEST(test_failed_and_serving),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -641,25 +641,27 @@ static inline void world_open(struct world *world)
     world_core_open(world);
 }
 
+/* Jobs ask the log first; the world goes on while they do. */
 static inline void world_step(struct world *world)
 {
+    struct core_job *ran[array_len(world->jobs)];
+    uint32_t ran_count = 0;
     world->now_us += WORLD_STEP_US;
+    while (world->job_count > 0) {
+        ran[ran_count++] = world->jobs[--world->job_count];
+        ran[ran_count - 1]->run(ran[ran_count - 1]);
+    }
     for (int i = 0; i < WORLD_PARTITIONS; i++) {
         world->end[i] += world->inflow;
-    }
-    for (uint32_t i = world->job_count; i-- > 0;) {
-        struct core_job *job = world->jobs[i];
-        world->job_count--;
-        memmove(&world->jobs[i], &world->jobs[i + 1],
-                (world->job_count - i) * sizeof(struct core_job *));
-        job->run(job);
-        core_job_finish(world->core, job);
     }
     core_tick(world->core);
     for (int i = 0; i < WORLD_WORKERS; i++) {
         if (world->workers[i].id != 0) {
             world_worker_step(world, &world->workers[i]);
         }
+    }
+    for (uint32_t i = 0; i < ran_count; i++) {
+        core_job_finish(world->core, ran[i]);
     }
     world_check(world);
 }

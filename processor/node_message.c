@@ -87,10 +87,14 @@ static uint32_t encode_value(struct buf *out, const struct node_message *message
     return (uint32_t)(out->len - start);
 }
 
-/* The record's headers as they are, but not its name as a message of someone. */
+static bool header_is(const uint8_t *name, uint32_t len, const char *own)
+{
+    return len == strlen(own) && memcmp(name, own, len) == 0;
+}
+
+/* The record's headers as they are, but not its name as a message of someone, nor that it corrects one. */
 static void copy_headers(struct buf *out, const struct kappa_record *record)
 {
-    static const char own[] = KAPPA_MESSAGE_NAME;
     const uint8_t *at = record->headers;
     size_t left = record->headers_len;
     while (left >= 8) {
@@ -103,7 +107,8 @@ static void copy_headers(struct buf *out, const struct kappa_record *record)
         if (size > left) {
             return;
         }
-        if (name_len != sizeof own - 1 || memcmp(at + 4, own, name_len) != 0) {
+        if (!header_is(at + 4, name_len, KAPPA_MESSAGE_NAME) &&
+            !header_is(at + 4, name_len, KAPPA_MESSAGE_CORRECTION)) {
             buf_append(out, at, size);
         }
         at += size;

@@ -82,10 +82,15 @@ static int headers_set(struct sql *sql, struct plan_topic *topic, const struct s
         if (column == PLAN_NONE || topic->header_count == topic->column_count) {
             return column_missing(sql, topic, option, arena_strndup(&sql->temp, at, len));
         }
-        if (strcmp(topic->columns[column].name, KAPPA_MESSAGE_NAME) == 0) {
+        const char *name = topic->columns[column].name;
+        if (strcmp(name, KAPPA_MESSAGE_NAME) == 0) {
             return sql_error(sql, option->place,
-                             "option \"headers\": %s is the name that each message gets",
-                             KAPPA_MESSAGE_NAME);
+                             "option \"headers\": %s is the name that each message gets", name);
+        }
+        if (strcmp(name, KAPPA_MESSAGE_CORRECTION) == 0) {
+            return sql_error(sql, option->place,
+                             "option \"headers\": %s says that a message corrects another one",
+                             name);
         }
         headers[topic->header_count++] = column;
         at += len;

@@ -88,9 +88,9 @@ bool sender_name_read(const char *text, size_t len, struct sender_name *out)
     return true;
 }
 
-bool sender_name_find(const struct kappa_record *record, struct sender_name *out)
+bool sender_header_find(const struct kappa_record *record, const char *name, const char **value,
+                        size_t *len)
 {
-    static const char header[] = SENDER_HEADER;
     const uint8_t *at = record->headers;
     size_t left = record->headers_len;
     while (left >= 8) {
@@ -98,7 +98,7 @@ bool sender_name_find(const struct kappa_record *record, struct sender_name *out
         if (name_len > left - 8) {
             return false;
         }
-        const char *name = (const char *)at + 4;
+        const char *found = (const char *)at + 4;
         uint32_t value_len = load_u32_le(at + 4 + name_len);
         uint32_t size = value_len == KAPPA_NULL_LEN ? 0 : value_len;
         at += 8 + name_len;
@@ -106,11 +106,28 @@ bool sender_name_find(const struct kappa_record *record, struct sender_name *out
         if (size > left) {
             return false;
         }
-        if (name_len == sizeof header - 1 && memcmp(name, header, name_len) == 0) {
-            return sender_name_read((const char *)at, size, out);
+        if (name_len == strlen(name) && memcmp(found, name, name_len) == 0) {
+            *value = (const char *)at;
+            *len = size;
+            return value_len != KAPPA_NULL_LEN;
         }
         at += size;
         left -= size;
     }
     return false;
+}
+
+bool sender_name_find(const struct kappa_record *record, struct sender_name *out)
+{
+    const char *text = NULL;
+    size_t len = 0;
+    return sender_header_find(record, SENDER_HEADER, &text, &len) &&
+           sender_name_read(text, len, out);
+}
+
+bool sender_name_corrects(const struct kappa_record *record)
+{
+    const char *text = NULL;
+    size_t len = 0;
+    return sender_header_find(record, SENDER_CORRECTION, &text, &len);
 }

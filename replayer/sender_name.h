@@ -8,14 +8,21 @@
  *     |            '- input topic, with its identity as ":hex" where the log knows one
  *     '- sender: a processor, and a mark made with it, so that another one of that name is another
  *
- * Names of one input partition ascend in the order of sending. */
+ * Names of one input partition ascend in the order of sending; but for corrections. These bear the name
+ * of the message that they correct, and beside it the header "kappa-correction":
+ *
+ *     7 replaced
+ *     | '- what it does: replaced, added or retracted (correction.h)
+ *     '- epoch of the swap after which it was sent
+ */
 #ifndef KAPPA_REPLAYER_SENDER_NAME_H
 #define KAPPA_REPLAYER_SENDER_NAME_H
 
 #include "base/buf.h"
 #include "include/kappa/message.h"
 
-#define SENDER_HEADER KAPPA_MESSAGE_NAME
+#define SENDER_HEADER     KAPPA_MESSAGE_NAME
+#define SENDER_CORRECTION KAPPA_MESSAGE_CORRECTION
 
 /* Where a message stands in its input partition. */
 struct sender_place {
@@ -43,5 +50,11 @@ void sender_name_write(struct buf *text, const char *sender, const char *topic, 
 bool sender_name_read(const char *text, size_t len, struct sender_name *out);
 /* The name among the headers of a record; false when there is none. */
 bool sender_name_find(const struct kappa_record *record, struct sender_name *out);
+/* Does the record correct a message that was sent before? Then its name says nothing about how far the
+ * sender has come. */
+bool sender_name_corrects(const struct kappa_record *record);
+/* The value of a header, borrowed; false when there is none of that name, or it is null. */
+bool sender_header_find(const struct kappa_record *record, const char *name, const char **value,
+                        size_t *len);
 
 #endif

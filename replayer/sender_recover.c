@@ -1,9 +1,9 @@
 /* What was sent before: reading the ends of the topics. Own header: sender_inside.h.
  *
  * From its checkpoint to its end at the fence, each partition is read, and for each input the
- * greatest name of ours is kept. A message that was not sent is one whose name is greater than the
- * one found for its input in its partition: rounds append in the order of names, and partitions are
- * written in the order of appends.
+ * greatest name of ours is kept, but for those of corrections, which come late. A message that was not
+ * sent is one whose name is greater than the one found for its input in its partition: rounds append in
+ * the order of names, and partitions are written in the order of appends.
  *
  * The number of partitions that messages are spread over must be the one of then: a topic that has
  * grown meanwhile is spread over all of its partitions only once SENT is clean. */
@@ -102,7 +102,8 @@ static void found(struct tail *tail, uint32_t partition, const struct kappa_reco
 {
     const struct sender *sender = tail->sender;
     struct sender_name name;
-    if (!sender_name_find(record, &name) || name.sender_len != strlen(sender->name) ||
+    if (sender_name_corrects(record) || !sender_name_find(record, &name) ||
+        name.sender_len != strlen(sender->name) ||
         memcmp(name.sender, sender->name, name.sender_len) != 0) {
         return;
     }

@@ -18,6 +18,9 @@
  * is sent. */
 #define KAPPA_MESSAGE_NAME "kappa-out"
 
+/* The header of a correction, beside the name of the message that it corrects (replayer/sender_name.h). */
+#define KAPPA_MESSAGE_CORRECTION "kappa-correction"
+
 /* The header of a mark: a message without key and value that says in it, in ms since 1970, which time
  * has passed (replayer/sender_marks.c). It is nobody's row. */
 #define KAPPA_MESSAGE_MARK "kappa-mark"

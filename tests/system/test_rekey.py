@@ -19,7 +19,7 @@ def envelope(i, kind):
     if i % 50 == 7:
         value["user"] = None
     return {"key": f"{kind}-{i % 5}", "value": value, "time": rfc3339(1_700_000_000_000 + i * 10),
-            "headers": [["trace", str(i)], ["kappa-out", "not a name"]]}
+            "headers": [["trace", str(i)], ["kappa-out", "not a name"], ["kappa-correction", "3 added"]]}
 
 
 def text_of(value):

@@ -402,7 +402,16 @@ static void swap(struct rig *rig, uint32_t to)
     sender_start(rig);
 }
 
-/* Somebody else writes to our topics, even in our words. */
+static void header_put(struct buf *headers, const char *name, const char *value)
+{
+    buf_append_u32_le(headers, u32_from(strlen(name)));
+    buf_append_text(headers, name);
+    buf_append_u32_le(headers, u32_from(strlen(value)));
+    buf_append_text(headers, value);
+}
+
+/* Somebody else writes to our topics, even in our words; and corrections of what was sent, and of what
+ * was not yet. */
 static void foreign(struct rig *rig)
 {
     struct log_writer *writer = NULL;
@@ -410,12 +419,13 @@ static void foreign(struct rig *rig)
     struct buf header = {0};
     uint32_t output = (uint32_t)prng_below(&rig->prng, OUTPUTS);
     static const char *const names[] = {"alerts#0000 in:2a/0@99999.0.0", "nonsense",
-                                        NAME " other/0@99999.0.0", NAME " in:2b/1@5000.0.0"};
-    const char *name = names[prng_below(&rig->prng, array_len(names))];
-    buf_append_u32_le(&header, sizeof SENDER_HEADER - 1);
-    buf_append(&header, SENDER_HEADER, sizeof SENDER_HEADER - 1);
-    buf_append_u32_le(&header, u32_from(strlen(name)));
-    buf_append_text(&header, name);
+                                        NAME " other/0@99999.0.0",       NAME " in:2b/1@5000.0.0",
+                                        NAME " in:2a/0@5.1.0",           NAME " in:2a/1@99999.0.0"};
+    size_t number = prng_below(&rig->prng, array_len(names));
+    if (number >= 4) {
+        header_put(&header, SENDER_CORRECTION, "2 replaced");
+    }
+    header_put(&header, SENDER_HEADER, names[number]);
     struct kappa_record record = {.time_ms = 5,
                                   .key_len = KAPPA_NULL_LEN,
                                   .value = (const uint8_t *)"foreign",

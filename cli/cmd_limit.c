@@ -24,6 +24,10 @@ const struct cmd_entry cmd_limit = {
     .help = "LIMIT is records per second, bytes per second (keys, values and headers), or\n"
             "both: 50000/s, 20MB/s, 50k/s,20MB/s; or none. It may have goals:\n"
             "\n"
+            "- 'broker <= 100MB/s' (or broker=100MB/s): bytes per second that are read\n"
+            "  from the log itself; what archives give does not count, and is read on\n"
+            "  meanwhile. On the wire it may be less (compression) or, for a moment, more\n"
+            "  (Kafka is read ahead by some MB).\n"
             "- freshness=50ms (or 'freshness p99 <= 50 ms'): as fast as keeps the records of\n"
             "  what serves readable within 50 ms, 99 commits of 100, measured each second.\n"
             "- 'finish by 06:00' (the next one of the clock here; or a time as\n"
@@ -37,9 +41,9 @@ const struct cmd_entry cmd_limit = {
             "what holds the replay back and by how much it will be late. Once the time has\n"
             "passed, it is as fast as the rest allows.\n"
             "\n"
-            "With --all it is a limit (numbers only) over all replays of the server\n"
-            "together: what they read from brokers, the embedded log and archives. They\n"
-            "divide it by their priority (priority=3; 1 if not said), and what one does not\n"
+            "With --all it is a limit (numbers, and 'broker <=') over all replays of the\n"
+            "server together: what they read from brokers, the embedded log and archives.\n"
+            "They divide it by their priority (priority=3; 1 if not said), and what one does not\n"
             "use goes to the others; so do replays with a goal of freshness what that\n"
             "allows. Those with a time to be done by take what they need first, but for a\n"
             "tenth.\n"
@@ -53,6 +57,7 @@ const struct cmd_entry cmd_limit = {
                 "kappa limit features 2 freshness=50ms\n"
                 "kappa limit features 2 '20MB/s, finish by 06:00'\n"
                 "kappa limit features 2 none\n"
+                "kappa limit features 2 'broker <= 50MB/s'\n"
                 "kappa limit --all 100MB/s\n",
     .options = options,
     .run = limit_run,

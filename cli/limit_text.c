@@ -35,7 +35,8 @@ static int wrong(const char *part, const char *why, struct err *err)
 {
     int rc = err_set(err, KE_INVALID, "the limit '%s' %s", part, why);
     err_hint(err, "write 50000/s (records), 20MB/s (bytes), both as 50k/s,20MB/s, "
-                  "freshness=50ms, 'finish by 06:00', 'finish in 2h', or none");
+                  "'broker <= 100MB/s' (what brokers are asked for), freshness=50ms, "
+                  "'finish by 06:00', 'finish in 2h', or none");
     return rc;
 }
 
@@ -158,11 +159,42 @@ static int priority_parse(const char *part, const char *text, json_t *limit, str
     return member_set(part, limit, "priority", value, err);
 }
 
+/* "50k/s", "20MB/s"; broker: only the latter, of what is read from brokers. */
+static int rate_parse(const char *part, const char *text, bool broker, json_t *limit,
+                      struct err *err)
+{
+    char *end = NULL;
+    size_t digits = strspn(text, "0123456789.");
+    double number = digits > 0 ? strtod(text, &end) : 0;
+    if (digits == 0 || end != text + digits) {
+        return wrong(part, broker ? "has no bytes per second" : "begins with no number", err);
+    }
+    const char *unit = end + strspn(end, " ");
+    for (size_t i = 0; i < array_len(units); i++) {
+        if (strcmp(units[i].name, unit) != 0) {
+            continue;
+        }
+        double value = floor(number * units[i].times);
+        const char *member = broker           ? "broker_bytes_per_second"
+                             : units[i].bytes ? "bytes_per_second"
+                                              : "records_per_second";
+        if (broker && !units[i].bytes) {
+            return wrong(part, "is of records, and brokers are limited in bytes", err);
+        }
+        if (!(value >= 1 && value <= (double)GOVERNOR_RATE_MAX)) {
+            return wrong(part, "is not between 1 and 10^12", err);
+        }
+        return member_set(part, limit, member, (int64_t)value, err);
+    }
+    return wrong(part, "has no unit that is known", err);
+}
+
 static int part_parse(const char *part, int64_t now_ms, json_t *limit, struct err *err)
 {
     const char *finish = behind(part, "finish");
     const char *freshness = behind(part, "freshness");
     const char *priority = behind(part, "priority");
+    const char *broker = behind(part, "broker");
     if (finish != NULL) {
         return finish_parse(part, finish, now_ms, limit, err);
     }
@@ -172,25 +204,8 @@ static int part_parse(const char *part, int64_t now_ms, json_t *limit, struct er
     if (priority != NULL) {
         return priority_parse(part, priority, limit, err);
     }
-    char *end = NULL;
-    size_t digits = strspn(part, "0123456789.");
-    double number = digits > 0 ? strtod(part, &end) : 0;
-    if (digits == 0 || end != part + digits) {
-        return wrong(part, "begins with no number", err);
-    }
-    const char *unit = end + strspn(end, " ");
-    for (size_t i = 0; i < array_len(units); i++) {
-        if (strcmp(units[i].name, unit) != 0) {
-            continue;
-        }
-        double value = floor(number * units[i].times);
-        const char *member = units[i].bytes ? "bytes_per_second" : "records_per_second";
-        if (!(value >= 1 && value <= (double)GOVERNOR_RATE_MAX)) {
-            return wrong(part, "is not between 1 and 10^12", err);
-        }
-        return member_set(part, limit, member, (int64_t)value, err);
-    }
-    return wrong(part, "has no unit that is known", err);
+    return broker != NULL ? rate_parse(part, broker, true, limit, err)
+                          : rate_parse(part, part, false, limit, err);
 }
 
 int limit_text_parse(const char *text, int64_t now_ms, json_t **out, struct err *err)
@@ -215,37 +230,56 @@ int limit_text_parse(const char *text, int64_t now_ms, json_t **out, struct err 
     return 0;
 }
 
+/* Of 1000, as it was written: out_bytes counts in 1024. */
+static void bytes_text(struct buf *out, double bytes)
+{
+    buf_printf(out, "%.3g %s/s",
+               bytes >= 1e9   ? bytes / 1e9
+               : bytes >= 1e6 ? bytes / 1e6
+               : bytes >= 1e3 ? bytes / 1e3
+                              : bytes,
+               bytes >= 1e9   ? "GB"
+               : bytes >= 1e6 ? "MB"
+               : bytes >= 1e3 ? "kB"
+                              : "B");
+}
+
+static void comma(struct buf *out, size_t begin)
+{
+    buf_append_text(out, out->len > begin ? ", " : "");
+}
+
 void limit_text(struct buf *out, const json_t *limit)
 {
     char number[OUT_NUMBER_LEN];
+    size_t begin = out->len;
     int64_t records = json_int(limit, "records_per_second", 0);
-    double bytes = (double)json_int(limit, "bytes_per_second", 0);
+    int64_t bytes = json_int(limit, "bytes_per_second", 0);
+    int64_t broker = json_int(limit, "broker_bytes_per_second", 0);
     if (records > 0) {
         buf_printf(out, "%s records/s", out_count(records, number));
     }
     if (bytes > 0) {
-        /* Of 1000, as it was written: out_bytes counts in 1024. */
-        buf_printf(out, "%s%.3g %s/s", records > 0 ? ", " : "",
-                   bytes >= 1e9   ? bytes / 1e9
-                   : bytes >= 1e6 ? bytes / 1e6
-                   : bytes >= 1e3 ? bytes / 1e3
-                                  : bytes,
-                   bytes >= 1e9   ? "GB"
-                   : bytes >= 1e6 ? "MB"
-                   : bytes >= 1e3 ? "kB"
-                                  : "B");
+        comma(out, begin);
+        bytes_text(out, (double)bytes);
+    }
+    if (broker > 0) {
+        comma(out, begin);
+        buf_append_text(out, "broker <= ");
+        bytes_text(out, (double)broker);
     }
     int64_t goal = json_int(limit, "freshness_ms", 0);
     if (goal > 0) {
-        buf_printf(out, "%sfreshness p99 <= %" PRId64 " ms", records > 0 || bytes > 0 ? ", " : "",
-                   goal);
+        comma(out, begin);
+        buf_printf(out, "freshness p99 <= %" PRId64 " ms", goal);
     }
     const char *by = json_text(limit, "finish_by", NULL);
     if (by != NULL) {
-        buf_printf(out, "%sfinish by %s", records > 0 || bytes > 0 || goal > 0 ? ", " : "", by);
+        comma(out, begin);
+        buf_printf(out, "finish by %s", by);
     }
     if (json_int(limit, "priority", 1) != 1) {
-        bool any = records > 0 || bytes > 0 || goal > 0 || by != NULL;
+        bool any = out->len > begin;
         buf_printf(out, any ? " (priority %" PRId64 ")" : "priority %" PRId64,
                    json_int(limit, "priority", 1));
     }

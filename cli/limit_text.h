@@ -7,7 +7,8 @@
 #include "base/json.h"
 
 /* Parts with commas between: NUMBER/s (records; k, M, G for 1000 each) and NUMBER and a unit of bytes
- * (B, kB, MB, GB, KiB, MiB, GiB) and /s; freshness=50ms, also as "freshness p99 <= 50 ms";
+ * (B, kB, MB, GB, KiB, MiB, GiB) and /s; "broker <= 100MB/s" (of what brokers are asked for);
+ * freshness=50ms, also as "freshness p99 <= 50 ms";
  * "finish by TIME" (a time of day is the next one of the clock here; else RFC 3339, UTC without an
  * offset) or "finish in DURATION" from now_ms on; priority=N; or "none". *out: an object or null, a new
  * reference. */

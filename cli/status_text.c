@@ -346,7 +346,9 @@ static void limit_line(struct buf *out, const json_t *version)
         char number[OUT_NUMBER_LEN];
         struct buf text = {0};
         int64_t rate = json_int(pace, "records_per_second", 0);
-        if (rate == 0 && json_int(pace, "bytes_per_second", 0) > 0) {
+        bool bytes_only = json_int(pace, "bytes_per_second", 0) > 0 ||
+                          json_int(pace, "broker_bytes_per_second", 0) > 0;
+        if (rate == 0 && bytes_only) {
             struct buf bytes = {0};
             limit_text(&bytes, pace);
             buf_printf(&text, "now %s: %s", buf_text(&bytes), json_text(pace, "why", ""));

@@ -124,7 +124,11 @@ struct core_version {
     struct pace_window fresh; /* while it serves */
     double paced;             /* records/s that its goals allow; 0: not yet known */
     double paced_bytes;       /* its part of the bytes/s of the limit over all; 0: that has none */
-    int64_t raised_us;        /* when that became much more */
+    double paced_broker;      /* the same of bytes/s that brokers are asked for */
+    int64_t raised_us;        /* when one of them became much more */
+    double broker_rate;       /* bytes/s that it read from brokers when last looked at, */
+    int64_t broker_bytes;     /* and all that it had read then */
+    int64_t broker_us;        /* when; 0: never */
     double needs;             /* records/s to be done in time, when that is asked; as of needs_us */
     int64_t needs_us;         /* 0: to be looked at */
     uint32_t held;            /* enum limit_held: why it is not faster */

@@ -23,8 +23,9 @@
 
 static bool is_known(const char *name)
 {
-    static const char *const known[] = {"records_per_second", "bytes_per_second", "freshness_ms",
-                                        "finish_by", "priority"};
+    static const char *const known[] = {
+        "records_per_second", "bytes_per_second", "broker_bytes_per_second",
+        "freshness_ms",       "finish_by",        "priority"};
     for (size_t i = 0; i < array_len(known); i++) {
         if (strcmp(known[i], name) == 0) {
             return true;
@@ -84,8 +85,9 @@ int limit_check(const json_t *limit, int64_t now_ms, struct err *err)
     json_object_foreach ((json_t *)(uintptr_t)limit, name, value) {
         if (rc == 0 && !is_known(name)) {
             rc = err_set(err, KE_INVALID, "a limit has no member \"%s\"", name);
-            err_hint(err, "it has \"records_per_second\", \"bytes_per_second\", \"freshness_ms\", "
-                          "\"finish_by\" and \"priority\"");
+            err_hint(err, "it has \"records_per_second\", \"bytes_per_second\", "
+                          "\"broker_bytes_per_second\", \"freshness_ms\", \"finish_by\" and "
+                          "\"priority\"");
         }
     }
     if (rc == 0) {
@@ -159,14 +161,15 @@ static double first_pace(const struct core *core, const struct core_version *ver
 }
 
 /* Its part of the limit over all in bytes, when that is less than its own. */
-static void set_bytes(const struct core *core, const struct core_version *version, json_t *now)
+static void set_bytes(const struct core *core, const struct core_version *version, json_t *now,
+                      const char *member, double paced)
 {
-    double all = (double)json_int(core->limit_all, "bytes_per_second", 0);
-    bool caught_up = version->paced >= PACE_MOST && version->paced_bytes <= 0;
-    double bytes = version->paced_bytes > 0 ? version->paced_bytes : ALL_FIRST * all;
-    double own = (double)json_int(now, "bytes_per_second", 0);
+    double all = (double)json_int(core->limit_all, member, 0);
+    bool caught_up = version->paced >= PACE_MOST && paced <= 0;
+    double bytes = paced > 0 ? paced : ALL_FIRST * all;
+    double own = (double)json_int(now, member, 0);
     if (all > 0 && !caught_up && (own <= 0 || bytes < own)) {
-        object_set(now, "bytes_per_second", json_integer((json_int_t)fmax(bytes, 1)));
+        object_set(now, member, json_integer((json_int_t)fmax(bytes, 1)));
     }
 }
 
@@ -178,7 +181,8 @@ json_t *limit_now(const struct core *core, const struct core_version *version)
     }
     json_t *now = json_is_object(limit) ? json_copy(limit) : json_object();
     json_decref(limit);
-    set_bytes(core, version, now);
+    set_bytes(core, version, now, "bytes_per_second", version->paced_bytes);
+    set_bytes(core, version, now, "broker_bytes_per_second", version->paced_broker);
     double paced = version->paced > 0 ? version->paced : first_pace(core, version);
     double most = (double)json_int(now, "records_per_second", 0);
     double records = most > 0 ? fmin(most, paced) : paced;

@@ -2,8 +2,8 @@
  * regulate.c. Own header: core_inside.h.
  *
  * What counts is what replays read: records, and bytes of keys, values and headers, from a broker, the
- * embedded log or an archive. What serves, stands by or has caught up does not count: it reads what
- * arrives. */
+ * embedded log or an archive ("broker_bytes_per_second": not from archives). What serves, stands by or has
+ * caught up does not count: it reads what arrives. */
 #include "controller/core_inside.h"
 
 #include "replayer/governor.h"
@@ -20,13 +20,13 @@ static int check(const json_t *limit, struct err *err)
     json_t *value;
     int rc = governor_limit_parse(limit, &parsed, err);
     json_object_foreach ((json_t *)(uintptr_t)limit, name, value) {
-        bool known =
-            strcmp(name, "records_per_second") == 0 || strcmp(name, "bytes_per_second") == 0;
+        bool known = strcmp(name, "records_per_second") == 0 ||
+                     strcmp(name, "bytes_per_second") == 0 ||
+                     strcmp(name, "broker_bytes_per_second") == 0;
         if (rc == 0 && !known) {
             rc = err_set(err, KE_INVALID, "a limit over all replays has no member \"%s\"", name);
-            err_hint(err,
-                     "it has \"records_per_second\" and \"bytes_per_second\"; goals and priority "
-                     "are each version's own");
+            err_hint(err, "it has \"records_per_second\", \"bytes_per_second\" and "
+                          "\"broker_bytes_per_second\"; goals and priority are each version's own");
         }
     }
     if (rc == 0 && json_is_object(limit) && !governor_limited(&parsed)) {
@@ -77,6 +77,7 @@ static void tell_all(struct core *core)
                 child_is_open(&version->child)) {
                 version->paced = 0;
                 version->paced_bytes = 0;
+                version->paced_broker = 0;
                 limit_tell(core, version);
             }
         }

@@ -17,6 +17,12 @@ static const char *const held_names[] = {
     [LIMIT_HELD_ALL] = "all",
 };
 
+/* Its part of what all may ask brokers for is what it uses. */
+static bool is_held_by_broker(const struct core_version *version)
+{
+    return version->paced_broker > 0 && version->broker_rate >= USED * version->paced_broker;
+}
+
 /* It may be faster than it is, and has had the time to. */
 static bool is_slow(const struct core *core, const struct core_version *version)
 {
@@ -25,7 +31,7 @@ static bool is_slow(const struct core *core, const struct core_version *version)
     bool settled = core_now_us(core) - version->raised_us >= SETTLED_US;
     bool part = version->paced_bytes > 0 && mean > 0;
     double may = part ? fmin(version->paced, version->paced_bytes / mean) : version->paced;
-    return settled && rate > 0 && rate < USED * may;
+    return settled && rate > 0 && rate < USED * may && !is_held_by_broker(version);
 }
 
 /* ---- Of a goal of freshness */
@@ -171,11 +177,13 @@ json_t *limit_pace(const struct core *core, const struct core_version *version)
         buf_append_text(&why, "the limit over all replays leaves it more than it uses");
     }
     const json_t *bytes = json_object_get(limit, "bytes_per_second");
-    json_t *pace = json_pack("{s:o, s:O?, s:s, s:s, s:o}", "records_per_second",
-                             rate != NULL ? json_incref(rate) : json_null(), "bytes_per_second",
-                             bytes, "why", buf_text(&why), "held_by",
-                             is_slow(core, version) ? "other" : held_names[version->held], "finish",
-                             finish_json(version, &finish));
+    const json_t *broker = json_object_get(limit, "broker_bytes_per_second");
+    json_t *pace =
+        json_pack("{s:o, s:O?, s:O?, s:s, s:s, s:o}", "records_per_second",
+                  rate != NULL ? json_incref(rate) : json_null(), "bytes_per_second", bytes,
+                  "broker_bytes_per_second", broker, "why", buf_text(&why), "held_by",
+                  is_slow(core, version) ? "other" : held_names[version->held], "finish",
+                  finish_json(version, &finish));
     ASSERT(pace != NULL);
     json_decref(limit);
     buf_free(&why);

@@ -69,10 +69,12 @@ struct replay {
     double number; /* its own limit, or PACE_MOST */
     double needs;  /* to be done in time, or PACE_MOST */
     double weight;
-    double mean; /* bytes of a record; 0: not known */
-    double uses; /* records/s that it would use, or PACE_MOST: more than it has */
+    double mean;        /* bytes of a record; 0: not known */
+    double uses;        /* records/s that it would use, or PACE_MOST: more than it has */
+    double uses_broker; /* bytes/s that it would ask brokers for, or BYTES_MOST: more than it may */
     double gets;
-    double gets_bytes; /* of the limit over all; 0: that has no bytes */
+    double gets_bytes;  /* of the limit over all; 0: that has no bytes */
+    double gets_broker; /* the same of those of brokers */
     enum limit_held held;
     bool fresh; /* it has a goal of freshness */
 };
@@ -98,6 +100,7 @@ static void let_go(struct core *core, struct core_version *version)
         version->paced != PACE_MOST && lag_is_ready(&version->lag)) {
         version->paced = PACE_MOST;
         version->paced_bytes = 0;
+        version->paced_broker = 0;
         version->held = LIMIT_HELD_FREE;
         limit_tell(core, version);
     }
@@ -115,6 +118,30 @@ static bool look_at_needs(const struct core *core, struct core_version *version)
                                   (double)(by_ms - core_now_ms(core)) / 1000);
     version->needs_us = now;
     return true;
+}
+
+/* How much it asks brokers for, once a second too. */
+static void look_at_broker(const struct core *core, struct core_version *version)
+{
+    int64_t now = core_now_us(core);
+    int64_t bytes = json_int(version->child.stats, "bytes", 0) -
+                    json_int(version->child.stats, "archived_bytes", 0);
+    if (version->broker_us != 0 && now - version->broker_us < LOOK_US) {
+        return;
+    }
+    bool anew = version->broker_us == 0 || bytes < version->broker_bytes;
+    version->broker_rate =
+        anew ? 0
+             : (double)(bytes - version->broker_bytes) * 1e6 / (double)(now - version->broker_us);
+    version->broker_bytes = bytes;
+    version->broker_us = now;
+}
+
+static double would_ask(const struct core *core, const struct core_version *version)
+{
+    bool settled = core_now_us(core) - version->raised_us >= SETTLED_US;
+    bool less = version->broker_rate < USED * version->paced_broker;
+    return settled && less ? LEAVE * version->broker_rate : BYTES_MOST;
 }
 
 /* What it would use, if it had more: what holds back who uses less is not its limit. */
@@ -137,6 +164,7 @@ static void replays_add(const struct core *core, struct replays *replays,
     double number = (double)json_int(limit, "records_per_second", 0);
     int64_t goal = limit_freshness_us(version);
     replays->news = look_at_needs(core, version) || replays->news;
+    look_at_broker(core, version);
     replays->list = xrealloc(replays->list, (replays->count + 1) * sizeof *replays->list);
     replays->list[replays->count++] =
         (struct replay){.version = version,
@@ -144,6 +172,7 @@ static void replays_add(const struct core *core, struct replays *replays,
                         .weight = (double)json_int(limit, "priority", 1),
                         .mean = limit_mean_bytes(version),
                         .uses = would_use(core, version),
+                        .uses_broker = would_ask(core, version),
                         .needs = limit_finish_ms(version) > 0 ? fmax(version->needs, 1) : PACE_MOST,
                         .fresh = goal > 0};
     if (goal > 0) {
@@ -227,6 +256,26 @@ static double bytes_of(const struct replay *replay, double records)
     return records < PACE_MOST && replay->mean > 0 ? records * replay->mean : BYTES_MOST;
 }
 
+/* Divides the bytes that brokers may be asked for by all replays. */
+static void divide_broker(const struct core *core, struct replays *replays)
+{
+    double bytes = (double)json_int(core->limit_all, "broker_bytes_per_second", 0);
+    if (bytes <= 0) {
+        return;
+    }
+    struct pace_share *shares = xcalloc(replays->count + 1, sizeof *shares);
+    for (uint32_t i = 0; i < replays->count; i++) {
+        shares[i] = share_of(&replays->list[i], bytes, BYTES_MOST, replays->list[i].uses_broker);
+    }
+    pace_divide(bytes, shares, replays->count);
+    for (uint32_t i = 0; i < replays->count; i++) {
+        struct replay *replay = &replays->list[i];
+        bool enough = take_share(&shares[i], BYTES_MOST, replay->uses_broker, &replay->gets_broker);
+        replay->held = enough ? replay->held : LIMIT_HELD_ALL;
+    }
+    free(shares);
+}
+
 /* Divides the limit over all replays: records, then bytes. */
 static void divide_all(const struct core *core, struct replays *replays)
 {
@@ -272,18 +321,23 @@ static void divide(struct core *core, struct replays *replays)
     bound_each(replays);
     divide_pace(core, replays);
     divide_all(core, replays);
+    divide_broker(core, replays);
     core->all_us = core_now_us(core);
     for (uint32_t i = 0; i < replays->count; i++) {
         struct core_version *version = replays->list[i].version;
         double gets = fmax(replays->list[i].gets, 1);
         version->held = replays->list[i].held;
         double bytes = replays->list[i].gets_bytes;
-        if (gets > MUCH_MORE * version->paced || bytes > MUCH_MORE * version->paced_bytes) {
+        double broker = replays->list[i].gets_broker;
+        if (gets > MUCH_MORE * version->paced || bytes > MUCH_MORE * version->paced_bytes ||
+            broker > MUCH_MORE * version->paced_broker) {
             version->raised_us = core_now_us(core);
         }
-        if (differs(gets, version->paced) || differs(bytes, version->paced_bytes)) {
+        if (differs(gets, version->paced) || differs(bytes, version->paced_bytes) ||
+            differs(broker, version->paced_broker)) {
             version->paced = gets;
             version->paced_bytes = bytes;
+            version->paced_broker = broker;
             limit_tell(core, version);
         }
     }

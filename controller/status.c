@@ -86,9 +86,11 @@ static json_t *sources_json(const struct core *core, const struct core_version *
 static json_t *worker_json(const struct core *core, const struct child *child)
 {
     static const char *const taken[] = {
-        "rss_bytes", "cache_bytes",  "cache_rows", "evictions",     "file_bytes",      "used_bytes",
-        "commits",   "commit_us",    "duplicates", "commit_us_max", "bytes",           "mode",
-        "time_us",   "commits_took", "freshness",  "readers",       "oldest_reader_us"};
+        "rss_bytes",        "cache_bytes",   "cache_rows", "evictions",
+        "file_bytes",       "used_bytes",    "commits",    "commit_us",
+        "duplicates",       "commit_us_max", "bytes",      "mode",
+        "time_us",          "commits_took",  "freshness",  "readers",
+        "oldest_reader_us", "archived_bytes"};
     static const char *const phases[] = {[CHILD_OFF] = "off",
                                          [CHILD_STARTING] = "starting",
                                          [CHILD_OPEN] = "running",

@@ -36,6 +36,7 @@ struct log_batch {
     int64_t end_offset;  /* the partition's end as known now, >= next_offset, or -1 if unknown */
     bool none;           /* timeout: no source had anything; the other fields are not set */
     bool at_end;         /* next_offset reached the end when this batch was made */
+    bool archived;       /* from an archive, and not from the log itself */
 };
 
 struct log_topic_options {
@@ -134,6 +135,10 @@ struct log_reader_ops {
                      int64_t *high);
     /* Makes a next() that waits in another thread return early with batch->none. Any thread. */
     void (*wake)(struct log_reader *reader);
+    /* From the log itself at most so many records in each next(), beside max_records; 0: none for now, and
+     * a next() that the archive has nothing for says batch->none without waiting. UINT32_MAX at first.
+     * In the reader's thread. NULL: the log has no archive, and max_records is enough. */
+    void (*behind_most)(struct log_reader *reader, uint32_t most);
 };
 
 struct log_writer_ops {

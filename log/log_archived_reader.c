@@ -72,7 +72,8 @@ struct archived_reader {
     uint32_t count;
     uint32_t turn;
     uint32_t archive_count, wait_count; /* of sources in these places */
-    bool base_turn;                     /* a block was finished: the log behind is asked next */
+    uint32_t behind_most; /* records of a batch of the log behind; 0: not to be asked */
+    bool base_turn;       /* a block was finished: the log behind is asked next */
     int64_t looked_us;
     int failed; /* an error for good, given again by every next() */
     uint32_t failed_source;
@@ -263,7 +264,8 @@ static void block_give(struct archived_reader *self, uint32_t max, struct log_ba
                                 .records = self->records,
                                 .next_offset = source->next,
                                 .end_offset = end < source->next ? -1 : end,
-                                .at_end = end == source->next};
+                                .at_end = end == source->next,
+                                .archived = true};
 }
 
 /* Opens the block of the next source in turn. *got: one is open. */
@@ -555,6 +557,9 @@ static int log_turn(struct archived_reader *self, int timeout_ms, uint32_t max,
                     struct log_batch *batch, struct err *err)
 {
     batch->none = true;
+    if (self->behind_most == 0) {
+        return 0;
+    }
     if (self->wait_count > 0 && (self->archive_count == 0 || self->joined_us == 0 ||
                                  now_us() - self->joined_us >= JOIN_US)) {
         int rc = base_join(self, batch, err);
@@ -565,7 +570,8 @@ static int log_turn(struct archived_reader *self, int timeout_ms, uint32_t max,
     if (self->base == NULL) {
         return 0;
     }
-    return base_next(self, take_woken(self) ? 0 : timeout_ms, max, batch, err);
+    uint32_t most = max < self->behind_most ? max : self->behind_most;
+    return base_next(self, take_woken(self) ? 0 : timeout_ms, most, batch, err);
 }
 
 static bool passes(int rc)
@@ -694,6 +700,11 @@ static void archived_wake(struct log_reader *reader)
     pthread_mutex_unlock(&self->lock);
 }
 
+static void archived_behind_most(struct log_reader *reader, uint32_t most)
+{
+    reader_of(reader)->behind_most = most;
+}
+
 static void source_free(struct archived_source *source)
 {
     archive_segment_free(&source->segment);
@@ -725,6 +736,7 @@ static const struct log_reader_ops reader_ops = {
     .next = archived_next,
     .progress = archived_progress,
     .wake = archived_wake,
+    .behind_most = archived_behind_most,
 };
 
 int log_archived_reader_open(struct log *log, const char *group, struct log_reader **out,
@@ -734,6 +746,7 @@ int log_archived_reader_open(struct log *log, const char *group, struct log_read
     struct archived_reader *self = xcalloc(1, sizeof *self);
     self->reader.ops = &reader_ops;
     self->magic = READER_MAGIC;
+    self->behind_most = UINT32_MAX;
     self->log = log_archived_of(log);
     self->group = xstrdup(group == NULL ? "" : group);
     pthread_mutex_init(&self->lock, NULL);

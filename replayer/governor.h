@@ -12,6 +12,9 @@
  * So in any t seconds at most limit * (t + GOVERNOR_CREDIT_US + GOVERNOR_BATCH_US) + 2 * sharers records
  * are read (bytes: the same, and a record that is larger than its share is read whole).
  *
+ * Bytes of the log itself, which its archive does not give ("broker"), have a limit and a debt of their own:
+ * while it is not paid, archives are read on.
+ *
  * Any thread; one lock, never held while anything slow happens. Times are of the caller's monotonic
  * clock. */
 #ifndef KAPPA_REPLAYER_GOVERNOR_H
@@ -29,7 +32,8 @@
 /* Per second; 0: not limited. */
 struct governor_limit {
     int64_t records;
-    int64_t bytes; /* of keys, values and headers */
+    int64_t bytes;  /* of keys, values and headers */
+    int64_t broker; /* of these, what is read from the log itself and not from its archive */
 };
 
 struct governor {
@@ -38,6 +42,7 @@ struct governor {
     uint32_t sharers;
     int64_t records_due_ns; /* what was read is paid for then */
     int64_t bytes_due_ns;
+    int64_t broker_due_ns;
     int64_t mean_bytes; /* of a record, about; 0: none was read */
 };
 
@@ -50,11 +55,15 @@ void governor_set(struct governor *governor, const struct governor_limit *limit,
 int64_t governor_wait_us(struct governor *governor, int64_t now_us);
 /* At most so many records in the next batch, >= 1; UINT32_MAX: any number. */
 uint32_t governor_batch(struct governor *governor);
-/* This was read. */
-void governor_spent(struct governor *governor, int64_t now_us, uint32_t records, uint64_t bytes);
+/* The same two for the log itself, beside these. */
+int64_t governor_broker_wait_us(struct governor *governor, int64_t now_us);
+uint32_t governor_broker_batch(struct governor *governor);
+/* This was read; from an archive or not. */
+void governor_spent(struct governor *governor, int64_t now_us, uint32_t records, uint64_t bytes,
+                    bool archived);
 
-/* {"records_per_second","bytes_per_second"}, both optional; null, NULL or {}: no limit. INVALID with
- * what is wrong. Other members are not looked at. */
+/* {"records_per_second","bytes_per_second","broker_bytes_per_second"}, all optional; null, NULL or {}: no
+ * limit. INVALID with what is wrong. Other members are not looked at. */
 int governor_limit_parse(const json_t *value, struct governor_limit *out,
                          struct err *err) must_check;
 bool governor_limited(const struct governor_limit *limit);

@@ -272,8 +272,9 @@ static void batch_arrived(struct shard *shard, const struct log_batch *batch)
     struct governor *governor = governor_of(shard);
     uint64_t bytes = batch_bytes(batch);
     shard->bytes += bytes;
+    shard->archived_bytes += batch->archived ? bytes : 0;
     if (governor != NULL) {
-        governor_spent(governor, now_us(shard), batch->count, bytes);
+        governor_spent(governor, now_us(shard), batch->count, bytes, batch->archived);
     }
     ASSERT_CMP(batch->source, <, shard->input_count);
     struct shard_input *input = &shard->inputs[batch->source];
@@ -290,22 +291,49 @@ static void batch_arrived(struct shard *shard, const struct log_batch *batch)
     pending_push(&shard->pending, batch);
 }
 
+/* When the log itself may be read; 0: now. Where it has no archive, nothing else can be read. */
+static int64_t broker_wait_us(const struct shard *shard)
+{
+    struct governor *governor = governor_of(shard);
+    return governor != NULL ? governor_broker_wait_us(governor, now_us(shard)) : 0;
+}
+
+static bool has_archive(const struct shard *shard)
+{
+    return shard->reader == NULL || shard->reader->ops->behind_most != NULL;
+}
+
+static void wait_limited(struct shard *shard, int timeout_ms, int64_t wait_us)
+{
+    pump_wait(shard, (int)i64_min(timeout_ms, (wait_us + 999) / 1000));
+    pump_spent(shard, SHARD_LIMITED);
+}
+
 /* Sleeps when nothing may be read yet. */
 static bool read_limited(struct shard *shard, int timeout_ms)
 {
     struct governor *governor = governor_of(shard);
     int64_t wait_us = governor != NULL ? governor_wait_us(governor, now_us(shard)) : 0;
+    if (!has_archive(shard)) {
+        wait_us = i64_max(wait_us, broker_wait_us(shard));
+    }
     if (wait_us > 0) {
-        pump_wait(shard, (int)i64_min(timeout_ms, (wait_us + 999) / 1000));
-        pump_spent(shard, SHARD_LIMITED);
+        wait_limited(shard, timeout_ms, wait_us);
     }
     return wait_us > 0;
 }
 
-static uint32_t read_most(const struct shard *shard)
+/* How many records next() may give, and says how many of them from behind an archive. */
+static uint32_t read_most(const struct shard *shard, bool behind)
 {
     struct governor *governor = governor_of(shard);
     uint32_t most = governor != NULL ? governor_batch(governor) : UINT32_MAX;
+    uint32_t broker = governor != NULL ? governor_broker_batch(governor) : UINT32_MAX;
+    if (shard->reader->ops->behind_most != NULL) {
+        shard->reader->ops->behind_most(shard->reader, behind ? broker : 0);
+    } else {
+        most = most < broker ? most : broker;
+    }
     return shard->batch_now < most ? shard->batch_now : most;
 }
 
@@ -322,9 +350,10 @@ static int read_batch(struct shard *shard, int timeout_ms, bool *idle, struct er
         return 0;
     }
     int rc = reader_ready(shard, &cause);
+    int64_t behind_us = has_archive(shard) ? broker_wait_us(shard) : 0;
     if (rc == 0) {
         rc = shard->reader->ops->next(shard->reader, read_timeout(shard, timeout_ms),
-                                      read_most(shard), &batch, &cause);
+                                      read_most(shard, behind_us == 0), &batch, &cause);
     }
     if (rc != 0) {
         ASSERT_CMP(rc, <, 0);
@@ -334,6 +363,10 @@ static int read_batch(struct shard *shard, int timeout_ms, bool *idle, struct er
         }
         trouble_met(shard, &cause);
         *idle = true;
+        return 0;
+    }
+    if (batch.none && behind_us > 0) { /* not asked, so that it says nothing of the log's end */
+        wait_limited(shard, timeout_ms, behind_us);
         return 0;
     }
     *idle = batch.none;

@@ -374,6 +374,7 @@ void shard_status(struct shard *shard, struct shard_status *out)
         .oldest_age_us = shard->readers.oldest == 0 ? 0 : shard->readers_us - shard->oldest_us,
         .duplicates = shard->duplicates,
         .bytes = shard->bytes,
+        .archived_bytes = shard->archived_bytes,
         .file_bytes = shard->file_bytes,
         .used_bytes = shard->used_bytes,
         .trouble = shard->trouble,

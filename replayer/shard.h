@@ -32,8 +32,9 @@
  *
  * Batches: 64 records when caught up, doubling to LIMIT_BATCH_RECORDS while each next() comes back
  * full. While the version does not serve and is free to run, a governor may make them smaller and
- * keep the log from being read for a while (governor.h); it neither counts as the end nor makes a
- * commit due. A shard on its way to a cut is not slowed down: somebody waits for it.
+ * keep the log, or only what is not its archive, from being read for a while (governor.h); it neither
+ * counts as the end nor makes a commit due. A shard on its way to a cut is not slowed down: somebody
+ * waits for it.
  *
  * Invariants:
  *  1. Records of a source are applied in offset order, each at most once, none skipped: a record
@@ -140,6 +141,7 @@ struct shard_status {
     bool sealed;
     uint64_t records, dead, late; /* sums over sources */
     uint64_t bytes;               /* of keys, values and headers read since shard_open */
+    uint64_t archived_bytes;      /* of them, from archives */
     uint64_t commits;
     int64_t commit_us_max; /* spent in the slowest */
     int64_t cut_commit_us; /* in that of the last cut: 0 when there was nothing to write */

@@ -77,6 +77,7 @@ struct shard {
     int64_t oldest_us;  /* when the oldest of them was first seen to be it */
     uint64_t duplicates;
     uint64_t bytes;                  /* read */
+    uint64_t archived_bytes;         /* of them, from archives */
     uint64_t file_bytes, used_bytes; /* of the environment after the last commit */
     bool outbox_drop;
     bool trim_due;  /* the outbox may hold messages that are not needed */

@@ -47,6 +47,7 @@ static void add_status(struct worker_snapshot *s, const struct shard_status *sta
     s->late += status->late;
     s->duplicates += status->duplicates;
     s->bytes += status->bytes;
+    s->archived_bytes += status->archived_bytes;
     s->commits += status->commits;
     s->commit_us_max = i64_max(s->commit_us_max, status->commit_us_max);
     s->cut_commit_us = i64_max(s->cut_commit_us, status->cut_commit_us);
@@ -336,6 +337,7 @@ static void say_progress(struct worker *w, double rate)
     set_count(event, "late", s->late);
     set_count(event, "duplicates", s->duplicates);
     set_count(event, "bytes", s->bytes);
+    set_count(event, "archived_bytes", s->archived_bytes);
     json_object_set_new(event, "rate", json_real(rate));
     set_count(event, "commits", s->commits);
     set_count(event, "commit_us", s->commits_took.sum_us);

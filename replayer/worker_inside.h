@@ -29,7 +29,7 @@ struct worker_snapshot {
     bool *blocked; /* an open transaction holds the end below what is there */
     enum shard_mode mode;
     bool sealed; /* all shards */
-    uint64_t records, dead, late, duplicates, bytes, commits;
+    uint64_t records, dead, late, duplicates, bytes, archived_bytes, commits;
     int64_t commit_us_max, cut_commit_us;
     struct histogram commits_took, freshness;
     int64_t time_us[SHARD_TIME_COUNT];

@@ -41,7 +41,9 @@ export function limit(p, number) {
       const asked = { records_per_second: numberOf(records, "Records a second"), bytes_per_second: numberOf(bytes, "MB a second"),
         freshness_ms: numberOf(freshness, "Freshness"), priority: numberOf(priority, "Priority") };
       if (asked.bytes_per_second) asked.bytes_per_second = Math.round(asked.bytes_per_second * 1e6);
-      if (now.finish_by) asked.finish_by = now.finish_by; // set by the command line
+      for (const name of ["finish_by", "broker_bytes_per_second"]) { // set by the command line
+        if (now[name]) asked[name] = now[name];
+      }
       const given = Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== null));
       if (!given.freshness_ms) delete given.priority;
       const v = await post(`${processorPath(p.name)}/versions/${number}/limit`,

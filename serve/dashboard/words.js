@@ -52,6 +52,7 @@ export function limitText(v) {
   const parts = [
     v.limit.records_per_second && f.count(v.limit.records_per_second) + " records/s",
     v.limit.bytes_per_second && f.bytes(v.limit.bytes_per_second) + "/s",
+    v.limit.broker_bytes_per_second && `broker ≤ ${f.bytes(v.limit.broker_bytes_per_second)}/s`,
     v.limit.freshness_ms && `freshness p99 ≤ ${v.limit.freshness_ms} ms`,
     v.limit.finish_by && `finish by ${v.limit.finish_by}`,
   ];

@@ -61,6 +61,32 @@ def test_bytes(embedded, topic):
     assert worker_seconds(done) > 0.75 * done["worker"]["bytes"] / 200_000, done["worker"]
 
 
+def test_broker(embedded, topic):
+    """What the archive gives is not counted: only the tail that it has not. Of one version, and of all."""
+    serve(embedded, topic, 6000)
+    embedded.run("archive", "backfill", topic)
+    embedded.produce(topic, support.events_lines(400, step_us=1000), "--key", "user_id")
+    rate = 20_000
+    for number, of_all in ((2, False), (3, True)):
+        if of_all:
+            answer = embedded.run("limit", "--all", f"broker <= {rate}B/s").stdout
+            assert answer == "all replays together are limited to broker <= 20 kB/s\n"
+        embedded.run("replay", "p", "--swap", "manual", *([] if of_all else ["--limit", f"broker <= {rate}B/s"]))
+        embedded.wait("p", number, "caught-up")
+        done = embedded.version("p", number)
+        assert done["limit"] == (None if of_all else {"broker_bytes_per_second": rate})
+        assert done["records"] == 6400
+        tail = done["worker"]["bytes"] - done["worker"]["archived_bytes"]
+        assert 0 < tail < done["worker"]["archived_bytes"] / 5, done["worker"]
+        limited = done["worker"]["time_us"]["limited"] / 1e6
+        assert limited > 0, done["worker"]
+        assert worker_seconds(done) > 0.7 * tail / rate, (tail, done["worker"])
+        if not of_all:  # a part of the limit over all is small at first
+            assert limited < 2 * done["shards"] * tail / rate + 1, (tail, done["worker"])
+        assert embedded.json("verify", "p", number)["verified"]
+    embedded.run("limit", "--all", "none")
+
+
 def test_changes_and_kill(embedded, topic):
     """At 50/s it would take ten minutes."""
     serve(embedded, topic, 30000)
@@ -239,7 +265,7 @@ def test_refused(embedded, topic):
                         ("1e99/s", "begins with no number"), ("10000G/s", "not between"),
                         ("freshness=fast", "no duration"), ("freshness=1us", "no duration"),
                         ("freshness=5ms,priority=0", "from 1 to 100"), ("finish at 06:00", "says neither"),
-                        ("finish by 2001-01-01", "has passed")):
+                        ("finish by 2001-01-01", "has passed"), ("broker <= 5/s", "limited in bytes")):
         for command in (["limit", "p", 1, limit], ["replay", "p", "--limit", limit]):
             refused = embedded.run(*command, code=None)
             assert refused.returncode != 0 and says in refused.stderr, (limit, refused.stderr)

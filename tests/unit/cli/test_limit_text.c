@@ -75,6 +75,13 @@ static void test_together(void **state)
                                          "finish by 2026-01-01T06:00:00Z (priority 3)");
     json_decref(limit);
     buf_free(&text);
+    rc = limit_text_parse("broker <= 100 MB/s,5/s", 0, &limit, &err);
+    assert_int_equal(rc, 0);
+    assert_int_equal(json_int(limit, "broker_bytes_per_second", 0), 100000000);
+    limit_text(&text, limit);
+    assert_string_equal(buf_text(&text), "5 records/s, broker <= 100 MB/s");
+    json_decref(limit);
+    buf_free(&text);
     limit = json_pack("{s:s}", "finish_by", "2026-01-01T06:00:00Z");
     limit_text(&text, limit);
     assert_string_equal(buf_text(&text), "finish by 2026-01-01T06:00:00Z");
@@ -101,6 +108,10 @@ static void test_wrong(void **state)
         {"finish in", "has no duration"},
         {"finish in 1h, finish by 06:00", "says again"},
         {"finish by 2026-02-30", "has no time"},
+        {"broker", "has no bytes per second"},
+        {"broker <= fast", "has no bytes per second"},
+        {"broker <= 5k/s", "limited in bytes"},
+        {"broker=5MB/s, broker=6MB/s", "says again"},
     };
 
     for (size_t i = 0; i < array_len(rows); i++) {

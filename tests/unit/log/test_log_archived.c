@@ -177,11 +177,14 @@ static void reading_begin(struct world *world, struct reading *reading)
     }
 }
 
-/* Until all is read, or an error, whose source is told. */
+/* Until all is read, or an error, whose source is told. Now and then the log behind the archive may give
+ * little, or nothing. */
 static int read_all(const struct world *world, struct reading *reading, uint32_t *source)
 {
-    for (;;) {
+    static const uint32_t behind[] = {UINT32_MAX, 5, 0, 1};
+    for (uint32_t step = 0;; step++) {
         struct log_batch batch;
+        uint32_t most = behind[step % array_len(behind)];
         bool done = true;
         for (uint32_t p = 0; p < PARTITIONS; p++) {
             done &= !reading->wanted[p] || reading->next[p] == world->end[p];
@@ -190,6 +193,7 @@ static int read_all(const struct world *world, struct reading *reading, uint32_t
             return 0;
         }
         uint32_t max = 1 + (uint32_t)(reading->next[0] % 50);
+        reading->reader->ops->behind_most(reading->reader, most);
         int rc = reading->reader->ops->next(reading->reader, 10, max, &batch, &test_err);
         *source = batch.source;
         if (rc != 0) {
@@ -200,6 +204,7 @@ static int read_all(const struct world *world, struct reading *reading, uint32_t
         if (!batch.none) {
             assert_true(batch.source < PARTITIONS && reading->wanted[batch.source]);
             assert_true(batch.count <= max);
+            assert_true(batch.archived || (most > 0 && batch.count <= most));
             reading->next[batch.source] =
                 check_batch(&batch, batch.source, reading->next[batch.source]);
         }

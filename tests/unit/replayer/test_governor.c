@@ -58,7 +58,7 @@ static uint64_t read_for(const struct governor_limit *limit, uint32_t sharers, u
             uint32_t most = governor_batch(&governor);
             uint32_t count = most < 4096 ? most : 4096;
             count = prng_below(prng, 4) == 0 ? 1 + (uint32_t)prng_below(prng, count) : count;
-            governor_spent(&governor, now, count, (uint64_t)count * size);
+            governor_spent(&governor, now, count, (uint64_t)count * size, false);
             bucket_add(&records, now, count);
             /* The mean of a record is not known before the first one. */
             if (total > 0) {
@@ -128,7 +128,7 @@ static void test_idle_is_no_credit(void **state)
     int64_t now = 60000000;
     while (governor_wait_us(&governor, now) == 0) {
         uint32_t count = governor_batch(&governor);
-        governor_spent(&governor, now, count, count);
+        governor_spent(&governor, now, count, count, false);
         taken += count;
     }
     assert_in_range(taken, 100, 152);
@@ -142,11 +142,11 @@ static void test_change(void **state)
     governor_init(&governor, 1);
     assert_int_equal(governor_wait_us(&governor, 5), 0);
     assert_int_equal(governor_batch(&governor), UINT32_MAX);
-    governor_spent(&governor, 5, 1000000, 1); /* no limit, no debt */
+    governor_spent(&governor, 5, 1000000, 1, false); /* no limit, no debt */
     governor_set(&governor, &(struct governor_limit){.records = 100}, 1000000);
     assert_int_equal(governor_wait_us(&governor, 1000000), 0);
     assert_int_equal(governor_batch(&governor), 2);
-    governor_spent(&governor, 1000000, 1000, 1000); /* 10 s, less the credit */
+    governor_spent(&governor, 1000000, 1000, 1000, false); /* 10 s, less the credit */
     assert_in_range(governor_wait_us(&governor, 1000000), 9800000, 10000000);
     governor_set(&governor, &(struct governor_limit){.records = 10000}, 1000000);
     assert_in_range(governor_wait_us(&governor, 1000000), 98000, 100000);
@@ -155,6 +155,31 @@ static void test_change(void **state)
     governor_set(&governor, &(struct governor_limit){.records = 1}, 1000000);
     assert_int_equal(governor_wait_us(&governor, 1000000), 0);
     assert_int_equal(governor.limit.records, 1);
+    governor_close(&governor);
+}
+
+/* What an archive gives is no debt to the broker, and a debt to the broker keeps no archive waiting. */
+static void test_broker(void **state)
+{
+    (void)state;
+    struct governor governor;
+    governor_init(&governor, 1);
+    governor_set(&governor, &(struct governor_limit){.broker = 1000}, 0);
+    assert_int_equal(governor_batch(&governor), UINT32_MAX);
+    assert_int_equal(governor_broker_batch(&governor), 1);
+    governor_spent(&governor, 0, 100, 1000000, true);
+    assert_int_equal(governor_wait_us(&governor, 0), 0);
+    assert_int_equal(governor_broker_wait_us(&governor, 0), 0);
+    governor_spent(&governor, 0, 1, 10000, false); /* 10 s, less the credit */
+    assert_int_equal(governor_wait_us(&governor, 0), 0);
+    assert_in_range(governor_broker_wait_us(&governor, 0), 9800000, 10000000);
+    governor_set(&governor, &(struct governor_limit){.broker = 100000, .bytes = 50}, 0);
+    assert_in_range(governor_broker_wait_us(&governor, 0), 98000, 100000);
+    governor_spent(&governor, 0, 1, 100, true); /* it does count for all bytes */
+    assert_in_range(governor_wait_us(&governor, 0), 1800000, 2000000);
+    governor_set(&governor, &(struct governor_limit){0}, 0);
+    assert_int_equal(governor_broker_wait_us(&governor, 0), 0);
+    assert_int_equal(governor_broker_batch(&governor), UINT32_MAX);
     governor_close(&governor);
 }
 
@@ -176,6 +201,7 @@ static void test_parse(void **state)
         {"{\"bytes_per_second\":1000000000001}", 0, 0, "\"bytes_per_second\""},
         {"{\"bytes_per_second\":1.5}", 0, 0, "\"bytes_per_second\""},
         {"{\"bytes_per_second\":\"1\"}", 0, 0, "\"bytes_per_second\""},
+        {"{\"broker_bytes_per_second\":0}", 0, 0, "\"broker_bytes_per_second\""},
         {"[5]", 0, 0, "a limit is an object"},
         {"\"5/s\"", 0, 0, "a limit is an object"},
     };
@@ -205,7 +231,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_records), cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_both),    cmocka_unit_test(test_idle_is_no_credit),
-        cmocka_unit_test(test_change),  cmocka_unit_test(test_parse),
+        cmocka_unit_test(test_change),  cmocka_unit_test(test_broker),
+        cmocka_unit_test(test_parse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

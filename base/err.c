@@ -103,6 +103,10 @@ int err_errno(struct err *err, int errnum, const char *format, ...)
                        strerror_r(errnum, reason, sizeof reason));
         err->hint[0] = '\0';
         err->code = -(int)code;
+        if (errnum == EACCES) {
+            err_hint(err,
+                     "run it as the user to whom it belongs, or let this one in (chown, chmod)");
+        }
     }
     return -(int)code;
 }

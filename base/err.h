@@ -32,8 +32,8 @@ void err_hint(struct err *err, const char *format, ...) __attribute__((format(pr
 /* Puts "context: " in front of the text. */
 void err_prefix(struct err *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
-/* For errno: ENOENT -> NOT_FOUND, ENOSPC/EDQUOT -> DISK_FULL, else IO; "what: strerror". Returns
- * the negative code. */
+/* For errno: ENOENT -> NOT_FOUND, ENOSPC/EDQUOT -> DISK_FULL, else IO; "what: strerror". EACCES has a
+ * hint of its own: another user's files. Returns the negative code. */
 int err_errno(struct err *err, int errnum, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -77,7 +77,12 @@ static int folder_read(struct apply_plan *plan, const char *path, struct err *er
         free(entries[i]);
     }
     free(entries);
-    return count > 0 ? 0 : err_set(err, KE_NOT_FOUND, "there is no .sql file in %s", path);
+    if (count > 0) {
+        return 0;
+    }
+    int rc = err_set(err, KE_NOT_FOUND, "there is no .sql file in %s", path);
+    err_hint(err, "folders in it are not looked into: name them, as in DIR/*/");
+    return rc;
 }
 
 static int files_read(const struct cli *cli, struct apply_plan *plan, struct err *err)

@@ -192,6 +192,19 @@ static void records_text(const struct names *names, const json_t *table, const c
                                  : "\n");
 }
 
+/* How many rows of a kind are not shown. */
+static void more_text(const json_t *table, const char *kind, const char *what, struct buf *out)
+{
+    const json_t *shown = json_object_get(json_object_get(table, "samples"), kind);
+    size_t some = json_array_size(shown);
+    int64_t more = json_int(table, kind, 0) - i64_from(some);
+    if (some > 0 && more > 0) {
+        char count[OUT_NUMBER_LEN];
+        buf_printf(out, "  %s ... and %s more (--limit N shows them)\n", what,
+                   out_count(more, count));
+    }
+}
+
 static void samples_text(const struct names *names, const json_t *table, struct buf *out)
 {
     static const char *const kinds[] = {"only_in_a", "only_in_b"};
@@ -203,6 +216,7 @@ static void samples_text(const struct names *names, const json_t *table, struct 
         changed_text(columns, row, out);
         records_text(names, table, "changed", i, out);
     }
+    more_text(table, "changed", "~", out);
     for (size_t kind = 0; kind < array_len(kinds); kind++) {
         json_array_foreach (json_object_get(samples, kinds[kind]), i, row) {
             buf_append_text(out, kind == 0 ? "  -" : "  +");
@@ -213,6 +227,7 @@ static void samples_text(const struct names *names, const json_t *table, struct 
             buf_append_text(out, "\n");
             records_text(names, table, kinds[kind], i, out);
         }
+        more_text(table, kinds[kind], kind == 0 ? "-" : "+", out);
     }
 }
 

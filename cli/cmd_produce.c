@@ -62,7 +62,7 @@ struct produce {
     struct client *client;  /* else of the server */
     struct buf path;        /* of its requests */
     struct buf pending;     /* read, and not yet produced; KAPPA_RECORD_TAIL bytes of room behind */
-    uint64_t records;       /* acknowledged by the server */
+    uint64_t records;       /* acknowledged by the server, or surely in the log */
     int64_t flushed_us;
     bool unflushed;
 };
@@ -71,7 +71,14 @@ static int produce_flush(struct produce *produce, bool sync, struct err *err)
 {
     produce->unflushed = false;
     produce->flushed_us = clock_mono_us(clock_real());
-    return produce->client != NULL ? 0 : topic_sink_flush(&produce->sink, sync, err);
+    if (produce->client != NULL) {
+        return 0;
+    }
+    int rc = topic_sink_flush(&produce->sink, sync, err);
+    if (rc == 0) {
+        produce->records = produce->sink.records;
+    }
+    return rc;
 }
 
 /* Sends the whole lines of what is pending. */
@@ -203,6 +210,22 @@ static int say_count(const struct cli *cli, uint64_t records, struct err *err)
     return 0;
 }
 
+/* What to send again after an error is known, or it is said that it is not. */
+static void hint_what_is_in(const struct produce *produce, bool flushed, struct err *err)
+{
+    uint64_t records = flushed ? produce->sink.records : produce->records;
+    uint64_t unsure = produce->sink.records - records;
+    if (unsure == 0) {
+        err_hint(err, "%" PRIu64 " record%s went in before it", records, records == 1 ? "" : "s");
+    } else {
+        err_hint(err,
+                 "the first %" PRIu64 " record%s went in; of the next %" PRIu64
+                 " some may be in, by "
+                 "partition: `kappa cat %s --exit` shows them",
+                 records, records == 1 ? "" : "s", unsure, produce->cli->args[0]);
+    }
+}
+
 /* Runs the pump, then makes what went in durable, whatever happened. */
 static int pump_all(struct produce *produce, struct err *err)
 {
@@ -214,12 +237,11 @@ static int pump_all(struct produce *produce, struct err *err)
         *err = flush_err;
         rc = flushed;
     }
-    uint64_t records = produce->client != NULL ? produce->records : produce->sink.records;
     if (rc == 0) {
-        return say_count(produce->cli, records, err);
+        return say_count(produce->cli, produce->records, err);
     }
-    if (produce->client == NULL && flushed == 0) {
-        err_hint(err, "%" PRIu64 " record%s went in before it", records, records == 1 ? "" : "s");
+    if (produce->client == NULL) {
+        hint_what_is_in(produce, flushed == 0, err);
     }
     /* A line without its key is bad data, not a bad command line. */
     if (rc == -KE_INVALID && err->code == -KE_INVALID) {

@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SQL_LEN_MAX  ((size_t)(LIMIT_SQL_LEN))
@@ -15,6 +16,11 @@ int definition_read(const char *path, struct buf *out, struct err *err)
 {
     int rc = strcmp(path, "-") == 0 ? file_read_fd(STDIN_FILENO, path, SQL_LEN_MAX, out, err)
                                     : file_read(path, SQL_LEN_MAX, out, err);
+    struct stat status;
+    if (rc < 0 && stat(path, &status) == 0 && S_ISDIR(status.st_mode)) {
+        rc = err_set(err, KE_INVALID, "%s is a folder, not a definition", path);
+        err_hint(err, "`kappa apply %s` deploys all definitions in it", path);
+    }
     if (rc == 0 && out->len > SQL_LEN_MAX) {
         rc = err_set(err, KE_LIMIT, "%s is larger than %d KiB: is it a definition?", path,
                      LIMIT_SQL_LEN >> 10);

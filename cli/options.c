@@ -221,12 +221,26 @@ static void become(struct cli *cli, const char *command, char **args, int arg_co
     cli->arg_count = arg_count;
 }
 
+/* The word of "PROCESSOR VERSION" that nothing was given for. */
+static const char *missing_word(const char *args, int given, int *len)
+{
+    for (; given > 0; given--) {
+        args += strcspn(args, " ");
+        args += strspn(args, " ");
+    }
+    *len = (int)strcspn(args, " ");
+    *len -= *len > 3 && strncmp(args + *len - 3, "...", 3) == 0 ? 3 : 0;
+    return args;
+}
+
 static int check_args(const struct cli *cli, struct err *err)
 {
     const struct cmd_entry *entry = cli->entry;
     int rc = 0;
     if (cli->arg_count < entry->args_min) {
-        rc = err_set(err, KE_INVALID, "kappa %s: an argument is missing", entry->name);
+        int len = 0;
+        const char *word = missing_word(entry->args, cli->arg_count, &len);
+        rc = err_set(err, KE_INVALID, "kappa %s: %.*s is missing", entry->name, len, word);
     } else if (entry->args_max >= 0 && cli->arg_count > entry->args_max) {
         rc = err_set(err, KE_INVALID, "kappa %s: \"%s\" is one argument too many", entry->name,
                      cli->args[entry->args_max]);

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define DATA_DEFAULT "kappa-data"
 
@@ -52,6 +53,21 @@ static json_t *server_file(const char *data)
     json_t *object = json_load_file(path, 0, NULL);
     free(path);
     return object;
+}
+
+/* Another user's server cannot be found by its file. */
+static int server_file_check(const char *data, struct err *err)
+{
+    char *path = xasprintf("%s/server.json", data);
+    int rc = access(path, R_OK) == 0 || errno != EACCES
+                 ? 0
+                 : err_set(err, KE_FORBIDDEN, "cannot read %s: it belongs to another user", path);
+    if (rc != 0) {
+        err_hint(err,
+                 "run it as the user of `kappa up`, or name the server with --server HOST:PORT");
+    }
+    free(path);
+    return rc;
 }
 
 static bool alive(int64_t pid)
@@ -100,11 +116,14 @@ int place_client(const struct cli *cli, struct client **out, struct err *err)
         return open_client(cli, server, NULL, out, err);
     }
     const char *data = place_data(cli);
+    int rc = server_file_check(data, err);
+    if (rc < 0) {
+        return rc;
+    }
     json_t *file = server_file(data);
     const char *http = json_text(file, "http", NULL);
-    int rc = http == NULL || !alive(json_int(file, "pid", 0))
-                 ? not_running(data, err)
-                 : open_client(cli, http, file, out, err);
+    rc = http == NULL || !alive(json_int(file, "pid", 0)) ? not_running(data, err)
+                                                          : open_client(cli, http, file, out, err);
     json_decref(file);
     return rc;
 }
@@ -221,6 +240,10 @@ static int log_config(const struct cli *cli, bool make, json_t **out, struct err
         return rc;
     }
     const char *data = place_data(cli);
+    rc = server_file_check(data, err);
+    if (rc < 0) {
+        return rc;
+    }
     char *archive = place_archive(cli);
     config = known_log(data);
     if (config != NULL) {

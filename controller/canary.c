@@ -142,7 +142,7 @@ static int choose(struct core_processor *processor, uint32_t number, double shar
     }
     *out = number != 0 ? core_version_find(processor, number) : newest_ready(processor);
     if (*out == NULL && number != 0) {
-        return err_set(err, KE_NOT_FOUND, "%s has no version %u", processor->name, number);
+        return core_version_unknown(processor, number, err);
     }
     if (*out == NULL || (*out)->state != VERSION_READY) {
         int rc =

@@ -77,6 +77,13 @@ int core_processor_unknown(const struct core *core, const char *name, struct err
     return rc;
 }
 
+int core_version_unknown(const struct core_processor *processor, uint32_t number, struct err *err)
+{
+    int rc = err_set(err, KE_NOT_FOUND, "%s has no version %u", processor->name, number);
+    err_hint(err, "kappa status %s lists the versions", processor->name);
+    return rc;
+}
+
 struct core_processor *model_processor_add(struct core *core, const char *name, json_t *object)
 {
     bool found = false;

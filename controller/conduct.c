@@ -43,7 +43,8 @@ static int check_new(const struct core_version *version, struct err *err)
     uint32_t number = version->number;
     const char *state = state_name(&version_states, version->state);
     if (version->state == VERSION_SERVING) {
-        return err_set(err, KE_REFUSED, "v%u is already serving", number);
+        return err_set(err, KE_REFUSED, "v%u of %s is already serving", number,
+                       version->processor->name);
     }
     int64_t lag = lag_records(&version->lag);
     if (version_is_candidate((enum version_state)version->state) &&

@@ -14,6 +14,7 @@
 #include "controller/supervise.h"
 #include "log/archiver.h"
 #include "log/log.h"
+#include "log/topic_dir.h"
 #include "serve/diff.h"
 #include "serve/http.h"
 #include "serve/people.h"
@@ -401,9 +402,10 @@ static int64_t env_number(const char *name, int64_t fallback)
  * down. Properties stay out: they may hold secrets. */
 static int write_log_kind(struct server *server, struct err *err)
 {
-    json_t *setting = json_pack("{s:s, s:s*, s:s*}", "kind", server->log->kind, "brokers",
-                                json_text(server->log_config, "brokers", NULL), "archive",
-                                json_text(server->log_config, "archive", NULL));
+    json_t *setting =
+        json_pack("{s:s, s:s*, s:s*}", "kind", json_text(server->log_config, "kind", ""), "brokers",
+                  json_text(server->log_config, "brokers", NULL), "archive",
+                  json_text(server->log_config, "archive", NULL));
     int rc = catalog_begin(server->catalog, err);
     if (rc == 0) {
         rc = catalog_put(server->catalog, "x/log", setting, err);
@@ -418,6 +420,22 @@ static bool same_member(const json_t *a, const json_t *b, const char *name)
     return strcmp(json_text(a, name, ""), json_text(b, name, "")) == 0;
 }
 
+/* Nothing was deployed, and the embedded log has no topic: then no offset of any log is known here. */
+static bool is_unused(struct server *server)
+{
+    json_t *processors = NULL;
+    json_t *topics = NULL;
+    char *dir = xasprintf("%s/log", datadir_path(server->datadir));
+    int rc = topic_dir_list(dir, &topics, NULL);
+    bool unused = (rc == 0 || rc == -KE_NOT_FOUND) && json_array_size(topics) == 0 &&
+                  catalog_list(server->catalog, "p/", &processors, NULL) == 0 &&
+                  json_array_size(processors) == 0;
+    free(dir);
+    json_decref(topics);
+    json_decref(processors);
+    return unused;
+}
+
 /* Offsets of another log mean nothing here. */
 static int check_log_kind(struct server *server, struct err *err)
 {
@@ -430,14 +448,16 @@ static int check_log_kind(struct server *server, struct err *err)
         return rc;
     }
     const char *kind = json_text(known, "kind", "");
-    if (strcmp(kind, server->log->kind) != 0) {
-        rc = err_set(err, KE_REFUSED, "%s was made with the %s log, not the %s one",
-                     datadir_path(server->datadir), kind, server->log->kind);
+    bool same = same_member(known, server->log_config, "kind");
+    if (!same && !is_unused(server)) {
+        rc =
+            err_set(err, KE_REFUSED, "%s was made with the %s log, not the %s one",
+                    datadir_path(server->datadir), kind, json_text(server->log_config, "kind", ""));
         err_hint(err, strcmp(kind, "kafka") == 0 ? "give --kafka HOST:PORT, or another --data"
                       : strcmp(kind, "archive") == 0
                           ? "give --archive DIR, or another --data"
                           : "leave out --kafka and --archive, or give another --data");
-    } else if (!same_member(known, server->log_config, "brokers") ||
+    } else if (!same || !same_member(known, server->log_config, "brokers") ||
                !same_member(known, server->log_config, "archive")) {
         rc = write_log_kind(server, err);
     }
@@ -491,6 +511,9 @@ static int open_log(struct server *server, const struct controller_options *opti
     int rc = options->kafka != NULL ? set_groups(server->log_config, options->groups, err) : 0;
     (void)json_object_set_new(server->log_config, "archive", json_string(archive));
     if (rc == 0) {
+        rc = check_log_kind(server, err);
+    }
+    if (rc == 0) {
         rc = log_open_config(server->log_config, &server->log, err);
     }
     const struct archiver_options archiver = {
@@ -510,15 +533,12 @@ static int open_data(struct server *server, const struct controller_options *opt
 {
     int rc = datadir_open(options->data_dir, &server->datadir, err);
     if (rc == 0) {
-        rc = open_log(server, options, err);
-    }
-    if (rc == 0) {
         char *dir = xasprintf("%s/catalog", datadir_path(server->datadir));
         rc = catalog_open(dir, true, &server->catalog, err);
         free(dir);
     }
     if (rc == 0) {
-        rc = check_log_kind(server, err);
+        rc = open_log(server, options, err);
     }
     if (rc == 0) {
         rc = reader_open(datadir_path(server->datadir), &server->reader, err);

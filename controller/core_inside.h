@@ -279,6 +279,7 @@ struct core_processor *core_processor_find(struct core *core, const char *name);
 /* NOT_FOUND, with the name that is nearest to it. */
 int core_processor_unknown(const struct core *core, const char *name, struct err *err);
 struct core_version *core_version_find(struct core_processor *processor, uint32_t number);
+int core_version_unknown(const struct core_processor *processor, uint32_t number, struct err *err);
 struct core_version *core_serving(struct core_processor *processor);
 /* Number of tables of a version, and the name of one. */
 uint32_t version_table_count(const struct core_version *version);

@@ -480,9 +480,7 @@ static int check_version(struct core_processor *processor, const json_t *body, c
     *number = (uint32_t)value;
     const struct core_version *version = core_version_find(processor, *number);
     if (version == NULL) {
-        int rc = err_set(err, KE_NOT_FOUND, "%s has no version %u", processor->name, *number);
-        err_hint(err, "kappa status %s lists the versions", processor->name);
-        return rc;
+        return core_version_unknown(processor, *number, err);
     }
     if (version->state == VERSION_PLANNED || version->state == VERSION_ABORTED ||
         version->dropping) {

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define MIB (INT64_C(1) << 20)
+
 /* ---- Settings ---- */
 
 static void text_set(json_t *object, const char *name, const char *value)
@@ -396,9 +398,9 @@ int judge_disk(int64_t needed, int64_t free_bytes, struct err *err)
         return 0;
     }
     int rc = err_set(err, KE_REFUSED,
-                     "the version would not fit: the one that serves has %.4g MB, and %.4g MB "
+                     "the version would not fit: the one that serves has %lld MiB, and %lld MiB "
                      "of the disk are free",
-                     (double)needed / 1e6, (double)free_bytes / 1e6);
+                     (long long)((needed + MIB - 1) / MIB), (long long)(free_bytes / MIB));
     err_hint(err, "kappa gc removes versions that are not needed any more");
     return rc;
 }

@@ -226,7 +226,7 @@ static void ask_swap(const struct ask *ask)
     if (version != NULL) {
         start_swap(ask, version, "swap");
     } else if (ask->number != 0) {
-        (void)err_set(&err, KE_NOT_FOUND, "%s has no version %u", ask->name, ask->number);
+        (void)core_version_unknown(ask->processor, ask->number, &err);
         refuse(ask, &err);
     } else {
         (void)err_set(&err, KE_REFUSED, "%s has no version that could be swapped in", ask->name);
@@ -513,9 +513,7 @@ static int resolve(struct ask *ask, const struct ask_row *row, struct err *err)
     if (row->needs == NEEDS_VERSION) {
         ask->version = core_version_find(ask->processor, ask->number);
         if (ask->version == NULL) {
-            int rc = err_set(err, KE_NOT_FOUND, "%s has no version %u", ask->name, ask->number);
-            err_hint(err, "kappa status %s lists the versions", ask->name);
-            return rc;
+            return core_version_unknown(ask->processor, ask->number, err);
         }
     }
     return 0;

@@ -519,9 +519,6 @@ static int check_name(const char *name, struct err *err)
 static int check_request(const struct core *core, const struct core_processor *processor,
                          const struct core_version *version, const char *name, struct err *err)
 {
-    if (version == NULL) {
-        return err_set(err, KE_NOT_FOUND, "%s has no such version", processor->name);
-    }
     if (version->state == VERSION_PLANNED || version->state == VERSION_ABORTED ||
         version->dropping) {
         return err_set(err, KE_REFUSED, "v%u is %s: it has no files to copy", version->number,
@@ -543,7 +540,9 @@ void snapshot_request(struct core *core, void *request, struct core_processor *p
     if (version == NULL && number == 0 && processor->version_count > 0) {
         version = processor->versions[processor->version_count - 1];
     }
-    if (check_request(core, processor, version, name, &err) == 0 && version != NULL) {
+    int rc = version == NULL ? core_version_unknown(processor, number, &err)
+                             : check_request(core, processor, version, name, &err);
+    if (rc == 0) {
         snapshot_begin(core, request, version, name, json_text(body, "who", "api"));
     } else {
         core_reply(core, request, NULL, &err);

@@ -215,9 +215,9 @@ static int write_run(struct partition_writer *writer, size_t from, size_t len,
                      struct head_state *state, const struct head_state *after, struct err *err)
 {
     int rc = file_write_at(writer->fd, writer->buffer.data + from, len, state->position,
-                           writer->partition.label, err);
+                           "its segment", err);
     if (rc != 0) {
-        err_hint(err, "nothing of it was published; free some space and try again");
+        err_hint(err, "readers see nothing of it; free some space and try again");
         return rc;
     }
     *state = *after;

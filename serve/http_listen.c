@@ -94,7 +94,16 @@ static void listen_describe(struct http_listen *listening)
 static int bind_failed(const char *address, const char *option, int errnum, struct err *err)
 {
     if (errnum != EADDRINUSE) {
-        return err_errno(err, errnum, "cannot listen on %s", address);
+        int failed = err_errno(err, errnum, "cannot listen on %s", address);
+        if (errnum == EACCES) {
+            err_hint(err, "ports below 1024 are for root: choose another with %s HOST:PORT",
+                     option);
+        } else if (errnum == EADDRNOTAVAIL) {
+            err_hint(err,
+                     "it has to be an address of this machine, or 0.0.0.0 for all (%s HOST:PORT)",
+                     option);
+        }
+        return failed;
     }
     int rc = err_set(err, KE_BUSY, "cannot listen on %s: another program uses that port", address);
     err_hint(err,

@@ -130,11 +130,15 @@ int route_topic_produce(const struct route_context *context, const struct route_
     struct err flush_err = {0};
     int flushed = topic_sink_flush(&sink, true, &flush_err);
     uint64_t records = sink.records;
-    if (rc < 0) {
-        err_hint(err, "the %llu lines before it were produced", (unsigned long long)records);
-    } else if (flushed < 0) {
+    if (rc == 0 && flushed < 0) {
         *err = flush_err;
         rc = flushed;
+    }
+    if (flushed < 0) {
+        err_hint(err, "of the %llu lines some may have been produced, by partition",
+                 (unsigned long long)records);
+    } else if (rc < 0) {
+        err_hint(err, "the %llu lines before it were produced", (unsigned long long)records);
     } else {
         json_t *body = json_pack("{s:I}", "records", (json_int_t)records);
         route_answer_json(answer, body);

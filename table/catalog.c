@@ -93,6 +93,12 @@ int catalog_open(const char *dir, bool writable, struct catalog **out, struct er
     }
     if (rc != 0) {
         err_prefix(err, "the catalog");
+        if (rc == -KE_CORRUPT) {
+            err_hint(err,
+                     "restore the data directory from a backup; without one, move %s away, start, "
+                     "and deploy again: the log is the truth",
+                     dir);
+        }
         catalog_close(catalog);
         return rc;
     }

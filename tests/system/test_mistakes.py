@@ -1,0 +1,135 @@
+"""What people do wrong: each is answered with what happened, where, and what to do, and with the right exit code."""
+
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+import support
+
+NOBODY = 65534
+
+
+def kappa(*args, **kwargs):
+    done = subprocess.run([support.BIN, *map(str, args)], capture_output=True, text=True, timeout=60, **kwargs)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("args, word", [
+    (["deploy"], "FILE.sql"), (["drop"], "PROCESSOR"), (["drop", "p"], "VERSION"), (["diff", "p", "1"], "B"),
+    (["get"], "TABLE"), (["apply"], "DIR|FILE.sql"), (["topic", "set", "t"], "NAME=VALUE")])
+def test_what_is_missing_is_named(args, word):
+    code, _, said = kappa(*args)
+    assert code == 2
+    assert f"{word} is missing\n" in said and "usage: kappa" in said
+
+
+def test_a_folder_is_no_definition(tmp_path):
+    code, _, said = kappa("explain", tmp_path)
+    assert code == 2 and "is a folder" in said and f"kappa apply {tmp_path}" in said
+
+
+def test_folders_in_a_folder(embedded, tmp_path):
+    (tmp_path / "inner").mkdir()
+    done = embedded.run("apply", tmp_path, code=3)
+    assert "there is no .sql file" in done.stderr and "name them" in done.stderr
+
+
+def up_and_down(data, *args):
+    """(code, what it said); of a server that runs, after it was stopped."""
+    server = subprocess.Popen([support.BIN, "up", "--data", str(data), "--http", "127.0.0.1:0", *args],
+                              stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    said = ""
+    for line in server.stderr:
+        said += line
+        if "serving " in line:
+            server.terminate()
+    return server.wait(60), said
+
+
+def test_another_log_for_a_directory_that_is_unused(tmp_path):
+    """Who forgets --kafka at first has lost nothing by it; with a topic in the embedded log it would be left behind."""
+    for args, kind in [((), "embedded"), (("--kafka", "127.0.0.1:1"), "kafka"), ((), "embedded")]:
+        code, said = up_and_down(tmp_path, *args)
+        assert code == 0 and f"{kind} log" in said
+    assert kappa("topic", "create", "t", "--data", tmp_path)[0] == 0
+    code, said = up_and_down(tmp_path, "--kafka", "127.0.0.1:1")
+    assert code == 4 and "made with the embedded log, not the kafka one" in said and "leave out --kafka" in said
+
+
+def test_a_catalog_that_is_none(tmp_path):
+    (tmp_path / "catalog").mkdir()
+    (tmp_path / "catalog" / "data.mdb").write_bytes(b"no catalog\n" * 1000)
+    code, said = up_and_down(tmp_path)
+    assert code == 1 and "restore the data directory from a backup" in said
+    assert "drop this version" not in said
+
+
+def test_an_address_of_another_machine(tmp_path):
+    code, _, said = kappa("up", "--data", tmp_path, "--http", "192.0.2.1:8317")
+    assert code == 1 and "an address of this machine" in said
+
+
+def test_the_data_of_another_user(tmp_path):
+    """Its server runs perhaps: "is not running" would be wrong."""
+    (tmp_path / "server.json").write_text("{}")
+    (tmp_path / "server.json").chmod(0)
+    who = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+    try:
+        if kappa("version", **who)[0] != 0:
+            pytest.skip("another user may not run the program")
+    except PermissionError:
+        pytest.skip("another user may not run the program")
+    for command in [["status"], ["topic", "list"]]:
+        code, out, said = kappa(*command, "--data", tmp_path, **who)
+        assert code == 6 and out == "" and "belongs to another user" in said and "--server" in said
+    code, _, said = kappa("status", "--data", tmp_path, "-o", "json", **who)
+    assert code == 6 and json.loads(said)["error"]["code"] == "forbidden"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
+def test_a_full_disk_says_what_went_in(tmp_path):
+    """Partitions fill up at different records: what has to be sent again can be found out."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(tmp_path)], check=True)
+    try:
+        assert kappa("topic", "create", "t", "--partitions", 2, "--data", tmp_path / "d")[0] == 0
+        lines = "".join(json.dumps({"n": n, "k": str(n % 7), "x": "x" * 300}) + "\n" for n in range(20000))
+        code, _, said = kappa("produce", "t", "--key", "k", "--data", tmp_path / "d", input=lines)
+        assert code == 1 and "No space left on device" in said
+        assert said.count("partition") <= 2, said
+        found = re.search(r"the first (\d+) records? went in; of the next (\d+) some may be in", said)
+        assert found, said
+        first, unsure = map(int, found.groups())
+        code, out, _ = kappa("cat", "t", "--exit", "--data", tmp_path / "d")
+        inside = {json.loads(line)["n"] for line in out.splitlines()}
+        assert code == 0 and set(range(first)) <= inside and max(inside) < first + unsure
+    finally:
+        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+
+
+def test_diff_says_how_many_rows_it_does_not_show(embedded, topic):
+    embedded.topic(topic, 1)
+    embedded.produce(topic, [{"k": f"k{n:02}", "n": n} for n in range(1, 26)])
+    sql = (f"CREATE TABLE e (k text, n bigint) WITH (topic='{topic}');"
+           f"CREATE MATERIALIZED VIEW {topic.replace('-', '_')}_t AS SELECT k, sum(%s) AS n FROM e %s GROUP BY k;")
+    embedded.deploy(topic, sql % ("n", "WHERE n < 25"), "--wait")
+    embedded.deploy(topic, sql % ("n + 1", "WHERE n > 12"), "--swap", "manual", "--wait")
+    said = embedded.run("diff", topic, 1, 2).stdout
+    assert "~ ... and 2 more" in said and "- ... and 2 more" in said and "+ ..." not in said
+    assert "more (" not in embedded.run("diff", topic, 1, 2, "--limit", 25).stdout
+    assert "more (" not in embedded.run("diff", topic, 1, 2, "--limit", 0).stdout
+
+
+def test_versions_that_there_are_not(embedded, topic):
+    embedded.topic(topic, 1)
+    name = topic.replace("-", "_")
+    embedded.deploy(topic, f"CREATE TABLE e (k text) WITH (topic='{topic}');"
+                           f"CREATE MATERIALIZED VIEW {name}_t AS SELECT k, count(*) AS n FROM e GROUP BY k;", "--wait")
+    for command in [["swap", topic, 9], ["drop", topic, 9], ["diff", topic, 1, 9], ["snapshot", topic, 9],
+                    ["verify", topic, 9], ["canary", topic, "10%", "--version", 9], ["pause", topic, 9]]:
+        done = embedded.run(*command, code=3)
+        assert f"{topic} has no version 9" in done.stderr and f"kappa status {topic}" in done.stderr, command
+    done = embedded.run("swap", topic, 1, code=4)
+    assert f"v1 of {topic} is already serving" in done.stderr

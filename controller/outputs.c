@@ -2,10 +2,12 @@
  *
  * The processor's object holds spans, oldest first:
  *
- *     "spans":[{"epoch":E,"version":N,"cut":{topic:[offset]}},...]
+ *     "spans":[{"epoch":E,"version":N,"cut":{topic:[offset]},"before"?:{topic:[offset]}},...]
  *
  * The messages of version N are real from its cut up to the cut of the next span; the last span is
- * the serving version's. COMMIT of a swap adds one in its transaction, so that there is one answer at
+ * the serving version's. Where the next version reads a topic that was made again, that cut is one
+ * of other records: "before" says then up to where the messages of the version before are real, in
+ * its own topics. COMMIT of a swap adds a span in its transaction, so that there is one answer at
  * any time, also after a crash. The first version's span begins at its start positions, since nobody
  * has sent anything before it (deploy --outputs new: at the cut). Where the old version stands still
  * below the cut, what it has not made comes from the new one: its span begins there. The receipt says
@@ -56,25 +58,41 @@ static json_t *offset_at(const json_t *cut, const char *topic, size_t partition)
     return json_array_get(json_object_get(cut, topic), partition);
 }
 
+/* How a cut names an input's topic: by its name, or so that one that was made again is another. */
+static char *key_name(const json_t *input)
+{
+    return xstrdup(json_text(input, "topic", ""));
+}
+
+static char *key_identity(const json_t *input)
+{
+    return xasprintf("%s:%lld", json_text(input, "topic", ""),
+                     (long long)json_int(input, "identity", 0));
+}
+
 /* A cut in the numbering of a version: one offset per source; 0 where it says nothing. */
-static json_t *cut_of_version(const struct core_version *version, const json_t *cut)
+static json_t *cut_of_version(const struct core_version *version, const json_t *cut,
+                              char *(*key_of)(const json_t *input))
 {
     json_t *offsets = json_array();
     size_t i;
     json_t *input;
     json_array_foreach (json_object_get(version->object, "inputs"), i, input) {
+        char *key = key_of(input);
         for (int64_t p = 0; p < json_int(input, "partitions", 0); p++) {
-            const json_t *offset = offset_at(cut, json_text(input, "topic", ""), (size_t)p);
+            const json_t *offset = offset_at(cut, key, (size_t)p);
             json_int_t value = json_is_integer(offset) ? json_integer_value(offset) : 0;
             int rc = json_array_append_new(offsets, json_integer(i64_max(value, 0)));
             ASSERT(rc == 0);
         }
+        free(key);
     }
     return offsets;
 }
 
 /* The offsets of a version's sources, by topic. */
-static json_t *cut_by_topic(const struct core_version *version, const json_t *offsets)
+static json_t *cut_by_topic(const struct core_version *version, const json_t *offsets,
+                            char *(*key_of)(const json_t *input))
 {
     json_t *cut = json_object();
     size_t source = 0;
@@ -86,7 +104,9 @@ static json_t *cut_by_topic(const struct core_version *version, const json_t *of
             int rc = json_array_append(array, json_array_get(offsets, source++));
             ASSERT(rc == 0);
         }
-        object_set(cut, json_text(input, "topic", ""), array);
+        char *key = key_of(input);
+        object_set(cut, key, array);
+        free(key);
     }
     return cut;
 }
@@ -97,12 +117,6 @@ static json_t *cut_by_topic(const struct core_version *version, const json_t *of
  * before has read and the serving one does not, up to where its messages are real. A version that
  * reads it again goes on there; one that reads a topic (or a new partition of it) as the first one
  * begins at its own start (deploy --outputs new: at the cut). */
-
-static char *left_key(const json_t *input)
-{
-    return xasprintf("%s:%lld", json_text(input, "topic", ""),
-                     (long long)json_int(input, "identity", 0));
-}
 
 /* Which partitions of the union a side reads. */
 static bool *reads_of(const struct core_swap *swap, enum swap_side side)
@@ -126,7 +140,7 @@ static void cut_unread(const struct core_processor *processor, bool only_new, in
     size_t i;
     json_t *input;
     json_array_foreach (json_object_get(object, "inputs"), i, input) {
-        char *key = left_key(input);
+        char *key = key_identity(input);
         const json_t *left = json_object_get(json_object_get(processor->object, "left"), key);
         for (int64_t p = 0; p < json_int(input, "partitions", 0); p++, source++) {
             const json_t *offset = json_array_get(left, (size_t)p);
@@ -141,8 +155,9 @@ static void cut_unread(const struct core_processor *processor, bool only_new, in
     free(reads);
 }
 
-/* What the new version does not read any more, besides what was left before. */
-static json_t *left_after(const struct core_processor *processor, const json_t *cut)
+/* What the new version does not read any more, besides what was left before. before: up to where the old
+ * one's messages are real. */
+static json_t *left_after(const struct core_processor *processor, const json_t *before)
 {
     const struct core_swap *swap = &processor->swap;
     const json_t *known = json_object_get(processor->object, "left");
@@ -150,27 +165,22 @@ static json_t *left_after(const struct core_processor *processor, const json_t *
     size_t i;
     json_t *input;
     json_array_foreach (json_object_get(swap->old->object, "inputs"), i, input) {
-        char *key = left_key(input);
-        object_set(left, key, json_incref(json_object_get(cut, json_text(input, "topic", ""))));
+        char *key = key_identity(input);
+        object_set(left, key, json_incref(json_object_get(before, json_text(input, "topic", ""))));
         free(key);
     }
     json_array_foreach (json_object_get(swap->new->object, "inputs"), i, input) {
-        char *key = left_key(input);
+        char *key = key_identity(input);
         (void)json_object_del(left, key);
         free(key);
     }
     return left;
 }
 
-/* Where the new version's messages begin to be real. */
-static json_t *real_from(const struct core_processor *processor)
+/* Where the messages change over, in the union of both versions' partitions. */
+static int64_t *real_cut(const struct core_processor *processor, bool only_new)
 {
     const struct core_swap *swap = &processor->swap;
-    const json_t *object = swap->new->object;
-    bool only_new = strcmp(json_text(object, "outputs_from", "all"), "new") == 0;
-    if (json_int(processor->object, "epoch", 0) == 0 && !only_new) {
-        return cut_by_topic(swap->new, json_object_get(object, "start"));
-    }
     const struct swap_party *old = &swap->swap.party[SWAP_OLD];
     int64_t *cut = xcalloc(swap->swap.partition_count, sizeof *cut);
     memcpy(cut, swap->swap.cut, swap->swap.partition_count * sizeof *cut);
@@ -180,9 +190,56 @@ static json_t *real_from(const struct core_processor *processor)
     if (swap->old != NULL) {
         cut_unread(processor, only_new, cut);
     }
+    return cut;
+}
+
+/* The same in the old version's topics. */
+static json_t *real_before(const struct core_swap *swap, const int64_t *cut)
+{
+    const struct swap_party *old = &swap->swap.party[SWAP_OLD];
+    json_t *offsets = json_array();
+    for (uint32_t i = 0; i < old->count; i++) {
+        int rc = json_array_append_new(offsets, json_integer(cut[old->map[i]]));
+        ASSERT(rc == 0);
+    }
+    json_t *before = cut_by_topic(swap->old, offsets, key_name);
+    json_decref(offsets);
+    return before;
+}
+
+/* Where the new version's messages begin to be real, and (*before, or NULL) up to where the old one's
+ * are. */
+static json_t *real_from(const struct core_processor *processor, json_t **before)
+{
+    const struct core_swap *swap = &processor->swap;
+    const json_t *object = swap->new->object;
+    bool only_new = strcmp(json_text(object, "outputs_from", "all"), "new") == 0;
+    *before = NULL;
+    if (json_int(processor->object, "epoch", 0) == 0 && !only_new) {
+        return cut_by_topic(swap->new, json_object_get(object, "start"), key_name);
+    }
+    int64_t *cut = real_cut(processor, only_new);
+    if (swap->old != NULL) {
+        *before = real_before(swap, cut);
+    }
     json_t *json = partitions_cut_json(&swap->partitions, cut);
     free(cut);
     return json;
+}
+
+/* Does the cut name other records of a topic than the old version's? */
+static bool cut_differs(const json_t *before, const json_t *cut)
+{
+    const char *topic;
+    json_t *offsets;
+    json_object_foreach ((json_t *)(uintptr_t)before, topic, offsets) {
+        for (size_t p = 0; p < json_array_size(offsets); p++) {
+            if (!json_equal(json_array_get(offsets, p), offset_at(cut, topic, p))) {
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 /* ---- Spans */
@@ -230,17 +287,30 @@ int outputs_swap(const struct core_processor *processor, json_t *object, struct 
         err_hint(err, "see why with: kappa status %s", processor->name);
         return -KE_LIMIT;
     }
+    json_t *before = NULL;
+    json_t *from = real_from(processor, &before);
     json_t *span = json_pack("{s:I, s:I, s:o}", "epoch", (json_int_t)swap->epoch, "version",
-                             (json_int_t)swap->new->number, "cut", real_from(processor));
+                             (json_int_t)swap->new->number, "cut", from);
     ASSERT(span != NULL);
+    if (cut_differs(before, from)) {
+        object_set(span, "before", json_incref(before));
+    }
     int rc = json_array_append_new(spans, span);
     ASSERT(rc == 0);
     object_set(object, "spans", spans);
     if (swap->old != NULL) {
-        object_set(object, "left", left_after(processor, json_object_get(span, "cut")));
+        object_set(object, "left", left_after(processor, before));
     }
-    object_set(swap->receipt, "outputs_from", json_incref(json_object_get(span, "cut")));
+    object_set(swap->receipt, "outputs_from", json_incref(from));
+    json_decref(before);
     return 0;
+}
+
+/* Up to where the messages of the version before this span are real. */
+static const json_t *span_before(const json_t *span)
+{
+    const json_t *before = json_object_get(span, "before");
+    return before != NULL ? before : json_object_get(span, "cut");
 }
 
 static json_t *span_message(const struct core *core, const struct core_version *version,
@@ -254,8 +324,8 @@ static json_t *span_message(const struct core *core, const struct core_version *
         "dir", dir, "shards", json_object_get(version->object, "shards"), "inputs",
         json_object_get(version->object, "inputs"), "topics",
         topics != NULL ? json_incref(topics) : json_array(), "from",
-        cut_of_version(version, json_object_get(span, "cut")), "to",
-        next != NULL ? cut_of_version(version, json_object_get(next, "cut")) : json_null());
+        cut_of_version(version, json_object_get(span, "cut"), key_name), "to",
+        next != NULL ? cut_of_version(version, span_before(next), key_name) : json_null());
     ASSERT(object != NULL);
     free(dir);
     return object;
@@ -312,7 +382,7 @@ int outputs_may_drop(const struct core_version *version, struct err *err)
 /* When it has changed. */
 static void tell(struct core *core, struct core_version *version, const json_t *sent)
 {
-    json_t *below = cut_of_version(version, sent);
+    json_t *below = cut_of_version(version, sent, key_identity);
     if (json_equal(below, version->told_sent)) {
         json_decref(below);
         return;
@@ -333,7 +403,7 @@ void outputs_tick(struct core *core, struct core_processor *processor)
         return;
     }
     processor->sent_us = core_now_us(core) + OUTPUTS_TELL_US;
-    json_t *sent = cut_by_topic(serving, positions);
+    json_t *sent = cut_by_topic(serving, positions, key_identity);
     for (uint32_t i = 0; i < processor->version_count; i++) {
         struct core_version *version = processor->versions[i];
         if (version != serving && outputs_any(version) && child_is_open(&version->child)) {

@@ -114,6 +114,63 @@ static void test_topics_that_change(void **state)
     json_decref(again);
 }
 
+static int64_t span_offset(const struct world *world, size_t span, const char *name, int partition)
+{
+    const json_t *entry = json_array_get(json_object_get(world->outbox, "spans"), span);
+    const json_t *offset = json_array_get(json_object_get(entry, name), (size_t)partition);
+    assert_true(json_is_integer(offset));
+    return json_integer_value(offset);
+}
+
+/* The topic is deleted and made again, and v2 reads the new one. What v1 made of the old one and has not
+ * sent is real up to where v1 stands, wherever the new one's offsets begin and end. */
+static void topic_made_again(struct world *world, int64_t end)
+{
+    world_deploy(world, ALERTS("one"), "auto");
+    world_wait(world, 1, "serving");
+    world_steps(world, 20);
+    world->inflow = 0;
+    world_steps(world, 20);
+    world->die_at = "open";
+    world->fault_version = 1;
+    for (int i = 0; i < WORLD_WORKERS; i++) {
+        if (world->workers[i].alive) {
+            world_event(world, &world->workers[i],
+                        json_pack("{s:s, s:{s:s, s:s, s:s}}", "is", "failed", "error", "code",
+                                  "topic_changed", "message", "made again", "hint", ""));
+        }
+    }
+    struct world_files stood = *world_files_of(world, "p/1");
+    world->identity++;
+    for (int p = 0; p < WORLD_PARTITIONS; p++) {
+        world->end[p] = end + p;
+    }
+    json_decref(world_call(
+        world, "deploy", "p", 0,
+        json_pack("{s:s, s:{s:s}}", "sql", ALERTS("two"), "settings", "swap.accept_gap", "on")));
+    world_wait(world, 2, "serving");
+    world_steps(world, 2);
+    assert_int_equal(json_array_size(json_object_get(world->outbox, "spans")), 2);
+    for (int p = 0; p < WORLD_PARTITIONS; p++) {
+        assert_int_equal(span_offset(world, 0, "to", p), stood.next[p]);
+        assert_int_equal(span_offset(world, 1, "from", p), world->start[p]);
+    }
+}
+
+static void test_topic_made_again(void **state)
+{
+    topic_made_again(*state, 700);
+}
+
+static void test_topic_made_again_and_longer(void **state)
+{
+    struct world *world = *state;
+    for (int p = 0; p < WORLD_PARTITIONS; p++) {
+        world->start[p] = 0;
+    }
+    topic_made_again(world, 90000);
+}
+
 /* A version whose messages are not all sent keeps its files. */
 static void test_unsent_messages_are_kept(void **state)
 {
@@ -134,6 +191,8 @@ int main(void)
         WORLD_TEST(test_spans_meet_at_the_cut),
         WORLD_TEST(test_dead_version_stands_below_the_cut),
         WORLD_TEST(test_topics_that_change),
+        WORLD_TEST(test_topic_made_again),
+        WORLD_TEST(test_topic_made_again_and_longer),
         WORLD_TEST(test_unsent_messages_are_kept),
     };
     (void)setenv("KAPPA_LOG", "error", 0);

@@ -120,6 +120,7 @@ struct world {
     uint32_t seen_version;
     int64_t seen[WORLD_PARTITIONS];
     int64_t fresh_us; /* of each commit of a version that serves; 0: none comes */
+    json_t *outbox;   /* whose messages are real, as the serving version was told last; owned */
 };
 
 /* ---- The log: partitions, identity and ends ---- */
@@ -402,6 +403,16 @@ static inline void world_worker_open(struct world *world, struct world_worker *w
                           "next", world_vector(worker->files->next)));
 }
 
+/* Of `open` and `serving`. */
+static inline void world_outbox(struct world *world, const json_t *message)
+{
+    json_t *outbox = json_object_get(message, "outbox");
+    if (outbox != NULL) {
+        json_decref(world->outbox);
+        world->outbox = json_deep_copy(outbox);
+    }
+}
+
 static inline void world_command(struct world *world, struct world_worker *worker,
                                  const json_t *message)
 {
@@ -424,6 +435,7 @@ static inline void world_command(struct world *world, struct world_worker *worke
         return;
     }
     json_int_t id = json_int(message, "id", 0);
+    world_outbox(world, message);
     if (strcmp(word, "open") == 0) {
         world_worker_open(world, worker, message);
     } else if (strcmp(word, "near") == 0) {
@@ -707,6 +719,7 @@ static inline void world_close(struct world *world)
 {
     world_core_close(world);
     json_decref(world->log_config);
+    json_decref(world->outbox);
     (void)nftw(world->dir, world_remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 

@@ -271,7 +271,8 @@ static int check_request(struct core *core, const struct core_version *version, 
         return rc;
     }
     for (const struct core_verify *at = core->verifies; at != NULL; at = at->next) {
-        if (strcmp(at->processor, version->processor->name) == 0) {
+        bool answered = at->request == NULL && !at->gate; /* its worker is on its way out */
+        if (!answered && strcmp(at->processor, version->processor->name) == 0) {
             return err_set(err, KE_BUSY, "v%u of %s is being verified", at->version, at->processor);
         }
     }

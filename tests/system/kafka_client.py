@@ -18,7 +18,7 @@ import time
 
 START, END = -2, -1  # in place of a time, as in the protocol
 NONE = -1            # in place of an offset: no record is as new
-SECONDS = 30
+SECONDS = 180
 
 LIST_OFFSETS, CREATE_TOPICS, DELETE_TOPICS, DELETE_RECORDS, CREATE_PARTITIONS = 2, 19, 20, 21, 37
 PASSES = {3, 5, 6, 7, 9, 14, 15, 36, 41, 89}  # a leader is being found, a topic is on its way in or out
@@ -139,7 +139,7 @@ class Admin:
 def read(brokers, topic, isolation="read_committed"):
     """What kcat gets of a topic, to its end: [{"partition", "offset", "ts", "key", "payload"}]."""
     done = subprocess.run(["kcat", "-b", brokers, "-C", "-t", topic, "-o", "beginning", "-e", "-q", "-J", "-X",
-                           "isolation.level=" + isolation], capture_output=True, text=True, timeout=60, check=True)
+                           "isolation.level=" + isolation], capture_output=True, text=True, timeout=300, check=True)
     return sorted((json.loads(line) for line in done.stdout.splitlines()), key=lambda r: (r["partition"], r["offset"]))
 
 
@@ -147,7 +147,7 @@ def produce(brokers, topic, partition, records):
     """records: [(key or None, value or None for a tombstone)]; each kcat is a batch of its own."""
     lines = "".join(f"{key or ''}\t{'' if value is None else value}\n" for key, value in records)
     subprocess.run(["kcat", "-b", brokers, "-P", "-t", topic, "-p", str(partition), "-K", "\t", "-Z"], input=lines,
-                   text=True, timeout=60, check=True)
+                   text=True, timeout=300, check=True)
 
 
 class Producer:

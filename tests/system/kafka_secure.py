@@ -20,7 +20,7 @@ class SecureBroker(kafka_broker.KafkaBroker):
         key = self.directory / "key.pem"
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=kafka",
                         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", self.ca],
-                       check=True, capture_output=True, timeout=60)
+                       check=True, capture_output=True, timeout=300)
         store = self.directory / "store.pem"
         store.write_text(key.read_text() + self.ca.read_text())
         self._write_properties({

@@ -46,7 +46,7 @@ def ask(kappa, method, path, token=None, body=None):
 
 def status_of(kappa, method, path, token):
     """The status and headers alone: what is asked may be a stream without an end."""
-    connection = http.client.HTTPConnection(kappa.server()["http"], timeout=30)
+    connection = http.client.HTTPConnection(kappa.server()["http"], timeout=120)
     try:
         body = None if method == "GET" else "{}"
         head = {} if body is None else {"Content-Type": "application/json"}
@@ -225,7 +225,7 @@ def test_file_is_read_again(guarded):
     bob = json.loads(guarded.run("access", "add", "bob", "--role", "read", "-o", "json").stdout)["token"]
     lets_in(bob, True)  # the file was found by the server that runs
     ended = threading.Event()
-    connection = http.client.HTTPConnection(guarded.server()["http"], timeout=60)
+    connection = http.client.HTTPConnection(guarded.server()["http"], timeout=300)
     connection.request("GET", "/v1/status/stream", headers=bearer(bob))
     answer = connection.getresponse()
     assert answer.status == 200 and answer.readline() == b"retry: 2000\n"
@@ -239,7 +239,7 @@ def test_file_is_read_again(guarded):
     follower.start()
     guarded.run("access", "remove", "bob")
     lets_in(bob, False)
-    assert ended.wait(40)
+    assert ended.wait(240)
     follower.join()
     connection.close()
     guarded.run("access", "remove", "bob", code=3)

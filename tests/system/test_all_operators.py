@@ -129,7 +129,7 @@ def run(platform, topic, events, profiles, rng):
     with open(source, "w") as out:
         out.write(PLUGIN)
     subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-I", support.ROOT, "-o",
-                    os.path.join(platform.directory, "count.so"), source], check=True, timeout=60)
+                    os.path.join(platform.directory, "count.so"), source], check=True, timeout=300)
     platform.topic(topic, 4)
     platform.topic(topic + "-profiles", 2)
     platform.produce(topic, events[:third], "--key", "user_id")

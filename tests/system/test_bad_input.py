@@ -87,7 +87,7 @@ def test_unknown_topic_is_not_found(platform, topic):
 
 def test_second_up_on_the_same_data(embedded):
     result = subprocess.run([support.BIN, "up", "--data", embedded.data, "--http", "127.0.0.1:0"],
-                            capture_output=True, text=True, timeout=20, env=embedded.env, check=False)
+                            capture_output=True, text=True, timeout=120, env=embedded.env, check=False)
     assert result.returncode == 1
     assert str(embedded.process.pid) in result.stderr and "data" in result.stderr
 
@@ -98,19 +98,18 @@ def test_port_in_use(tmp_path):
         other.listen()
         address = "127.0.0.1:%d" % other.getsockname()[1]
         result = subprocess.run([support.BIN, "up", "--data", str(tmp_path / "data"), "--http", address],
-                                capture_output=True, text=True, timeout=20, check=False)
+                                capture_output=True, text=True, timeout=120, check=False)
     assert result.returncode == 1
     assert address in result.stderr and "--http" in result.stderr
 
 
 def test_broker_away(tmp_path):
     """A deploy with the broker away is refused in a sentence; the platform itself stays up."""
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        address = "127.0.0.1:%d" % closed.getsockname()[1]
-    with support.Platform(str(tmp_path), kafka=address) as platform:
+    with socket.socket() as deaf, support.Platform(str(tmp_path)) as platform:
+        deaf.bind(("127.0.0.1", 0))  # and does not listen
+        address = platform.kafka = "127.0.0.1:%d" % deaf.getsockname()[1]
         platform.up()
-        result = platform.deploy("features", features_sql("some-topic"), code=5, timeout=90)
+        result = platform.deploy("features", features_sql("some-topic"), code=5)
         assert address in result.stderr
         assert platform.json("status")["processors"] == []
 

@@ -45,7 +45,7 @@ class Follower(threading.Thread):
                 return
 
     def connect(self):
-        connection = http.client.HTTPConnection(self.platform.server()["http"], timeout=60)
+        connection = http.client.HTTPConnection(self.platform.server()["http"], timeout=300)
         query = urllib.parse.urlencode(self.parameters)
         headers = {} if self.last_id is None else {"Last-Event-ID": self.last_id}
         connection.request("GET", f"/v1/tables/{self.table}/changes" + ("?" + query if query else ""), headers=headers)
@@ -96,7 +96,7 @@ class Follower(threading.Thread):
         self.stopping = True
         self.pause.set()
         self.cut_off()
-        self.join(30)
+        self.join(180)
         assert self.error is None, self.error
 
 
@@ -335,7 +335,7 @@ def test_what_begins_anew_and_what_ends(embedded):
     holds(follower, embedded)
     support.eventually(lambda: changes_only.rows == {"[7]": {"k": 7, "text": "zzzx", "c": 2}}, 30, "the change comes")
     # A client that reads nothing holds nobody up.
-    deaf = socket.create_connection(embedded.server()["http"].split(":"), timeout=30)
+    deaf = socket.create_connection(embedded.server()["http"].split(":"), timeout=120)
     deaf.sendall(b"GET /v1/tables/w/changes HTTP/1.1\r\nHost: localhost\r\n\r\n")
     embedded.produce("wide", [{"k": 8, "text": "zzz"}])
     holds(follower, embedded)
@@ -383,7 +383,7 @@ def test_the_command(embedded):
     support.applied_everything(embedded, "p", 1, "ev")
     embedded.deploy("p", sql % " + 1")
     embedded.wait("p", 2)
-    rest = [json.loads(line) for line in tail.communicate(timeout=60)[0].splitlines()]
+    rest = [json.loads(line) for line in tail.communicate(timeout=300)[0].splitlines()]
     watchdog.cancel()
     rows = [line["row"] for line in rest if line["event"] == "upsert"]
     assert tail.returncode == 0 and len(rows) == 3

@@ -12,7 +12,7 @@ COUNT_SQL = ("CREATE TABLE e (k text, n integer) WITH (topic='%s');"
 
 
 def kappa(*args, **kwargs):
-    return subprocess.run([support.BIN, *args], capture_output=True, text=True, timeout=60, **kwargs)
+    return subprocess.run([support.BIN, *args], capture_output=True, text=True, timeout=300, **kwargs)
 
 
 def test_usage():

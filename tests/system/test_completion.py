@@ -17,7 +17,7 @@ def offered(platform, line):
     words = line.split(" ")
     script = ('. <("$0" completion bash); COMP_WORDS=("$0" "$@"); COMP_CWORD=$#; _kappa; printf "%s\\n" "${COMPREPLY[@]}"')
     result = subprocess.run(["bash", "-c", script, support.BIN, *words], env=platform.env, capture_output=True, text=True,
-                            timeout=30, check=True)
+                            timeout=120, check=True)
     assert result.stderr == ""
     return result.stdout.split()
 
@@ -56,7 +56,7 @@ def test_fish(embedded):
     fish = need("fish")
     script = "source ($argv[1] completion fish | psub); complete -C 'kappa sta'; complete -C 'kappa topic '"
     path = {**embedded.env, "PATH": f"{os.path.dirname(support.BIN)}:{os.environ['PATH']}"}
-    result = subprocess.run([fish, "-N", "-c", script, support.BIN], env=path, capture_output=True, text=True, timeout=30,
+    result = subprocess.run([fish, "-N", "-c", script, support.BIN], env=path, capture_output=True, text=True, timeout=120,
                             check=True)
     assert result.stdout.split() == ["status", "create", "list", "set"] and result.stderr == ""
 
@@ -71,7 +71,7 @@ def test_zsh(embedded):
         zpty -w -n z $'kappa stat\\t #'; zpty -w z ' end'
         zpty -r z line '*end*'; print -r -- $line"""
     path = {**embedded.env, "PATH": f"{os.path.dirname(support.BIN)}:{os.environ['PATH']}"}
-    result = subprocess.run([zsh, "-f", "-c", script], env=path, capture_output=True, text=True, timeout=60, check=True)
+    result = subprocess.run([zsh, "-f", "-c", script], env=path, capture_output=True, text=True, timeout=300, check=True)
     assert "kappa status" in result.stdout, result.stdout
 
 
@@ -87,5 +87,5 @@ def test_manual(embedded):
             assert line.split()[0].replace("-", "\\-") in page, line
     if shutil.which("groff"):
         result = subprocess.run(["groff", "-man", "-Tascii", "-ww", "-z"], input=page, capture_output=True, text=True,
-                                timeout=30, check=True)
+                                timeout=120, check=True)
         assert result.stderr == ""

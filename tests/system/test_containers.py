@@ -20,7 +20,7 @@ def text_of(*path):
 
 
 def kappa(*args):
-    return subprocess.run([support.BIN, *args], capture_output=True, text=True, timeout=60, check=True).stdout
+    return subprocess.run([support.BIN, *args], capture_output=True, text=True, timeout=300, check=True).stdout
 
 
 def options_of(command):
@@ -77,9 +77,9 @@ def test_dockerfile():
     # The packages hold every library that the program names.
     if shutil.which("readelf") and shutil.which("dpkg"):
         needed = re.findall(r"NEEDED.*\[(.+)\]", subprocess.run(["readelf", "-d", support.BIN], capture_output=True, text=True,
-                                                                 timeout=60, check=True).stdout)
+                                                                 timeout=300, check=True).stdout)
         assert len(needed) > 10
-        lists = subprocess.run(["dpkg", "-S", *[f"*/{library}" for library in needed]], capture_output=True, text=True, timeout=60,
+        lists = subprocess.run(["dpkg", "-S", *[f"*/{library}" for library in needed]], capture_output=True, text=True, timeout=300,
                                check=False).stdout
         packages = set(re.split(r"[\s\\]+", by_word["RUN"])) | {"libc6", "libgcc-s1"}
         for library in needed:
@@ -96,10 +96,10 @@ def test_unit_of_systemd(tmp_path):
         return
     copy = tmp_path / "kappa.service"
     copy.write_text(re.sub(r"^Documentation=.*\n", "", unit, flags=re.MULTILINE).replace("/usr/bin/kappa", support.BIN))
-    result = subprocess.run([analyze, "verify", "--man=no", copy], capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run([analyze, "verify", "--man=no", copy], capture_output=True, text=True, timeout=300, check=False)
     assert "kappa.service" not in result.stderr, result.stderr  # it may say something of the machine's own units
     result = subprocess.run([analyze, "security", "--offline=true", "--threshold=25", copy], capture_output=True, text=True,
-                            timeout=60, check=False)
+                            timeout=300, check=False)
     assert result.returncode == 0, result.stdout
 
 

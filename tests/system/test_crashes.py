@@ -69,7 +69,7 @@ def test_worker_dies_at_each_step_of_a_commit(embedded, topic, step):
     embedded.run("produce", topic, "--key", "user_id", stdin="\n".join(support.events_lines(30000, users=500)) + "\n")
     embedded.down()
     embedded.up(extra_env={"KAPPA_FAIL": f"{step}:3"})
-    embedded.deploy("features", features_sql(topic), "--timeout", "60s")
+    embedded.deploy("features", features_sql(topic), "--timeout", "300s")
     time.sleep(1)
     embedded.kill()
     embedded.up()

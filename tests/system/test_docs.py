@@ -47,8 +47,8 @@ NOT_RUN = {"docker", "root", "packages", "terminal", "account"}
 PROGRAMS = ["curl", "mdb_copy", "mdb_stat", "promtool", "redis-cli", "openssl"]  # of Debian packages that `./bootstrap test` installs
 ORDER_SCHEMA = {"type": "record", "name": "order", "fields": [{"name": "id", "type": "long"},
                                                               {"name": "city", "type": "string"}]}
-COMMAND_SECONDS = 120
-FOLLOW_SECONDS = 30
+COMMAND_SECONDS = 600
+FOLLOW_SECONDS = 180
 READS = re.compile(r"(kappa (get|scan|sql|status|dead|late|outbox|cat|events|history)|curl -s|redis-cli|python3)\b")
 
 Block = collections.namedtuple("Block", "line language words text")
@@ -214,7 +214,7 @@ exec {support.BIN} "$@"
                     server = json.load(file)
                 self.addresses["127.0.0.1:8317"] = server["http"]
                 self.addresses["127.0.0.1:6379"] = server.get("redis", "127.0.0.1:6379")
-                connection = http.client.HTTPConnection(self.addresses["127.0.0.1:8317"], timeout=10)
+                connection = http.client.HTTPConnection(self.addresses["127.0.0.1:8317"], timeout=300)
                 try:
                     connection.request("GET", "/readyz")
                     return connection.getresponse().status == 200
@@ -300,7 +300,7 @@ def produce(broker, topic, payments):
     """By somebody else."""
     lines = "".join(json.dumps({"user_id": user, "amount": amount}) + "\n" for user, amount in payments)
     subprocess.run([support.BIN, "produce", topic, "--key", "user_id", "--kafka", broker.brokers], input=lines, text=True,
-                   check=True, capture_output=True, timeout=60)
+                   check=True, capture_output=True, timeout=300)
 
 
 def test_project_of_init(tmp_path):

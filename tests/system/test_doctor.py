@@ -84,13 +84,13 @@ def test_a_broker_that_is_away(tmp_path):
     result = kappa("doctor", "--data", str(tmp_path / "none"), "--kafka", "127.0.0.1:9", "-o", "json")
     lines = {line["check"]: line for line in json.loads(result.stdout)["checks"]}
     assert result.returncode == 1 and lines["broker"]["state"] == "fail" and "127.0.0.1:9" in lines["broker"]["found"]
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 120
 
 
 def test_limits(tmp_path):
     """Of the shell, while nothing runs."""
     command = f"ulimit -n 100; ulimit -v 8000000; exec {support.BIN} doctor --data {tmp_path}/none -o json"
-    result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=300, check=False)
     lines = {line["check"]: line for line in json.loads(result.stdout)["checks"]}
     assert lines["open files"]["state"] == "warn" and lines["map size"]["state"] == "fail"
     assert result.returncode == 1

@@ -39,7 +39,7 @@ def test_readme_of_the_example_works(embedded, name):
     os.symlink(os.path.join(support.ROOT, "include"), os.path.join(embedded.directory, "include"))
     path = os.path.dirname(support.BIN) + os.pathsep + os.environ["PATH"]
     script = "\n".join(commands(FIRST[name]) if name in FIRST else []) + "\n" + "\n".join(commands(name))
-    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=embedded.directory, timeout=120,
+    done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=embedded.directory, timeout=600,
                           env={**embedded.env, "PATH": path}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{script}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
     assert CHECKS.get(name, lambda _: done.stdout.strip())(embedded)

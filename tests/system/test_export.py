@@ -503,7 +503,7 @@ def test_interrupted(embedded, topic, tmp_path):
         support.eventually(lambda p=process: p.poll() is not None or os.path.isdir(exports)
                            and any("-" in name for name in os.listdir(exports)), 60, "it has begun")
         process.send_signal(number)
-        _, error = process.communicate(timeout=60)
+        _, error = process.communicate(timeout=300)
         if process.returncode == 0:  # it was quicker than the signal
             os.unlink(tmp_path / "out.csv")
             os.unlink(tmp_path / "out.csv.json")

@@ -107,4 +107,4 @@ def test_disk_budget(tmp_path):
         platform.down()
         platform.args = ["--disk-budget", "much"]
         platform.up(wait=False)
-        assert platform.process.wait(30) == 2 and "not a size" in platform.log_text()
+        assert platform.process.wait(180) == 2 and "not a size" in platform.log_text()

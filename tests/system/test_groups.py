@@ -107,7 +107,7 @@ def test_never_mixed_whatever_is_killed(platform, topic):
         if rng.random() < 0.7:
             asked.ended.wait(rng.random() * 0.08)
             platform.kill_any(rng, 0.6)
-        asked.join(60)
+        asked.join(300)
         now = serving(platform)
         assert now["pa"] == now["pb"], now
     producer.stop()
@@ -138,7 +138,7 @@ def test_apply_of_a_group(embedded, topic, tmp_path):
 
     for where in (WRONG, RIGHT, WRONG):
         write(where)
-        embedded.run("apply", folder, "--wait", "--timeout", "60s")
+        embedded.run("apply", folder, "--wait", "--timeout", "300s")
         assert len(set(serving(embedded).values())) == 1
         assert "nothing to do" in embedded.run("apply", folder).stdout
     last = embedded.json("history", "pb")["receipts"][0]

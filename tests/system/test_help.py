@@ -13,7 +13,7 @@ TOPICS = sorted(name[:-3] for name in os.listdir(os.path.join(support.ROOT, "doc
 
 
 def kappa(*args, code=0):
-    result = subprocess.run([support.BIN, *args], capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run([support.BIN, *args], capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == code, (args, result.stdout, result.stderr)
     return result.stdout if code == 0 else result.stderr
 
@@ -56,7 +56,7 @@ def test_manual_has_the_topics():
     if groff is None:
         pytest.skip("no groff")
     result = subprocess.run([groff, "-man", "-Tutf8", "-ww", "-rLL=100n"], input=kappa("help", "--man"), capture_output=True, text=True,
-                            timeout=60, check=True, env=os.environ | {"LC_ALL": "C.UTF-8", "GROFF_NO_SGR": "1"})
+                            timeout=300, check=True, env=os.environ | {"LC_ALL": "C.UTF-8", "GROFF_NO_SGR": "1"})
     assert result.stderr == ""
     text = re.sub(".\x08", "", result.stdout)  # bold
     words = " ".join(text.split())

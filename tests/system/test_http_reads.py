@@ -147,7 +147,7 @@ def test_features_are_bounded(embedded):
 
 
 def raw(platform, path, **headers):
-    connection = http.client.HTTPConnection(platform.server()["http"], timeout=30)
+    connection = http.client.HTTPConnection(platform.server()["http"], timeout=120)
     connection.request("GET", path, headers={name.replace("_", "-"): value for name, value in headers.items()})
     answer = connection.getresponse()
     body = answer.read()

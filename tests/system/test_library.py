@@ -156,7 +156,7 @@ def test_errors(types):
         os._exit(2)
     process = multiprocessing.get_context("fork").Process(target=child)
     process.start()
-    process.join(30)
+    process.join(180)
     assert process.exitcode == 0 and data.get("rows", (0, 1))["s"] == "a1"
 
 
@@ -205,7 +205,7 @@ def test_swaps_under_load(tmp_path):
                 stream.stop()
                 stop.set()
                 for thread in threads:
-                    thread.join(60)
+                    thread.join(300)
             assert not failures, failures
             assert reads[0] > 50, reads
             with data.read("everything") as read:

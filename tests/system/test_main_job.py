@@ -17,7 +17,7 @@ from support import assert_features_equal, eventually, features_model, features_
 def read_by_http(data, table):
     """A function that reads one row: (found, body); anything else than a row or "not found" is a failure."""
     with open(os.path.join(data, "server.json")) as file:
-        connection = http.client.HTTPConnection(json.load(file)["http"], timeout=20)
+        connection = http.client.HTTPConnection(json.load(file)["http"], timeout=120)
 
     def read(key):
         connection.request("GET", f"/v1/tables/{table}/rows/{key}")
@@ -32,7 +32,7 @@ def read_by_files(data, table):
     """The same by `kappa get`, which opens the environments itself, a process for each read."""
     def read(key):
         got = subprocess.run([support.BIN, "get", table, key, "--data", data, "-o", "json"], capture_output=True,
-                             text=True, timeout=30, check=False)
+                             text=True, timeout=300, check=False)
         return {0: True, 3: False}.get(got.returncode), json.loads(got.stdout or got.stderr)
 
     return read
@@ -74,9 +74,9 @@ class Readers:
 
     def stop(self):
         self.stop_event.set()
-        results = [self.out.get(timeout=30) for _ in self.processes]
+        results = [self.out.get(timeout=300) for _ in self.processes]
         for process in self.processes:
-            process.join(20)
+            process.join(120)
         problems = [p for _, _, found in results for p in found]
         assert not problems, problems[:3]
         assert all(reads > 0 for reads, _, _ in results), results
@@ -107,11 +107,11 @@ def test_deploy_swap_rollback_under_load(platform, topic):
     platform.run("produce", topic, "--key", "user_id",
                  stdin="\n".join(support.events_lines(20000, users=users)) + "\n")
     producer = support.Producer(platform, topic, rate=2000, users=users, first=20000, step_us=1000)
-    platform.deploy("features", features_sql(topic, right=False), "--wait", "--timeout", "60s")
+    platform.deploy("features", features_sql(topic, right=False), "--wait", "--timeout", "300s")
     assert platform.status("features")["serving"] == 1
     readers = Readers(platform, "user_features", users)
 
-    platform.deploy("features", features_sql(topic), "--wait", "--timeout", "60s")
+    platform.deploy("features", features_sql(topic), "--wait", "--timeout", "300s")
     status = platform.status("features")
     assert (status["serving"], status["epoch"]) == (2, 2)
     states = {v["version"]: v["state"] for v in status["versions"]}

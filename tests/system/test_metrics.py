@@ -17,7 +17,7 @@ EXAMPLE = os.path.join(support.ROOT, "examples", "user-features", "v1.sql")
 def promtool(*args, **how):
     if not shutil.which("promtool"):
         pytest.skip("no promtool (Debian: prometheus)")
-    result = subprocess.run(["promtool", *args], capture_output=True, text=True, timeout=60, cwd=FOLDER, **how)
+    result = subprocess.run(["promtool", *args], capture_output=True, text=True, timeout=300, cwd=FOLDER, **how)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout + result.stderr
 

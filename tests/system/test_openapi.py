@@ -194,7 +194,7 @@ def test_answers_are_as_described(embedded):
     ask("POST", "/v1/sql", {"sql": "SELECT * FROM user_features WHERE clicks > ?", "params": [0], "limit": 3})
     ask("POST", "/v1/sql", {"sql": "SELECT nope"}, status=400)
 
-    connection = http.client.HTTPConnection(embedded.server()["http"], timeout=30)
+    connection = http.client.HTTPConnection(embedded.server()["http"], timeout=120)
     event = None
     for path, table in (("/v1/status/stream", None), ("/v1/tables/{T}/changes", "user_features")):
         connection.request("GET", path.replace("{T}", table or ""))

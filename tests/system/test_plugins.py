@@ -45,7 +45,7 @@ FROM plugin('harm.so', words) AS h(word text, n bigint) GROUP BY word;
 
 def build(source, target, *flags):
     subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-I", support.ROOT, *flags, "-o", target, source, "-lm"], check=True,
-                   timeout=60)
+                   timeout=300)
 
 
 def build_harm(platform, *flags):

@@ -179,7 +179,7 @@ def test_until_is_frozen(on_kafka, topic):
         first = json.loads(cat.stdout.readline())["i"]
         on_kafka.produce(topic, [{"i": 9999}])
         got = [first] + [json.loads(line)["i"] for line in cat.stdout]
-        assert cat.wait(60) == 0 and got == list(range(last)), until
+        assert cat.wait(300) == 0 and got == list(range(last)), until
     assert on_kafka.run("cat", topic, "-e", "--from", "-4").stdout.count("9999") == 3
 
 

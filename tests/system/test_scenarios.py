@@ -155,7 +155,7 @@ def run_script(platform, *words):
     """A script of the examples, with Kappa's command line in its PATH; its output."""
     path = os.path.dirname(support.BIN) + os.pathsep + os.environ["PATH"]
     done = subprocess.run([sys.executable, *words], cwd=EXAMPLES, env={**platform.env, "PATH": path},
-                          capture_output=True, text=True, timeout=180, check=False)
+                          capture_output=True, text=True, timeout=900, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
 

@@ -275,14 +275,16 @@ def test_one_snapshot_under_swaps(embedded, topic):
                threading.Thread(target=read, args=("SELECT sum(parts.n), (SELECT n FROM whole), NULL FROM parts",))]
     for thread in threads:
         thread.start()
-    for i in range(6):
-        embedded.run("swap" if i % 2 else "rollback", "p", *(["2"] if i % 2 else []), code=None)
-        time.sleep(0.15)
-    done.set()
+    try:
+        for i in range(6):
+            seen.clear()
+            embedded.run("swap" if i % 2 else "rollback", "p", *(["2"] if i % 2 else []))
+            support.eventually(lambda: faults or 1 + i % 2 in seen, 30, "they read what serves now")
+    finally:
+        done.set()
     for thread in threads:
         thread.join()
     assert not faults, faults[0]
-    assert seen == {1, 2}
     both = sql(embedded, 'SELECT (SELECT n FROM "whole@1"), (SELECT n FROM "whole@2"), (SELECT a FROM "pair@1")')
     assert {s["version"] for s in both["stamps"]} == {1, 2}
     by_version = {s["version"]: sum(s["cut"][topic]) for s in both["stamps"]}
@@ -318,7 +320,7 @@ def test_refused(embedded, topic):
     assert sql(embedded, slow, 504, timeout_ms=300)["error"]["code"] == "timeout"
     assert sql(embedded, "SELECT count(*) FROM minutes a, minutes b, minutes c, minutes d, minutes e, minutes f", 504,
                timeout_ms=300)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 60
     assert sql(embedded, "SELECT group_concat(hex(randomblob(1000000))) FROM minutes a, minutes b", 413)
 
 
@@ -387,7 +389,7 @@ class Shell:
         self.seen = ""
 
     def expect(self, text, seconds=20):
-        end = time.monotonic() + seconds
+        end = time.monotonic() + seconds * support.PATIENCE
         while text not in self.seen:
             ready, _, _ = select.select([self.master], [], [], max(0, end - time.monotonic()))
             assert ready, f"waited for {text!r}, saw {self.seen!r}"
@@ -405,6 +407,12 @@ class Shell:
         self.process.kill()
         self.process.wait()
         os.close(self.master)
+
+
+def cpu_ticks(pid):
+    """Hundredths of a second that a process has computed."""
+    with open(f"/proc/{pid}/stat") as stat:
+        return sum(map(int, stat.read().rsplit(")", 1)[1].split()[11:13]))
 
 
 @pytest.mark.parametrize("remote", [False, True])
@@ -431,8 +439,10 @@ def test_shell(embedded, topic, remote):
         shell.type("SELECT 2;\n")
         shell.expect("Time: ")
         shell.expect("kappa=> ")
-        shell.type("SELECT count(*) FROM minutes a, minutes b, minutes c, minutes d, minutes e;\n")
-        time.sleep(0.5)
+        works = embedded.process.pid if remote else shell.process.pid
+        before = cpu_ticks(works)
+        shell.type("WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r) SELECT count(*) FROM r;\n")
+        support.eventually(lambda: cpu_ticks(works) > before + 20, 20, "the statement runs")
         os.killpg(shell.process.pid, signal.SIGINT)
         shell.expect("cancelled")
         shell.expect("kappa=> ")
@@ -444,7 +454,7 @@ def test_shell(embedded, topic, remote):
         shell.expect("after")
         shell.expect("kappa=> ")
         shell.type("\\q\n")
-        assert shell.process.wait(20) == 0
+        assert shell.process.wait(120) == 0
     finally:
         shell.close()
     with open(os.path.join(embedded.directory, "kappa", "history")) as file:

@@ -11,13 +11,10 @@ void buf_init(struct buf *buf)
     memset(buf, 0, sizeof *buf);
 }
 
-void buf_reserve(struct buf *buf, size_t extra)
+void buf_grow(struct buf *buf, size_t extra)
 {
     ASSERT_CMP(extra, <, SIZE_MAX / 4);
     size_t need = buf->len + extra + 1;
-    if (need <= buf->cap) {
-        return;
-    }
     size_t cap = buf->cap < 64 ? 64 : buf->cap;
     while (cap < need) {
         cap *= 2;

@@ -16,8 +16,17 @@ struct buf {
 };
 
 void buf_init(struct buf *buf);
+/* For buf_reserve alone. */
+void buf_grow(struct buf *buf, size_t extra);
+
 /* Makes room for `extra` more bytes (and the NUL). */
-void buf_reserve(struct buf *buf, size_t extra);
+static inline void buf_reserve(struct buf *buf, size_t extra)
+{
+    if (extra >= buf->cap || buf->len >= buf->cap - extra) {
+        buf_grow(buf, extra);
+    }
+}
+
 void buf_append(struct buf *buf, const void *data, size_t len);
 void buf_append_text(struct buf *buf, const char *text);
 void buf_append_u8(struct buf *buf, uint8_t value);

@@ -3,32 +3,58 @@
 
 #include <string.h>
 
-static const char pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233"
+const char digits_pairs[] = "00010203040506070809101112131415161718192021222324252627282930313233"
                             "34353637383940414243444546474849505152535455565758596061626364656667"
                             "6869707172737475767778798081828384858687888990919293949596979899";
 
+static int width_of(uint64_t value)
+{
+    static const uint64_t above[DIGITS_MAX] = {0,
+                                               10,
+                                               100,
+                                               1000,
+                                               10000,
+                                               100000,
+                                               1000000,
+                                               10000000,
+                                               100000000,
+                                               1000000000,
+                                               10000000000,
+                                               100000000000,
+                                               1000000000000,
+                                               10000000000000,
+                                               100000000000000,
+                                               1000000000000000,
+                                               10000000000000000,
+                                               100000000000000000,
+                                               1000000000000000000,
+                                               UINT64_C(10000000000000000000)};
+    /* 1233 / 4096 is a little more than log10(2): the number of digits, or one less. */
+    int width = (64 - __builtin_clzll(value | 1)) * 1233 >> 12;
+    return width + (value >= above[width] ? 1 : 0);
+}
+
 char *digits_put(char *at, uint64_t value, int width)
 {
-    char digits[DIGITS_MAX];
-    char *first = digits + sizeof digits;
     ASSERT_CMP(width, <=, DIGITS_MAX);
+    int wide = width_of(value);
+    char *end = at + (wide < width ? width : wide);
+    char *first = end;
     while (value >= 100) {
-        first -= 2;
-        memcpy(first, pairs + 2 * (value % 100), 2);
+        first = first - 2;
+        memcpy(first, digits_pairs + 2 * (value % 100), 2);
         value /= 100;
     }
     if (value >= 10) {
         first -= 2;
-        memcpy(first, pairs + 2 * value, 2);
+        memcpy(first, digits_pairs + 2 * value, 2);
     } else {
         *--first = (char)('0' + value);
     }
-    while (digits + sizeof digits - first < width) {
+    while (first > at) {
         *--first = '0';
     }
-    size_t len = (size_t)(digits + sizeof digits - first);
-    memcpy(at, first, len);
-    return at + len;
+    return end;
 }
 
 #define POWER_MAX 20

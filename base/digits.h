@@ -8,6 +8,16 @@
 #define DIGITS_MAX        20 /* of a uint64_t */
 #define DIGITS_DOUBLE_MAX 24 /* of digits_put_double: a sign, 0.000, 17 digits */
 
+extern const char digits_pairs[]; /* "00" to "99" */
+
+/* Two digits of a value below 100; the place behind. */
+static inline char *digits_put_two(char *at, unsigned value)
+{
+    at[0] = digits_pairs[2 * value];
+    at[1] = digits_pairs[2 * value + 1];
+    return at + 2;
+}
+
 /* The digits of value, at least `width` of them (zeros in front), at most DIGITS_MAX; the place
  * behind. */
 char *digits_put(char *at, uint64_t value, int width);

@@ -36,13 +36,13 @@ void time_civil_from_days(int64_t days, int64_t *year, unsigned *month, unsigned
     *year = (int64_t)year_of_era + era * 400 + (*month <= 2 ? 1 : 0);
 }
 
-static char *put_part(char *at, char before, unsigned value, int width)
+static char *put_two(char *at, char before, unsigned value)
 {
-    *at++ = before;
-    return digits_put(at, value, width);
+    *at = before;
+    return digits_put_two(at + 1, value);
 }
 
-void time_format(int64_t us, char *text)
+size_t time_format(int64_t us, char *text)
 {
     int64_t days = time_day_of(us);
     int64_t in_day = us - days * US_DAY;
@@ -51,23 +51,24 @@ void time_format(int64_t us, char *text)
     unsigned day;
     time_civil_from_days(days, &year, &month, &day);
     if (year < 0 || year > 9999) {
-        (void)snprintf(text, TIME_TEXT_LEN, "%lld", (long long)us);
-        return;
+        return (size_t)snprintf(text, TIME_TEXT_LEN, "%lld", (long long)us);
     }
-    unsigned second = (unsigned)(in_day / US_SECOND);
-    unsigned fraction = (unsigned)(in_day % US_SECOND);
-    char *at = digits_put(text, (uint64_t)year, 4);
-    at = put_part(at, '-', month, 2);
-    at = put_part(at, '-', day, 2);
-    at = put_part(at, 'T', second / 3600, 2);
-    at = put_part(at, ':', second / 60 % 60, 2);
-    at = put_part(at, ':', second % 60, 2);
-    if (fraction % 1000 != 0) {
-        at = put_part(at, '.', fraction, 6);
-    } else if (fraction != 0) {
-        at = put_part(at, '.', fraction / 1000, 3);
+    unsigned second = (unsigned)((uint64_t)in_day / US_SECOND);
+    unsigned fraction = (unsigned)((uint64_t)in_day % US_SECOND);
+    char *at = digits_put_two(text, (unsigned)year / 100);
+    at = digits_put_two(at, (unsigned)year % 100);
+    at = put_two(at, '-', month);
+    at = put_two(at, '-', day);
+    at = put_two(at, 'T', second / 3600);
+    at = put_two(at, ':', second / 60 % 60);
+    at = put_two(at, ':', second % 60);
+    if (fraction != 0) {
+        bool micro = fraction % 1000 != 0;
+        *at = '.';
+        at = digits_put(at + 1, micro ? fraction : fraction / 1000, micro ? 6 : 3);
     }
     memcpy(at, "Z", 2);
+    return (size_t)(at + 1 - text);
 }
 
 /* A reader over the text; `ok` is sticky. */

@@ -18,8 +18,8 @@ static inline int64_t time_day_of(int64_t us)
 }
 
 /* "2026-01-31T12:00:00Z", with .123 or .123456 only when not zero. Years beyond 0000-9999 are
- * printed as the integer. text has TIME_TEXT_LEN bytes. */
-void time_format(int64_t us, char *text);
+ * printed as the integer. text has TIME_TEXT_LEN bytes. Returns the length. */
+size_t time_format(int64_t us, char *text);
 /* RFC 3339 with 'T', 't' or a space, any fraction (cut to microseconds), Z or an offset; strict:
  * ranges checked, leap second 60 accepted as the next minute. A date alone is midnight UTC; no
  * offset is UTC. */

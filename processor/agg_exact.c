@@ -365,19 +365,33 @@ static uint32_t big_bits(const struct agg_big *big)
                            : 64 * big->count - (uint32_t)__builtin_clzll(big->limb[big->count - 1]);
 }
 
+/* The word of 64 bits from bit `from` on. */
+static uint64_t big_word(const struct agg_big *big, uint32_t from)
+{
+    uint32_t limb = from / 64;
+    uint32_t bits = from % 64;
+    uint64_t above = limb + 1 < big->count && bits > 0 ? big->limb[limb + 1] << (64 - bits) : 0;
+    return limb < big->count ? big->limb[limb] >> bits | above : 0;
+}
+
+/* Is any bit below this one set? */
+static bool big_rest(const struct agg_big *big, uint32_t below)
+{
+    uint64_t rest = 0;
+    for (uint32_t i = 0; i < below / 64; i++) {
+        rest |= big->limb[i];
+    }
+    uint32_t bits = below % 64;
+    return (rest | (bits > 0 ? big->limb[below / 64] << (64 - bits) : 0)) != 0;
+}
+
 /* The highest bits from `drop` on, rounded to even by those below; they fit a double. */
 static double big_head(const struct agg_big *big, uint32_t drop)
 {
-    uint64_t head = 0;
-    for (uint32_t bit = big_bits(big); bit-- > drop;) {
-        head = head << 1 | big_bit(big, bit);
+    uint64_t head = big_word(big, drop);
+    if (drop > 0 && big_bit(big, drop - 1)) {
+        head += big_rest(big, drop - 1) || (head & 1) != 0 ? 1 : 0;
     }
-    bool half = drop > 0 && big_bit(big, drop - 1);
-    bool rest = false;
-    for (uint32_t bit = 0; bit + 1 < drop && !rest; bit++) {
-        rest = big_bit(big, bit);
-    }
-    head += half && (rest || (head & 1) != 0) ? 1 : 0;
     return big->negative ? -(double)head : (double)head;
 }
 

@@ -87,6 +87,34 @@ static int statement_compile(struct sql *sql, const json_t *statement)
 }
 
 /* Views that make tables stand first, then those that write topics; tables: theirs, then states. */
+/* Is the name in quotes its JSON? */
+static bool is_plain_name(const char *name)
+{
+    for (; *name != '\0'; name++) {
+        if (*name < ' ' || *name > '~' || *name == '"' || *name == '\\') {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The names of output columns as readers write them. */
+static void outputs_label(struct plan *plan, const struct plan_view *view)
+{
+    struct plan_output *outputs = (struct plan_output *)(uintptr_t)view->outputs;
+    for (uint32_t i = 0; i < view->output_count; i++) {
+        size_t len = strlen(outputs[i].name);
+        if (is_plain_name(outputs[i].name)) {
+            char *label = arena_alloc(&plan->memory, len + PLAN_LABEL_AROUND);
+            label[0] = '"';
+            memcpy(label + 1, outputs[i].name, len);
+            memcpy(label + 1 + len, "\":", 2);
+            outputs[i].label = label;
+            outputs[i].label_len = u32_from(len + PLAN_LABEL_AROUND);
+        }
+    }
+}
+
 static void plan_finish(struct sql *sql)
 {
     struct plan *plan = sql->plan;
@@ -115,6 +143,7 @@ static void plan_finish(struct sql *sql)
     }
     for (uint32_t v = 0; v < plan->pipeline_count; v++) {
         views[v].table = views[v].emits ? views[v].table + plan->view_count : v;
+        outputs_label(plan, &views[v]);
         for (uint32_t i = 0; i < views[v].phase_count; i++) {
             struct plan_operator *op = (struct plan_operator *)(uintptr_t)views[v].phases[i].op;
             op->table += plan->view_count;

@@ -174,10 +174,16 @@ struct plan_aggregate {
     const struct plan_top *top;   /* PLAN_TOP_ROWS */
 };
 
+#define PLAN_LABEL_AROUND 3 /* of a label, beside the name */
+
 struct plan_output {
     const char *name;
     enum kappa_type type;
     uint32_t reg; /* register of the final program */
+    /* "name": as JSON has it, where the name needs no escape; else NULL. What readers write for each
+     * row. */
+    const char *label;
+    uint32_t label_len;
 };
 
 enum plan_view_kind {

@@ -12,8 +12,7 @@
 static void time_text(struct buf *out, int64_t us)
 {
     char text[TIME_TEXT_LEN];
-    time_format(us, text);
-    buf_append_text(out, text);
+    buf_append(out, text, time_format(us, text));
 }
 
 void value_text(struct buf *out, const struct kappa_value *value)

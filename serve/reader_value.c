@@ -108,10 +108,14 @@ void reader_row_write(struct buf *out, const struct plan_view *view,
                       const struct kappa_value *values)
 {
     for (uint32_t i = 0; i < view->output_count; i++) {
-        const char *name = view->outputs[i].name;
+        const struct plan_output *output = &view->outputs[i];
         buf_append_u8(out, i == 0 ? '{' : ',');
-        json_write_text(out, name, strlen(name));
-        buf_append_u8(out, ':');
+        if (output->label != NULL) {
+            buf_append(out, output->label, output->label_len);
+        } else {
+            json_write_text(out, output->name, strlen(output->name));
+            buf_append_u8(out, ':');
+        }
         reader_value_write(out, &values[i]);
     }
     buf_append_text(out, view->output_count == 0 ? "{}" : "}");

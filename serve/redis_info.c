@@ -385,6 +385,7 @@ void redis_info(struct redis_session *session, const struct redis_arg *args, uin
         buf_append_text(text, "# Persistence\r\nloading:0\r\n\r\n");
     }
     if (section(args, count, "stats")) {
+        redis_count_commands(session->context);
         buf_printf(text,
                    "# Stats\r\ntotal_connections_received:%" PRIu64
                    "\r\ntotal_commands_processed:%" PRIu64 "\r\ntotal_error_replies:%" PRIu64

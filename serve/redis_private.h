@@ -4,6 +4,7 @@
 #ifndef KAPPA_SERVE_REDIS_PRIVATE_H
 #define KAPPA_SERVE_REDIS_PRIVATE_H
 
+#include "processor/expr_step.h"
 #include "serve/people.h"
 #include "serve/redis.h"
 #include "serve/redis_key.h"
@@ -33,8 +34,10 @@ struct redis_context {
     struct redis_counters *counters;
     int64_t started_us;
     uint16_t port;
-    struct buf key; /* scratch */
+    uint64_t commands; /* answered, not yet in counters */
+    struct buf key;    /* scratch */
     struct buf value;
+    char scalar[EXPR_VALUE_TEXT];
 };
 
 struct redis_command {
@@ -79,6 +82,9 @@ void redis_session_free(struct redis_session *session);
 /* Answers the requests in `in`. True: there is more that could be done at once. The caller sends
  * out, minds closing and cut_off, and ends the reads of the context when its round is over. */
 bool redis_session_run(struct redis_session *session, struct redis_context *context) must_check;
+
+/* Tells the counters, which all threads share, what the context has answered. */
+void redis_count_commands(struct redis_context *context);
 
 void redis_context_init(struct redis_context *context, struct reader *reader,
                         struct redis_scans *scans, struct redis_counters *counters);

@@ -19,6 +19,22 @@ static char *put_head(char *at, char sign, int64_t number)
     return at;
 }
 
+/* "$" and the length, which is below 100 most of all. */
+static char *put_length(char *at, size_t len)
+{
+    if (len >= 100) {
+        return put_head(at, '$', (int64_t)len);
+    }
+    *at++ = '$';
+    if (len < 10) {
+        *at++ = (char)('0' + len);
+    } else {
+        at = digits_put_two(at, (unsigned)len);
+    }
+    memcpy(at, "\r\n", 2);
+    return at + 2;
+}
+
 /* Room for so many bytes at the end; ended by done(). */
 static char *room(struct redis_reply *reply, size_t bytes)
 {
@@ -75,14 +91,13 @@ void redis_reply_int(struct redis_reply *reply, int64_t value)
 
 void redis_reply_bulk(struct redis_reply *reply, const void *bytes, size_t len)
 {
-    char *at = put_head(room(reply, len + HEAD_MAX + 2), '$', (int64_t)len);
+    char *at = put_length(room(reply, len + HEAD_MAX + 2), len);
     if (len > 0) {
         memcpy(at, bytes, len);
         at += len;
     }
-    *at++ = '\r';
-    *at++ = '\n';
-    done(reply, at);
+    memcpy(at, "\r\n", 2);
+    done(reply, at + 2);
 }
 
 void redis_reply_text(struct redis_reply *reply, const char *text)

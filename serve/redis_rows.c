@@ -7,6 +7,8 @@
  * A table that is not there is an error, not an absent row: but for EXISTS and TYPE. */
 #include "serve/redis_private.h"
 
+#include "base/timefmt.h"
+#include "processor/value_cast.h"
 #include "processor/value_text.h"
 
 #include <string.h>
@@ -66,8 +68,15 @@ static bool row_find(struct redis_session *session, const struct redis_arg *name
 static struct kappa_text text_of(struct redis_session *session, const struct kappa_value *value)
 {
     struct buf *text = &session->context->value;
+    char *scalar = session->context->scalar;
     if (value->type == KAPPA_TYPE_TEXT) {
         return value->s;
+    }
+    if (value->type == KAPPA_TYPE_TIMESTAMPTZ) {
+        return (struct kappa_text){scalar, (uint32_t)time_format(value->i, scalar)};
+    }
+    if (kappa_type_payload(value->type) == KAPPA_PAYLOAD_INT) {
+        return (struct kappa_text){scalar, value_scalar_text(value, scalar)};
     }
     buf_reset(text);
     if (kappa_type_is_array(value->type)) {
@@ -109,6 +118,15 @@ static const struct kappa_value *field(const struct row *row, const struct redis
 
 /* ---- hashes */
 
+static void reply_name(struct redis_session *session, const struct plan_output *output)
+{
+    if (output->label != NULL) { /* its length is known */
+        redis_reply_bulk(&session->reply, output->label + 1, output->label_len - PLAN_LABEL_AROUND);
+    } else {
+        redis_reply_text(&session->reply, output->name);
+    }
+}
+
 static void reply_fields(struct redis_session *session, const struct row *row, bool names,
                          bool values)
 {
@@ -117,7 +135,7 @@ static void reply_fields(struct redis_session *session, const struct row *row, b
             continue;
         }
         if (names) {
-            redis_reply_text(&session->reply, row->view->outputs[i].name);
+            reply_name(session, &row->view->outputs[i]);
         }
         if (values) {
             reply_value(session, &row->values[i]);

@@ -179,7 +179,7 @@ static void queue(struct redis_session *session, const struct redis_command *com
 
 static void request(struct redis_session *session, const struct redis_arg *args, uint32_t count)
 {
-    __atomic_add_fetch(&session->context->counters->commands, 1, __ATOMIC_RELAXED);
+    session->context->commands++;
     const struct redis_command *command = command_for(session, args, count);
     if (command == NULL || !redis_let_in(session, command)) {
         session->multi_failed = session->multi;
@@ -358,6 +358,12 @@ static int run_next(struct redis_session *session, size_t *at)
     return 1;
 }
 
+void redis_count_commands(struct redis_context *context)
+{
+    __atomic_add_fetch(&context->counters->commands, context->commands, __ATOMIC_RELAXED);
+    context->commands = 0;
+}
+
 bool redis_session_run(struct redis_session *session, struct redis_context *context)
 {
     size_t at = 0;
@@ -375,7 +381,10 @@ bool redis_session_run(struct redis_session *session, struct redis_context *cont
         session->in.len -= at;
         memmove(session->in.data, session->in.data + at, session->in.len);
     }
-    __atomic_add_fetch(&context->counters->errors, session->reply.errors - errors,
-                       __ATOMIC_RELAXED);
+    if (session->reply.errors != errors) {
+        __atomic_add_fetch(&context->counters->errors, session->reply.errors - errors,
+                           __ATOMIC_RELAXED);
+    }
+    redis_count_commands(context);
     return more && !session->closing && !session->cut_off;
 }

@@ -158,17 +158,19 @@ static inline void hand_programs(struct hand_plan *hand, uint32_t v)
         .input_count = columns, .register_count = columns, .types = hand->row_types};
     uint32_t n = 0;
     for (uint32_t k = 0; k < view->key_count; k++) {
-        hand->outputs[v][n] = (struct plan_output){view->keys[k].name, view->keys[k].type, n};
+        hand->outputs[v][n] =
+            (struct plan_output){.name = view->keys[k].name, .type = view->keys[k].type, .reg = n};
         hand->final_types[v][n++] = view->keys[k].type;
     }
     for (uint32_t a = 0; a < view->aggregate_count; a++) {
         enum kappa_type type = view->aggregates[a].result_type;
-        hand->outputs[v][n] = (struct plan_output){"aggregate", type, n};
+        hand->outputs[v][n] = (struct plan_output){.name = "aggregate", .type = type, .reg = n};
         hand->final_types[v][n++] = type;
     }
     for (uint32_t c = 0; c < view->append_count; c++) {
         const struct plan_column *column = &hand_columns[view->append_regs[c]];
-        hand->outputs[v][n] = (struct plan_output){column->name, column->type, n};
+        hand->outputs[v][n] =
+            (struct plan_output){.name = column->name, .type = column->type, .reg = n};
         hand->final_types[v][n++] = column->type;
     }
     view->final =

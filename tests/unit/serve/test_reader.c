@@ -577,9 +577,10 @@ static void test_values(void **state)
 {
     (void)state;
     const struct plan_output outputs[] = {
-        {"b", KAPPA_TYPE_BOOLEAN, 0},     {"i", KAPPA_TYPE_BIGINT, 0}, {"d", KAPPA_TYPE_DOUBLE, 0},
-        {"n", KAPPA_TYPE_DOUBLE, 0},      {"f", KAPPA_TYPE_DOUBLE, 0}, {"s", KAPPA_TYPE_TEXT, 0},
-        {"t", KAPPA_TYPE_TIMESTAMPTZ, 0}, {"z", KAPPA_TYPE_TEXT, 0},
+        {.name = "b", .type = KAPPA_TYPE_BOOLEAN},     {.name = "i", .type = KAPPA_TYPE_BIGINT},
+        {.name = "d", .type = KAPPA_TYPE_DOUBLE},      {.name = "n", .type = KAPPA_TYPE_DOUBLE},
+        {.name = "f", .type = KAPPA_TYPE_DOUBLE},      {.name = "s", .type = KAPPA_TYPE_TEXT},
+        {.name = "t", .type = KAPPA_TYPE_TIMESTAMPTZ}, {.name = "z", .type = KAPPA_TYPE_TEXT},
     };
     const struct plan_view view = {.outputs = outputs, .output_count = array_len(outputs)};
     const struct kappa_value values[] = {

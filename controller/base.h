@@ -16,8 +16,9 @@
  *                  of these records since
  *     beginning    else: reads all
  *
- *     window       --in-window: takes the windows of the serving version over that start before the time
- *                  (of events here), and recomputes those from there on (table/copy.h); complete since then
+ *     window       --in-window: takes the windows of the serving version over that end at or before the time
+ *                  (of events here), and recomputes the others (table/copy.h); complete since the first
+ *                  of them starts
  *
  * The version's object then has the start of the snapshot's version: it is what a replay from there would
  * be, and only got there sooner. If the snapshot is gone when the worker begins, it is replayed. */

@@ -34,6 +34,11 @@ int64_t event_time_window_end(const struct plan_view *view, int64_t t)
     return event_time_end_before(view, t) + view->slide_us;
 }
 
+int64_t event_time_taken(const struct plan_view *view, int64_t first_end)
+{
+    return view->window == PLAN_WINDOW_HOP ? first_end - view->window_us : first_end - 1;
+}
+
 int64_t event_time_gone(const struct plan_view *view, int64_t limit)
 {
     if (limit == KAPPA_NO_TIME || view->window == PLAN_WINDOW_SESSION) {

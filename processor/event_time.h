@@ -45,6 +45,9 @@ int64_t event_time_first_end(const struct plan_view *view, int64_t pane_end);
 int64_t event_time_last_end(const struct plan_view *view, int64_t pane_end);
 /* The largest window end <= t. */
 int64_t event_time_end_before(const struct plan_view *view, int64_t t);
+/* Windows that end before first_end were taken over from another version: the last end of a pane that
+ * belongs to them alone (all of its windows end before). Of tumble: of a window that was taken over. */
+int64_t event_time_taken(const struct plan_view *view, int64_t first_end);
 /* Largest window end of a stored row (pane, session) all of whose windows end at or before the
  * limit; KAPPA_NO_TIME for KAPPA_NO_TIME. */
 int64_t event_time_gone(const struct plan_view *view, int64_t limit);

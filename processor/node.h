@@ -191,7 +191,7 @@ void node_window_apply(struct processor *p, struct node_view *view);
 /* Late rows leave the selection. */
 void node_window_late(struct processor *p, const struct node_view *view);
 /* Behind it: leaves out rows whose windows were taken over (processor_source_take). */
-void node_window_taken(struct processor *p, const struct node_view *view);
+void node_window_taken(struct processor *p, struct node_view *view);
 /* The row is late: it is counted, and kept if the input says so. */
 void node_window_late_row(struct processor *p, const struct node_view *view, uint32_t row,
                           int64_t window_end);

@@ -113,24 +113,34 @@ static bool none_late(const struct node_chunk *chunk, const struct expr_vec *end
     return first > event_time_limit(chunk->watermark[chunk->n - 1], lateness_us);
 }
 
-/* Rows whose windows were taken over with what they add. */
+/* Rows whose windows were taken over with what they add. A pane of a hop that has windows of both kinds
+ * takes its row in the part that stays out of those: the same as if it were late for them. */
 static void leave_taken(const struct processor *p, const struct node_view *view,
                         struct node_chunk *chunk)
 {
     const struct node_source *source = chunk->source;
-    const struct expr_vec *ends = &view->machine.registers[window_register(p, view->plan) + 1];
+    const struct plan_view *plan = view->plan;
+    struct expr_vec *parts = &view->machine.registers[window_register(p, plan)];
+    const struct expr_vec *ends = parts + 1;
+    int64_t first_end = source->taken[view->table];
+    int64_t taken = event_time_taken(plan, first_end);
+    bool hop = plan->window == PLAN_WINDOW_HOP;
     uint32_t kept = 0;
     for (uint32_t s = 0; s < chunk->count; s++) {
         uint32_t row = chunk->selected[s];
-        if (chunk->records[row]->offset >= source->taken_below ||
-            ends->i[row] >= source->taken[view->table]) {
-            chunk->selected[kept++] = row;
+        bool below = chunk->records[row]->offset < source->taken_below;
+        if (below && ends->i[row] <= taken) {
+            continue;
         }
+        if (below && hop && ends->i[row] < first_end) {
+            parts->i[row] = i64_max(parts->i[row], late_windows(plan, ends->i[row], first_end - 1));
+        }
+        chunk->selected[kept++] = row;
     }
     chunk->count = kept;
 }
 
-void node_window_taken(struct processor *p, const struct node_view *view)
+void node_window_taken(struct processor *p, struct node_view *view)
 {
     struct node_chunk *chunk = &p->chunk;
     if (chunk->source->taken != NULL && chunk->n > 0 &&

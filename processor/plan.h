@@ -449,9 +449,9 @@ struct digest plan_state_hash(const struct plan *plan);
 bool plan_is_stateful(const struct plan *plan);
 
 /* May a version of `to` take windows over from one of `from`? REFUSED, with what is in the way: all tables
- * of both are groups of tumbling windows by event time, under the same names, which keep the same states,
- * from inputs that are read alike; no hidden state, no marks. What is counted, and of which records, may
- * differ, and so may messages of single records. */
+ * of both are groups of tumbling or hop windows by event time, under the same names, which keep the same
+ * states, from inputs that are read alike; no hidden state, no marks; hops are not retained longer. What is
+ * counted, and of which records, may differ, and so may messages of single records. */
 int plan_windows_check(const struct plan *from, const struct plan *to, struct err *err) must_check;
 /* The window end of table `view` that is the first to be recomputed when those touched from t on are, and
  * where that window starts. us. */

@@ -363,7 +363,8 @@ static int refuse(const struct plan_view *view, const char *what, struct err *er
 {
     int rc = err_set(err, KE_REFUSED, "%s %s: its windows cannot be recomputed alone",
                      view->shape.name, what);
-    err_hint(err, "--in-window is for tables of tumbling windows; without it all is replayed");
+    err_hint(err, "--in-window is for tables of tumbling and hopping windows; without it all is "
+                  "replayed");
     return rc;
 }
 
@@ -375,8 +376,14 @@ static int check_view(const struct plan *plan, const struct plan_view *view, str
     if (view->phase_count > 0 || view->rows != view->input) {
         return refuse(view, "keeps state beside its rows (OVER, a join, a plugin)", err);
     }
-    if (view->kind != PLAN_GROUP || view->window != PLAN_WINDOW_TUMBLE || !view->shape.windowed) {
-        return refuse(view, "is no table of tumbling windows", err);
+    if (view->window == PLAN_WINDOW_SESSION) {
+        return refuse(view,
+                      "has sessions, and one that goes on at that time may have begun at any "
+                      "time before",
+                      err);
+    }
+    if (view->kind != PLAN_GROUP || !view->shape.windowed) {
+        return refuse(view, "is no table of tumbling or hopping windows", err);
     }
     if (view->emits || view->top != NULL || view->upsert) {
         return refuse(view, "keeps state beside its rows", err);
@@ -389,7 +396,9 @@ static void put_layout(struct buf *out, const struct plan_view *view)
 {
     put_shape(out, &view->shape);
     put(out, view->input);
+    put(out, view->window);
     put_time(out, view->window_us);
+    put_time(out, view->slide_us);
     put_time(out, view->window_offset_us);
     put(out, view->key_count);
     for (uint32_t i = 0; i < view->key_count; i++) {
@@ -452,6 +461,14 @@ int plan_windows_check(const struct plan *from, const struct plan *to, struct er
     for (uint32_t i = 0; i < to->view_count; i++) {
         if (!digest_equal(layout_of(&from->views[i]), layout_of(&to->views[i]))) {
             return refuse(&to->views[i], "stores other rows than the serving version's", err);
+        }
+        /* A window that expired there may have lost the panes that it alone was in. */
+        if (to->views[i].window == PLAN_WINDOW_HOP &&
+            to->views[i].retain_us > from->views[i].retain_us) {
+            return refuse(&to->views[i],
+                          "retains windows longer than the serving version, which "
+                          "has let parts of them go",
+                          err);
         }
     }
     return 0;

@@ -187,9 +187,10 @@ void processor_source_take(struct processor *p, uint32_t source, int64_t below,
     for (uint32_t v = 0; v < p->options.plan->pipeline_count; v++) {
         const struct plan_view *view = p->views[v].plan;
         if (view->kind == PLAN_GROUP && view->input == to->input) {
-            ASSERT(view->window == PLAN_WINDOW_TUMBLE && !view->emits);
+            ASSERT(view->shape.windowed && view->window != PLAN_WINDOW_SESSION && !view->emits);
             struct node_part *part = &to->parts[v]; /* the state is older than the rows */
-            part->maybe_stored = i64_max(part->maybe_stored, first_ends[p->views[v].table] - 1);
+            int64_t last = event_time_taken(view, first_ends[p->views[v].table]);
+            part->maybe_stored = i64_max(part->maybe_stored, last);
         }
     }
 }

@@ -83,9 +83,10 @@ void processor_source_restore(struct processor *processor, uint32_t source, uint
  * partitioner; 0 until told. */
 void processor_source_partition(struct processor *processor, uint32_t source, uint32_t partition,
                                 uint32_t partitions);
-/* Rows of windows that end before first_ends (per table of the plan; borrowed) were taken over from another
- * version, as of the offset `below`: records below it leave them alone. What is late or dead is so as
- * ever. Behind processor_source_restore; views are plan_windows_check's. */
+/* Windows that end before first_ends (per table of the plan; borrowed) were taken over from another
+ * version, as of the offset `below`: records below it leave them alone, and of a hop count for those of
+ * their windows only that end later. What is late or dead is so as ever. Behind processor_source_restore;
+ * views are plan_windows_check's. */
 void processor_source_take(struct processor *processor, uint32_t source, int64_t below,
                            const int64_t *first_ends);
 /* The state after everything applied; next_offset is set by the caller of apply. */
@@ -156,6 +157,17 @@ int row_finisher_finish(struct row_finisher *finisher, const struct kappa_value 
 uint32_t row_finisher_rows(const struct row_finisher *finisher);
 int row_finisher_row(struct row_finisher *finisher, uint32_t i, const struct kappa_value **values,
                      struct err *err) must_check;
+
+/* ---- Merging stored partials of group tables without sessions or ttl, to be stored again. */
+
+struct row_merger;
+
+struct row_merger *row_merger_new(const struct plan *plan);
+void row_merger_free(struct row_merger *merger);
+/* Appends to `out` what would be stored had the records of both partials come to one. table: of the plan.
+ * CORRUPT, or LIMIT when a row may not be as long. */
+int row_merger_merge(struct row_merger *merger, uint32_t table, const uint8_t *a, size_t a_len,
+                     const uint8_t *b, size_t b_len, struct buf *out, struct err *err) must_check;
 
 /* Encodes key columns given as text (one per PLAN_KEY_COLUMN key, in order) into key bytes behind
  * the source and window prefix, or for an append view: source is the first text, offset the second,

@@ -41,6 +41,12 @@ static int adopt_base(const struct shard_options *options, struct err *err)
     return rc == 0 && adopted ? fail_here(options, "adopted", err) : rc;
 }
 
+static int merge_rows(void *ctx, uint32_t table, const uint8_t *a, size_t a_len, const uint8_t *b,
+                      size_t b_len, struct buf *out, struct err *err)
+{
+    return row_merger_merge(ctx, table, a, a_len, b, b_len, out, err);
+}
+
 /* A new environment takes over what the other version's holds now. */
 static int take_windows(const struct shard_options *options, const struct kappa_table_shape *shapes,
                         struct err *err)
@@ -54,6 +60,14 @@ static int take_windows(const struct shard_options *options, const struct kappa_
         sources[i] = options->sources[i].source;
         starts[i] = options->sources[i].start;
     }
+    struct store_take_hop hops[LIMIT_VIEWS] = {{0}};
+    for (uint32_t i = 0; i < options->plan->view_count; i++) {
+        const struct plan_view *view = &options->plan->views[i];
+        if (view->window == PLAN_WINDOW_HOP) {
+            hops[i] = (struct store_take_hop){view->window_us, view->slide_us};
+        }
+    }
+    struct row_merger *merger = row_merger_new(options->plan);
     char *from = xasprintf("%s/%u", options->take->from, (unsigned)options->base_shard);
     const struct store_take take = {.from = from,
                                     .dir = options->dir,
@@ -61,6 +75,9 @@ static int take_windows(const struct shard_options *options, const struct kappa_
                                     .table_count = options->plan->table_count,
                                     .output_count = options->plan->topic_count,
                                     .first_ends = options->take->first_ends,
+                                    .hops = hops,
+                                    .merge = merge_rows,
+                                    .merge_ctx = merger,
                                     .since = options->take->since,
                                     .sources = sources,
                                     .starts = starts,
@@ -76,6 +93,7 @@ static int take_windows(const struct shard_options *options, const struct kappa_
     if (rc == 0) {
         rc = fail_here(options, "taken", err);
     }
+    row_merger_free(merger);
     free(from);
     free(sources);
     free(starts);

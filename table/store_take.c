@@ -1,4 +1,5 @@
-/* Taking windows over from another version's environment. Own header: copy.h.
+/* Taking windows over from another version's environment. Own header: copy.h, which says what becomes of
+ * the rows of hops.
  *
  * The rows go through the sink of a new store, in the order of their keys, so that digests, leaves and
  * indexes come from where they always do. A batch is a transaction; when the map is full it is made again
@@ -24,6 +25,11 @@ struct taking {
     struct store *store;               /* the new one */
     struct kappa_source_state *states; /* at O, per source of the take */
     int64_t *cuts;                     /* C */
+    struct buf merged;
+    /* The row put last by the batch at hand: its source and window end, and whether it was moved. */
+    uint32_t put;
+    bool moving;
+    uint8_t pane[KAPPA_KEY_SOURCE_BYTES + KAPPA_KEY_WINDOW_BYTES];
     /* Where the next batch begins. */
     size_t at_len;
     uint8_t at[LIMIT_TABLE_KEY_LEN];
@@ -84,22 +90,81 @@ static int find_places(struct taking *t, struct err *err)
 
 /* ---- Batches */
 
-/* One row or record into the open transaction of the new store; 0 also when it is not wanted. */
+/* One row or record into the open transaction of the new store; 0 also when it is not wanted; BATCH_ENDS:
+ * nothing was done, it comes first in the next transaction. */
+#define BATCH_ENDS 1
 typedef int (*take_one_fn)(struct taking *t, uint32_t table, const MDB_val *key,
                            const MDB_val *value, struct err *err);
 
+static int put_row(const struct taking *t, uint32_t table, const uint8_t *key, size_t key_len,
+                   const uint8_t *value, size_t value_len, bool is_new, struct err *err)
+{
+    const struct kappa_change_sink *sink = store_sink(t->store);
+    return sink->put(sink->ctx, table, key, key_len, value, value_len, is_new, err);
+}
+
+/* A row of a pane in (S, E) to pane S, into the part that begins with the same window. Below: as many
+ * slides before E as that window, or the first one of pane S, ends. */
+static int move_row(struct taking *t, uint32_t table, const MDB_val *key, const MDB_val *value,
+                    int64_t pane_end, struct err *err)
+{
+    const struct store_take_hop *hop = &t->take->hops[table];
+    const uint8_t *bytes = key->mv_data;
+    int64_t first_end = t->take->first_ends[table];
+    const uint8_t *part_at = bytes + key->mv_size - KAPPA_KEY_PART_BYTES;
+    int64_t below = (first_end - pane_end) / hop->slide_us - load_u16_be(part_at);
+    if (below <= 0) {
+        return 0; /* it is in recomputed windows only */
+    }
+    int64_t part = hop->window_us / hop->slide_us - below;
+    uint8_t to[LIMIT_TABLE_KEY_LEN];
+    const uint8_t *there = NULL;
+    size_t there_len = 0;
+    ASSERT_CMP(key->mv_size, <=, sizeof to);
+    ASSERT_CMP(part, >=, 0);
+    memcpy(to, bytes, key->mv_size);
+    store_i64_sortable(to + KAPPA_KEY_SOURCE_BYTES, first_end - hop->window_us);
+    store_u16_be(to + key->mv_size - KAPPA_KEY_PART_BYTES, u16_from((uint64_t)part));
+    int rc = store_load(t->store, table, to, key->mv_size, &there, &there_len, err);
+    if (rc == 0) {
+        return put_row(t, table, to, key->mv_size, value->mv_data, value->mv_size, true, err);
+    }
+    if (rc == 1) {
+        buf_reset(&t->merged);
+        rc = t->take->merge(t->take->merge_ctx, table, there, there_len, value->mv_data,
+                            value->mv_size, &t->merged, err);
+    }
+    return rc != 0 ? rc
+                   : put_row(t, table, to, key->mv_size, t->merged.data, t->merged.len, false, err);
+}
+
+/* Rows that move are merged with what was committed. So those of a pane have transactions of their own:
+ * they come to different keys, in the order of these. */
 static int take_row(struct taking *t, uint32_t table, const MDB_val *key, const MDB_val *value,
                     struct err *err)
 {
+    const struct store_take_hop *hop = t->take->hops == NULL ? NULL : &t->take->hops[table];
+    bool hops = hop != NULL && hop->slide_us > 0;
     const uint8_t *bytes = key->mv_data;
-    const struct kappa_change_sink *sink = store_sink(t->store);
-    if (key->mv_size < KAPPA_KEY_SOURCE_BYTES + KAPPA_KEY_WINDOW_BYTES) {
+    size_t around =
+        KAPPA_KEY_SOURCE_BYTES + KAPPA_KEY_WINDOW_BYTES + (hops ? KAPPA_KEY_PART_BYTES : 0);
+    if (key->mv_size < around) {
         return read_failed(t, MDB_CORRUPTED, err);
     }
     int64_t end = load_i64_sortable(bytes + KAPPA_KEY_SOURCE_BYTES);
-    return end >= t->take->first_ends[table] ? 0
-                                             : sink->put(sink->ctx, table, bytes, key->mv_size,
-                                                         value->mv_data, value->mv_size, true, err);
+    if (end >= t->take->first_ends[table]) {
+        return 0;
+    }
+    bool moves = hops && end > t->take->first_ends[table] - hop->window_us;
+    if (t->put > 0 && (moves || t->moving) && memcmp(t->pane, bytes, sizeof t->pane) != 0) {
+        return BATCH_ENDS;
+    }
+    memcpy(t->pane, bytes, sizeof t->pane);
+    t->moving = moves;
+    t->put++;
+    return moves
+               ? move_row(t, table, key, value, end, err)
+               : put_row(t, table, bytes, key->mv_size, value->mv_data, value->mv_size, true, err);
 }
 
 static int take_kept(struct taking *t, bool late, const MDB_val *key, const MDB_val *value,
@@ -148,11 +213,13 @@ static int run_batch(struct taking *t, MDB_dbi dbi, uint32_t table, take_one_fn 
         return read_failed(t, rc, err);
     }
     int found = mdb_cursor_get(cursor, &key, &value, t->at_len == 0 ? MDB_FIRST : MDB_SET_RANGE);
+    t->put = 0;
     while (rc == 0 && found == 0 && count < BATCH_ROWS) {
         rc = one(t, table, &key, &value, err);
         found = rc == 0 ? mdb_cursor_get(cursor, &key, &value, MDB_NEXT) : found;
         count++;
     }
+    rc = rc == BATCH_ENDS ? 0 : rc;
     *more = rc == 0 && found == 0;
     *next = key; /* in the map, as long as the read transaction lasts */
     mdb_cursor_close(cursor);
@@ -296,6 +363,7 @@ int store_take(const struct store_take *take, struct err *err)
         rc = take_into(&t, dir, err);
         free(t.states);
         free(t.cuts);
+        buf_free(&t.merged);
         free(dir);
         env_read_end(t.env, t.txn);
     }

@@ -101,7 +101,7 @@ struct core_processor *model_processor_add(struct core *core, const char *name, 
     return processor;
 }
 
-struct core_version *core_version_find(struct core_processor *processor, uint32_t number)
+struct core_version *core_version_find(const struct core_processor *processor, uint32_t number)
 {
     for (uint32_t i = 0; i < processor->version_count; i++) {
         if (processor->versions[i]->number == number) {

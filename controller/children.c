@@ -250,8 +250,12 @@ static void finish_drop(struct core *core, struct core_version *version)
     int rc = remove_files(core, version, &err);
     if (rc == 0) {
         struct change change;
+        json_t *who = who_dropped(version);
         change_begin(&change, core);
         change_version_delete(&change, version);
+        if (who != NULL) {
+            change_processor(&change, version->processor, who);
+        }
         rc = change_commit(&change, &err);
     }
     if (rc == 0) {

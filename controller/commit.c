@@ -161,6 +161,7 @@ static json_t *processor_object(const struct core_processor *processor, struct e
     object_set(object, "serving", json_integer(swap->new->number));
     object_set(object, "epoch", json_integer((json_int_t)swap->epoch));
     (void)json_object_del(object, "canary"); /* its pointers end with these */
+    who_served(processor, object, swap->new->number);
     if (outputs_swap(processor, object, err) != 0) {
         json_decref(object);
         return NULL;

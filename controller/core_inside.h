@@ -278,7 +278,7 @@ void core_run_job(struct core *core, struct core_job *job);
 struct core_processor *core_processor_find(struct core *core, const char *name);
 /* NOT_FOUND, with the name that is nearest to it. */
 int core_processor_unknown(const struct core *core, const char *name, struct err *err);
-struct core_version *core_version_find(struct core_processor *processor, uint32_t number);
+struct core_version *core_version_find(const struct core_processor *processor, uint32_t number);
 int core_version_unknown(const struct core_processor *processor, uint32_t number, struct err *err);
 struct core_version *core_serving(struct core_processor *processor);
 /* Number of tables of a version, and the name of one. */
@@ -442,6 +442,13 @@ void conduct_close(struct core *core, struct core_processor *processor);
 /* May this person swap the version in? FORBIDDEN; REFUSED: nobody knows who it is. */
 int who_may_swap(const struct core *core, const struct core_version *version, const char *who,
                  struct err *err) must_check;
+/* May he roll the processor back, or take the way back away? what: "roll back". Likewise. */
+int who_may_go_back(const struct core *core, const struct core_processor *processor,
+                    const char *who, const char *what, struct err *err) must_check;
+/* Version `number` is to serve: "who" of the processor's new object. */
+void who_served(const struct core_processor *processor, json_t *object, uint32_t number);
+/* The version goes: the processor's object that keeps its list, or NULL: it need not. A new reference. */
+json_t *who_dropped(const struct core_version *version);
 /* May this person deploy a version with this policy? Likewise. */
 int who_may_deploy(struct core *core, const char *processor, const json_t *policy, const char *who,
                    struct err *err) must_check;

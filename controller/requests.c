@@ -179,7 +179,9 @@ static int ask_gates(const struct ask *ask, struct group *group, bool back, stru
     for (uint32_t i = 0; i < group->count && (rc == 0 || rc == -KE_AGAIN); i++) {
         struct group_member *member = &group->members[i];
         struct err reason = {0};
-        int found = back ? 0 : who_may_swap(ask->core, member->version, asker(ask), &reason);
+        int found = back ? who_may_go_back(ask->core, member->version->processor, asker(ask),
+                                           "roll back", &reason)
+                         : who_may_swap(ask->core, member->version, asker(ask), &reason);
         found = found == 0 && member->version->state == VERSION_READY
                     ? gate_asked(ask->core, member->version, ask->body, ask->until_us == 0,
                                  &member->note, &reason)
@@ -301,10 +303,14 @@ static void reply_version(const struct ask *ask, int rc, const struct err *err)
     }
 }
 
+/* What serves stays, and whoever may not go back does not take the way back away. */
 static int check_not_serving(const struct ask *ask, const char *what, struct err *err)
 {
     if (ask->version->state != VERSION_SERVING) {
-        return 0;
+        bool back = version_role(ask->version) == VERSION_STANDBY;
+        return back ? who_may_go_back(ask->core, ask->processor, asker(ask),
+                                      "take away the version on standby of", err)
+                    : 0;
     }
     int rc = err_set(err, KE_REFUSED, "v%u of %s is serving: it cannot be %s", ask->number,
                      ask->name, what);

@@ -23,6 +23,7 @@ static const char *const names[POLICY_SETTINGS] = {
     [POLICY_ACCEPT_GAP] = "swap.accept_gap",
     [POLICY_GROUP] = "swap.in_group",
     [POLICY_WHO] = "swap.who",
+    [POLICY_ROLLBACK] = "swap.rollback",
     [POLICY_SNAPSHOT_EVERY] = "snapshot.every",
     [POLICY_SNAPSHOT_KEEP] = "snapshot.keep",
     [POLICY_SNAPSHOT_MAX_BYTES] = "snapshot.max_bytes",
@@ -214,6 +215,9 @@ static const char *value_read(struct policy *policy, enum policy_setting setting
     case POLICY_WHO:
         policy->who = value;
         return is_list(value) ? "" : "one or more names with commas: 'alice, ops'";
+    case POLICY_ROLLBACK:
+        return read_word(value, "anyone", "listed", &policy->rollback_anyone) ? ""
+                                                                              : "listed or anyone";
     case POLICY_SNAPSHOT_EVERY:
         return read_every(value, &policy->snapshot_every_us)
                    ? ""
@@ -233,10 +237,10 @@ int policy_set(struct policy *policy, const char *name, const char *value, struc
     enum policy_setting setting = policy_find(name);
     if (setting == POLICY_SETTINGS) {
         int rc = err_set(err, KE_INVALID, "there is no setting \"%.60s\"", name);
-        err_hint(err,
-                 "there are swap.mode, max_lag, max_dead, max_changed, columns, caught_up, "
-                 "standby, verify, accept_gap, in_group and who, each with \"swap.\" in front, and "
-                 "snapshot.every, snapshot.keep and snapshot.max_bytes");
+        err_hint(err, "there are swap.mode, max_lag, max_dead, max_changed, columns, caught_up, "
+                      "standby, verify, accept_gap, in_group, who and rollback, each with "
+                      "\"swap.\" in front, "
+                      "and snapshot.every, snapshot.keep and snapshot.max_bytes");
         return rc;
     }
     if (strlen(value) > POLICY_VALUE_LEN) {

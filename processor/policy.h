@@ -13,6 +13,7 @@
  *     swap.accept_gap  on | off           it may have started later than the serving version
  *     swap.in_group    shop               it is swapped in only together with the others that say so
  *     swap.who         'alice, ops'       of persons, only these swap it; they are known by kappa up --access
+ *     swap.rollback    listed | anyone    who may roll it back: those of swap.who, or everybody
  *
  * and what is kept of it while it serves (controller/snapshot.c):
  *
@@ -36,6 +37,7 @@ enum policy_setting {
     POLICY_ACCEPT_GAP,
     POLICY_GROUP,
     POLICY_WHO,
+    POLICY_ROLLBACK,
     POLICY_SNAPSHOT_EVERY,
     POLICY_SNAPSHOT_KEEP,
     POLICY_SNAPSHOT_MAX_BYTES,
@@ -69,6 +71,7 @@ struct policy {
     bool accept_gap;
     const char *group;          /* borrowed; NULL: none */
     const char *who;            /* names, as written, with commas; borrowed; NULL: everybody */
+    bool rollback_anyone;       /* not only they may roll it back */
     int64_t snapshot_every_us;  /* 0: never */
     int64_t snapshot_keep;      /* >= 1 */
     int64_t snapshot_max_bytes; /* 0: no limit */

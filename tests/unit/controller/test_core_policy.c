@@ -395,10 +395,18 @@ static void test_who(void **state)
     world_wait(world, 3, "ready");
     world_refused(world, "swap", 3, by("eve"), -KE_FORBIDDEN, "not eve");
 
-    /* Back by anybody; forward again, which no gate asks about, not. */
-    json_decref(world_call(world, "rollback", "p", 0, by("eve")));
+    /* Nor back, nor by taking the way back away; who has the server's files may; the list stays in force. */
+    world_refused(world, "rollback", 0, by("eve"), -KE_FORBIDDEN, "only ann, ben may roll back p");
+    world_refused(world, "drop", 1, by("eve"), -KE_FORBIDDEN, "take away the version on standby");
+    world_refused(world, "pause", 1, by("eve"), -KE_FORBIDDEN, "not eve");
+    json_decref(world_call(world, "rollback", "p", 0, by("local")));
     assert_string_equal(world_state(world, 1), "serving");
     world_refused(world, "swap", 2, by("eve"), -KE_FORBIDDEN, "not eve");
+    world_refused(world, "deploy", 0, deploy_by("eve", "", COUNTS_1), -KE_FORBIDDEN,
+                  "change swap.who of p (v2)");
+    world_restart(world);
+    world_wait(world, 2, "standby");
+    world_refused(world, "drop", 2, by("eve"), -KE_FORBIDDEN, "not eve");
     json_decref(world_call(world, "swap", "p", 2, by("ann")));
 
     /* Who has the server's files gives the right to others, also when nobody is left who has it. */
@@ -411,6 +419,62 @@ static void test_who(void **state)
         world_call(world, "deploy", "p", 0,
                    deploy_by("eve", "SET swap.who = eve; SET swap.mode = manual;", COUNTS_4)));
     json_decref(world_call(world, "swap", "p", 3, by("eve")));
+}
+
+/* The list stays in force when its version is gone, until one of its persons ends it; and it may leave the
+ * way back to everybody. */
+static void test_who_stays(void **state)
+{
+    struct world *world = *state;
+    world->access = true;
+    world_restart(world);
+    world_wait(world, 1, "serving");
+    json_decref(world_call(world, "deploy", "p", 0, deploy_by("ann", ANN_OR_BEN, COUNTS_2)));
+    world_wait(world, 2, "ready");
+    json_decref(world_call(world, "swap", "p", 2, by("ann")));
+    json_decref(world_call(world, "rollback", "p", 0, by("ben")));
+    json_decref(world_call(world, "drop", "p", 2, by("ben")));
+    world_restart(world);
+    world_wait(world, 1, "serving");
+    world_refused(world, "deploy", 0, deploy_by("eve", "SET swap.mode = manual;", COUNTS_4),
+                  -KE_FORBIDDEN, "change swap.who of p (v2)");
+    json_decref(world_call(world, "deploy", "p", 0, deploy_by("eve", ANN_OR_BEN, COUNTS_4)));
+    world_wait(world, 3, "ready");
+    world_refused(world, "swap", 3, by("eve"), -KE_FORBIDDEN, "not eve");
+    json_decref(world_call(world, "swap", "p", 3, by("ann")));
+
+    world_refused(world, "deploy", 0,
+                  deploy_by("eve", ANN_OR_BEN "SET swap.rollback = anyone;", COUNTS_4),
+                  -KE_FORBIDDEN, "change swap.rollback");
+    json_decref(world_call(world, "deploy", "p", 0,
+                           deploy_by("ann", ANN_OR_BEN "SET swap.rollback = anyone;", COUNTS_4)));
+    world_refused(world, "swap", 1, by("eve"), -KE_FORBIDDEN, "not eve");
+    json_decref(world_call(world, "rollback", "p", 0, by("eve")));
+    json_decref(world_call(world, "swap", "p", 3, by("ann")));
+
+    json_decref(
+        world_call(world, "deploy", "p", 0, deploy_by("ann", "SET swap.mode = manual;", COUNTS_2)));
+    world_wait(world, 4, "ready");
+    world_refused(world, "swap", 4, by("eve"), -KE_FORBIDDEN, "swap.who of v3");
+    json_decref(world_call(world, "swap", "p", 4, by("ann")));
+    json_decref(world_call(world, "rollback", "p", 0, by("eve")));
+}
+
+/* Without --access nobody is asked who he is, and a way back is left to everybody. */
+static void test_who_back_without_access(void **state)
+{
+    struct world *world = *state;
+    world->access = true;
+    world_restart(world);
+    world_wait(world, 1, "serving");
+    json_decref(world_call(world, "deploy", "p", 0, deploy_by("ann", ANN_OR_BEN, COUNTS_2)));
+    world_wait(world, 2, "ready");
+    json_decref(world_call(world, "swap", "p", 2, by("ann")));
+    world->access = false;
+    world_restart(world);
+    world_wait(world, 1, "standby");
+    json_decref(world_call(world, "rollback", "p", 0, by("eve")));
+    assert_string_equal(world_state(world, 1), "serving");
 }
 
 /* Swaps that nobody asks for are in nobody's way. */
@@ -432,11 +496,22 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, world_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_within_limits), TEST(test_too_many_rows),       TEST(test_another_column),
-        TEST(test_dead_records),  TEST(test_bad_settings),        TEST(test_force),
-        TEST(test_two_ask),       TEST(test_time_is_waited_for),  TEST(test_cannot_be_compared),
-        TEST(test_verify),        TEST(test_killed_at_each_step), TEST(test_who_needs_access),
-        TEST(test_who),           TEST(test_who_and_auto),
+        TEST(test_within_limits),
+        TEST(test_too_many_rows),
+        TEST(test_another_column),
+        TEST(test_dead_records),
+        TEST(test_bad_settings),
+        TEST(test_force),
+        TEST(test_two_ask),
+        TEST(test_time_is_waited_for),
+        TEST(test_cannot_be_compared),
+        TEST(test_verify),
+        TEST(test_killed_at_each_step),
+        TEST(test_who_needs_access),
+        TEST(test_who),
+        TEST(test_who_and_auto),
+        TEST(test_who_stays),
+        TEST(test_who_back_without_access),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@
 
 #define EVERY_MS        2000
 #define FIRST_MS        300
+#define GONE_LOOKS      3 /* in a row that miss something of a topic, until it counts as gone */
 #define STOP_WAIT_MS    300
 #define COMMIT_AGAIN_US INT64_C(3600000000) /* a group is committed again although nothing moved */
 #define COMMIT_RETRY_US INT64_C(30000000)   /* after an error */
@@ -40,6 +41,7 @@ struct worker_monitor {
     int64_t *blocked_at; /* the last stable offset is here, below what is there; or -1 */
 
     /* The thread's own. */
+    uint32_t *missed;      /* of each topic: looks in a row that missed something of it */
     int64_t *still;        /* stood here at the last look, with something behind; or -1 */
     int64_t *group;        /* as committed last; -1: never */
     int64_t group_next_us; /* not committed before, unless it has moved and nothing is wrong */
@@ -61,13 +63,15 @@ static void found(struct worker_monitor *m, const struct err *finding, uint32_t 
 
 /* ---- Questions */
 
-/* Returns 0 when the topic is as the version knows it, or when nobody answers. */
-static int ask_topic(const struct worker_monitor *m, const struct worker_topic *topic,
+/* Returns 0 when the topic is as the version knows it, or when nobody answers. *missed: it is not there,
+ * or less of it is; a broker that has just started may say so, since it does not know yet. */
+static int ask_topic(const struct worker_monitor *m, const struct worker_topic *topic, bool *missed,
                      struct err *err)
 {
     uint32_t partitions = 0;
     uint64_t identity = 0;
     int rc = m->log->ops->topic_partitions(m->log, topic->topic, &partitions, err);
+    *missed = rc == -KE_NOT_FOUND || (rc == 0 && partitions < topic->partitions);
     if (rc == -KE_NOT_FOUND) {
         err_set(err, KE_TOPIC_CHANGED, "topic '%s' is gone", topic->topic);
         err_hint(err, "deploy again when it is back: its offsets mean other records then");
@@ -229,7 +233,10 @@ static void ask_all(struct worker_monitor *m)
     bool resting = false;
     for (uint32_t t = 0; t < m->open->topic_count && going_on(m, &resting); t++) {
         struct err err = {.code = 0};
-        if (ask_topic(m, &m->open->topics[t], &err) != 0) {
+        bool missed = false;
+        int rc = ask_topic(m, &m->open->topics[t], &missed, &err);
+        m->missed[t] = missed ? m->missed[t] + 1 : 0;
+        if (rc != 0 && (!missed || m->missed[t] >= GONE_LOOKS)) {
             found(m, &err, UINT32_MAX);
             return;
         }
@@ -292,6 +299,7 @@ struct worker_monitor *worker_monitor_start(const struct worker_open *open, stru
         }
         *vectors[v] = vector;
     }
+    m->missed = xcalloc((size_t)open->topic_count + 1, sizeof *m->missed);
     pthread_mutex_init(&m->lock, NULL);
     cond_init(&m->wake);
     int rc = pthread_create(&m->thread, NULL, thread_main, m);
@@ -370,6 +378,7 @@ bool worker_monitor_stop(struct worker_monitor *m)
     pthread_join(m->thread, NULL);
     pthread_cond_destroy(&m->wake);
     pthread_mutex_destroy(&m->lock);
+    free(m->missed);
     free(m->next);
     free(m->start);
     free(m->end);

@@ -20,6 +20,11 @@ void feed_point_name(struct feed_point *point, const char *choice)
     buf_printf(&text, "%s %s ", choice, json_text(version->object, "hash", ""));
     json_write(&text, json_object_get(version->object, "inputs"));
     json_write(&text, json_object_get(version->object, "start"));
+    json_t *window = json_object_get(version->object, "window");
+    if (window != NULL) { /* rows that it took over are no function of definition and offsets */
+        buf_printf(&text, " v%" PRIu32 " ", version->number);
+        json_write(&text, window);
+    }
     for (uint32_t source = 0; source < version->source_count; source++) {
         buf_printf(&text, " %" PRId64,
                    reader_source_next(version, point->reading.snapshot, source));

@@ -439,6 +439,38 @@ static void test_going_on(void **state)
     client_leave(&stays);
 }
 
+/* A version that took windows over holds rows that are no function of its definition and cut: its states
+ * are no other version's, though it stands where that one did. */
+static void test_state_of_taken_windows(void **state)
+{
+    (void)state;
+    struct client client;
+    char id[sizeof client.id];
+    char key[CATALOG_KEY_LEN];
+    json_t *object = NULL;
+    client_follow(&client, "totals", NULL, true);
+    client_to_cut(&client, epoch);
+    memcpy(id, client.id, sizeof id);
+    client_leave(&client);
+    make_version(&world, 3, FEW);
+    catalog_key_version(key, "p", 3);
+    assert_ok(catalog_get(world.catalog, key, &object, &fault));
+    assert_int_equal(json_object_set_new(object, "window", json_pack("{s:i}", "of", 2)), 0);
+    assert_ok(catalog_begin(world.catalog, &fault));
+    assert_ok(catalog_put(world.catalog, key, object, &fault));
+    assert_ok(catalog_commit(world.catalog, &fault));
+    json_decref(object);
+    serve_version(3);
+    client_follow(&client, "totals", NULL, true);
+    client_to_cut(&client, epoch);
+    assert_string_not_equal(client.id, id);
+    client_leave(&client);
+    client_follow(&client, "totals", id, true);
+    client_to_cut(&client, epoch);
+    assert_int_equal(client.resets + client.swaps, 1);
+    client_leave(&client);
+}
+
 /* Two versions whose rows all differ, swapped until the ring has passed who does not read. */
 static void test_slow_follower(void **state)
 {
@@ -551,6 +583,7 @@ int main(void)
         TEST(test_choices_of_rows),
         TEST(test_choices_that_are_none),
         TEST(test_going_on),
+        TEST(test_state_of_taken_windows),
         TEST(test_slow_follower),
         TEST(test_growing_file),
         TEST(test_ends),

@@ -173,8 +173,9 @@ struct core_swap {
 struct core_later {
     void *request; /* NULL: none */
     bool rollback;
-    uint32_t number; /* as asked */
-    json_t *body;    /* owned */
+    uint32_t number;  /* of the version that it is about */
+    uint32_t serving; /* when it was asked for */
+    json_t *body;     /* owned */
     int64_t until_us;
 };
 

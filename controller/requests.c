@@ -21,6 +21,7 @@ struct ask {
     uint32_t number;                  /* of the version as asked, or 0 */
     const json_t *body;               /* or NULL */
     int64_t until_us;                 /* a second try of a swap waits no longer; 0: the first */
+    uint32_t served;                  /* of a second try: what served at the first */
 };
 
 static void refuse(const struct ask *ask, const struct err *err)
@@ -127,6 +128,11 @@ static struct core_version *newest_to_swap(struct core_processor *processor)
     return standby != NULL ? standby : candidate;
 }
 
+static uint32_t serving_number(const struct ask *ask)
+{
+    return (uint32_t)json_int(ask->processor->object, "serving", 0);
+}
+
 /* Workers that are just starting are waited for: after a crash a rollback must not need luck. So are
  * the checks of a policy, however long they take. */
 static bool wait_for_workers(const struct ask *ask, const struct group *group, bool rollback)
@@ -142,7 +148,8 @@ static bool wait_for_workers(const struct ask *ask, const struct group *group, b
     }
     *later = (struct core_later){.request = ask->request,
                                  .rollback = rollback,
-                                 .number = ask->number,
+                                 .number = group->members[0].version->number,
+                                 .serving = serving_number(ask),
                                  .body = json_deep_copy(ask->body),
                                  .until_us = until};
     return true;
@@ -247,11 +254,18 @@ static struct core_version *standby_of(struct core_processor *processor)
     return NULL;
 }
 
+/* While it waited, another version may have begun to serve: that is not the one to go back from. */
 static void ask_rollback(const struct ask *ask)
 {
     struct err err = {0};
     struct core_version *version = standby_of(ask->processor);
-    if (version == NULL) {
+    if (ask->until_us != 0 && serving_number(ask) != ask->served) {
+        (void)err_set(&err, KE_REFUSED, "v%u has begun to serve meanwhile, instead of v%u",
+                      serving_number(ask), ask->served);
+        err_hint(&err, "kappa status %s shows what serves; kappa rollback %s goes back from that",
+                 ask->name, ask->name);
+        refuse(ask, &err);
+    } else if (version == NULL) {
         (void)err_set(&err, KE_REFUSED, "%s has no version on standby to roll back to", ask->name);
         err_hint(&err, "kappa status %s shows the versions; kappa replay builds one again",
                  ask->name);
@@ -279,7 +293,8 @@ void requests_later(struct core *core, struct core_processor *processor, const s
                       .name = processor->name,
                       .number = later.number,
                       .body = later.body,
-                      .until_us = later.until_us};
+                      .until_us = later.until_us,
+                      .served = later.serving};
     if (give_up != NULL) {
         refuse(&ask, give_up);
     } else if (later.rollback) {

@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/digest.h"
+#include "base/file.h"
 #include "cli/place.h"
 
 #include <errno.h>
@@ -39,13 +40,14 @@ static int read_all(const char *path, struct buf *out, struct err *err)
     return rc;
 }
 
-/* Under its name at once and whole, or not at all. */
+/* Under its name at once and whole, or not at all. One that is there becomes as young as a new one, so that
+ * `kappa gc` does not take it for one that nobody needs while it is being deployed again. */
 static int write_all(const char *dir, const char *hash, const struct buf *bytes, struct err *err)
 {
     char *path = xasprintf("%s/%s.so", dir, hash);
     char *part = xasprintf("%s/%s.%d.part", dir, hash, (int)getpid());
     int rc = 0;
-    if (access(path, R_OK) != 0) {
+    if (access(path, R_OK) != 0 || utimensat(AT_FDCWD, path, NULL, 0) != 0) {
         FILE *file = fopen(part, "we");
         bool good = file != NULL && fwrite(bytes->data, 1, bytes->len, file) == bytes->len &&
                     fflush(file) == 0 && fsync(fileno(file)) == 0;
@@ -55,6 +57,7 @@ static int write_all(const char *dir, const char *hash, const struct buf *bytes,
             rc = err_errno(err, good ? errno : why, "cannot write %s", path);
             (void)unlink(part);
         }
+        rc = rc == 0 ? file_sync_dir(dir, err) : rc;
     }
     free(part);
     free(path);

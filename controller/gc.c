@@ -214,6 +214,13 @@ static int64_t allocated(const struct stat *stat_of)
     return (int64_t)stat_of->st_blocks * 512;
 }
 
+/* Is it a file that has been there for long? */
+static bool plugin_is_old(const struct gc *gc, const char *path, struct stat *stat_of)
+{
+    return stat(path, stat_of) == 0 && S_ISREG(stat_of->st_mode) &&
+           gc->now_ms - (int64_t)stat_of->st_mtime * 1000 > PLUGIN_MS;
+}
+
 /* "HASH.so" that no version names, and old enough. */
 static void plugin_look(struct gc *gc, const char *name)
 {
@@ -221,10 +228,8 @@ static void plugin_look(struct gc *gc, const char *name)
     const char *dot = strrchr(name, '.');
     char *hash = xstrndup(name, dot == NULL ? 0 : (size_t)(dot - name));
     char *path = xasprintf("%s/plugins/%s", gc->data_dir, name);
-    bool plugin = dot != NULL && strcmp(dot, ".so") == 0 && stat(path, &stat_of) == 0 &&
-                  S_ISREG(stat_of.st_mode);
-    if (plugin && json_object_get(gc->named, hash) == NULL &&
-        gc->now_ms - (int64_t)stat_of.st_mtime * 1000 > PLUGIN_MS) {
+    if (dot != NULL && strcmp(dot, ".so") == 0 && json_object_get(gc->named, hash) == NULL &&
+        plugin_is_old(gc, path, &stat_of)) {
         json_int_t bytes = allocated(&stat_of);
         append(gc->plugins, json_pack("{s:s, s:I}", "file", name, "bytes", bytes));
     }
@@ -440,7 +445,9 @@ static void remove_plugins(const struct gc *gc)
         const char *name = json_text(item, "file", "");
         char *hash = xstrndup(name, strcspn(name, "."));
         char *path = xasprintf("%s/plugins/%s", gc->data_dir, name);
-        if (json_object_get(gc->named, hash) == NULL && unlink(path) != 0) {
+        struct stat now; /* a deploy that came meanwhile makes it young */
+        if (json_object_get(gc->named, hash) == NULL && plugin_is_old(gc, path, &now) &&
+            unlink(path) != 0) {
             trace(TRACE_WARN, "%s is not removed: %s", path, strerror(errno));
         }
         free(hash);

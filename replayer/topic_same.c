@@ -27,13 +27,43 @@ static int look_at(struct log_reader *reader, const struct topic_read *read, int
     return rc;
 }
 
-/* The log itself, without an archive in front, when its topics have no identity; else NULL. */
-static struct log *nameless(struct log *log)
+/* The log itself, without an archive in front. */
+static struct log *behind(struct log *log)
 {
-    if (strcmp(log->kind, "kafka") != 0) {
-        return NULL;
-    }
     return log->ops->archived == NULL ? log : log_archived_behind(log);
+}
+
+/* The embedded log tells identities and its end as it is: a topic of this name is the one that was read, but a
+ * machine that died may have lost its newest records. */
+static int look_at_end(struct log *base, const struct topic_read *read, bool *asked,
+                       struct err *err)
+{
+    int64_t start = 0;
+    int64_t end = 0;
+    int rc = base->ops->offsets(base, read->topic, read->partition, &start, &end, NULL);
+    *asked = rc == 0;
+    if (rc != 0 || end >= read->next) {
+        return 0;
+    }
+    err_set(err, KE_TOPIC_CHANGED,
+            "topic '%s' partition %" PRIu32 " ends at offset %" PRId64
+            ", but was read up to %" PRId64 ": records were lost when the machine stopped",
+            read->topic, read->partition, end, read->next);
+    err_hint(err, "replay the processor: it has read records that are gone");
+    return -KE_TOPIC_CHANGED;
+}
+
+static int other_records(const struct topic_read *read, int64_t offset, bool embedded,
+                         struct err *err)
+{
+    err_set(err, KE_TOPIC_CHANGED,
+            "topic '%s' %s: its record at offset %" PRId64 " of partition %" PRIu32
+            " is newer than all that was read up to %" PRId64,
+            read->topic,
+            embedded ? "lost records when the machine stopped" : "was deleted and made again",
+            offset, read->partition, read->next);
+    err_hint(err, "replay the processor: its offsets mean other records now");
+    return -KE_TOPIC_CHANGED;
 }
 
 int topic_same(struct log *log, const char *group, const struct topic_read *read, bool *asked,
@@ -41,14 +71,19 @@ int topic_same(struct log *log, const char *group, const struct topic_read *read
 {
     int64_t offset = -1;
     bool newer = false;
-    struct log *base = nameless(log);
+    bool embedded = strcmp(log->kind, "embedded") == 0;
+    struct log *base = behind(log);
     struct log_reader *reader = NULL;
     *asked = true;
-    if (base == NULL || read->time_ms < 0 || read->next <= read->start) {
+    if ((!embedded && strcmp(log->kind, "kafka") != 0) || read->next <= read->start) {
         return 0;
     }
-    int rc = base->ops->offset_at_time(base, read->topic, read->partition, read->time_ms + 1,
-                                       &offset, NULL);
+    int rc = embedded ? look_at_end(base, read, asked, err) : 0;
+    if (rc != 0 || !*asked || read->time_ms < 0) {
+        return rc;
+    }
+    rc = base->ops->offset_at_time(base, read->topic, read->partition, read->time_ms + 1, &offset,
+                                   NULL);
     if (rc == 0 && offset >= read->start && offset < read->next) {
         rc = base->ops->reader_open(base, group, &reader, NULL);
     }
@@ -57,13 +92,5 @@ int topic_same(struct log *log, const char *group, const struct topic_read *read
         reader->ops->close(reader);
     }
     *asked = rc == 0;
-    if (!newer) {
-        return 0;
-    }
-    err_set(err, KE_TOPIC_CHANGED,
-            "topic '%s' was deleted and made again: its record at offset %" PRId64
-            " of partition %" PRIu32 " is newer than all that was read up to %" PRId64,
-            read->topic, offset, read->partition, read->next);
-    err_hint(err, "replay the processor: its offsets mean other records now");
-    return -KE_TOPIC_CHANGED;
+    return newer ? other_records(read, offset, embedded, err) : 0;
 }

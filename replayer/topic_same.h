@@ -1,5 +1,7 @@
-/* Is a topic of Kafka still the one that was read? Its library tells no identity of topics, and one that
- * was deleted, made again and has grown past a position looks as if nothing were.
+/* Does a log still hold what was read of it? Kafka's library tells no identity of topics, and one that was
+ * deleted, made again and has grown past a position looks as if nothing were. So does the embedded log when a
+ * machine died, its newest records were not on the disk, a version that had read them was, and others have
+ * been appended in their place before its worker came up.
  *
  * The largest time of all records read is known. If the log has a newer record below the position, then
  * it was not there when this part was read. The log is asked for the first such offset, which costs one
@@ -19,7 +21,7 @@ struct topic_read {
     int64_t time_ms; /* KAPPA_NO_TIME: nothing was read */
 };
 
-/* TOPIC_CHANGED, or 0; *asked: false when nobody answers. Logs that tell identities are not asked.
+/* TOPIC_CHANGED, or 0; *asked: false when nobody answers. Only Kafka and the embedded log are asked.
  * group: of the reader. Blocks for some seconds at most. */
 int topic_same(struct log *log, const char *group, const struct topic_read *read, bool *asked,
                struct err *err) must_check;

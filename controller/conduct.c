@@ -135,6 +135,15 @@ static void send_both(struct core *core, struct core_swap *swap, const char *wor
     }
 }
 
+/* Who was only told that a cut is near goes back to its own pace, too. */
+static void send_release(struct core *core, struct core_swap *swap)
+{
+    if (!side_is_live(swap, SWAP_NEW)) {
+        child_send_word(core, &swap->new->child, "release");
+    }
+    send_both(core, swap, "release");
+}
+
 bool conduct_moves(const struct core_processor *processor, uint64_t move)
 {
     return processor->swap.active && processor->swap.move == move;
@@ -313,7 +322,7 @@ static void give_up_member(struct core *core, struct core_processor *processor,
     if (swap->canary != NULL) {
         err_prefix(&reason, "the canary v%u stays as it is", swap->new->number);
         swap_fail(&swap->swap);
-        send_both(core, swap, "release");
+        send_release(core, swap);
         swap_clear(swap);
         waiters_reply(core, &swap->waiters, NULL, &reason);
         return;
@@ -321,7 +330,7 @@ static void give_up_member(struct core *core, struct core_processor *processor,
     err_prefix(&reason, "the swap to v%u was given up", swap->new->number);
     trace(TRACE_WARN, "%s: %s", processor->name, reason.text);
     swap_fail(&swap->swap);
-    send_both(core, swap, "release");
+    send_release(core, swap);
     journal_error(core, swap->new, "swap_failed", &reason);
     swap->error = reason;
     swap->given_up++;

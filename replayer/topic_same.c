@@ -33,8 +33,8 @@ static struct log *behind(struct log *log)
     return log->ops->archived == NULL ? log : log_archived_behind(log);
 }
 
-/* The embedded log tells identities and its end as it is: a topic of this name is the one that was read, but a
- * machine that died may have lost its newest records. */
+/* The embedded log tells identities, and its end as it is: a topic of this name is the one that was read,
+ * but a machine that died may have lost its newest records. */
 static int look_at_end(struct log *base, const struct topic_read *read, bool *asked,
                        struct err *err)
 {

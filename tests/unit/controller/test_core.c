@@ -655,68 +655,6 @@ static void test_rollback_just_after_a_crash(void **state)
     assert_int_equal(answer.err.code, -KE_CLOSED);
 }
 
-/* From now on its workers die as soon as they open. */
-static void keep_dead(struct world *world, uint32_t version)
-{
-    swap_with_fault(world, "open", NULL, version, false);
-    for (int i = 0; i < WORLD_WORKERS; i++) {
-        if (world->workers[i].alive && world->workers[i].version == version) {
-            world_worker_exit(&world->workers[i], 0, 11);
-        }
-    }
-    world_step(world);
-}
-
-/* Who asks for a way back means from what serves then. While it waits for a worker, another version is
- * swapped in: the way back from that one was not asked for. */
-static void test_rollback_of_what_served(void **state)
-{
-    struct world *world = *state;
-    struct world_answer answer;
-    struct world_answer swap;
-    serve_second(world);
-    json_decref(world_call(world, "replay", "p", 0, json_pack("{s:s}", "swap", "manual")));
-    world_wait(world, 3, "ready");
-    keep_dead(world, 1);
-    world_ask(world, &answer, "rollback", "p", 0, json_object());
-    world_ask(world, &swap, "swap", "p", 3, json_object());
-    for (int i = 0; i < 50 * WORLD_WORKERS && !swap.done; i++) { /* all of it between two ticks */
-        if (world->workers[i % WORLD_WORKERS].id != 0) {
-            world_worker_step(world, &world->workers[i % WORLD_WORKERS]);
-        }
-    }
-    assert_non_null(swap.body);
-    json_decref(swap.body);
-    assert_false(answer.done);
-    world_until(world, &answer);
-    json_decref(answer.body);
-    assert_int_equal(answer.err.code, -KE_REFUSED);
-    assert_non_null(strstr(answer.err.text, "v3 has begun to serve meanwhile, instead of v2"));
-    assert_string_equal(world_state(world, 3), "serving");
-    assert_string_equal(world_state(world, 2), "standby");
-}
-
-/* The newest version, as it was when somebody asked for it. */
-static void test_swap_of_what_was_newest(void **state)
-{
-    struct world *world = *state;
-    struct world_answer answer;
-    serve_first(world);
-    world_deploy(world, COUNTS_2, "manual");
-    world_wait(world, 2, "ready");
-    keep_dead(world, 2);
-    world_ask(world, &answer, "swap", "p", 0, json_object());
-    assert_false(answer.done);
-    json_decref(world_call(world, "replay", "p", 0, json_pack("{s:s}", "swap", "manual")));
-    world_wait(world, 3, "ready");
-    assert_false(answer.done);
-    world->die_at = NULL;
-    world_until(world, &answer);
-    assert_int_equal(json_int(answer.body, "new", 0), 2);
-    json_decref(answer.body);
-    assert_string_equal(world_state(world, 2), "serving");
-}
-
 /* A serving version that only dies is replaced in the end, also by itself. */
 static void test_auto_swap_from_a_dying_version(void **state)
 {
@@ -945,8 +883,6 @@ int main(void)
         WORLD_TEST(test_dying_of_a_plugin),
         WORLD_TEST(test_dead_version_stands_still),
         WORLD_TEST(test_rollback_just_after_a_crash),
-        WORLD_TEST(test_rollback_of_what_served),
-        WORLD_TEST(test_swap_of_what_was_newest),
         WORLD_TEST(test_auto_swap_from_a_dying_version),
         WORLD_TEST(test_resume_of_a_serving_version),
         WORLD_TEST(test_lost_files),

@@ -59,6 +59,7 @@ struct world_worker {
     uint32_t version;
     char processor[32];
     bool serving;
+    bool near; /* told that a cut is: it commits often */
     bool held;
     bool paused;
     bool running_to;
@@ -422,6 +423,7 @@ static inline void world_command(struct world *world, struct world_worker *worke
     if (processor != NULL) {
         (void)snprintf(worker->processor, sizeof worker->processor, "%s", processor);
     }
+    worker->near = strcmp(word, "near") == 0 || (worker->near && strcmp(word, "release") != 0);
     bool of_it =
         world->fault_processor == NULL || strcmp(world->fault_processor, worker->processor) == 0;
     bool faulty = worker->version == world->fault_version && of_it && !worker->until;

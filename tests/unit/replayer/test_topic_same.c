@@ -70,7 +70,7 @@ static int setup(void **state)
 {
     (void)state;
     const struct log_topic_options options = {.partitions = 1, .retain_ms = -1, .retain_bytes = -1};
-    strcpy(dir + strlen(dir) - 6, "XXXXXX"); /* NOLINT: as long as it was */
+    memcpy(dir + sizeof dir - 7, "XXXXXX", 6); /* NOLINT: as long as it was */
     assert_non_null(mkdtemp(dir));
     struct log *log = log_of_dir();
     assert_int_equal(log->ops->topic_create(log, TOPIC, &options, &fault), 0);

@@ -88,16 +88,22 @@ struct replays {
     bool news; /* what one needs was looked at */
 };
 
+/* Few records may be left for the pace that it had, and yet many bytes: at the target it has caught up. */
+static bool has_caught_up(const struct core_version *version)
+{
+    return lag_past_target(&version->lag) && lag_is_ready(&version->lag);
+}
+
 bool limit_is_regulated(const struct core *core, const struct core_version *version)
 {
     return limit_is_governed(core, version) && version->state != VERSION_PAUSED &&
-           child_is_open(&version->child) && !lag_is_ready(&version->lag);
+           child_is_open(&version->child) && !has_caught_up(version);
 }
 
 static void let_go(struct core *core, struct core_version *version)
 {
     if (limit_is_governed(core, version) && child_is_open(&version->child) &&
-        version->paced != PACE_MOST && lag_is_ready(&version->lag)) {
+        version->paced != PACE_MOST && has_caught_up(version)) {
         version->paced = PACE_MOST;
         version->paced_bytes = 0;
         version->paced_broker = 0;

@@ -35,7 +35,9 @@ def test_events(embedded):
         support.eventually(lambda: [e["type"] for e in lines(out)] == ["started"], 20, "the follower follows")
         embedded.deploy("counts", SQL % "count(*)", "--wait")
         first = ["planned", "replaying", "catching_up", "ready", "serving", "swapped"]
-        support.eventually(lambda: types(lines(out)) == first, 10, "the follower has seen all of it")
+        # A hold that a slow machine did not make in two seconds is tried again.
+        support.eventually(lambda: [t for t in types(lines(out)) if t != "swap_failed"] == first, 10,
+                           "the follower has seen all of it")
         receipt = lines(out)[-1]["receipt"]
         assert receipt == embedded.json("history", "counts")["receipts"][0]
         # A refusal, then a person; and a worker that dies.
@@ -45,7 +47,8 @@ def test_events(embedded):
         # The server is away for a moment, and its numbers go on growing.
         embedded.kill()
         embedded.up()
-        os.kill(embedded.version("counts", 1)["worker"]["pid"], signal.SIGKILL)
+        pid = support.eventually(lambda: embedded.version("counts", 1)["worker"]["pid"], 20, "the worker is there again")
+        os.kill(pid, signal.SIGKILL)
         support.eventually(lambda: "worker_ended" in types(lines(out)), 20, "after the restart, too")
         numbers = [event["seq"] for event in lines(out)]
         assert numbers == sorted(set(numbers))

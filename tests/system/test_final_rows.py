@@ -7,7 +7,7 @@ import time
 
 import support
 from support import eventually, seed_for
-from test_outputs import NAME, spans, version_at
+from test_outputs import NAME, next_version, spans, version_at
 
 SQL = """CREATE TABLE payments (id bigint, user_id text, amount bigint, ts timestamptz)
   WITH (topic = '{topic}', event_time = 'ts', watermark = '2 s', lateness = '1 s', timestamp_unit = 'ms', key = 'user_id');
@@ -196,11 +196,9 @@ def test_final_rows_through_swaps_and_kills(platform, topic):
     payments.produce(2000)
     deploy(platform, topic, 1, "--wait")
     payments.start()
-    version = 1
     for round_number in range(10):
         if round_number % 4 == 1:
-            version += 1
-            deploy(platform, topic, version, code=None)
+            deploy(platform, topic, next_version(platform, "final"), code=None)
         if round_number % 4 == 3:
             platform.run("rollback", "final", code=None)
         time.sleep(rng.random() * 0.4)

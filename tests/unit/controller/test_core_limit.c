@@ -386,6 +386,32 @@ static void test_all_unused(void **state)
     assert_int_equal(told_to(world, "p", 2), 20000);
 }
 
+/* Few records, which may be many bytes: until the target is reached it is a replay. */
+static void test_all_few_left(void **state)
+{
+    struct world *world = *state;
+    for (int i = 0; i < WORLD_PARTITIONS; i++) {
+        world->end[i] = 300;
+    }
+    world->inflow = 0;
+    deploy_both(world);
+    world_wait(world, 2, "ready");
+    world_do(world, "abort", "p", 2);
+    world->limits = true;
+    world->pace = 1;
+    set_all(world, "{\"records_per_second\":10}");
+    json_decref(world_call(world, "replay", "p", 0, json_pack("{s:s}", "swap", "manual")));
+    world_wait(world, 3, "replaying");
+    world_steps(world, 100);
+    assert_string_equal(world_state(world, 3), "replaying");
+    assert_in_range(told_to(world, "p", 3), 1, 10);
+    world->limits = false;
+    world->pace = 1000;
+    world_wait(world, 3, "ready");
+    world_steps(world, 100);
+    assert_int_equal(told_to(world, "p", 3), 0);
+}
+
 static void test_all_refused(void **state)
 {
     struct world *world = *state;
@@ -409,7 +435,8 @@ int main(void)
         WORLD_TEST(test_refused),         WORLD_TEST(test_goal),
         WORLD_TEST(test_goal_and_number), WORLD_TEST(test_finish),
         WORLD_TEST(test_finish_late),     WORLD_TEST(test_all),
-        WORLD_TEST(test_all_unused),      WORLD_TEST(test_all_refused),
+        WORLD_TEST(test_all_unused),      WORLD_TEST(test_all_few_left),
+        WORLD_TEST(test_all_refused),
     };
     (void)setenv("KAPPA_LOG", "error", 0);
     return cmocka_run_group_tests(tests, NULL, NULL);

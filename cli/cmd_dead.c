@@ -11,7 +11,7 @@
 #include <string.h>
 
 #define LIMIT_DEFAULT 100
-#define VALUE_SHOWN   60 /* bytes of a record in text */
+#define VALUE_SHOWN   73 /* bytes of a record in text: a line of 80 columns */
 
 static int dead_run(struct cli *cli, struct err *err);
 static int late_run(struct cli *cli, struct err *err);
@@ -105,8 +105,12 @@ static void kept_text(const struct cli *cli, const json_t *records, struct buf *
         buf_append_text(out, "\n    ");
         const char *value = json_text(item, "value", "");
         size_t len = strlen(value);
-        out_safe(out, value, len < VALUE_SHOWN ? len : VALUE_SHOWN);
-        buf_printf(out, "%s%s\n", len < VALUE_SHOWN ? "" : "...",
+        size_t shown = len <= VALUE_SHOWN ? len : VALUE_SHOWN;
+        while (shown < len && shown > 0 && ((unsigned char)value[shown] & 0xC0) == 0x80) {
+            shown--; /* not within a letter */
+        }
+        out_safe(out, value, shown);
+        buf_printf(out, "%s%s\n", shown < len ? "..." : "",
                    json_bool(item, "base64", false) ? "  (base64)" : "");
     }
 }

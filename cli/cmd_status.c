@@ -66,6 +66,10 @@ static int fetch(const struct cli *cli, json_t **out, struct err *err)
 static void draw_over(struct buf *text)
 {
     struct buf out = {0};
+    uint32_t columns;
+    uint32_t rows;
+    out_screen(STDOUT_FILENO, &columns, &rows);
+    (void)out_clip(text, columns, rows);
     buf_append_text(&out, "\x1b[H");
     for (size_t i = 0; i < text->len; i++) {
         if (text->data[i] == '\n') {

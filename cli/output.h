@@ -66,6 +66,14 @@ char *out_brief(const json_t *seconds, char *text);
 /* [#####-----], width columns in all. ratio outside of 0..1 is clamped. */
 void out_bar(struct buf *out, double ratio, uint32_t width);
 
+/* ---- What is redrawn in place ---- */
+
+/* Of the terminal; 0: not known. */
+void out_screen(int fd, uint32_t *columns, uint32_t *rows);
+/* Whole lines, cut to what stays on a screen of that size (0: any), so that nothing wraps or
+ * scrolls. Colours take no room. Returns how many lines are left. */
+uint32_t out_clip(struct buf *text, uint32_t columns, uint32_t rows);
+
 /* ---- Colour; empty text when colours are off ---- */
 
 enum out_style { OUT_PLAIN, OUT_BOLD, OUT_DIM, OUT_RED, OUT_GREEN, OUT_YELLOW };

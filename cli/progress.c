@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #define BARS_MAX   8 /* partitions shown; the slowest ones */
 #define BAR_WIDTH  24
@@ -273,12 +274,20 @@ void progress_show(struct progress *progress, const char *processor, const json_
         return;
     }
     struct buf text = {0};
-    if (progress->drawn > 0) {
-        buf_printf(&text, "\x1b[%" PRIu32 "A\x1b[J", progress->drawn);
-    }
-    progress->drawn = 0;
+    uint32_t columns;
+    uint32_t rows;
+    uint32_t lines = 0;
+    out_screen(STDERR_FILENO, &columns, &rows);
     progress_past_add(&progress->past, version, clock_mono_us(clock_real()));
-    progress_text(&text, processor, version, progress->past.before, &progress->drawn);
-    (void)fwrite(buf_text(&text), 1, text.len, stderr);
+    progress_text(&text, processor, version, progress->past.before, &lines);
+    lines = out_clip(&text, columns, rows);
+    struct buf out = {0};
+    if (progress->drawn > 0) {
+        buf_printf(&out, "\x1b[%" PRIu32 "A\x1b[J", progress->drawn);
+    }
+    buf_append(&out, text.data, text.len);
+    (void)fwrite(buf_text(&out), 1, out.len, stderr);
+    progress->drawn = lines;
+    buf_free(&out);
     buf_free(&text);
 }

@@ -10,6 +10,7 @@
 #include "cli/progress.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -144,6 +145,45 @@ static bool is_away(int rc)
     return rc == -KE_UNREACHABLE || rc == -KE_CLOSED;
 }
 
+/* ---- Ctrl-C */
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+/* Unless who started it ignores it. */
+static void interrupt_begin(struct sigaction *before)
+{
+    struct sigaction action = {.sa_handler = on_interrupt};
+    interrupted = 0;
+    if (sigaction(SIGINT, NULL, before) == 0 && before->sa_handler != SIG_IGN) {
+        (void)sigaction(SIGINT, &action, NULL);
+    }
+}
+
+static void interrupt_end(const struct sigaction *before)
+{
+    (void)sigaction(SIGINT, before, NULL);
+}
+
+/* The wait is over, what was waited for is not. Ends as Ctrl-C ends a command. */
+static void interrupt_die(const struct cli *cli, const char *processor, uint32_t version,
+                          const struct sigaction *before)
+{
+    if (!cli->json) {
+        (void)fprintf(stderr,
+                      "v%" PRIu32 " of %s goes on: `kappa wait %s %" PRIu32
+                      "` waits again, `kappa abort %s %" PRIu32 "` gives it up\n",
+                      version, processor, processor, version, processor, version);
+    }
+    interrupt_end(before);
+    (void)raise(SIGINT);
+}
+
 int wait_until(const struct cli *cli, const char *processor, uint32_t version, enum wait_goal goal,
                int64_t timeout_us, json_t **out, struct err *err)
 {
@@ -151,10 +191,15 @@ int wait_until(const struct cli *cli, const char *processor, uint32_t version, e
     int64_t start_us = clock_mono_us(clock);
     int64_t seen_us = INT64_MIN; /* not yet: a server that never answered is not waited for */
     struct progress progress;
+    struct sigaction before;
     progress_begin(&progress, cli);
+    interrupt_begin(&before);
     for (;;) {
         json_t *object = NULL;
         int rc = look(cli, processor, version, &object, err);
+        if (interrupted != 0) {
+            interrupt_die(cli, processor, version, &before);
+        }
         int64_t now_us = clock_mono_us(clock);
         if (rc == 0) {
             seen_us = now_us;
@@ -172,6 +217,7 @@ int wait_until(const struct cli *cli, const char *processor, uint32_t version, e
         }
         json_decref(object);
         if (rc != 0) {
+            interrupt_end(&before);
             progress_end(&progress);
             return rc > 0 ? 0 : rc;
         }

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 
 import pytest
@@ -133,3 +134,33 @@ def test_versions_that_there_are_not(embedded, topic):
         assert f"{topic} has no version 9" in done.stderr and f"kappa status {topic}" in done.stderr, command
     done = embedded.run("swap", topic, 1, code=4)
     assert f"v1 of {topic} is already serving" in done.stderr
+
+
+def test_an_interrupted_wait(embedded, topic):
+    """What was waited for goes on; the shell sees a command that Ctrl-C has ended."""
+    embedded.topic(topic, 1)
+    embedded.produce(topic, [{"k": "a"}])
+    name = topic.replace("-", "_")
+    embedded.deploy(topic, f"CREATE TABLE e (k text) WITH (topic='{topic}');"
+                           f"CREATE MATERIALIZED VIEW {name}_t AS SELECT k, count(*) AS n FROM e GROUP BY k;",
+                    "--swap", "manual", "--wait")
+    for args, says in [([], True), (["-o", "json"], False)]:
+        wait = subprocess.Popen([support.BIN, "wait", topic, "1", *args], env=embedded.env, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert "ready" in wait.stderr.readline()
+        wait.send_signal(signal.SIGINT)
+        out, said = wait.communicate(timeout=60)
+        assert wait.returncode == -signal.SIGINT and out == ""
+        assert (f"v1 of {topic} goes on: `kappa wait {topic} 1`" in said) == says
+    assert embedded.version(topic, 1)["state"] == "ready"
+
+
+def test_bad_records_are_shown_to_the_last_column(embedded, topic):
+    embedded.topic(topic, 1)
+    values = ["x" * 73, "x" * 74, "x" * 72 + "é" + "x"]
+    embedded.run("produce", topic, stdin="".join(value + "\n" for value in values))
+    name = topic.replace("-", "_")
+    embedded.deploy(topic, f"CREATE TABLE e (k text) WITH (topic='{topic}');"
+                           f"CREATE MATERIALIZED VIEW {name}_t AS SELECT k, count(*) AS n FROM e GROUP BY k;", "--wait")
+    shown = [line.strip() for line in embedded.run("dead", topic, 1).stdout.splitlines() if line.startswith("    ")]
+    assert shown == ["x" * 73, "x" * 73 + "...", "x" * 72 + "..."]

@@ -247,6 +247,39 @@ static void test_where_the_time_goes(void **state)
     json_decref(other);
 }
 
+/* ---- What is redrawn in place ---- */
+
+static void clipped(const char *text, uint32_t columns, uint32_t rows, const char *want)
+{
+    struct buf out = {0};
+    uint32_t lines = 0;
+    buf_append_text(&out, text);
+    uint32_t left = out_clip(&out, columns, rows);
+    assert_string_equal(buf_text(&out), want);
+    for (const char *at = want; *at != '\0'; at++) {
+        lines += *at == '\n';
+    }
+    assert_int_equal(left, lines);
+    buf_free(&out);
+}
+
+/* The last column stays free: what stands in it may be taken away by erasing to the end of the line. */
+static void test_redrawn_text_fits(void **state)
+{
+    (void)state;
+    clipped("", 10, 5, "");
+    clipped("0123456789\nab\n", 0, 0, "0123456789\nab\n");
+    clipped("0123456789\nab\n", 11, 3, "0123456789\nab\n");
+    clipped("0123456789\nab\n", 10, 3, "012345678\nab\n");
+    clipped("\x1b[1m0123\x1b[0m4567\n", 7, 0, "\x1b[1m0123\x1b[0m45\n");
+    clipped("\x1b[32m0123456789\x1b[0m\n", 5, 0, "\x1b[32m0123\x1b[0m\n");
+    clipped("\xe6\xbc\xa2\xe6\xbc\xa2\xc3\xa9x\n", 6, 0, "\xe6\xbc\xa2\xe6\xbc\xa2\xc3\xa9\n");
+    clipped("\xe6\xbc\xa2\xe6\xbc\xa2\xc3\xa9x\n", 4, 0, "\xe6\xbc\xa2\n");
+    clipped("\xff\xff\xff\n", 3, 0, "\xff\xff\n");
+    clipped("a\nb\nc\nd\ne\n", 80, 6, "a\nb\nc\nd\ne\n");
+    clipped("a\nb\nc\nd\ne\n", 80, 5, "a\nb\nc\nand 2 lines more\n");
+}
+
 /* ---- Waiting ---- */
 
 static int judged(const char *state, enum wait_goal goal, struct err *err)
@@ -302,6 +335,7 @@ int main(void)
         cmocka_unit_test(test_table),
         cmocka_unit_test(test_status_fits),
         cmocka_unit_test(test_where_the_time_goes),
+        cmocka_unit_test(test_redrawn_text_fits),
         cmocka_unit_test(test_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

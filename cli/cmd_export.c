@@ -22,6 +22,8 @@ static const struct cmd_option options[] = {
      "only these: COLUMN or TABLE.COLUMN, with commas between (default: all but keys)"},
     {"out", '\0', "FILE", "where the rows go: FILE.csv (and FILE.csv.json), or FILE.sqlite"},
     {"shards", '\0', "N", "threads of the replay (default: one per core, at most 8)"},
+    {"limit", '\0', "LIMIT",
+     "read at most this: 50000/s, 20MB/s, 'broker <= 20MB/s' (`kappa limit`)"},
     {"cache", '\0', "BYTES", "memory for rows of a replay (default 256MiB)"},
     PLACE_KAFKA_OPTIONS,
     {NULL, '\0', NULL, NULL},
@@ -39,7 +41,10 @@ const struct cmd_entry cmd_export = {
         "tables. TABLE@N is a version.\n"
         "\n"
         "The log is replayed beside the version, up to the cut that it has committed; it goes on "
-        "meanwhile. Per partition, a label sees the records in front of the first one that is "
+        "meanwhile; --limit leaves it room, for the replay of an export is not among those that "
+        "`kappa "
+        "limit --all` divides. Per partition, a label sees the records in front of the first one "
+        "that is "
         "later than the label (by event time where the input has one). Of a table with windows it "
         "gets the one that holds its time, as `kappa get --at` would have shown it then; with "
         "--newest the key's newest one, as `kappa get` would have. What has no row is empty.\n"

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "cli/limit_text.h"
 #include "cli/output.h"
 #include "cli/place.h"
 #include "log/log.h"
@@ -331,6 +332,24 @@ static int digests_compare(const struct export_pass *pass, struct err *err)
     return 0;
 }
 
+/* --limit: what `kappa limit` takes, but for goals: nobody regulates this replay. */
+static int limit_read(const struct export_job *export, struct governor_limit *out, struct err *err)
+{
+    static const char *const goals[] = {"freshness_ms", "finish_by", "priority"};
+    const char *text = cli_option(export->cli, "limit");
+    json_t *limit = NULL;
+    int rc = text != NULL ? limit_text_parse(text, clock_wall_ms(clock_real()), &limit, err) : 0;
+    for (size_t i = 0; rc == 0 && i < array_len(goals); i++) {
+        if (json_object_get(limit, goals[i]) != NULL) {
+            rc = err_set(err, KE_INVALID, "--limit %s: an export takes numbers only", text);
+            err_hint(err, "write 50000/s, 20MB/s, 'broker <= 20MB/s', or several with commas");
+        }
+    }
+    rc = rc == 0 ? governor_limit_parse(limit, out, err) : rc;
+    json_decref(limit);
+    return rc;
+}
+
 static int options_read(const struct export_job *export, const struct sources *sources,
                         struct tap_replay *replay, struct err *err)
 {
@@ -339,6 +358,9 @@ static int options_read(const struct export_job *export, const struct sources *s
     int rc = cli_option_int(export->cli, "shards", 1, LIMIT_SHARDS, 0, &shards, err);
     if (rc == 0) {
         rc = cli_option_bytes(export->cli, "cache", CACHE_BYTES, &cache, err);
+    }
+    if (rc == 0) {
+        rc = limit_read(export, &replay->limit, err);
     }
     replay->shards = shards_of(sources, shards);
     replay->cache_bytes = (size_t)cache;

@@ -229,7 +229,8 @@ static uint64_t batch_bytes(const struct log_batch *batch)
 /* What serves, and what somebody waits for at a cut, is not slowed down. */
 static struct governor *governor_of(const struct shard *shard)
 {
-    return shard->serving || shard->hold != HOLD_NONE ? NULL : shard->governor;
+    bool waited_for = shard->hold != HOLD_NONE && !shard->governed_to_cut;
+    return shard->serving || waited_for ? NULL : shard->governor;
 }
 
 /* Freshness: for how long the oldest record of a commit had been in the log. When it came there is told

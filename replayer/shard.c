@@ -180,6 +180,7 @@ static struct shard *shard_new(const struct shard_options *options)
     shard->clock = options->clock;
     shard->schemas = options->schemas;
     shard->governor = options->governor;
+    shard->governed_to_cut = options->governed_to_cut;
     shard->tap = options->tap;
     shard->group = xstrdup(options->group ? options->group : "kappa");
     shard->batch_max = options->batch_records ? options->batch_records : LIMIT_BATCH_RECORDS;

@@ -95,6 +95,7 @@ struct shard_options {
     uint32_t source_count;              /* may be 0: then there is only the environment */
     struct schemas *schemas;            /* for inputs with a schema_registry; borrowed, or NULL */
     struct governor *governor;          /* how fast it may read; borrowed, or NULL */
+    bool governed_to_cut;               /* nobody waits at a cut: on the way there, too */
     bool building;
     size_t cache_bytes;
     const struct kappa_plugin *const *plugins; /* per plugin of the plan; borrowed */

@@ -42,8 +42,9 @@ struct shard {
     struct shard_input *inputs;
     uint32_t input_count;
     struct pending pending;
-    struct schemas *schemas;     /* borrowed; or NULL */
-    struct governor *governor;   /* the same */
+    struct schemas *schemas;   /* borrowed; or NULL */
+    struct governor *governor; /* the same */
+    bool governed_to_cut;
     const struct shard_tap *tap; /* the same */
     struct buf schema;           /* the one being handed in */
 

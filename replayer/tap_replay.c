@@ -36,6 +36,7 @@ struct run {
     const struct tap_replay *replay;
     struct plugins *plugins;
     struct schemas *schemas;
+    struct governor governor;
     struct runner *runners;
     uint32_t count;
     _Atomic bool halt;
@@ -127,6 +128,8 @@ static int runner_start(struct run *run, struct tap *tap, uint32_t index, struct
         .sources = runner->sources,
         .source_count = count,
         .schemas = run->schemas,
+        .governor = &run->governor,
+        .governed_to_cut = true,
         .building = true,
         .cache_bytes = (replay->cache_bytes + replay->shards - 1) / replay->shards,
         .plugins = plugins_code(run->plugins),
@@ -195,6 +198,7 @@ static void run_free(struct run *run)
         free(runner->dir);
     }
     free(run->runners);
+    governor_close(&run->governor);
     schemas_close(run->schemas);
     plugins_free(run->plugins);
 }
@@ -230,6 +234,8 @@ int tap_replay_run(const struct tap_replay *replay, struct tap **tap, struct tap
         rc = tap_make(replay, tap, err);
     }
     run.schemas = schemas_open(replay->schemas);
+    governor_init(&run.governor, replay->shards);
+    governor_set(&run.governor, &replay->limit, clock_mono_us(clock_real()));
     run.runners = xcalloc(replay->shards, sizeof *run.runners);
     for (uint32_t i = 0; i < replay->shards && rc == 0; i++) {
         rc = runner_start(&run, *tap, i, done->sources, err);

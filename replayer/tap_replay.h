@@ -17,6 +17,7 @@ struct tap_replay {
     uint32_t source_count;
     const int64_t *cut; /* per source */
     uint32_t shards;
+    struct governor_limit limit; /* on all of them together */
     size_t cache_bytes;
     uint32_t batch_records; /* 0: the usual */
     const struct tap_labels *labels;

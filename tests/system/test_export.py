@@ -15,6 +15,7 @@ import random
 import signal
 import sqlite3
 import subprocess
+import time
 
 
 import pytest
@@ -454,6 +455,8 @@ def test_refusals(embedded, topic, tmp_path):
     refused(embedded, "did you mean --time-column at", "x_totals", *rest, "--time-column", "att")
     refused(embedded, "did you mean newest_at", "x_totals", *rest, "--columns", "newest_att")
     refused(embedded, "not a server", "x_totals", *rest, "--server", "127.0.0.1:1")
+    refused(embedded, "numbers only", "x_totals", *rest, "--limit", "freshness=50ms")
+    refused(embedded, "begins with no number", "x_totals", *rest, "--limit", "fast")
     refused(embedded, "cannot make", "x_totals", *rest, "--out", tmp_path / "no" / "out.csv")
     broken = tmp_path / "broken.csv"
     for text, what in [("", "is empty"), ("user_id,at\nu1,5,6\n", "line 2 has 3 fields, the header 2"),
@@ -482,6 +485,24 @@ def test_refusals(embedded, topic, tmp_path):
         names = [row[1] for row in db.execute("PRAGMA table_info(labels)")]
     assert names == ["user_id", "at", "N", "x_totals__n", "total", "newest_at"]
     assert (tmp_path / "out.csv").read_text() == "user_id,at,x,n,total,newest_at\n"
+
+
+def test_limit(embedded, topic, tmp_path):
+    """The rows are the same, and a limit on records holds for all threads together."""
+    rng, _ = support.seed_for("test_limit")
+    count, rate = 3000, 1500
+    prepare(embedded, topic, events_make(rng, count, bad=0))
+    labels = tmp_path / "labels.csv"
+    labels.write_text("user_id,at,x\nu1,5,1\n")
+    took = {}
+    for name, limit in (("free", ()), ("slow", ("--limit", f"{rate}/s"))):
+        began = time.monotonic()
+        done = embedded.json("export", "x_totals", "--labels", labels, "--time-column", "at", "--out",
+                             tmp_path / f"{name}.csv", *limit)
+        took[name] = time.monotonic() - began
+        assert done["rows"] == 1, done
+    assert (tmp_path / "free.csv").read_text() == (tmp_path / "slow.csv").read_text()
+    assert took["slow"] > 0.75 * count / rate, took
 
 
 def test_interrupted(embedded, topic, tmp_path):

@@ -122,9 +122,8 @@ static int64_t span_offset(const struct world *world, size_t span, const char *n
     return json_integer_value(offset);
 }
 
-/* The topic is deleted and made again, and v2 reads the new one. What v1 made of the old one and has not
- * sent is real up to where v1 stands, wherever the new one's offsets begin and end. */
-static void topic_made_again(struct world *world, int64_t end)
+/* v1 serves; then its topic is deleted and made again, with ends from `end` on. */
+static void make_topic_again(struct world *world, int64_t end)
 {
     world_deploy(world, ALERTS("one"), "auto");
     world_wait(world, 1, "serving");
@@ -140,11 +139,18 @@ static void topic_made_again(struct world *world, int64_t end)
                                   "topic_changed", "message", "made again", "hint", ""));
         }
     }
-    struct world_files stood = *world_files_of(world, "p/1");
     world->identity++;
     for (int p = 0; p < WORLD_PARTITIONS; p++) {
         world->end[p] = end + p;
     }
+}
+
+/* v2 reads the new one. What v1 made of the old one and has not sent is real up to where v1 stands, wherever
+ * the new one's offsets begin and end. */
+static void topic_made_again(struct world *world, int64_t end)
+{
+    make_topic_again(world, end);
+    struct world_files stood = *world_files_of(world, "p/1");
     json_decref(world_call(
         world, "deploy", "p", 0,
         json_pack("{s:s, s:{s:s}}", "sql", ALERTS("two"), "settings", "swap.accept_gap", "on")));
@@ -154,6 +160,42 @@ static void topic_made_again(struct world *world, int64_t end)
     for (int p = 0; p < WORLD_PARTITIONS; p++) {
         assert_int_equal(span_offset(world, 0, "to", p), stood.next[p]);
         assert_int_equal(span_offset(world, 1, "from", p), world->start[p]);
+    }
+}
+
+/* What v1 has sent is of the old one: of the new one, all messages of v2 will be real. */
+static void test_sent_of_the_old_topic(void **state)
+{
+    struct world *world = *state;
+    bool told = false;
+    world->sends = true;
+    make_topic_again(world, 90000);
+    world_deploy(world, ALERTS("two"), "manual");
+    world_wait(world, 2, "ready");
+    world_steps(world, 120);
+    for (int i = 0; i < WORLD_WORKERS; i++) {
+        for (int p = 0; world->workers[i].alive && p < WORLD_PARTITIONS; p++) {
+            assert_int_equal(world->workers[i].sent[p], 0);
+            told = true;
+        }
+    }
+    assert_true(told);
+}
+
+/* Of the same topic, what is sent is not kept by others. */
+static void test_sent_is_told(void **state)
+{
+    struct world *world = *state;
+    world->sends = true;
+    world_deploy(world, ALERTS("one"), "auto");
+    world_wait(world, 1, "serving");
+    world_deploy(world, ALERTS("two"), "manual");
+    world_wait(world, 2, "ready");
+    world_steps(world, 120);
+    for (int i = 0; i < WORLD_WORKERS; i++) {
+        for (int p = 0; world->workers[i].version == 2 && p < WORLD_PARTITIONS; p++) {
+            assert_true(world->workers[i].sent[p] > 0);
+        }
     }
 }
 
@@ -193,6 +235,8 @@ int main(void)
         WORLD_TEST(test_topics_that_change),
         WORLD_TEST(test_topic_made_again),
         WORLD_TEST(test_topic_made_again_and_longer),
+        WORLD_TEST(test_sent_of_the_old_topic),
+        WORLD_TEST(test_sent_is_told),
         WORLD_TEST(test_unsent_messages_are_kept),
     };
     (void)setenv("KAPPA_LOG", "error", 0);

@@ -3,6 +3,9 @@
  * that failed, dropping what serves; and each refusal changes nothing. Method: the world of world.h. */
 #include "tests/unit/controller/world.h"
 
+#include <signal.h>
+#include <sys/resource.h>
+
 static int setup(void **state)
 {
     (void)world_setup(state);
@@ -187,15 +190,69 @@ static void test_failed_and_serving(void **state)
     assert_string_equal(world_state(world, 1), "serving");
 }
 
+/* From now on no file takes a byte, or as many as before. */
+static void disk_full(bool full)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = full ? 0 : limit.rlim_max;
+    (void)signal(SIGXFSZ, full ? SIG_IGN : SIG_DFL);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* A call that is refused because the catalog cannot be written. */
+static void refused_when_full(struct world *world, const char *verb, uint32_t version)
+{
+    struct world_answer answer;
+    disk_full(true);
+    world_ask(world, &answer, verb, "p", version, json_object());
+    world_until(world, &answer);
+    disk_full(false);
+    json_decref(answer.body);
+    assert_true(answer.err.code < 0);
+    if (strstr(answer.err.text, "the catalog") == NULL) {
+        fail_msg("%s: %s", verb, answer.err.text);
+    }
+}
+
+/* What the catalog did not take has not happened: memory and pointers are as they were. */
+static void test_catalog_that_cannot_be_written(void **state)
+{
+    struct world *world = *state;
+    world_deploy(world, COUNTS_2, "manual");
+    world_wait(world, 2, "ready");
+    uint64_t epoch = world->seen_epoch;
+    refused_when_full(world, "swap", 2);
+    assert_string_equal(world_state(world, 1), "serving");
+    assert_string_equal(world_state(world, 2), "ready");
+    refused_when_full(world, "pause", 2);
+    assert_string_equal(world_state(world, 2), "ready");
+    refused_when_full(world, "abort", 2);
+    assert_string_equal(world_state(world, 2), "ready");
+    world_steps(world, 100);
+    assert_int_equal(world->seen_epoch, epoch);
+    json_t *history = world_call(world, "history", "p", 0, NULL);
+    assert_int_equal(json_array_size(json_object_get(history, "receipts")), 1);
+    json_decref(history);
+    world_do(world, "swap", "p", 2);
+    assert_string_equal(world_state(world, 2), "serving");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, world_teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_two_deploys_at_once),   TEST(test_deploy_during_a_swap),
-        TEST(test_gap_at_the_deploy),     TEST(test_gap_at_the_swap),
-        TEST(test_topic_made_anew),       TEST(test_topic_shorter),
-        TEST(test_topic_grows_meanwhile), TEST(test_gap_of_an_automatic_swap),
-        TEST(test_would_not_fit),         TEST(test_failed_and_serving),
+        TEST(test_two_deploys_at_once),
+        TEST(test_deploy_during_a_swap),
+        TEST(test_gap_at_the_deploy),
+        TEST(test_gap_at_the_swap),
+        TEST(test_topic_made_anew),
+        TEST(test_topic_shorter),
+        TEST(test_topic_grows_meanwhile),
+        TEST(test_gap_of_an_automatic_swap),
+        TEST(test_would_not_fit),
+        TEST(test_failed_and_serving),
+        TEST(test_catalog_that_cannot_be_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

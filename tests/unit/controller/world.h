@@ -68,6 +68,7 @@ struct world_worker {
     struct histogram freshness;
     uint64_t cut_id;
     int64_t cut[WORLD_PARTITIONS];
+    int64_t sent[WORLD_PARTITIONS]; /* messages of records below are not needed, as told */
     json_t *commands[WORLD_COMMANDS];
     uint32_t command_count;
 };
@@ -121,6 +122,7 @@ struct world {
     uint32_t seen_version;
     int64_t seen[WORLD_PARTITIONS];
     int64_t fresh_us; /* of each commit of a version that serves; 0: none comes */
+    bool sends;       /* the serving version has sent all that it made, and says so */
     json_t *outbox;   /* whose messages are real, as the serving version was told last; owned */
 };
 
@@ -468,6 +470,11 @@ static inline void world_command(struct world *world, struct world_worker *worke
         world_event(world, worker, json_pack("{s:s}", "is", "sealed"));
     } else if (strcmp(word, "serving") == 0) {
         worker->serving = json_bool(message, "on", false);
+    } else if (strcmp(word, "sent") == 0) {
+        for (int i = 0; i < WORLD_PARTITIONS; i++) {
+            worker->sent[i] =
+                json_integer_value(json_array_get(json_object_get(message, "below"), (size_t)i));
+        }
     } else if (strcmp(word, "limit") == 0) {
         worker->limit = json_int(message, "records_per_second", 0);
     } else {
@@ -529,16 +536,22 @@ static inline void world_worker_work(struct world *world, struct world_worker *w
     if (worker->serving && world->fresh_us > 0) {
         histogram_add(&worker->freshness, world->fresh_us);
     }
+    json_t *outbox = NULL;
+    if (world->sends && worker->serving) {
+        outbox =
+            json_pack("{s:o, s:i}", "positions", world_vector(worker->files->next), "epoch", 1);
+    }
     world_event(
         world, worker,
-        json_pack("{s:s, s:[b, b, b], s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:I, s:I, "
+        json_pack("{s:o*, s:s, s:[b, b, b], s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:I, s:I, "
                   "s:n}",
-                  "is", "progress", "blocked", false, false, world->blocked, "freshness",
-                  histogram_to_json(&worker->freshness), "rate", world_rate(world, worker), "next",
-                  world_vector(worker->files->next), "committed", world_vector(worker->files->next),
-                  "start", world_vector(world->start), "end", world_vector(world->end), "at_end",
-                  flags, "record_time_ms", json_array(), "records", 77, "dead",
-                  (json_int_t)world->dead, "used_bytes", (json_int_t)world->used_bytes, "trouble"));
+                  "outbox", outbox, "is", "progress", "blocked", false, false, world->blocked,
+                  "freshness", histogram_to_json(&worker->freshness), "rate",
+                  world_rate(world, worker), "next", world_vector(worker->files->next), "committed",
+                  world_vector(worker->files->next), "start", world_vector(world->start), "end",
+                  world_vector(world->end), "at_end", flags, "record_time_ms", json_array(),
+                  "records", 77, "dead", (json_int_t)world->dead, "used_bytes",
+                  (json_int_t)world->used_bytes, "trouble"));
 }
 
 static inline void world_worker_step(struct world *world, struct world_worker *worker)

@@ -10,6 +10,8 @@
 #define NONE           UINT32_MAX
 #define SHORT          16   /* bytes that two words hold */
 #define AHEAD_MAX      4096 /* values in sets that are made larger than the parts at hand need */
+#define LOOSE_VALUES   4096 /* of a union of loose sets that stays loose: fewer than 2^16 */
+#define LOOSE_BYTES    ((size_t)256 << 10)
 
 struct agg_set {
     uint32_t count;
@@ -17,7 +19,7 @@ struct agg_set {
     uint32_t index_size; /* 0, or 2 * capacity */
     uint32_t bytes_used;
     uint32_t bytes_capacity;
-    uint32_t loose;   /* 1: where values start instead of hashes, no index, any capacity */
+    uint32_t loose;   /* 1: where values start instead of hashes, any capacity; see loose_put */
     uint32_t words[]; /* hash, end, index; then the bytes */
 };
 
@@ -73,17 +75,21 @@ static inline struct two_words words_of(const uint8_t *bytes, uint32_t len)
     return words;
 }
 
+static inline uint32_t hash_words(struct two_words words, uint32_t len)
+{
+    uint128 product = (uint128)(words.head ^ UINT64_C(0x9E3779B97F4A7C15)) *
+                      (words.tail ^ len ^ UINT64_C(0xD1B54A32D192ED03));
+    uint64_t folded = (uint64_t)product ^ (uint64_t)(product >> 64);
+    return (uint32_t)(folded ^ folded >> 32);
+}
+
 /* Nothing that is stored depends on it. */
 static inline uint32_t hash_of(const uint8_t *bytes, uint32_t len)
 {
     if (len > SHORT) {
         return (uint32_t)hash_bytes(bytes, len);
     }
-    struct two_words words = words_of(bytes, len);
-    uint128 product = (uint128)(words.head ^ UINT64_C(0x9E3779B97F4A7C15)) *
-                      (words.tail ^ len ^ UINT64_C(0xD1B54A32D192ED03));
-    uint64_t folded = (uint64_t)product ^ (uint64_t)(product >> 64);
-    return (uint32_t)(folded ^ folded >> 32);
+    return hash_words(words_of(bytes, len), len);
 }
 
 static inline bool same_bytes(const uint8_t *a, const uint8_t *b, uint32_t len)
@@ -173,6 +179,15 @@ static void index_put(struct agg_set *set, uint32_t i)
     index[at] = i + 1;
 }
 
+static uint32_t power_above(uint32_t count)
+{
+    uint32_t power = 2;
+    while (power < count) {
+        power *= 2;
+    }
+    return power;
+}
+
 /* An empty block for so many values of so many bytes, and as many bytes more as it holds anyway. */
 static struct agg_set *set_block(struct pool *pool, uint32_t capacity, uint32_t bytes)
 {
@@ -236,22 +251,28 @@ struct agg_set *agg_set_of_texts(struct pool *pool, const uint8_t *bytes, size_t
                                  uint32_t count)
 {
     size_t first = *pos;
+    size_t at = first;
     struct agg_set *set = agg_set_loose(pool, count, u32_from(len - first));
-    for (; set->count < count; set->count++) {
+    uint32_t *starts = set->words;
+    uint32_t *behind = ends(set);
+    uint32_t taken = 0;
+    for (; taken < count; taken++) {
         uint64_t size = 0;
-        if (*pos < len && bytes[*pos] < 0x80) {
-            size = bytes[(*pos)++];
-        } else if (!varint_read(bytes, len, pos, &size)) {
+        if (at < len && bytes[at] < 0x80) {
+            size = bytes[at++];
+        } else if (!varint_read(bytes, len, &at, &size)) {
             break;
         }
-        if (size > len - *pos) {
+        if (size > len - at) {
             break;
         }
-        set->words[set->count] = (uint32_t)(*pos - first);
-        *pos += size;
-        ends(set)[set->count] = (uint32_t)(*pos - first);
+        starts[taken] = (uint32_t)(at - first);
+        at += size;
+        behind[taken] = (uint32_t)(at - first);
     }
-    set->bytes_used = (uint32_t)(*pos - first);
+    *pos = at;
+    set->count = taken;
+    set->bytes_used = (uint32_t)(at - first);
     memcpy(bytes_of(set), bytes + first, set->bytes_used);
     return set;
 }
@@ -298,15 +319,6 @@ static struct agg_set *set_put(struct agg_set *set, struct pool *pool, const voi
     return set;
 }
 
-static uint32_t power_above(uint32_t count)
-{
-    uint32_t power = 2;
-    while (power < count) {
-        power *= 2;
-    }
-    return power;
-}
-
 /* The same set with its hashes, and with room for `more` as well. */
 static struct agg_set *set_hashed(struct agg_set *loose, struct pool *pool,
                                   const struct agg_set *more)
@@ -324,12 +336,122 @@ static struct agg_set *set_hashed(struct agg_set *loose, struct pool *pool,
     return set;
 }
 
+/* ---- the union of loose sets: bytes are copied whole, those of values seen before too */
+
+/* As words_of, where 8 bytes can be read behind the last value: lengths differ from value to value, and
+ * a branch on them would be guessed wrongly. */
+static inline struct two_words loose_words(const uint8_t *bytes, uint32_t len)
+{
+    struct two_words words = {0};
+    memcpy(&words.head, bytes, sizeof words.head);
+    if (len < sizeof words.head) {
+        words.head &= (UINT64_C(1) << 8 * len) - 1;
+    } else {
+        memcpy(&words.tail, bytes + len - sizeof words.tail, sizeof words.tail);
+    }
+    return words;
+}
+
+static inline uint32_t loose_hash(const uint8_t *bytes, uint32_t len)
+{
+    return len > SHORT ? (uint32_t)hash_bytes(bytes, len)
+                       : hash_words(loose_words(bytes, len), len);
+}
+
+static inline bool loose_same(const uint8_t *a, const uint8_t *b, uint32_t len)
+{
+    if (len > SHORT) {
+        return memcmp(a, b, len) == 0;
+    }
+    struct two_words left = loose_words(a, len);
+    struct two_words right = loose_words(b, len);
+    return left.head == right.head && left.tail == right.tail;
+}
+
+/* Adds the values whose bytes, from `base` on, are in the set already, but for those that it has. An entry of
+ * the index is a value's number + 1 below 16 bits of its hash. */
+static void loose_put(struct agg_set *set, uint32_t base, const uint32_t *starts,
+                      const uint32_t *behind, uint32_t count)
+{
+    const uint8_t *all = bytes_of(set);
+    uint32_t *own_starts = set->words;
+    uint32_t *own_behind = ends(set);
+    uint32_t *index = index_of(set);
+    uint32_t mask = set->index_size - 1;
+    uint32_t taken = set->count;
+    for (uint32_t v = 0; v < count; v++) {
+        uint32_t start = base + starts[v];
+        uint32_t len = behind[v] - starts[v];
+        uint32_t hash = loose_hash(all + start, len);
+        uint32_t at = hash & mask;
+        bool known = false;
+        for (; index[at] != 0 && !known; at = known ? at : (at + 1) & mask) {
+            uint32_t i = (index[at] & UINT16_MAX) - 1;
+            known = index[at] >> 16 == hash >> 16 && own_behind[i] - own_starts[i] == len &&
+                    loose_same(all + own_starts[i], all + start, len);
+        }
+        if (!known) {
+            own_starts[taken] = start;
+            own_behind[taken++] = start + len;
+            index[at] = (hash & ~(uint32_t)UINT16_MAX) | taken;
+        }
+    }
+    set->count = taken;
+}
+
+/* The same loose set with an index, and room for so many values of so many bytes. */
+static struct agg_set *loose_indexed(struct agg_set *old, struct pool *pool, uint32_t capacity,
+                                     uint32_t bytes)
+{
+    uint32_t index_size = 2 * power_above(capacity);
+    uint32_t readable = bytes + (uint32_t)sizeof(uint64_t); /* see loose_words */
+    struct agg_set *set = pool_alloc(pool, block_size(capacity, index_size, readable));
+    *set = (struct agg_set){.capacity = capacity,
+                            .index_size = index_size,
+                            .bytes_used = old->bytes_used,
+                            .bytes_capacity = readable,
+                            .loose = 1};
+    memset(index_of(set), 0, index_size * sizeof(uint32_t));
+    memcpy(bytes_of(set), bytes_of(old), old->bytes_used);
+    loose_put(set, 0, old->words, ends(old), old->count);
+    agg_set_free(old, pool);
+    return set;
+}
+
+static bool loose_fits(const struct agg_set *set, const struct agg_set *more, size_t limit)
+{
+    return set != NULL && more != NULL && set->loose != 0 && more->loose != 0 &&
+           (size_t)set->count + more->count <= LOOSE_VALUES &&
+           (size_t)set->bytes_used + more->bytes_used <=
+               (limit < LOOSE_BYTES ? limit : LOOSE_BYTES);
+}
+
+static struct agg_set *loose_union(struct agg_set *set, struct pool *pool,
+                                   const struct agg_set *more)
+{
+    struct agg_set *other = (struct agg_set *)(uintptr_t)more; /* read only */
+    uint32_t count = set->count + more->count;
+    uint32_t bytes = set->bytes_used + more->bytes_used;
+    if (set->index_size == 0 || count > set->capacity ||
+        bytes > set->bytes_capacity - sizeof(uint64_t)) {
+        set = loose_indexed(set, pool, 2 * count, 2 * bytes); /* further parts are often to come */
+    }
+    uint32_t from = set->bytes_used;
+    memcpy(bytes_of(set) + from, bytes_of(other), other->bytes_used);
+    set->bytes_used = bytes;
+    loose_put(set, from, other->words, ends(other), other->count);
+    return set;
+}
+
 struct agg_set *agg_set_union(struct agg_set *set, struct pool *pool, const struct agg_set *more,
                               size_t limit)
 {
     if (set == AGG_SET_FULL || more == AGG_SET_FULL) {
         agg_set_free(set, pool);
         return AGG_SET_FULL;
+    }
+    if (loose_fits(set, more, limit)) {
+        return loose_union(set, pool, more);
     }
     if (set != NULL && set->loose != 0 && agg_set_count(more) > 0) {
         set = set_hashed(set, pool, more);

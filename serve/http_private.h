@@ -58,7 +58,6 @@ struct http_request {
     char challenge[160];  /* of WWW-Authenticate, for 401 and 403, or "" */
     const char *allow;    /* for 405, or NULL */
     int status;           /* instead of the status of err's code, or 0 */
-    struct err err;       /* why it is refused, or what the call brought */
 
     bool gzip;                 /* the client takes it */
     bool slept;                /* its connection was suspended */
@@ -70,6 +69,7 @@ struct http_request {
     struct MHD_Connection *connection; /* calls_lock: suspended one */
     struct http_request *next;         /* calls_lock: of server->sleeping */
     struct http_request *prev;
+    struct err err; /* last, as it is large: why it is refused, or what the call brought */
 };
 
 /* MHD's callbacks. */

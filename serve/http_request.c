@@ -78,7 +78,10 @@ static struct http_request *request_take(struct http_server *server)
     if (request == NULL) {
         return xcalloc(1, sizeof *request);
     }
-    memset(request, 0, sizeof *request);
+    memset(request, 0, offsetof(struct http_request, err));
+    request->err.code = 0;
+    request->err.text[0] = '\0';
+    request->err.hint[0] = '\0';
     return request;
 }
 
@@ -143,7 +146,8 @@ static enum MHD_Result send_answer(struct http_request *request, struct MHD_Conn
         (void)MHD_add_response_header(response, "WWW-Authenticate", request->challenge);
     }
     for (uint32_t i = 0; i < answer->header_count; i++) {
-        (void)MHD_add_response_header(response, answer->headers[i].name, answer->headers[i].value);
+        (void)MHD_add_response_header(response, answer->headers[i].name,
+                                      route_header_value(answer, i));
     }
     enum MHD_Result sent = send_response(request, connection, answer->status, response);
     route_answer_free(answer);

@@ -95,8 +95,13 @@ bool http_sleep_answered(const struct http_request *request)
 
 void http_sleep_release(struct http_server *server, struct http_request *request)
 {
+    if (!request->slept) { /* nobody else ever had it */
+        ASSERT_CMP(request->owners, ==, 1);
+        http_request_spare(server, request);
+        return;
+    }
     lock();
-    if (request->slept && --server->unfinished == 0) {
+    if (--server->unfinished == 0) {
         (void)pthread_cond_broadcast(&server->finished);
     }
     bool last = release(request);

@@ -92,7 +92,7 @@ struct reader {
     struct reader_version *versions; /* lock */
     struct reader_canary_counts canaries[READER_CANARIES]; /* lock */
     uint64_t canaries_used;                                /* lock */
-    int64_t sweep_us;                                      /* when the next sweep is due; lock */
+    int64_t sweep_us;                                      /* when the next sweep is due; atomic */
     void (*between)(
         void *ctx); /* tests: called between the first look at a pointer and a snapshot */
     void *between_ctx;

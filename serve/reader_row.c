@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define VALUE_BYTES 48 /* of most columns as JSON, with their names */
+
 /* The text of a key as it was asked for. */
 static int no_row(const struct plan_view *view, const char *const *keys, uint32_t key_count,
                   struct err *err)
@@ -230,6 +232,7 @@ static int row_get(struct reader *reader, const struct reader_read *reading,
     struct row_finisher *finisher = reader_finisher_take(reader, reading->version, reading->table);
     int rc = reader_row_find_text(reading, finisher, keys, key_count, at_us, &values, err);
     if (rc == 1) {
+        buf_reserve(row, (view->output_count + 1) * VALUE_BYTES);
         reader_row_write(row, view, values);
     }
     reader_finisher_give(reader, reading->version, reading->table, finisher);

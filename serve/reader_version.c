@@ -115,7 +115,7 @@ void reader_sweep(struct reader *reader)
     struct reader_version *version;
     do {
         (void)pthread_mutex_lock(&reader->lock);
-        reader->sweep_us = now_us + SWEEP_EVERY_US;
+        __atomic_store_n(&reader->sweep_us, now_us + SWEEP_EVERY_US, __ATOMIC_RELAXED);
         version = sweep_one(reader, now_us);
         (void)pthread_mutex_unlock(&reader->lock);
         if (version != NULL) {
@@ -268,7 +268,7 @@ static int version_open(struct reader *reader, const char *processor, uint32_t n
 
 /* epoch: in which it serves, or 0. */
 static struct reader_version *find(struct reader *reader, const char *processor, uint32_t number,
-                                   uint64_t epoch)
+                                   uint64_t epoch, int64_t now_us)
 {
     bool trusted = false;
     (void)pthread_mutex_lock(&reader->lock);
@@ -279,7 +279,7 @@ static struct reader_version *find(struct reader *reader, const char *processor,
     }
     if (version != NULL) {
         version->refs++;
-        version->used_us = clock_mono_us(clock_real());
+        version->used_us = now_us;
         trusted = epoch != 0 && version->seen_epoch == epoch;
     }
     (void)pthread_mutex_unlock(&reader->lock);
@@ -301,24 +301,18 @@ static struct reader_version *find(struct reader *reader, const char *processor,
     return NULL;
 }
 
-static void sweep_when_due(struct reader *reader)
-{
-    (void)pthread_mutex_lock(&reader->lock);
-    bool due = clock_mono_us(clock_real()) >= reader->sweep_us;
-    (void)pthread_mutex_unlock(&reader->lock);
-    if (due) {
-        reader_sweep(reader);
-    }
-}
-
 int reader_version_take_serving(struct reader *reader, const char *processor, uint32_t number,
                                 uint64_t epoch, struct reader_version **out, struct err *err)
 {
-    sweep_when_due(reader);
-    struct reader_version *version = find(reader, processor, number, epoch);
+    int64_t now_us = clock_mono_us(clock_real());
+    if (now_us >= __atomic_load_n(&reader->sweep_us, __ATOMIC_RELAXED)) {
+        reader_sweep(reader);
+    }
+    struct reader_version *version = find(reader, processor, number, epoch, now_us);
     if (version == NULL) {
         (void)pthread_mutex_lock(&reader->opening);
-        version = find(reader, processor, number, epoch); /* another thread may have opened it */
+        /* Another thread may have opened it. */
+        version = find(reader, processor, number, epoch, now_us);
         int rc = version == NULL ? version_open(reader, processor, number, &version, err) : 1;
         if (rc == 0) {
             ASSERT(version != NULL);

@@ -55,7 +55,8 @@ static void render_metrics(json_t *body, const struct route_counters *counters,
 #define METRICS ROLE_METRICS
 
 /* clang-format off */
-static const struct route routes[] = {
+static const struct route routes[] = { /* the one that is asked for most stands first */
+    {"GET",  T "/**",                   "at,version", READ, route_row, NULL, 0, 200, false, JSON, route_view},
     {"GET",  "/",                       "", OPEN, route_dashboard, NULL, 0, 200, false, JSON, NULL},
     {"GET",  "/dashboard/*",            "", OPEN, route_dashboard, NULL, 0, 200, false, JSON, NULL},
     {"GET",  "/healthz",                "", OPEN, answer_alive, NULL, 0, 200, false, JSON, NULL},
@@ -109,7 +110,6 @@ static const struct route routes[] = {
     {"POST", "/v1/tables/*/get",        "", READ, route_get_many, NULL, 0, 200, true, JSON, NULL},
     {"GET",  T,                         "after,below,from,key,limit,prefix,since,until,version,where", READ,
                                         route_rows, NULL, 0, 200, true, JSON, NULL},
-    {"GET",  T "/**",                   "at,version", READ, route_row, NULL, 0, 200, false, JSON, route_view},
     {"POST", "/get-online-features",    "", READ, route_features, NULL, 0, 200, true, ANY, NULL},
 };
 /* clang-format on */
@@ -386,10 +386,8 @@ void route_answer_init(struct route_answer *answer, int status)
 
 void route_answer_free(struct route_answer *answer)
 {
-    for (uint32_t i = 0; i < answer->header_count; i++) {
-        free(answer->headers[i].value);
-    }
     answer->header_count = 0;
+    buf_free(&answer->header_values);
     buf_free(&answer->body);
     if (answer->spill >= 0) {
         (void)close(answer->spill);
@@ -440,12 +438,25 @@ int route_answer_spill_rest(struct route_answer *answer, struct err *err)
     return 0;
 }
 
+#define HEADER_VALUES_BYTES 250 /* of most answers; a long cut takes more */
+
 void route_answer_header(struct route_answer *answer, const char *name, const char *value)
 {
     ASSERT(answer->header_count < ROUTE_HEADERS_MAX);
+    struct buf *values = &answer->header_values;
+    if (values->len == 0) {
+        buf_reserve(values, HEADER_VALUES_BYTES);
+    }
     answer->headers[answer->header_count].name = name;
-    answer->headers[answer->header_count].value = xstrdup(value);
+    answer->headers[answer->header_count].value = values->len;
     answer->header_count++;
+    buf_append(values, value, strlen(value) + 1);
+}
+
+const char *route_header_value(const struct route_answer *answer, uint32_t header)
+{
+    ASSERT_CMP(header, <, answer->header_count);
+    return buf_text(&answer->header_values) + answer->headers[header].value;
 }
 
 /* Is it in a list like `"a", W/"b"`, or is that `*`? Compared weakly: W/ says nothing. */

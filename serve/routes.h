@@ -48,8 +48,10 @@ struct route_answer {
 
     struct {
         const char *name; /* static */
-        char *value;      /* owned */
+        size_t value;     /* where it begins in header_values */
     } headers[ROUTE_HEADERS_MAX];
+
+    struct buf header_values; /* each with its NUL */
 
     uint32_t header_count;
     bool tagged; /* has an ETag: who has it may keep it and ask again */
@@ -128,6 +130,8 @@ int route_call(const struct route *route, const struct route_request *request,
 void route_answer_init(struct route_answer *answer, int status);
 void route_answer_free(struct route_answer *answer);
 void route_answer_header(struct route_answer *answer, const char *name, const char *value);
+/* Borrowed until the next header. */
+const char *route_header_value(const struct route_answer *answer, uint32_t header);
 /* Tags an answer by what it says (a weak ETag, since the cut beside it moves on). True: the client has
  * just this already (If-None-Match), and the answer is 304 without a body. */
 bool route_answer_tag(struct route_answer *answer, const struct route_request *request,

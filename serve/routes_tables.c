@@ -136,19 +136,19 @@ void route_stamp_body(struct buf *body, const char *table, const struct reader_s
 
 /* Tagged by version and row: the cut moves on with every commit, whether the row has changed or not. */
 static void row_answer(struct route_answer *answer, const struct route_request *request,
-                       const char *table, const struct reader_row_text *found)
+                       const char *table, struct reader_row_text *found)
 {
-    const struct buf *row = &found->row;
+    struct buf *row = &found->row;
     const struct buf *cut = &found->cut;
-    struct buf content = {0};
-    buf_reserve(&content, LIMIT_NAME_LEN + DIGITS_MAX + row->len);
+    size_t row_len = row->len;
     stamp_headers(answer, found->version, found->epoch, buf_text(cut), found->since);
-    buf_append_text(&content, table);
-    buf_append_u8(&content, ' ');
-    json_write_int(&content, found->version);
-    buf_append_u8(&content, ' ');
-    buf_append(&content, row->data, row->len);
-    if (!route_answer_tag(answer, request, content.data, content.len)) {
+    buf_append_u8(row, ' '); /* for the tag; it is cut off again */
+    json_write_int(row, found->version);
+    buf_append_u8(row, ' ');
+    buf_append_text(row, table);
+    bool known = route_answer_tag(answer, request, row->data, row->len);
+    row->len = row_len;
+    if (!known) {
         buf_reserve(&answer->body, ANSWER_AROUND + LIMIT_NAME_LEN + cut->len + row->len);
         stamp_body(&answer->body, table, found->version, found->epoch, found->since);
         buf_append(&answer->body, cut->data, cut->len);
@@ -156,7 +156,6 @@ static void row_answer(struct route_answer *answer, const struct route_request *
         buf_append(&answer->body, row->data, row->len);
         buf_append_text(&answer->body, "}\n");
     }
-    buf_free(&content);
 }
 
 /* A view may take long to compute. */

@@ -35,6 +35,7 @@ const struct cmd_entry cmd_events = {
         "swapped (with the\n"
         "receipt), swap_failed, refused (by its policy), policy and canary (another one), limit "
         "(of its replay),\n"
+        "late and in_time (it will not be, or will be, done by the time that its limit names),\n"
         "lagging and caught_up, blocked and unblocked (of a version that serves; by a transaction "
         "open "
         "for a\n"

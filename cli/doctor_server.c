@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "cli/call.h"
 #include "cli/client.h"
+#include "cli/limit_text.h"
 #include "cli/output.h"
 #include "cli/place.h"
 #include "serve/people_file.h"
@@ -47,6 +48,16 @@ static bool version_problems(struct doctor *doctor, const char *name, const json
     }
     if (json_is_object(held)) {
         say_problem(doctor, DOCTOR_WARN, name, number, held);
+        return true;
+    }
+    const json_t *pace = json_object_get(version, "pace");
+    const json_t *finish = json_object_get(pace, "finish");
+    if (json_is_object(finish) && !json_bool(finish, "in_time", true)) {
+        bool all = strcmp(json_text(pace, "held_by", ""), "all") == 0;
+        doctor_say(doctor, DOCTOR_WARN, name,
+                   all ? "raise the limit over all replays (kappa limit --all), or give it priority"
+                       : "kappa limit says what comes before being done in time",
+                   "v%" PRId64 " will not be done in time: %s", number, json_text(pace, "why", ""));
         return true;
     }
     size_t i;
@@ -119,6 +130,19 @@ static void access_check(struct doctor *doctor)
     free(path);
 }
 
+/* The limit over all replays: easily forgotten. */
+static void limit_check(struct doctor *doctor)
+{
+    const json_t *limit = json_object_get(doctor->status, "limit");
+    if (json_is_object(limit)) {
+        struct buf text = {0};
+        limit_text(&text, limit);
+        doctor_say(doctor, DOCTOR_OK, "limit", "`kappa limit --all none` ends it",
+                   "all replays together are limited to %s", buf_text(&text));
+        buf_free(&text);
+    }
+}
+
 void doctor_server(struct doctor *doctor)
 {
     struct err err = {0};
@@ -143,6 +167,7 @@ void doctor_server(struct doctor *doctor)
     if (!doctor->remote) {
         access_check(doctor);
     }
+    limit_check(doctor);
     size_t i;
     const json_t *processor;
     json_array_foreach (json_object_get(doctor->status, "processors"), i, processor) {

@@ -270,6 +270,7 @@ void version_advance(struct core *core, struct core_version *version)
     }
     gate_advance(core, version);
     journal_lag(core, version);
+    limit_watch(core, version);
     if (standby_is_over(core, version)) {
         (void)version_move_self(core, version, VERSION_RETIRED, NULL);
     }

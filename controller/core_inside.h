@@ -132,6 +132,8 @@ struct core_version {
     double needs;             /* records/s to be done in time, when that is asked; as of needs_us */
     int64_t needs_us;         /* 0: to be looked at */
     uint32_t held;            /* enum limit_held: why it is not faster */
+    bool late;                /* that it will not be done in time was told */
+    int64_t late_us;          /* since when it is otherwise; 0: it is as was told */
 };
 
 /* A request that waits for something. */
@@ -576,6 +578,8 @@ bool limit_is_regulated(const struct core *core, const struct core_version *vers
  * serves and has records coming, else null. New references. */
 json_t *limit_pace(const struct core *core, const struct core_version *version);
 json_t *limit_freshness(const struct core_version *version);
+/* Tells, once a change, that a replay will not be done in time, or will be. To be called at each look. */
+void limit_watch(struct core *core, struct core_version *version);
 
 /* ---- gc.c ---- */
 void gc_request(struct core *core, void *request, const json_t *body);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #define SETTLED_US (3 * (int64_t)CATCHUP_SMOOTH_US)
+#define LATE_US    INT64_C(5000000) /* for so long it must be otherwise than was told */
 #define USED       0.7 /* less than this part of what it may: something else holds it back */
 
 static const char *const held_names[] = {
@@ -115,6 +116,16 @@ static void held_text(struct buf *out, const struct core *core, const struct cor
     }
 }
 
+static bool is_late(const struct finish *finish)
+{
+    return finish->late_s < 0 || finish->late_s >= 1;
+}
+
+static const char *held_by(const struct core *core, const struct core_version *version)
+{
+    return is_slow(core, version) ? "other" : held_names[version->held];
+}
+
 static void late_text(struct buf *out, const struct finish *finish)
 {
     char late[TIME_TEXT_LEN];
@@ -143,10 +154,10 @@ static json_t *finish_json(const struct core_version *version, const struct fini
     }
     char by[TIME_TEXT_LEN];
     time_format(finish->by_ms * 1000, by);
-    json_t *object =
-        json_pack("{s:s, s:o, s:o}", "by", by, "needs",
-                  version->needs < PACE_MOST ? json_real(version->needs) : json_null(),
-                  "late_seconds", finish->late_s >= 0 ? json_real(finish->late_s) : json_null());
+    json_t *object = json_pack(
+        "{s:s, s:o, s:o, s:b}", "by", by, "needs",
+        version->needs < PACE_MOST ? json_real(version->needs) : json_null(), "late_seconds",
+        finish->late_s >= 0 ? json_real(finish->late_s) : json_null(), "in_time", !is_late(finish));
     ASSERT(object != NULL);
     return object;
 }
@@ -182,12 +193,69 @@ json_t *limit_pace(const struct core *core, const struct core_version *version)
         json_pack("{s:o, s:O?, s:O?, s:s, s:s, s:o}", "records_per_second",
                   rate != NULL ? json_incref(rate) : json_null(), "bytes_per_second", bytes,
                   "broker_bytes_per_second", broker, "why", buf_text(&why), "held_by",
-                  is_slow(core, version) ? "other" : held_names[version->held], "finish",
-                  finish_json(version, &finish));
+                  held_by(core, version), "finish", finish_json(version, &finish));
     ASSERT(pace != NULL);
     json_decref(limit);
     buf_free(&why);
     return pace;
+}
+
+/* ---- For the journal */
+
+static void note_late(struct core *core, const struct core_version *version,
+                      const struct finish *finish)
+{
+    char by[TIME_TEXT_LEN];
+    struct buf why = {0};
+    time_format(finish->by_ms * 1000, by);
+    finish_text(&why, core, version, finish);
+    json_t *more = json_pack("{s:s, s:o, s:s}", "by", by, "late_seconds",
+                             finish->late_s >= 0 ? json_real(finish->late_s) : json_null(),
+                             "held_by", held_by(core, version));
+    journal_note(core, "late", version->processor->name, version->number, more, "%s v%u: %s",
+                 version->processor->name, version->number, buf_text(&why));
+    buf_free(&why);
+}
+
+static void note_in_time(struct core *core, const struct core_version *version, int64_t by_ms)
+{
+    char by[TIME_TEXT_LEN];
+    time_format(by_ms * 1000, by);
+    journal_note(core, "in_time", version->processor->name, version->number,
+                 json_pack("{s:s}", "by", by), "%s v%u: it will be done by %s now, or is",
+                 version->processor->name, version->number, by);
+}
+
+void limit_watch(struct core *core, struct core_version *version)
+{
+    struct finish finish = {.by_ms = limit_finish_ms(version)};
+    bool regulated = finish.by_ms > 0 && limit_is_regulated(core, version);
+    bool done = finish.by_ms > core_now_ms(core) && lag_past_target(&version->lag) &&
+                lag_is_ready(&version->lag);
+    bool late = version->late;
+    if (finish.by_ms == 0) {
+        version->late = false; /* it was told what to do otherwise */
+        late = false;
+    } else if (regulated && version->paced > 0 && version->needs_us != 0) {
+        finish_look(core, version, &finish);
+        late = is_late(&finish);
+    } else if (done) {
+        late = false;
+    }
+    if (late == version->late) {
+        version->late_us = 0;
+        return;
+    }
+    version->late_us = version->late_us == 0 ? core_now_us(core) : version->late_us;
+    if (core_now_us(core) - version->late_us >= LATE_US || done) {
+        version->late = late;
+        version->late_us = 0;
+        if (late) {
+            note_late(core, version, &finish);
+        } else {
+            note_in_time(core, version, finish.by_ms);
+        }
+    }
 }
 
 json_t *limit_freshness(const struct core_version *version)

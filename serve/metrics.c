@@ -18,6 +18,7 @@ enum level {
     PEOPLE,
     PROCESS,
     DATA,
+    LIMIT,
     HTTP,
     ROUTE,
     REDIS,
@@ -53,6 +54,7 @@ static const char *const level_labels[] = {
     [PEOPLE] = "reason",
     [PROCESS] = "",
     [DATA] = "",
+    [LIMIT] = "",
     [HTTP] = "class",
     [ROUTE] = "method, route",
     [REDIS] = "",
@@ -137,6 +139,8 @@ static void value_write(struct buf *out, const struct metric *metric, const json
 {
     if (in_microseconds(metric->member)) {
         buf_printf(out, " %.9g\n", json_number_value(value) / 1e6);
+    } else if (json_is_boolean(value)) {
+        buf_append_text(out, json_is_true(value) ? " 1\n" : " 0\n");
     } else if (json_is_integer(value)) {
         buf_printf(out, " %" JSON_INTEGER_FORMAT "\n", json_integer_value(value));
     } else {
@@ -220,7 +224,7 @@ static void sample(struct buf *out, const struct metric *metric, const struct su
     const json_t *value = member_find(object, metric->member);
     if (metric->type[0] == 'h') {
         histogram_of(out, metric, of, value);
-    } else if (json_is_number(value)) {
+    } else if (json_is_number(value) || json_is_boolean(value)) {
         name_open(out, metric, "");
         subject_labels(out, of);
         buf_append_u8(out, '}');
@@ -434,6 +438,9 @@ static void samples(struct buf *out, const struct metric *metric, const struct s
         break;
     case DATA:
         sample_alone(out, metric, shown->disk);
+        break;
+    case LIMIT:
+        sample_alone(out, metric, json_object_get(shown->status, "limit"));
         break;
     case HTTP:
         samples_of_http(out, metric, shown->counters);

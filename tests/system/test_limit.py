@@ -5,6 +5,7 @@ every rate smaller.
 """
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import time
 
 import support
+from test_metrics import parse
 
 COUNTS = """CREATE TABLE events (user_id text, event_type text, product_id text, amount double precision,
   event_time timestamptz) WITH (topic = '%s', format = 'json', event_time = 'event_time', timestamp_unit = 'ms');
@@ -222,6 +224,40 @@ def test_all(embedded, topic):
     for wrong in (["limit", "--all", "freshness=5ms"], ["limit", "--all"], ["limit", "p", "5/s"],
                   ["limit", "p", 2, "5/s", "--all"]):
         assert embedded.run(*wrong, code=None).returncode != 0, wrong
+
+
+def test_late(embedded, topic):
+    """That a replay will not be done in time is told once, with what is in the way: event, doctor, metrics."""
+    serve(embedded, topic, 20000)
+    embedded.run("limit", "--all", "10/s")
+    embedded.run("replay", "p", "--swap", "manual", "--limit", "finish in 10m")
+
+    def events(kind):
+        said = map(json.loads, embedded.run("events", "p", "-o", "json").stdout.splitlines())
+        return [event for event in said if event["type"] == kind]
+
+    support.eventually(lambda: events("late"), 60, "it is told that v2 is late")
+    told, = events("late")
+    assert told["version"] == 2 and told["held_by"] == "all" and told["late_seconds"] > 600, told
+    assert "the limit over all replays comes first; it will be late by" in told["message"]
+    pace = embedded.version("p", 2)["pace"]
+    assert pace["held_by"] == "all" and pace["finish"]["in_time"] is False, pace
+    metrics = parse(embedded.http("GET", "/metrics")[1])
+    assert list(metrics["kappa_replay_limit_records"].values()) == [10]
+    assert list(metrics["kappa_replay_in_time"].values()) == [0]
+    assert list(metrics["kappa_replay_late_seconds"].values())[0] > 60
+    doctor = embedded.json("doctor", code=None)["checks"]
+    limit, = (c for c in doctor if c["check"] == "limit")
+    assert limit["state"] == "ok" and "limited to 10 records/s" in limit["found"]
+    late, = (c for c in doctor if "will not be done in time" in c["found"])
+    assert late["check"] == "processor p" and late["state"] == "warn" and "kappa limit --all" in late["todo"]
+    embedded.run("limit", "--all", "none")
+    embedded.run("limit", "p", 2, "finish in 1h")
+    embedded.run("limit", "p", 2, "none")
+    embedded.wait("p", 2, "caught-up")
+    assert len(events("late")) == 1
+    metrics = parse(embedded.http("GET", "/metrics")[1])
+    assert not metrics.get("kappa_replay_in_time") and not metrics.get("kappa_replay_limit_records")
 
 
 def nice_of(pid):

@@ -250,6 +250,23 @@ static void test_finish(void **state)
     assert_int_equal(told(world, 2), 0);
 }
 
+/* Events of this type, and by what these are held. */
+static int noted(struct world *world, const char *type, const char *held_by)
+{
+    int count = 0;
+    size_t i;
+    json_t *event;
+    json_t *answer = world_call(world, "events", NULL, 0, json_pack("{s:i}", "limit", 1000));
+    json_array_foreach (json_object_get(answer, "events"), i, event) {
+        if (strcmp(json_text(event, "type", ""), type) == 0) {
+            count++;
+            assert_true(held_by == NULL || strcmp(json_text(event, "held_by", ""), held_by) == 0);
+        }
+    }
+    json_decref(answer);
+    return count;
+}
+
 /* Freshness comes first, a number too; and it is said. */
 static void test_finish_late(void **state)
 {
@@ -268,7 +285,10 @@ static void test_finish_late(void **state)
     assert_string_equal(json_text(pace, "held_by", ""), "freshness");
     assert_non_null(strstr(json_text(pace, "why", ""), "comes first; it will be late by "));
     assert_true(json_number(json_object_get(pace, "finish"), "late_seconds", 0) > 100);
+    assert_false(json_bool(json_object_get(pace, "finish"), "in_time", true));
     json_decref(pace);
+    assert_int_equal(noted(world, "late", "freshness"), 1); /* once, in 25 s of it */
+    assert_int_equal(noted(world, "in_time", NULL), 0);
     set_finish(world, 2, 60, ",\"records_per_second\":30000");
     world_steps(world, 500);
     assert_int_equal(told(world, 2), 30000);
@@ -412,6 +432,27 @@ static void test_all_few_left(void **state)
     assert_int_equal(told_to(world, "p", 3), 0);
 }
 
+/* The limit over all is in the way of being done in time: told once, and once when it is no more. */
+static void test_all_makes_late(void **state)
+{
+    struct world *world = *state;
+    two_replays(world);
+    world->pace = 100000;
+    set_finish(world, 2, 600, "");
+    world_steps(world, 1000);
+    assert_int_equal(noted(world, "late", NULL), 0);
+    set_all(world, "{\"records_per_second\":40}");
+    world_steps(world, 1500);
+    assert_int_equal(noted(world, "late", "all"), 1);
+    json_t *pace = pace_of(world, 2);
+    assert_non_null(strstr(json_text(pace, "why", ""), "the limit over all replays comes first"));
+    json_decref(pace);
+    set_all(world, "null");
+    world_steps(world, 1500);
+    assert_int_equal(noted(world, "late", "all"), 1);
+    assert_int_equal(noted(world, "in_time", NULL), 1);
+}
+
 static void test_all_refused(void **state)
 {
     struct world *world = *state;
@@ -436,7 +477,7 @@ int main(void)
         WORLD_TEST(test_goal_and_number), WORLD_TEST(test_finish),
         WORLD_TEST(test_finish_late),     WORLD_TEST(test_all),
         WORLD_TEST(test_all_unused),      WORLD_TEST(test_all_few_left),
-        WORLD_TEST(test_all_refused),
+        WORLD_TEST(test_all_refused),     WORLD_TEST(test_all_makes_late),
     };
     (void)setenv("KAPPA_LOG", "error", 0);
     return cmocka_run_group_tests(tests, NULL, NULL);

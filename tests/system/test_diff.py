@@ -95,7 +95,8 @@ def test_at_one_cut(platform, topic):
                 key = by_name[sample["a"]["window_end"], sample["a"]["user_id"]]
                 assert (sample["a"]["clicks"], sample["b"]["clicks"]) == (wrong[key]["clicks"], right[key]["clicks"])
                 assert sample["columns"] == ["clicks"] and key in changed
-            time.sleep(0.3)
+            support.eventually(lambda: sum(s["next"] for s in platform.version("features", 1)["sources"]) > sum(cuts[-1]), 60,
+                               "more records have come")
     finally:
         producer.stop()
         reads.stop()

@@ -110,6 +110,9 @@ def test_never_mixed_whatever_is_killed(platform, topic):
         asked.join(300)
         now = serving(platform)
         assert now["pa"] == now["pb"], now
+    for _ in range(2):  # once more each way, with nobody killed
+        platform.run(*(("swap", "pa", 2) if serving(platform)["pa"] == 1 else ("rollback", "pb")))
+        eventually(lambda: joiner.error or joiner.answers > 20 and serving(platform)["pa"] in joiner.seen, 60, "it is joined")
     producer.stop()
     joiner.stop()
     assert joiner.answers > 20 and joiner.seen == {1, 2}, (joiner.answers, joiner.seen)

@@ -69,7 +69,7 @@ def test_zsh(embedded):
         zpty -w z "PROMPT=; autoload -U compinit; compinit -u -D; . <(kappa completion zsh)"
         zpty -w z "echo rea''dy"; zpty -r z line '*ready*'
         zpty -w -n z $'kappa stat\\t #'; zpty -w z ' end'
-        zpty -r z line '*end*'; print -r -- $line"""
+        zpty -r z line '*kappa status*'; print -r -- $line"""
     path = {**embedded.env, "PATH": f"{os.path.dirname(support.BIN)}:{os.environ['PATH']}"}
     result = subprocess.run([zsh, "-f", "-c", script], env=path, capture_output=True, text=True, timeout=300, check=True)
     assert "kappa status" in result.stdout, result.stdout

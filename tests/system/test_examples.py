@@ -20,7 +20,7 @@ CHECKS = {
     "hourly-value": lambda p: p.json("get", "hourly_value", "--at", "2026-01-05T10:30:00Z")["row"]["total"] == 4,
     "user-features": lambda p: p.json("get", "user_features", "u1")["row"]["user_id"] == "u1",
     "nexmark": lambda p: len(p.scan("q17")) == 5994,
-    "training-set": lambda p: support.eventually(lambda: len(p.scan("training_set")) == 300, 30, "all labels"),
+    "training-set": lambda p: len(p.scan("training_set")) == 300,
     "fraud": lambda p: len(p.scan("fraud")) > 10,
     "fraud-plugin": lambda p: len(p.scan("judged")) > 10,
 }
@@ -42,4 +42,11 @@ def test_readme_of_the_example_works(embedded, name):
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", script], cwd=embedded.directory, timeout=600,
                           env={**embedded.env, "PATH": path}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{script}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
-    assert CHECKS.get(name, lambda _: done.stdout.strip())(embedded)
+
+    def holds():
+        try:
+            return CHECKS.get(name, lambda _: done.stdout.strip())(embedded)
+        except support.CommandFailed:
+            return False
+
+    support.eventually(holds, 30, "it does what its README says")  # messages, for one, are sent a moment later

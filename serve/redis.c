@@ -96,6 +96,9 @@ static void connection_close(struct redis_thread *thread, struct connection *con
         connection->next->prev = connection->prev;
     }
     count_add(&thread->server->counters.connected, -1);
+    /* A worker that is being started has the socket too until it becomes another program, and as long as that
+     * lasts closing it here would not take it out of the epoll. */
+    (void)epoll_ctl(thread->epoll, EPOLL_CTL_DEL, connection->fd, NULL);
     (void)close(connection->fd);
     redis_session_free(&connection->session);
     free(connection);

@@ -100,11 +100,18 @@ static int print(const struct cli *cli, const json_t *answer, struct err *err)
                    json_bool(answer, "dry_run", false) ? "would be removed" : "removed", versions,
                    plugins, out_bytes(json_number(answer, "bytes", 0), size));
     }
+    const json_t *snapshots = json_object_get(answer, "snapshots_used");
+    if (json_int(snapshots, "count", 0) > 0) {
+        buf_printf(&text, "%" PRId64 " snapshots take %s (counted in the disk budget)\n",
+                   json_int(snapshots, "count", 0),
+                   out_bytes(json_number(snapshots, "bytes", 0), size));
+    }
     const json_t *budget = json_object_get(answer, "budget");
     double left = json_number(answer, "left", 0);
     if (json_is_integer(budget)) {
         bool over = left > json_number_value(budget);
-        buf_printf(&text, "versions take %s", out_bytes(json_number(answer, "used", 0), size));
+        buf_printf(&text, "versions and snapshots take %s",
+                   out_bytes(json_number(answer, "used", 0), size));
         buf_printf(&text, ", %s when that is gone", out_bytes(left, size));
         buf_printf(&text, "; the disk budget is %s%s\n", out_bytes(json_number_value(budget), size),
                    over ? ": nothing more may go" : "");

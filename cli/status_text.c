@@ -362,6 +362,18 @@ static void limit_line(struct buf *out, const json_t *version)
     }
 }
 
+/* "3 snapshots take 12.1 MB" */
+static void snapshots_line(struct buf *out, const json_t *processor)
+{
+    char size[OUT_NUMBER_LEN];
+    const json_t *snapshots = json_object_get(processor, "snapshots");
+    int64_t count = json_int(snapshots, "count", 0);
+    if (count > 0) {
+        buf_printf(out, "  %" PRId64 " snapshot%s %s\n", count, count == 1 ? " takes" : "s take",
+                   out_bytes(json_number(snapshots, "bytes", 0), size));
+    }
+}
+
 /* The same version at the earlier look, or NULL. */
 static const json_t *version_before(const struct status_view *view, const char *processor,
                                     int64_t number)
@@ -436,6 +448,7 @@ static void processor_text(struct buf *out, const json_t *processor, const struc
         outputs_line(out, version);
         blocked_lines(out, version);
     }
+    snapshots_line(out, processor);
     problem(out, "last swap", json_object_get(processor, "last_swap_error"));
     if (barred) {
         buf_append_text(out, "  * rolled back: serves again only by `kappa swap`\n");

@@ -338,6 +338,7 @@ void core_tick(struct core *core)
         journal_tick(core);
         groups_tick(core);
         gc_tick(core);
+        snapshot_sizes_tick(core);
     }
 }
 
@@ -402,6 +403,7 @@ void core_close(struct core *core)
     json_decref(core->groups);
     free(core->pace_of);
     json_decref(core->limit_all);
+    json_decref(core->snapshot_sizes);
     free(core->data_dir);
     free(core);
 }

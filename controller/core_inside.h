@@ -225,6 +225,9 @@ struct core {
     int64_t replay_nice;      /* of workers while they replay */
     int64_t gc_us;            /* the budget is looked at again */
     bool gc_out;              /* it is being looked at */
+    json_t *snapshot_sizes;   /* as last looked at (snapshot_sizes.c), or NULL; owned */
+    int64_t sizes_us;         /* to be looked at again */
+    bool sizes_out;           /* they are being looked at */
     bool gc_over;             /* it is exceeded, and that was told */
     json_t *groups;           /* names of groups to be forgotten; owned */
     bool groups_out;          /* a job forgets some */
@@ -440,6 +443,13 @@ bool conduct_involves(const struct core_version *version);
 /* Runs out a hold; begins automatic swaps. */
 void conduct_tick(struct core *core, struct core_processor *processor);
 void conduct_close(struct core *core, struct core_processor *processor);
+
+/* ---- snapshot_sizes.c ---- */
+void snapshot_sizes_tick(struct core *core);
+/* One was made, or has gone. */
+void snapshot_sizes_changed(struct core *core);
+/* {"count","bytes"} of a processor, or of one of its versions (not 0). A new reference. */
+json_t *snapshot_sizes_of(const struct core *core, const char *processor, uint32_t version);
 
 /* ---- who.c ---- */
 /* May this person swap the version in? FORBIDDEN; REFUSED: nobody knows who it is. */

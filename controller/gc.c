@@ -57,6 +57,7 @@ struct gc {
     json_t *plugins;   /* to go: items of the answer */
     json_t *needed;    /* {processor: [id]}: snapshots that stay; {}: it has no versions */
     json_t *snapshots; /* to go: items of the answer */
+    int64_t snapshot_count, snapshot_bytes; /* of all that there are, a part of `used` */
 };
 
 static void gc_free(struct gc *gc)
@@ -299,10 +300,11 @@ static void budget_take(struct gc *gc)
 }
 
 /* Into the list of those that may go, the oldest first. */
-static void snapshots_of(const struct gc *gc, const char *processor, const json_t *needed,
-                         json_t *spare)
+static void snapshots_of(struct gc *gc, const char *processor, const json_t *needed, json_t *spare)
 {
     json_t *list = snapshot_list(gc->data_dir, processor);
+    gc->snapshot_count += (int64_t)json_array_size(list);
+    gc->snapshot_bytes += snapshot_bytes(list);
     size_t i;
     json_t *note;
     json_array_foreach (list, i, note) {
@@ -423,6 +425,7 @@ static void remove_snapshots(struct core *core, const struct gc *gc)
 {
     size_t i;
     json_t *item;
+    snapshot_sizes_changed(core);
     json_array_foreach (gc->snapshots, i, item) {
         const char *processor = json_text(item, "processor", "");
         const char *id = json_text(item, "snapshot", "");
@@ -479,11 +482,13 @@ static json_t *answer_make(const struct gc *gc)
 {
     json_int_t bytes = sum_bytes(gc->versions) + sum_bytes(gc->plugins) + sum_bytes(gc->snapshots);
     json_int_t left = left_of(gc);
-    json_t *body = json_pack("{s:b, s:O, s:O, s:O, s:O, s:I, s:I, s:I, s:I, s:o}", "dry_run",
-                             gc->dry, "versions", gc->versions, "kept", gc->kept, "plugins",
-                             gc->plugins, "snapshots", gc->snapshots, "bytes", bytes, "used",
-                             (json_int_t)gc->used, "trash", (json_int_t)gc->trash, "left", left,
-                             "budget", gc->budget > 0 ? json_integer(gc->budget) : json_null());
+    json_t *body =
+        json_pack("{s:b, s:O, s:O, s:O, s:O, s:I, s:I, s:I, s:I, s:o, s:{s:I, s:I}}", "dry_run",
+                  gc->dry, "versions", gc->versions, "kept", gc->kept, "plugins", gc->plugins,
+                  "snapshots", gc->snapshots, "bytes", bytes, "used", (json_int_t)gc->used, "trash",
+                  (json_int_t)gc->trash, "left", left, "budget",
+                  gc->budget > 0 ? json_integer(gc->budget) : json_null(), "snapshots_used",
+                  "count", (json_int_t)gc->snapshot_count, "bytes", (json_int_t)gc->snapshot_bytes);
     ASSERT(body != NULL);
     return body;
 }

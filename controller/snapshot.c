@@ -145,6 +145,7 @@ static int note_remove(struct core *core, const char *processor, json_t *list, s
     int rc = core->ops.remove_files(core->ops.ctx, dir, err);
     if (rc == 0) {
         (void)json_array_remove(list, index);
+        snapshot_sizes_changed(core);
     }
     free(dir);
     return rc;
@@ -365,6 +366,7 @@ static void snapshot_made(struct core *core, struct core_snapshot *snapshot, jso
     struct core_version *version =
         processor != NULL ? core_version_find(processor, snapshot->version) : NULL;
     snapshot->made = true;
+    snapshot_sizes_changed(core);
     trace(TRACE_INFO, "%s v%u: snapshot %s, %.1f MB", snapshot->processor, snapshot->version,
           snapshot->id, megabytes(json_int(note, "bytes", 0)));
     journal_note(core, "snapshot", snapshot->processor, snapshot->version,

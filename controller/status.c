@@ -195,6 +195,8 @@ static json_t *version_json(const struct core *core, const struct core_version *
     object_set(out, "policy", json_deep_copy(json_object_get(object, "policy")));
     object_set(out, "limit", limit_of(version));
     object_set(out, "pace", limit_pace(core, version));
+    object_set(out, "snapshots",
+               snapshot_sizes_of(core, version->processor->name, version->number));
     object_set(out, "freshness", limit_freshness(version));
     object_set(out, "held_back", gate_status(version));
     object_set(out, "error", json_is_object(error) ? json_incref(error) : json_null());
@@ -233,6 +235,7 @@ json_t *status_processor(const struct core *core, const struct core_processor *p
     ASSERT(body != NULL);
     object_set(body, "group", group_status(core, processor));
     object_set(body, "canary", canary_status(core, processor));
+    object_set(body, "snapshots", snapshot_sizes_of(core, processor->name, 0));
     return body;
 }
 

@@ -61,11 +61,13 @@ def test_every_metric_is_told(watched):
     off = {name for name in documented() if name.startswith(("kappa_redis_", "kappa_access_"))}  # not asked for here
     assert types == {name: kind for name, kind in documented().items() if name not in off}
     samples = parse(text)
-    # What this world has no sample of: nothing is sent or archived, and the end is reached.
+    # What this world has no sample of: nothing is sent, archived or limited, and the end is reached.
     absent = {name for name, kind in types.items() if name not in samples and kind != "histogram"
               and not name.startswith("kappa_archive_")}
     assert absent <= {"kappa_canary_reads_total", "kappa_outputs_sent_total", "kappa_outputs_waiting", "kappa_outputs_shadow",
-                      "kappa_outputs_waiting_seconds", "kappa_replay_eta_seconds"}, absent
+                      "kappa_outputs_waiting_seconds", "kappa_replay_eta_seconds", "kappa_replay_in_time",
+                      "kappa_replay_late_seconds", "kappa_replay_limit_records", "kappa_replay_limit_bytes",
+                      "kappa_replay_limit_broker_bytes"}, absent
     assert samples["kappa_swaps_total"]['processor="features",result="done"'] == 1
     assert samples["kappa_records_applied_total"]['processor="features",version="1"'] == 20_000
     assert samples["process_start_time_seconds"][""] > 1.6e9

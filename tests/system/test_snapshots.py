@@ -4,6 +4,7 @@ import os
 import shutil
 
 import support
+from test_metrics import parse
 
 SQL = """CREATE TABLE t (k text, n bigint) WITH (topic = 't', format = 'json', key = 'k');
 CREATE MATERIALIZED VIEW counts AS SELECT k, count(*) AS n, sum(n) AS s FROM t GROUP BY k;
@@ -20,6 +21,11 @@ def folder(platform, name="counts"):
 
 def ids(platform, name="counts"):
     return [s["id"] for s in platform.json("snapshots", name)["snapshots"]]
+
+
+def taken(platform, name="counts"):
+    snapshots = platform.status(name)["snapshots"]
+    return snapshots["count"], snapshots["bytes"]
 
 
 def leftovers(platform, name="counts"):
@@ -44,6 +50,16 @@ def test_made_listed_and_dropped(embedded):
     assert listed["snapshots"][0]["state"] == listed["snapshots"][1]["state"] and len(listed["snapshots"][0]["state"]) == 32
     assert listed["bytes"] == sum(s["bytes"] for s in listed["snapshots"])
     assert "first" in embedded.run("snapshots", "counts").stdout
+    support.eventually(lambda: taken(embedded) == (2, listed["bytes"]), 30, "status says what they take")
+    assert embedded.version("counts", 1)["snapshots"] == {"count": 2, "bytes": listed["bytes"]}
+    assert "2 snapshots take" in embedded.run("status", "counts").stdout
+    metrics = parse(embedded.http("GET", "/metrics")[1])
+    assert list(metrics["kappa_snapshots"].values()) == [2]
+    assert list(metrics["kappa_snapshot_bytes"].values()) == [listed["bytes"]]
+    assert list(metrics["kappa_version_snapshot_bytes"].values()) == [listed["bytes"]]
+    collected = embedded.json("gc", "--dry-run")
+    assert collected["snapshots_used"] == {"count": 2, "bytes": listed["bytes"]} and collected["used"] >= listed["bytes"]
+    assert "2 snapshots take" in embedded.run("gc", "--dry-run").stdout
     # A name is given once; what is not there is not there.
     assert "already" in embedded.run("snapshot", "counts", "--name", "first", code=None).stderr
     assert "kappa snapshots counts" in embedded.run("snapshot", "counts", "--drop", "nobody", code=3).stderr
@@ -57,6 +73,7 @@ def test_made_listed_and_dropped(embedded):
     assert "removed" in embedded.run("snapshot", "counts", "--drop", before[1]).stdout
     embedded.run("snapshot", "counts", "--drop", "first")
     assert ids(embedded) == [] and os.listdir(os.path.join(folder(embedded), "snapshots")) == []
+    support.eventually(lambda: taken(embedded) == (0, 0), 30, "they take nothing")
 
 
 def test_a_crash_leaves_none_half(tmp_path):

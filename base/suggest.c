@@ -46,8 +46,9 @@ unsigned suggest_distance(const char *a, const char *b)
 
 void suggest_begin(struct suggest *suggest, const char *typed)
 {
-    /* A third of the letters may be wrong, at least one. */
-    *suggest = (struct suggest){.typed = typed, .distance = (unsigned)strlen(typed) / 3 + 2};
+    /* One letter in three may be wrong, and one more: but of a word of three, a third is all. */
+    unsigned len = (unsigned)strlen(typed);
+    *suggest = (struct suggest){.typed = typed, .distance = len > 3 ? len / 3 + 2 : 2};
 }
 
 void suggest_offer(struct suggest *suggest, const char *word)

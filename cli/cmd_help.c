@@ -250,7 +250,10 @@ static int help_run(struct cli *cli, struct err *err)
         const char *name = cli->arg_count > 1 ? cli->args[1] : NULL;
         if (!functions_text(&out, name)) {
             rc = err_set(err, KE_INVALID, "there is no function \"%s\"", name);
-            err_hint(err, "`kappa help functions` lists all");
+            const char *nearest = functions_nearest(name);
+            err_hint(err, "%s%s%s`kappa help functions` lists all",
+                     nearest != NULL ? "did you mean " : "", nearest != NULL ? nearest : "",
+                     nearest != NULL ? "? " : "");
         }
     } else if (cli->arg_count == 0) {
         overview(cli, &out);

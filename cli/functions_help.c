@@ -1,6 +1,7 @@
 /* The reference of SQL functions. Own header: functions_help.h. */
 #include "cli/functions_help.h"
 
+#include "base/suggest.h"
 #include "cli/output.h"
 #include "processor/functions.h"
 
@@ -171,4 +172,16 @@ bool functions_text(struct buf *out, const char *name)
         buf_append_text(out, "\n`kappa help functions NAME` shows examples.\n");
     }
     return any;
+}
+
+const char *functions_nearest(const char *name)
+{
+    uint32_t count;
+    const struct function_row *rows = function_rows(&count);
+    struct suggest suggest;
+    suggest_begin(&suggest, name);
+    for (uint32_t i = 0; i < count; i++) {
+        suggest_offer(&suggest, rows[i].name);
+    }
+    return suggest.best;
 }

@@ -9,5 +9,7 @@
 void functions_markdown(struct buf *out);
 /* For a terminal: all, or those of one name. False if there is none of it. */
 bool functions_text(struct buf *out, const char *name);
+/* The name nearest to one that there is not, or NULL. */
+const char *functions_nearest(const char *name);
 
 #endif

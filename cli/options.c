@@ -68,8 +68,8 @@ static const struct cmd_option *by_letter(const struct accepted *accepted, int l
 }
 
 /* Why getopt_long refused argv[optind - 1], or the letter optopt. */
-static int refuse(const struct accepted *accepted, char *const *argv, bool value_missing,
-                  struct err *err)
+static int refuse(const struct accepted *accepted, const struct cmd_entry *entry, char *const *argv,
+                  bool value_missing, struct err *err)
 {
     const char *word = argv[optind - 1];
     if (value_missing) {
@@ -98,6 +98,9 @@ static int refuse(const struct accepted *accepted, char *const *argv, bool value
         rc = err_set(err, KE_INVALID, "option --%s takes no value", typed);
     } else if (suggest.best != NULL) {
         err_hint(err, "did you mean --%s?", suggest.best);
+    } else {
+        err_hint(err, "`kappa help%s%s` lists the options", entry != NULL ? " " : "",
+                 entry != NULL ? entry->name : "");
     }
     free(typed);
     return rc;
@@ -118,7 +121,7 @@ static int take_options(const struct accepted *accepted, bool stop_at_word, int 
             return 0;
         }
         if (letter == '?' || letter == ':') {
-            return refuse(accepted, argv, letter == ':', err);
+            return refuse(accepted, cli->entry, argv, letter == ':', err);
         }
         const struct cmd_option *option =
             index >= 0 ? accepted->options[index] : by_letter(accepted, letter);

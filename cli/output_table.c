@@ -7,8 +7,9 @@
 #include <string.h>
 #include <wchar.h>
 
-#define GAP       2  /* blanks between columns */
-#define FIRST_MAX 28 /* of two columns that are wrapped, the first is wider only in its own line */
+#define GAP        2  /* blanks between columns */
+#define PADDED_MAX 60 /* of a wider cell the others in its column take no notice */
+#define FIRST_MAX  28 /* of two columns that are wrapped, the first is wider only in its own line */
 
 size_t out_width(const char *text)
 {
@@ -85,7 +86,8 @@ static void row_write(const struct out_table *table, const size_t *widths, size_
     for (uint32_t c = 0; c < table->columns; c++) {
         const char *text = table->cells[row * table->columns + c];
         bool right = c < 64 && (table->right >> c & 1) != 0;
-        size_t blanks = widths[c] - out_width(text);
+        size_t width = out_width(text);
+        size_t blanks = width < widths[c] ? widths[c] - width : 0;
         pad(out, right ? blanks : 0);
         out_styled(out, bold && row == 0, OUT_BOLD, text);
         bool last = c + 1 == table->columns;
@@ -141,7 +143,7 @@ void out_table_end(struct out_table *table, bool bold, struct buf *out)
     for (size_t i = 0; i < table->cell_count; i++) {
         size_t width = out_width(table->cells[i]);
         size_t *widest = &widths[i % table->columns];
-        *widest = width > *widest ? width : *widest;
+        *widest = width > *widest && width <= PADDED_MAX ? width : *widest;
     }
     if (table->wrap > 0) {
         rows_wrapped(table, out);

@@ -68,8 +68,8 @@ int topic_partition_check(struct log *log, const char *topic, int64_t partition,
     int rc = log->ops->topic_partitions(log, topic, &count, err);
     if (rc == 0 && partition >= count) {
         rc = err_set(err, KE_NOT_FOUND,
-                     "topic \"%s\" has no partition %" PRId64 ": its partitions are 0 to %" PRIu32,
-                     topic, partition, count - 1);
+                     "topic \"%s\" has no partition %" PRId64 ": it has %" PRIu32 ", from 0", topic,
+                     partition, count);
     }
     return rc;
 }

@@ -10,7 +10,7 @@ export function count(n) {
 }
 
 export const some = (n, word) => `${count(n)} ${word}${n === 1 ? "" : "s"}`;
-export const rate = (n) => (n > 0 && n < 10 ? n.toFixed(1) : count(n)) + "/s";
+export const rate = (n) => (n >= 0.05 && n < 10 ? n.toFixed(1) : count(n)) + "/s";
 
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "?";

@@ -190,6 +190,9 @@ def test_layout(embedded, page):
         assert box["x"] >= 0 and box["x"] + box["width"] <= width, box
         page.click("#cancel")
     assert page.complaints() == []
+    page.go("#/p/nowhere")
+    page.sees("There is no processor")
+    assert page.driver.execute_script("return document.querySelector('.pill').checkVisibility()") is False
 
 
 def test_page_and_other_sites(embedded):

@@ -79,9 +79,16 @@ def test_manual_has_the_topics():
     (["help", "windws"], "did you mean `kappa help windows`?"),
     (["help", "rolback"], "did you mean `kappa help rollback`?"),
     (["status", "--wach"], "did you mean --watch?"),
+    (["scan", "t", "--where", "n > 1"], "`kappa help scan` lists the options"),
+    (["help", "functions", "summ"], "did you mean sum?"),
 ])
 def test_did_you_mean(args, hint):
     assert hint in kappa(*args, code=2)
+
+
+def test_no_guess():
+    """Two letters of three are not the same word."""
+    assert "did you mean" not in kappa("gxx", code=2)  # gc, get
 
 
 def test_did_you_mean_names(embedded):

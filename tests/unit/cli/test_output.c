@@ -9,6 +9,7 @@
 #include "tests/unit/unit.h"
 
 #include <locale.h>
+#include <stdio.h>
 #include <string.h>
 
 static void test_numbers(void **state)
@@ -121,6 +122,27 @@ static void test_table(void **state)
     assert_string_equal(
         buf_text(&out),
         " NAME      N  REST\n \xc3\xa9\xc3\xa9    12345\n \xe6\x97\xa5        7  -\n");
+    buf_free(&out);
+}
+
+/* One long cell does not move all others to the right. */
+static void test_wide_cell(void **state)
+{
+    (void)state;
+    struct out_table table;
+    struct buf out = {0};
+    char wide[80];
+    char want[200];
+    memset(wide, 'w', sizeof wide);
+    wide[61] = '\0';
+    out_table_begin(&table, 2, 0);
+    const char *const cells[] = {"K", "V", wide, "1", "abc", "2"};
+    for (size_t i = 0; i < array_len(cells); i++) {
+        out_table_cell(&table, cells[i]);
+    }
+    out_table_end(&table, false, &out);
+    (void)snprintf(want, sizeof want, "K    V\n%s  1\nabc  2\n", wide);
+    assert_string_equal(buf_text(&out), want);
     buf_free(&out);
 }
 
@@ -333,6 +355,7 @@ int main(void)
         cmocka_unit_test(test_bars),
         cmocka_unit_test(test_nothing_steers_the_terminal),
         cmocka_unit_test(test_table),
+        cmocka_unit_test(test_wide_cell),
         cmocka_unit_test(test_status_fits),
         cmocka_unit_test(test_where_the_time_goes),
         cmocka_unit_test(test_redrawn_text_fits),

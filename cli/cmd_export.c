@@ -1,12 +1,11 @@
 /* kappa export. */
 #include "cli/cmd.h"
 #include "cli/export.h"
+#include "cli/interrupt.h"
 #include "cli/output.h"
 #include "cli/place.h"
 
 #include <inttypes.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,26 +57,6 @@ const struct cmd_entry cmd_export = {
     .options = options,
     .run = export_run,
 };
-
-/* ---- Ctrl-C: what was begun is taken away again. */
-
-static atomic_bool stopped;
-
-static void on_signal(int number)
-{
-    (void)number;
-    atomic_store(&stopped, true);
-}
-
-static void catch_signals(void)
-{
-    struct sigaction action = {.sa_handler = on_signal,
-                               .sa_flags = (int)(SA_RESTART | SA_RESETHAND)};
-    (void)sigaction(SIGINT, &action, NULL);
-    (void)sigaction(SIGTERM, &action, NULL);
-}
-
-/* ---- */
 
 static int option_needed(const struct cli *cli, const char *name, const char **out, struct err *err)
 {
@@ -167,8 +146,7 @@ static int tell(const struct export_job *export, struct err *err)
 
 static int export_run(struct cli *cli, struct err *err)
 {
-    struct export_job export = {.cli = cli, .stop = &stopped};
-    catch_signals();
+    struct export_job export = {.cli = cli, .stop = interrupt_catch()};
     int rc = options_read(&export, err);
     rc = rc == 0 ? export_labels_open(&export, err) : rc;
     rc = rc == 0 ? export_tables_find(&export, err) : rc;
@@ -178,7 +156,7 @@ static int export_run(struct cli *cli, struct err *err)
     }
     rc = rc == 0 ? export_write(&export, err) : rc;
     rc = rc == 0 ? tell(&export, err) : rc;
-    if (rc == -KE_CLOSED && atomic_load(&stopped)) {
+    if (rc == -KE_CLOSED && atomic_load(export.stop)) {
         rc = err_set(err, KE_CLOSED, "stopped: nothing was written");
     }
     export_free(&export);

@@ -42,6 +42,7 @@
     X(dead)                                                                                        \
     X(late)                                                                                        \
     X(outbox)                                                                                      \
+    X(corrections)                                                                                 \
     X(snapshot)                                                                                    \
     X(snapshots)                                                                                   \
     X(verify)                                                                                      \

@@ -77,6 +77,23 @@ static void ask_events(const struct ask *ask)
     journal_request(ask->core, ask->request, ask->body);
 }
 
+/* `kappa corrections` has sent messages (replayer/correction.h): it is written into the events. */
+static void ask_corrected(const struct ask *ask)
+{
+    static const char *const members[] = {"epoch", "replaced", "added", "retracted"};
+    json_t *more = json_pack("{s:s}", "who", json_text(ask->body, "who", "unknown"));
+    for (size_t i = 0; i < array_len(members); i++) {
+        object_set(more, members[i], json_integer(json_int(ask->body, members[i], 0)));
+    }
+    journal_note(
+        ask->core, "corrected", ask->name, (uint32_t)json_int(ask->body, "version", 0), more,
+        "what %s has sent was corrected by %s: %lld replaced, %lld added, %lld retracted",
+        ask->name, json_text(ask->body, "who", "unknown"),
+        (long long)json_int(ask->body, "replaced", 0), (long long)json_int(ask->body, "added", 0),
+        (long long)json_int(ask->body, "retracted", 0));
+    core_reply(ask->core, ask->request, json_object(), NULL);
+}
+
 static void ask_gc(const struct ask *ask)
 {
     gc_request(ask->core, ask->request, ask->body);
@@ -506,6 +523,7 @@ static const struct ask_row {
     {"snapshot", NEEDS_PROCESSOR, ask_snapshot},
     {"snapshots", NEEDS_PROCESSOR, ask_snapshots},
     {"snapshot_drop", NEEDS_PROCESSOR, ask_snapshot_drop},
+    {"corrected", NEEDS_PROCESSOR, ask_corrected},
 };
 
 static const struct ask_row *find_row(const char *verb)

@@ -45,6 +45,8 @@ static void take(rd_kafka_event_t *event, struct log_extent *out)
         out->retain_bytes = setting(entries, count, "retention.bytes");
         const char *policy = setting_text(entries, count, "cleanup.policy");
         out->compacted = policy == NULL ? LOG_UNKNOWN : strstr(policy, "compact") != NULL;
+        const char *time = setting_text(entries, count, "message.timestamp.type");
+        out->stamped = time == NULL ? LOG_UNKNOWN : strcmp(time, "LogAppendTime") == 0;
         if (policy != NULL && strstr(policy, "delete") == NULL) {
             out->retain_ms = -1; /* these only say how long tombstones and the like stay */
             out->retain_bytes = -1;

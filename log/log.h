@@ -52,6 +52,8 @@ struct log_extent {
     int64_t retain_ms;    /* of the topic, by record time; -1: for ever; LOG_UNKNOWN */
     int64_t retain_bytes; /* per partition; the same */
     int64_t compacted;    /* 1: older records of a key go, whatever their age; 0; LOG_UNKNOWN */
+    int64_t
+        stamped; /* 1: a record gets the time when it is appended, whatever it brings; the same */
 };
 
 /* A position in a partition. */
@@ -61,8 +63,9 @@ struct log_place {
     int64_t offset; /* the next one to read */
 };
 
-#define LOG_UNKNOWN        (-2)
-#define LOG_EXTENT_UNKNOWN ((struct log_extent){LOG_UNKNOWN, LOG_UNKNOWN, LOG_UNKNOWN, LOG_UNKNOWN})
+#define LOG_UNKNOWN (-2)
+#define LOG_EXTENT_UNKNOWN                                                                         \
+    ((struct log_extent){LOG_UNKNOWN, LOG_UNKNOWN, LOG_UNKNOWN, LOG_UNKNOWN, LOG_UNKNOWN})
 
 struct log;
 struct log_reader;

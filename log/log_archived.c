@@ -282,7 +282,8 @@ static int extent_archived(struct log_archived *self, const char *topic, uint32_
         *out = (struct log_extent){.bytes = view_bytes(&view, from, *next),
                                    .retain_ms = settings.retain.ms,
                                    .retain_bytes = settings.retain.bytes,
-                                   .compacted = 0};
+                                   .compacted = 0,
+                                   .stamped = LOG_UNKNOWN};
     }
     archive_view_free(&view);
     return rc;

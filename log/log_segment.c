@@ -136,6 +136,7 @@ static int embedded_extent(struct log *log, const char *topic, uint32_t number, 
         out->retain_ms = partition.info.retain_ms;
         out->retain_bytes = partition.info.retain_bytes;
         out->compacted = 0;
+        out->stamped = 0;
         rc = partition_bytes(&partition, from, to, &out->bytes, err);
         partition_close(&partition);
     }

@@ -37,6 +37,7 @@
 
 #include "base/clock.h"
 #include "base/err.h"
+#include "base/json.h"
 #include "log/log.h"
 
 /* An input partition of a version, and what of it the version may send. */
@@ -108,5 +109,9 @@ bool sender_died(const struct sender *sender);
 void sender_close(struct sender *sender);
 /* As the death of the process would: SENT stays as it is. */
 void sender_abandon(struct sender *sender);
+
+/* What the SENT of a processor says (sender_sent.c), a new reference, or NULL. The messages of records below
+ * "sent" of an input are in their topics; what is not said may be there too. Any process. */
+json_t *sender_sent_read(const char *dir);
 
 #endif

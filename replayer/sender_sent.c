@@ -179,11 +179,17 @@ static void take_topic(struct sender *sender, const json_t *object)
     }
 }
 
-void sender_sent_load(struct sender *sender)
+json_t *sender_sent_read(const char *dir)
 {
-    char *path = xasprintf("%s/SENT", sender->dir);
+    char *path = xasprintf("%s/SENT", dir);
     json_t *object = read_object(path);
     free(path);
+    return object;
+}
+
+void sender_sent_load(struct sender *sender)
+{
+    json_t *object = sender_sent_read(sender->dir);
     size_t i;
     json_t *entry;
     json_array_foreach (json_object_get(object, "inputs"), i, entry) {

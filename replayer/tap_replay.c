@@ -134,8 +134,8 @@ static int runner_start(struct run *run, struct tap *tap, uint32_t index, struct
         .cache_bytes = (replay->cache_bytes + replay->shards - 1) / replay->shards,
         .plugins = plugins_code(run->plugins),
         .batch_records = replay->batch_records,
-        .tap = tap_shard(tap, index),
-        .outbox_drop = true,
+        .tap = tap == NULL ? NULL : tap_shard(tap, index),
+        .outbox_drop = !replay->outbox,
         .clock = clock_real()};
     int rc = pthread_create(&runner->thread, NULL, runner_main, runner);
     runner->started = rc == 0;
@@ -230,7 +230,7 @@ int tap_replay_run(const struct tap_replay *replay, struct tap **tap, struct tap
     *tap = NULL;
     *done = (struct tap_done){.sources = xcalloc(replay->source_count + 1, sizeof(struct digest))};
     int rc = plugins_load(replay->plan, replay->plugins, &run.plugins, err);
-    if (rc == 0) {
+    if (rc == 0 && replay->labels != NULL) {
         rc = tap_make(replay, tap, err);
     }
     run.schemas = schemas_open(replay->schemas);

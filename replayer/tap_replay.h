@@ -1,4 +1,5 @@
-/* A replay of its own, for its taps: from a version's start to a cut, in a folder that is thrown away.
+/* A replay of its own, for its taps or its messages: from a version's start to a cut, in a folder that is
+ * thrown away.
  * Threads are the shards'; the caller waits. */
 #ifndef KAPPA_REPLAYER_TAP_REPLAY_H
 #define KAPPA_REPLAYER_TAP_REPLAY_H
@@ -19,11 +20,12 @@ struct tap_replay {
     uint32_t shards;
     struct governor_limit limit; /* on all of them together */
     size_t cache_bytes;
-    uint32_t batch_records; /* 0: the usual */
-    const struct tap_labels *labels;
-    const uint32_t *views; /* of the tables */
+    uint32_t batch_records;          /* 0: the usual */
+    const struct tap_labels *labels; /* NULL: nothing is tapped, and there is no tap */
+    const uint32_t *views;           /* of the tables */
     uint32_t table_count;
     bool newest;        /* as in tap.h */
+    bool outbox;        /* messages stay in the environments (table/outbox.h: dir, shards) */
     _Atomic bool *stop; /* somebody does not want it any more */
     /* Told a few times a second: records applied so far, what is in the way (or NULL). May be NULL. */
     void (*progress)(void *ctx, uint64_t records, const struct err *trouble);

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/trace.h"
+#include "replayer/fail_point.h"
 #include "replayer/snapshot.h"
 #include "replayer/worker_inside.h"
 
@@ -168,9 +169,9 @@ static int do_open(struct worker *w, json_t *message, struct err *err)
 static int do_copy(struct worker *w, const json_t *message, struct err *err)
 {
     json_t *note = NULL;
-    worker_fail_setup();
+    fail_point_setup();
     snapshot_lower_priority();
-    int rc = snapshot_make(message, worker_fail_here, &note, err);
+    int rc = snapshot_make(message, fail_point_here, &note, err);
     if (rc == 0) {
         worker_say_copied(w, note);
         stop(w);

@@ -106,9 +106,6 @@ void worker_order_all(struct worker *w, enum worker_do what, bool on, const int6
 int worker_setup(struct worker *w, json_t *message, struct err *err) must_check;
 /* Starts the threads: what was ordered before comes before the first record. */
 void worker_launch(struct worker *w);
-/* KAPPA_FAIL, for the fail points of stores, senders and snapshots; read once, at the start. */
-void worker_fail_setup(void);
-int worker_fail_here(void *ctx, const char *step);
 /* After all shards have closed: joins and frees everything. */
 void worker_teardown(struct worker *w);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/trace.h"
+#include "replayer/fail_point.h"
 #include "replayer/worker_inside.h"
 
 #define END_WAIT_MS 1500
@@ -91,7 +92,7 @@ void worker_send_start(struct worker *w)
     ASSERT(!w->sending);
     struct sender_marks *marks = marks_make(w);
     w->senders[w->sender_count++] =
-        worker_sender_start(&w->outbox, marks, w->log, &w->bell, worker_fail_here);
+        worker_sender_start(&w->outbox, marks, w->log, &w->bell, fail_point_here);
     marks_free(w, marks);
     w->sending = true;
 }

@@ -1,7 +1,5 @@
 /* Opening and closing a worker: plan, directory, log, shards, monitor. */
 #include <inttypes.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,38 +7,8 @@
 #include "base/limits.h"
 #include "base/trace.h"
 #include "processor/plan_object.h"
+#include "replayer/fail_point.h"
 #include "replayer/worker_inside.h"
-
-/* ---- KAPPA_FAIL=STEP:COUNT */
-
-static struct {
-    char step[16];
-    long count;       /* 0: never */
-    atomic_long seen; /* by all shards */
-} fail;
-
-void worker_fail_setup(void)
-{
-    const char *text = getenv("KAPPA_FAIL");
-    const char *colon = text ? strchr(text, ':') : NULL;
-    fail.count = 0;
-    atomic_store(&fail.seen, 0);
-    if (colon && (size_t)(colon - text) < sizeof fail.step) {
-        memcpy(fail.step, text, (size_t)(colon - text));
-        fail.step[colon - text] = '\0';
-        fail.count = strtol(colon + 1, NULL, 10);
-    }
-}
-
-int worker_fail_here(void *ctx, const char *step)
-{
-    (void)ctx;
-    if (fail.count > 0 && strcmp(step, fail.step) == 0 &&
-        atomic_fetch_add(&fail.seen, 1) + 1 == fail.count) {
-        (void)raise(SIGKILL);
-    }
-    return 0;
-}
 
 /* ---- Checks of the open message against the plan */
 
@@ -122,7 +90,7 @@ static void init_shard(struct worker *w, uint32_t index, struct shard_source *so
                                     .outbox_drop = w->open.until != NULL,
                                     .committed = committed,
                                     .committed_ctx = &w->bell,
-                                    .fail_point = worker_fail_here};
+                                    .fail_point = fail_point_here};
     worker_shard_init(&w->shards[index], &options, w->event_fd);
     w->shard_count++;
 }
@@ -156,7 +124,7 @@ int worker_setup(struct worker *w, json_t *message, struct err *err)
     char *area = xasprintf("worker %s v%" PRIu32, w->open.processor, w->open.version);
     trace_set_area(area);
     free(area);
-    worker_fail_setup();
+    fail_point_setup();
     rc = plan_compile_object(w->open.message, &w->plan, err);
     if (rc == 0) {
         rc = check_sources(w, err);

@@ -85,6 +85,7 @@ static const struct route routes[] = { /* the one that is asked for most stands 
     {"POST", P "/*/snapshots",          "", OPERATE, NULL, NULL, HTTP_VERB_SNAPSHOT, 201, false, JSON, NULL},
     {"POST", P "/*/drop-snapshot",      "", OPERATE,
                                         NULL, NULL, HTTP_VERB_SNAPSHOT_DROP, 200, false, JSON, NULL},
+    {"POST", P "/*/corrected",          "", OPERATE, NULL, NULL, HTTP_VERB_CORRECTED, 200, false, JSON, NULL},
     {"GET",  P "/*/history",            "", READ, NULL, NULL, HTTP_VERB_HISTORY, 200, false, JSON, NULL},
     {"GET",  P "/*/plots",              "", READ, NULL, NULL, HTTP_VERB_PLOTS, 200, false, JSON, NULL},
     {"GET",  P "/*/versions/*/dead",    "limit", READ, route_dead, NULL, 0, 200, true, JSON, NULL},

@@ -167,6 +167,7 @@ def test_answers_are_as_described(embedded):
     ask("POST", p + "/snapshots", {"name": "one"}, P="p", status=409)
     assert len(ask("GET", p + "/snapshots", P="p")["snapshots"]) == 1
     ask("POST", p + "/drop-snapshot", {"snapshot": "one"}, P="p")
+    ask("POST", p + "/corrected", {"version": 1, "epoch": 1, "replaced": 0, "added": 0, "retracted": 0}, P="p")
     assert len(ask("GET", p + "/versions/{N}/dead", P="p", N=1, query="limit=5")["dead"]) == 1
     ask("GET", p + "/versions/{N}/late", P="p", N=1)
     ask("GET", p + "/outbox", P="p")

@@ -1,0 +1,201 @@
+"""`kappa corrections`: after it the newest message of each name is what a fresh deployment of the serving version sends to
+a topic of its own; each correction once, through kills; the live sender neither loses nor doubles anything."""
+
+import collections
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+import support
+from support import eventually
+from test_outputs import NAME, Stream, transaction
+
+# What changes between versions: a text, which records, under which key, which windows.
+SQL = """CREATE TABLE transactions (id bigint, user_id text, amount double precision, ts timestamptz)
+  WITH (topic = '{topic}', format = 'json', key = 'user_id', event_time = 'ts', watermark = '5 s', timestamp_unit = 'ms');
+CREATE TABLE alerts (id bigint, user_id text, amount double precision, message text, kind text)
+  WITH (topic = '{out}', format = 'json', key = 'user_id', headers = 'kind');
+CREATE TABLE spent (user_id text, until timestamptz, n bigint)
+  WITH (topic = '{out}-spent', format = 'json', key = 'user_id');
+INSERT INTO alerts SELECT id, {user}, amount, {message}, 'large' FROM transactions WHERE {where};
+INSERT INTO spent SELECT user_id, window_end, count(*)
+  FROM tumble(transactions, ts, interval '2 seconds') GROUP BY user_id, window_start, window_end HAVING count(*) > {least};
+CREATE MATERIALIZED VIEW {table} AS SELECT user_id, count(*) AS n FROM transactions GROUP BY user_id;
+"""
+V1 = {"user": "user_id", "message": "'v1'", "where": "amount > 10000", "least": 5}
+V2 = {"user": "CASE WHEN id % 11 = 0 THEN 'other' ELSE user_id END", "where": "amount > 9000 AND amount < 19000", "least": 6,
+      "message": "CASE WHEN id % 3 = 0 THEN 'v2' ELSE 'v1' END"}
+
+
+def sql(topic, out, version, table="n"):
+    return SQL.format(topic=topic, out=out, table=table, **version)
+
+
+def place_of(record):
+    name = NAME.match(dict(record["headers"])["kappa-out"])
+    return name.group(1), int(name.group(2)), int(name.group(3)), int(name.group(5))
+
+
+def newest(platform, out):
+    """{place: (key, value, own headers, time)}: the newest message of each name and key, without those taken back."""
+    found = {}
+    for topic in (out, out + "-spent"):
+        for record in platform.cat(topic):  # of one name and key all lie in one partition, in order
+            headers = dict(record["headers"])
+            own = [h for h in record["headers"] if h[0] not in ("kappa-out", "kappa-correction")]
+            gone = headers.get("kappa-correction", "").endswith(" retracted")
+            assert not gone or record["value"] is None
+            content = None if gone else (record["key"], record["value"], own, record["time"])
+            found[(topic[len(out):], *place_of(record), record["key"])] = content
+    names = [place[:-1] for place, content in found.items() if content is not None]
+    assert len(names) == len(set(names)), "one name with two keys"
+    return {place: content for place, content in found.items() if content is not None}
+
+
+def once(platform, out):
+    """Each message was sent once, each correction of one epoch once; returns how many corrections there are."""
+    seen = collections.Counter()
+    for topic in (out, out + "-spent"):
+        for record in platform.cat(topic):
+            what = dict(record["headers"]).get("kappa-correction", "")
+            seen[(topic, *place_of(record), record["key"] if what else None, what)] += 1
+    assert max(seen.values(), default=1) == 1, [s for s in seen.items() if s[1] > 1][:3]
+    return sum(1 for s in seen if s[-1])
+
+
+def topics(platform, topic, out):
+    for name, partitions in ((topic, 3), (out, 2), (out + "-spent", 2)):
+        platform.topic(name, partitions)
+
+
+def is_as_fresh(platform, topic, out, name, version):
+    """A version of its own under another name makes what the topics are to hold."""
+    fresh = out + "-" + name
+    for suffix in ("", "-spent"):
+        platform.topic(fresh + suffix, 2)
+    platform.deploy(name, sql(topic, fresh, version, name), "--wait")
+
+    def same():
+        want, got = newest(platform, fresh), newest(platform, out)
+        return want == got and len(want) > 0
+
+    try:
+        eventually(same, 60, "the same newest messages")
+    except AssertionError:
+        want, got = newest(platform, fresh), newest(platform, out)
+        raise AssertionError(
+            ("missing", [w for w in want.items() if w[0] not in got][:2], "extra", [g for g in got.items() if g[0] not in want][:2],
+             "other", [(want[p], got[p]) for p in want if p in got and got[p] != want[p]][:2])) from None
+    platform.run("abort", name, 1, code=None)
+
+
+def correct(platform, *args):
+    return platform.json("corrections", "alerts", *args)
+
+
+def differences(answer):
+    return answer["replaced"] + answer["added"] + answer["retracted"]
+
+
+def test_the_difference_is_sent(platform, topic):
+    """Shown, sent, sent again (nothing), rolled back and sent; the sender goes on through kill -9."""
+    out = topic + "-out"
+    topics(platform, topic, out)
+    platform.produce(topic, [transaction(i) for i in range(1500)], "--key", "user_id")
+    platform.deploy("alerts", sql(topic, out, V1), "--wait")
+    first = correct(platform, "--send")
+    assert differences(first) == 0 and first["sent"] == 0 and "first version" in first["note"]
+    stream = Stream(platform, topic, 1500)
+    platform.deploy("alerts", sql(topic, out, V2), "--wait")
+    shown = correct(platform, "--limit", 5)
+    assert shown["sent"] == 0 and len(shown["samples"]) == 5 and shown["same"] > 0
+    assert min(shown[kind] for kind in ("replaced", "added", "retracted")) > 0, shown
+    assert once(platform, out) == 0
+    sent = correct(platform, "--send")
+    assert [sent[k] for k in ("replaced", "added", "retracted", "same")] == \
+        [shown[k] for k in ("replaced", "added", "retracted", "same")]
+    assert sent["sent"] == differences(sent) == once(platform, out)
+    again = correct(platform, "--send")
+    assert again["sent"] == 0 and differences(again) == 0 and again["same"] == sent["same"] + sent["replaced"] + sent["added"]
+    event = [e for e in platform.http("GET", "/v1/events?processor=alerts")[1]["events"] if e["type"] == "corrected"]
+    assert [(e["replaced"], e["added"], e["retracted"], e["epoch"]) for e in event] == \
+        [(sent["replaced"], sent["added"], sent["retracted"], 2)] and event[0]["who"]
+    platform.kill()  # what is found by names now are corrections of old records, at the ends of the topics
+    platform.up()
+    stream.stop()
+    is_as_fresh(platform, topic, out, "fresh2", V2)
+    once(platform, out)
+
+    platform.run("rollback", "alerts")
+    back = correct(platform, "--send")
+    assert back["epoch"] == 3 and back["version"] == 1 and back["sent"] == differences(back) >= sent["sent"]
+    platform.kill()
+    platform.up()
+    platform.produce(topic, [transaction(i) for i in range(100_000, 100_300)], "--key", "user_id")
+    is_as_fresh(platform, topic, out, "fresh1", V1)
+    once(platform, out)
+    assert differences(correct(platform)) == 0
+
+
+@pytest.mark.parametrize("step", ["correct:2", "corrected:1", "corrected:3"])
+def test_killed_in_the_middle(platform, topic, step):
+    """kill -9 of the command at a batch; the next run finishes, and no correction comes twice."""
+    out = topic + "-out"
+    topics(platform, topic, out)
+    platform.produce(topic, [transaction(i) for i in range(8000)], "--key", "user_id")
+    platform.deploy("alerts", sql(topic, out, V1), "--wait")
+    platform.deploy("alerts", sql(topic, out, {**V1, "message": "'v2'"}), "--wait")
+    command = [support.BIN, "corrections", "alerts", "--send"]
+    killed = subprocess.run(command, env={**platform.env, "KAPPA_FAIL": step}, cwd=platform.directory, capture_output=True,
+                            text=True, timeout=120, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed
+    before = once(platform, out)
+    left = correct(platform, "--send")
+    assert left["sent"] == differences(left) > 0
+    assert differences(correct(platform)) == 0
+    assert once(platform, out) == before + left["sent"]
+    is_as_fresh(platform, topic, out, "fresh", {**V1, "message": "'v2'"})
+
+
+def test_one_at_a_time(platform, topic):
+    out = topic + "-out"
+    topics(platform, topic, out)
+    platform.produce(topic, [transaction(i) for i in range(300)], "--key", "user_id")
+    platform.deploy("alerts", sql(topic, out, V1), "--wait")
+    platform.deploy("alerts", sql(topic, out, V2), "--wait")
+    with open(os.path.join(platform.data, "versions", "alerts", "CORRECTIONS"), "w") as lock:
+        lock.write("somebody (pid 1)")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused = platform.run("corrections", "alerts", "--send", code=1)
+        assert "somebody (pid 1)" in refused.stderr
+        assert differences(correct(platform)) > 0  # looking is free
+    assert correct(platform, "--send")["sent"] > 0
+
+
+def test_what_cannot_be_told_is_refused(embedded, topic):
+    """A topic that was made again; a first version that was not to send what was before it; a later start."""
+    out = topic + "-out"
+    topics(embedded, topic, out)
+    embedded.produce(topic, [transaction(i) for i in range(600)], "--key", "user_id")
+    embedded.deploy("alerts", sql(topic, out, V1), "--wait")
+    embedded.deploy("alerts", sql(topic, out, V2), "--wait", "--from", "-100", "--accept-gap")
+    late = correct(embedded)
+    assert late["not_compared"] > 0 and "began later" in late["note"]
+    embedded.deploy("alerts", sql(topic, out, {**V2, "least": 4}), "--wait")
+    assert differences(correct(embedded)) > 0
+    embedded.down()
+    shutil.rmtree(os.path.join(embedded.data, "log", out))
+    embedded.topic(out, 2)
+    embedded.up()
+    assert "was deleted and made again" in embedded.run("corrections", "alerts", "--send", code=4).stderr
+
+    topics(embedded, topic + "n", out + "n")
+    embedded.produce(topic + "n", [transaction(i) for i in range(300)], "--key", "user_id")
+    embedded.deploy("new", sql(topic + "n", out + "n", V1, "m"), "--wait", "--outputs", "new")
+    embedded.deploy("new", sql(topic + "n", out + "n", V2, "m"), "--wait")
+    assert "--outputs new" in embedded.run("corrections", "new", code=4).stderr

@@ -244,6 +244,7 @@ def test_http_surface(embedded, topic):
 def test_the_log_is_known_while_the_server_is_down(platform, topic):
     """produce, cat and topic go on by themselves, on the log that the data belongs to; another one is refused."""
     platform.topic(topic, 1)
+    platform.deploy("counts", COUNT_SQL % (topic, "counts"), "--wait")  # offsets are known here
     assert platform.down() == 0
     platform.produce(topic, [{"n": 1}])
     assert [r["value"] for r in platform.cat(topic)] == [{"n": 1}]

@@ -14,7 +14,7 @@ NOBODY = 65534
 
 
 def kappa(*args, **kwargs):
-    done = subprocess.run([support.BIN, *map(str, args)], capture_output=True, text=True, timeout=60, **kwargs)
+    done = subprocess.run([support.BIN, *map(str, args)], capture_output=True, text=True, timeout=300, **kwargs)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -47,7 +47,7 @@ def up_and_down(data, *args):
         said += line
         if "serving " in line:
             server.terminate()
-    return server.wait(60), said
+    return server.wait(300), said
 
 
 def test_another_log_for_a_directory_that_is_unused(tmp_path):
@@ -149,7 +149,7 @@ def test_an_interrupted_wait(embedded, topic):
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert "ready" in wait.stderr.readline()
         wait.send_signal(signal.SIGINT)
-        out, said = wait.communicate(timeout=60)
+        out, said = wait.communicate(timeout=300)
         assert wait.returncode == -signal.SIGINT and out == ""
         assert (f"v1 of {topic} goes on: `kappa wait {topic} 1`" in said) == says
     assert embedded.version(topic, 1)["state"] == "ready"

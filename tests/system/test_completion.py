@@ -14,7 +14,7 @@ SQL = ("CREATE TABLE e (k text) WITH (topic='clicks'); CREATE MATERIALIZED VIEW 
 
 def offered(platform, line):
     """What bash offers behind `line`, the last word of which is being typed."""
-    words = line.split(" ")
+    words = [word.replace("DATA", platform.data) for word in line.split(" ")]
     script = ('. <("$0" completion bash); COMP_WORDS=("$0" "$@"); COMP_CWORD=$#; _kappa; printf "%s\\n" "${COMPREPLY[@]}"')
     result = subprocess.run(["bash", "-c", script, support.BIN, *words], env=platform.env, capture_output=True, text=True,
                             timeout=120, check=True)
@@ -48,8 +48,8 @@ def test_words(embedded):
     assert offered(embedded, "get ") == ["by_key"] and offered(embedded, "get --version 1 b") == ["by_key"]
     assert sorted(offered(embedded, "cat cl")) == ["claims", "clicks"]
     assert offered(embedded, "rekey claims cli") == ["clicks"], "the last argument may repeat"
-    assert offered(embedded, f"--data {embedded.data}-none swap ") == [], "no server: nothing, and no error"
-    assert offered(embedded, f"--data {embedded.data} swap ") == ["counter"]
+    assert offered(embedded, "--data DATA-none swap ") == [], "no server: nothing, and no error"
+    assert offered(embedded, "--data DATA swap ") == ["counter"]
 
 
 def test_fish(embedded):

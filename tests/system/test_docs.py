@@ -27,6 +27,7 @@ import json
 import os
 import re
 import selectors
+import shlex
 import shutil
 import signal
 import subprocess
@@ -141,7 +142,7 @@ class Session:
             file.write(f"""#!/bin/sh
 case "$*" in up*--redis*) set -- "$@" --redis 127.0.0.1:0 ;; esac
 [ "$1" = up ] && set -- "$@" --http 127.0.0.1:0
-exec {support.BIN} "$@"
+exec {shlex.quote(support.BIN)} "$@"
 """)
         os.chmod(os.path.join(tools, "kappa"), 0o755)
         keep = {name: value for name, value in os.environ.items() if not name.startswith("KAPPA_")}
@@ -176,7 +177,7 @@ exec {support.BIN} "$@"
         with open(self.script, "w", encoding="utf-8") as file:
             file.write(f"(exit {self.code})\n{self.real(command)}\n")
         mark = f"--end-{time.monotonic_ns()}--"
-        self.shell.stdin.write(f". {self.script} </dev/null\nprintf '\\n%s %s\\n' {mark} $?\n".encode())
+        self.shell.stdin.write(f". {shlex.quote(self.script)} </dev/null\nprintf '\\n%s %s\\n' {mark} $?\n".encode())
         self.shell.stdin.flush()
         output = self._until(mark)
         if starts:

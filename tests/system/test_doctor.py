@@ -89,7 +89,7 @@ def test_a_broker_that_is_away(tmp_path):
 
 def test_limits(tmp_path):
     """Of the shell, while nothing runs."""
-    command = f"ulimit -n 100; ulimit -v 8000000; exec {support.BIN} doctor --data {tmp_path}/none -o json"
+    command = f"ulimit -n 100; ulimit -v 8000000; exec '{support.BIN}' doctor --data '{tmp_path}/none' -o json"
     result = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=300, check=False)
     lines = {line["check"]: line for line in json.loads(result.stdout)["checks"]}
     assert lines["open files"]["state"] == "warn" and lines["map size"]["state"] == "fail"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -72,7 +73,7 @@ def test_events(embedded):
 def test_hook(tmp_path):
     """Each event once, in order, as JSON; a hook that hangs is killed and does not hold up the server."""
     out = tmp_path / "hooked"
-    slow = f'[ "$KAPPA_EVENT" != planned ] || sleep 0.4; cat >> {out}; [ "$KAPPA_EVENT" != serving ] || exit 3'
+    slow = f'[ "$KAPPA_EVENT" != planned ] || sleep 0.4; cat >> {shlex.quote(str(out))}; [ "$KAPPA_EVENT" != serving ] || exit 3'
     with support.Platform(str(tmp_path), args=["--hook", slow]) as platform:
         platform.up()
         platform.topic("t", 2)
@@ -86,7 +87,7 @@ def test_hook(tmp_path):
     # One that never ends: the server goes on, and goes down in time, and takes it along.
     pid = tmp_path / "pid"
     os.unlink(out)
-    with support.Platform(str(tmp_path), args=["--hook", f"echo $$ > {pid}; sleep 1000 & sleep 1000"]) as platform:
+    with support.Platform(str(tmp_path), args=["--hook", f"echo $$ > '{pid}'; sleep 1000 & sleep 1000"]) as platform:
         platform.up()
         platform.deploy("counts", SQL % "2 * count(*)", "--wait")
         group = int(support.eventually(lambda: pid.exists() and pid.read_text().strip(), 10, "it runs"))

@@ -220,6 +220,7 @@ static const struct setting_row reader_owned_rows[] = {
     {"isolation.level", "read_committed"},
     {"max.poll.interval.ms", "86400000"},
     {"allow.auto.create.topics", "false"},
+    {"debug", "topic,broker"}, /* is_doubtful() listens; it adds to what the operator set */
 };
 
 static const struct setting_row metadata_owned_rows[] = {
@@ -306,12 +307,40 @@ static void conf_role(rd_kafka_conf_t *conf, const struct kafka_settings *settin
 
 /* ---- Callbacks */
 
+/* What librdkafka says (debug: topic, broker) when a partition loses its leader or a fetch is refused, when
+ * a topic is not known, and when a connection is lost. Most of it never becomes an error for us: it tries
+ * again, by the topic's name. It says so in the thread that fetches, before it fetches again, so whoever is
+ * handed what came behind it sees the doubt. */
+static bool is_doubtful(const char *facility, const char *text)
+{
+    static const char *const facilities[] = {"BROKERUA", "BRKDELGT", "TOPICERROR", "TOPICPROP"};
+    for (size_t i = 0; i < array_len(facilities); i++) {
+        if (strcmp(facility, facilities[i]) == 0) {
+            return true;
+        }
+    }
+    return (strcmp(facility, "METADATA") == 0 && strstr(text, "Error in metadata") != NULL) ||
+           (strcmp(facility, "STATE") == 0 &&
+            (strstr(text, "-> DOWN") != NULL || strstr(text, "changed state exists") != NULL) &&
+            strstr(text, "GroupCoordinator") == NULL);
+}
+
+void kafka_client_doubt(struct kafka_client *client)
+{
+    static _Atomic uint64_t doubts; /* of all clients: no reader has the number of another */
+    atomic_store(&client->doubt, atomic_fetch_add(&doubts, 1) + 1);
+}
+
 /* librdkafka's own messages, from any of its threads: its warnings and errors repeat while a broker
  * is away, so that most of them are only for debugging. */
 static void log_callback(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
-    (void)rk;
     static _Atomic int64_t quiet_until;
+    struct kafka_client *client = rk == NULL ? NULL : rd_kafka_opaque(rk);
+    if (client != NULL && is_doubtful(facility, text)) {
+        MAGIC_ASSERT(client, KAFKA_CLIENT_MAGIC);
+        kafka_client_doubt(client);
+    }
     if (level <= LOG_ERR) {
         int64_t now = clock_mono_us(clock_real());
         int64_t until = atomic_load(&quiet_until);
@@ -360,6 +389,7 @@ int kafka_client_init(struct kafka_client *client, const struct kafka_settings *
 {
     char text[ERROR_TEXT_LEN] = "";
     *client = (struct kafka_client){.magic = KAFKA_CLIENT_MAGIC, .settings = settings};
+    kafka_client_doubt(client);
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     conf_role(conf, settings, role, name);
     rd_kafka_conf_set_opaque(conf, client);

@@ -19,6 +19,7 @@
 #define NUDGE_MESSAGES  25000 /* a quarter of queued.min.messages, see nudge() */
 #define NUDGE_BYTES     (8U << 20)
 #define NUDGE_DRY_BYTES (64U << 10)
+#define GAP_US          1000000 /* for so long nobody read: what then comes is doubtful */
 #define STARTUP_US      3000000 /* see starting() */
 #define STARTUP_WAIT_MS 20
 
@@ -320,15 +321,28 @@ static void prefetch_value_end(const rd_kafka_message_t *message)
     }
 }
 
+/* Nobody looked for a while, or this process stood still: librdkafka's queue was full and nothing asked for,
+ * or a connection had no fetch on it, when the topic was made again. */
+static void note_gap(struct kafka_reader *reader, int64_t from_us, int64_t expected_us)
+{
+    if (from_us != 0 && now_us() - from_us > expected_us + GAP_US) {
+        kafka_client_doubt(&reader->client);
+    }
+}
+
 void kafka_fill(struct kafka_reader *reader, int timeout_ms)
 {
     kafka_fill_release(reader);
+    int64_t began_us = now_us();
+    note_gap(reader, reader->filled_us, 0);
     if (starting(reader) && timeout_ms > STARTUP_WAIT_MS) {
         timeout_ms = STARTUP_WAIT_MS;
     }
     size_t wanted = FILL_BYTES / reader->average;
     wanted = wanted < 1 ? 1 : wanted > KAFKA_FILL_MAX ? KAFKA_FILL_MAX : wanted;
     uint32_t count = consume(reader, timeout_ms, (uint32_t)wanted);
+    note_gap(reader, began_us, (int64_t)timeout_ms * 1000);
+    reader->filled_us = now_us();
     size_t bytes = 0;
     reader->message_count = count;
     for (uint32_t i = 0; i < count; i++) {

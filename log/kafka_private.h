@@ -44,8 +44,9 @@ struct kafka_client {
     const struct kafka_settings *settings; /* of the log, which outlives its clients */
     pthread_mutex_t lock;                  /* guards trouble_text, partition_lost */
     char trouble_text[512];                /* the last thing librdkafka said about its brokers */
-    bool partition_lost; /* a partition in use was deleted: see kafka_client_close */
-    atomic_bool trouble; /* said since the flag was last cleared */
+    bool partition_lost;    /* a partition in use was deleted: see kafka_client_close */
+    atomic_bool trouble;    /* said since the flag was last cleared */
+    _Atomic uint64_t doubt; /* log_batch.doubt of what is read from now on */
 };
 
 struct kafka_log {
@@ -75,6 +76,8 @@ int kafka_client_init(struct kafka_client *client, const struct kafka_settings *
 void kafka_client_close(struct kafka_client *client);
 /* Copies what librdkafka last said about its brokers; "" when it was silent. */
 void kafka_client_trouble(struct kafka_client *client, char *text, size_t size);
+/* What is read from now on may be of another topic of that name. Any thread. */
+void kafka_client_doubt(struct kafka_client *client);
 /* Forgets it: the brokers were seen to work. */
 void kafka_client_trouble_over(struct kafka_client *client);
 

@@ -15,7 +15,9 @@
  *     records, transaction markers). Nothing is counted from differences of offsets.
  *  3. The consumer is assigned once and never sought, paused or resumed: each of these drops or
  *     re-delivers messages in librdkafka 2.0.2. Back-pressure is not calling next().
- *  4. The bytes behind a value that vector parsers may look at are in the value's own page, or the
+ *  4. What a batch says of doubt is looked up when it is handed out: no record that was fetched behind
+ *     something doubtful is without it.
+ *  5. The bytes behind a value that vector parsers may look at are in the value's own page, or the
  *     value is copied (KAPPA_RECORD_TAIL).
  */
 #ifndef KAPPA_LOG_KAFKA_READER_H
@@ -56,6 +58,7 @@ struct kafka_reader {
     rd_kafka_queue_t *queue;
     char *user, *password; /* see nudge(); NULL when nudging is not possible */
     int64_t assigned_us;   /* when */
+    int64_t filled_us;     /* when the last fill ended; 0: none did */
     bool assigned;
     bool started; /* something was received */
     atomic_bool woken;

@@ -37,6 +37,10 @@ struct log_batch {
     bool none;           /* timeout: no source had anything; the other fields are not set */
     bool at_end;         /* next_offset reached the end when this batch was made */
     bool archived;       /* from an archive, and not from the log itself */
+    /* Of logs whose topics tell no identity: another number than a source's batch before whenever something
+     * happened before this was read behind which the topic may be another one of that name (a broker was
+     * gone, a leader, the topic; nobody read for a while). Never 0 there; 0: there is nothing to fear. */
+    uint64_t doubt;
 };
 
 struct log_topic_options {

@@ -210,9 +210,13 @@ static int lost(struct kafka_reader *reader, const struct kafka_source *source, 
                       "that replays it");
         return rc;
     }
-    return err_set(err, KE_RANGE_LOST,
-                   "%s [%d]: Kafka refused offset %lld although its range is %lld to %lld",
-                   source->topic, source->partition, wanted, (long long)start, (long long)end);
+    /* A start never falls: the end was below it, and has passed it since. */
+    rc = err_set(err, KE_TOPIC_CHANGED,
+                 "%s [%d]: offset %lld was refused, which the log has by now (%lld to %lld)",
+                 source->topic, source->partition, wanted, (long long)start, (long long)end);
+    err_hint(err, "the topic was deleted and made again, or lost records; make a new version that "
+                  "replays it");
+    return rc;
 }
 
 static int partition_error(struct kafka_reader *reader, const struct kafka_source *source,
@@ -365,6 +369,7 @@ static void run_give(struct kafka_reader *reader, uint32_t max_records, struct l
         .next_offset = next,
         /* Without transactions the watermark tells of the end sooner than PARTITION_EOF does. */
         .at_end = (whole && run->at_end) || next == high,
+        .doubt = atomic_load(&reader->client.doubt),
     };
     batch->end_offset = batch->at_end ? next : end_now(source, next, high);
     run->first += count;

@@ -20,6 +20,7 @@ void pending_push(struct pending *pending, const struct log_batch *batch)
     item->count = batch->count;
     item->records = batch->records;
     item->next_offset = batch->next_offset;
+    item->doubt = batch->doubt;
     item->borrowed = batch->count > 0;
     *pending->last = item;
     pending->last = &item->next;

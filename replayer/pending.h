@@ -21,6 +21,7 @@ struct pending_batch {
     int64_t next_offset;                /* position behind the batch */
     size_t bytes;                       /* of the copy */
     bool borrowed;                      /* records belong to the reader */
+    uint64_t doubt;                     /* log_batch.doubt */
 };
 
 struct pending {

@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "base/trace.h"
 #include "replayer/shard_inside.h"
+#include "replayer/topic_same.h"
 
 #define SERVING_COMMIT_US    4000
 #define END_COMMIT_US        100000
@@ -449,6 +450,57 @@ static bool waits_for_schema(const struct shard *shard, const struct pending_bat
            shard->trouble.code == -KE_UNREACHABLE && now_us(shard) < shard->retry_us;
 }
 
+/* ---- Doubt */
+
+/* Something happened behind which the topic may have been made again: nothing that was read since is
+ * applied before the log was asked. What it answers holds for all that was read before the question. */
+static bool is_doubtful(const struct shard *shard, const struct pending_batch *batch)
+{
+    return batch->doubt != 0 && batch->doubt != shard->inputs[batch->index].trusted;
+}
+
+/* Nobody could answer just now. */
+static bool waits_for_answer(const struct shard *shard, const struct pending_batch *batch)
+{
+    return is_doubtful(shard, batch) && shard->trouble.code == -KE_BROKER &&
+           now_us(shard) < shard->retry_us;
+}
+
+static int look_into(struct shard *shard, const struct pending_batch *batch, struct err *err)
+{
+    struct shard_input *input = &shard->inputs[batch->index];
+    struct err cause = {.code = 0};
+    struct kappa_source_state state;
+    bool asked = true;
+    processor_source_state(shard->processor, input->spec.source, &state);
+    const struct topic_read read = {.topic = input->spec.topic,
+                                    .partition = input->spec.partition,
+                                    .start = input->spec.start,
+                                    .next = input->next,
+                                    .time_ms = state.record_time_max};
+    int rc = topic_same(shard->log, shard->group, &read, &asked, &cause);
+    pump_spent(shard, SHARD_FETCH);
+    if (rc != 0) {
+        cause.code = rc;
+        return failed_for_good(shard, batch->index, &cause, err);
+    }
+    if (asked) {
+        trace(TRACE_DEBUG, "%s [%u] is still the topic that was read", input->spec.topic,
+              input->spec.partition);
+        input->trusted = batch->doubt;
+        if (shard->trouble.code == -KE_BROKER) {
+            trouble_over(shard);
+        }
+        return 0;
+    }
+    cause.code = err_set(&cause, KE_BROKER,
+                         "%s [%u]: Kafka was away, and does not answer whether the topic is the "
+                         "same: nothing is applied until then",
+                         input->spec.topic, input->spec.partition);
+    trouble_met(shard, &cause);
+    return 0;
+}
+
 static int apply_records(struct shard *shard, uint32_t source, const struct kappa_record *records,
                          uint32_t count, int64_t next, struct err *err)
 {
@@ -702,13 +754,16 @@ int pump_step(struct shard *shard, int timeout_ms, struct err *err)
         }
         batch = next_usable(shard);
     }
-    if (batch && waits_for_schema(shard, batch)) {
+    if (batch && (waits_for_schema(shard, batch) || waits_for_answer(shard, batch))) {
         int64_t left_us = shard->retry_us - now_us(shard);
         pump_wait(shard, (int)i64_min(timeout_ms, (left_us + 999) / 1000));
         pump_spent(shard, SHARD_WAIT);
         idle = true;
     } else if (batch) {
-        int rc = apply_batch(shard, batch, err);
+        int rc = is_doubtful(shard, batch) ? look_into(shard, batch, err) : 0;
+        if (rc == 0 && !is_doubtful(shard, batch)) {
+            rc = apply_batch(shard, batch, err);
+        }
         if (rc != 0) {
             return rc;
         }

@@ -24,6 +24,7 @@ struct shard_input {
     bool at_end;              /* its newest batch ended at the end */
     int64_t end_us;           /* when it was last seen to be at the end */
     bool reading;             /* the open reader delivers it */
+    uint64_t trusted;         /* the doubt that was looked into last: the topic was the same */
     int64_t below;            /* messages of records below it may go; -1: none */
     struct store_source kept; /* as of the last commit */
 };

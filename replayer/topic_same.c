@@ -9,7 +9,7 @@
 #define WAIT_US INT64_C(5000000)
 #define NEXT_MS 200
 
-/* *newer: the first record that readers see from `offset` on lies there, and is newer. */
+/* *newer: the first record that readers see from `offset` on was read, and is newer. AGAIN: none came. */
 static int look_at(struct log_reader *reader, const struct topic_read *read, int64_t offset,
                    bool *newer)
 {
@@ -19,12 +19,12 @@ static int look_at(struct log_reader *reader, const struct topic_read *read, int
         struct log_batch batch;
         rc = reader->ops->next(reader, NEXT_MS, 1, &batch, NULL);
         if (rc == 0 && !batch.none && batch.next_offset > offset) {
-            *newer = batch.count > 0 && batch.records[0].offset == offset &&
+            *newer = batch.count > 0 && batch.records[0].offset < read->next &&
                      batch.records[0].time_ms > read->time_ms;
             return 0;
         }
     }
-    return rc;
+    return rc == 0 ? -KE_AGAIN : rc;
 }
 
 /* The log itself, without an archive in front. */
@@ -84,6 +84,9 @@ int topic_same(struct log *log, const char *group, const struct topic_read *read
     }
     rc = base->ops->offset_at_time(base, read->topic, read->partition, read->time_ms + 1, &offset,
                                    NULL);
+    if (offset >= 0 && offset < read->start) {
+        offset = read->start; /* what lies in front was never read, and may have any time */
+    }
     if (rc == 0 && offset >= read->start && offset < read->next) {
         rc = base->ops->reader_open(base, group, &reader, NULL);
     }

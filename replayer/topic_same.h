@@ -5,9 +5,12 @@
  *
  * The largest time of all records read is known. If the log has a newer record below the position, then
  * it was not there when this part was read. The log is asked for the first such offset, which costs one
- * question; where there is one, the record itself is read, since control records of transactions and
- * what was aborted have times too, and are never read. So nothing is found where nothing is; a
- * topic whose new records are all older than the old ones is not found. */
+ * question; where there is one, the first record from there on is read, since control records of
+ * transactions and what was aborted have times too, and are never read. So nothing is found where nothing
+ * is; a topic whose new records are all older than the old ones is not found.
+ *
+ * It is asked when a worker begins (worker_shard.c), and before anything is applied that was read behind
+ * a moment in which the topic may have been made again (pump.c, log_batch.doubt). */
 #ifndef KAPPA_REPLAYER_TOPIC_SAME_H
 #define KAPPA_REPLAYER_TOPIC_SAME_H
 

@@ -2,8 +2,9 @@
  *
  * Every field of the plan that the processor reads before a row is stored is written into a buffer, with
  * lengths in front, and that is hashed. A field that is forgotten here would let a version begin with
- * another one's state, so: when plan.h grows, so does this. What is compiled into a step (a pattern) is
- * not looked into: there the whole definition counts. */
+ * another one's state, so: when plan.h grows, so does this, or tests/unit/processor/test_plan_members.c
+ * does not compile or fails. What is compiled into a step (a pattern) is not looked into: there the whole
+ * definition counts. */
 #include "base/buf.h"
 #include "processor/event_time.h"
 #include "processor/expr_step.h"

@@ -312,8 +312,13 @@ void duration_format(int64_t us, char *text)
     } else if (seconds < 3600) {
         (void)snprintf(text, TIME_TEXT_LEN, "%lld min %02lld s", (long long)(seconds / 60),
                        (long long)(seconds % 60));
-    } else {
+    } else if (seconds < 2 * 86400) {
         (void)snprintf(text, TIME_TEXT_LEN, "%lld h %02lld min", (long long)(seconds / 3600),
                        (long long)(seconds / 60 % 60));
+    } else if (seconds % 86400 < 3600) {
+        (void)snprintf(text, TIME_TEXT_LEN, "%lld days", (long long)(seconds / 86400));
+    } else {
+        (void)snprintf(text, TIME_TEXT_LEN, "%lld d %02lld h", (long long)(seconds / 86400),
+                       (long long)(seconds / 3600 % 24));
     }
 }

@@ -186,6 +186,15 @@ static int count_changes(const struct apply_plan *plan)
     return count;
 }
 
+static bool is_refused(const struct apply_plan *plan)
+{
+    bool refused = false;
+    for (uint32_t i = 0; i < plan->count; i++) {
+        refused = refused || plan->items[i].action == APPLY_REFUSED;
+    }
+    return refused;
+}
+
 static int tell(const struct cli *cli, const struct apply_plan *plan, bool applied, struct err *err)
 {
     if (cli->json) {
@@ -194,7 +203,9 @@ static int tell(const struct cli *cli, const struct apply_plan *plan, bool appli
     struct buf text = {0};
     int changes = count_changes(plan);
     plan_text(cli, plan, &text);
-    if (changes == 0) {
+    if (is_refused(plan)) {
+        buf_append_text(&text, "nothing is done: not all of them can be taken\n");
+    } else if (changes == 0) {
         buf_append_text(&text, "nothing to do\n");
     } else if (!applied) {
         buf_printf(&text, "%d to do; nothing was written\n", changes);

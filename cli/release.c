@@ -163,8 +163,8 @@ static int say_waited(const struct cli *cli, const char *processor, const json_t
     buf_printf(&text, " (%s record%s", out_count(count, records), count == 1 ? "" : "s");
     int64_t dead = json_int(version, "dead", 0);
     if (dead > 0) {
-        buf_printf(&text, ", %" PRId64 " of them dead: see `kappa dead %s %" PRId64 "`", dead,
-                   processor, json_int(version, "version", 0));
+        buf_printf(&text, ", %s of them dead: see `kappa dead %s %" PRId64 "`",
+                   out_count(dead, records), processor, json_int(version, "version", 0));
     }
     buf_append_text(&text, ")\n");
     int rc = out_write(&text, err);

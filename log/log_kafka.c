@@ -241,6 +241,11 @@ static int kafka_topic_create(struct log *log, const char *topic,
     if (options->partitions == 0 || options->partitions > INT32_MAX) {
         return err_set(err, KE_INVALID, "topic %s needs at least one partition", topic);
     }
+    if (options->segment_bytes != 0) {
+        rc = err_set(err, KE_INVALID, "the size of segments is a matter of the embedded log's");
+        err_hint(err, "a topic of Kafka has it as segment.bytes, which kafka-configs.sh changes");
+        return rc;
+    }
     rd_kafka_NewTopic_t *new_topic =
         rd_kafka_NewTopic_new(topic, (int)options->partitions, -1, text, sizeof text);
     if (new_topic == NULL) {

@@ -2,6 +2,7 @@
  * Also plan_key_from_text of processor.h: a person's key as these bytes. */
 #include "processor/key_codec.h"
 
+#include "base/buf.h"
 #include "base/limits.h"
 #include "base/timefmt.h"
 #include "include/kappa/record.h"
@@ -21,6 +22,7 @@
 #define NUMERIC_BELOW 0x01 /* the sign of a numeric */
 #define NUMERIC_ZERO  0x02
 #define NUMERIC_ABOVE 0x03
+#define KEY_NAMES_LEN 300 /* of the columns of a key in an error, about */
 #define NUMERIC_BYTES 18
 
 _Static_assert(KEY_PREFIX_MAX + LIMIT_GROUP_KEY_LEN <= LIMIT_TABLE_KEY_LEN, "a key fits the table");
@@ -373,11 +375,23 @@ static int key_count_error(const struct plan_view *view, uint32_t count, struct 
     }
     err_set(err, KE_INVALID, "the key of %s has %u column%s, got %u value%s", view->shape.name,
             want, want == 1 ? "" : "s", count, count == 1 ? "" : "s");
-    for (uint32_t i = 0; i < view->key_count && want == 1; i++) {
+    struct buf names = {0};
+    uint32_t named = 0;
+    for (uint32_t i = 0; i < view->key_count && names.len < KEY_NAMES_LEN; i++) {
         if (view->keys[i].role == PLAN_KEY_COLUMN) {
-            err_hint(err, "give a value for \"%s\"", view->keys[i].name);
+            named++;
+            buf_printf(&names, "%s\"%.60s\"",
+                       named == 1      ? ""
+                       : named == want ? " and "
+                                       : ", ",
+                       view->keys[i].name);
         }
     }
+    if (named > 0) {
+        err_hint(err, named == 1 ? "give a value for %s" : "give values for %s, in this order",
+                 buf_text(&names));
+    }
+    buf_free(&names);
     return -KE_INVALID;
 }
 

@@ -101,7 +101,8 @@ void people_tick(struct people *people)
     struct err err = {0};
     int rc = read_again(people, &err);
     if (rc > 0) {
-        trace(TRACE_INFO, "%s was read again: %u names", people->path, people->list.count);
+        trace(TRACE_INFO, "%s was read again: %u name%s", people->path, people->list.count,
+              people->list.count == 1 ? "" : "s");
     }
     if (rc >= 0) {
         free(people->trouble);

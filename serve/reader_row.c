@@ -1,6 +1,7 @@
 /* One row by its key, and a row as JSON. Own header: reader.h. */
 #include "serve/reader_inner.h"
 
+#include "base/timefmt.h"
 #include "processor/event_time.h"
 
 #include <stdlib.h>
@@ -10,14 +11,18 @@
 
 /* The text of a key as it was asked for. */
 static int no_row(const struct plan_view *view, const char *const *keys, uint32_t key_count,
-                  struct err *err)
+                  int64_t at_us, struct err *err)
 {
     struct buf text = {0};
     for (uint32_t i = 0; i < key_count && text.len < 200; i++) {
         buf_printf(&text, "%s%.100s", i == 0 ? "" : ", ", keys[i]);
     }
-    int rc =
-        err_set(err, KE_NOT_FOUND, "table %s has no row (%s)", view->shape.name, buf_text(&text));
+    char at[TIME_TEXT_LEN] = "";
+    if (at_us != KAPPA_NO_TIME) {
+        (void)time_format(at_us, at);
+    }
+    int rc = err_set(err, KE_NOT_FOUND, "table %s has no row (%s)%s%s", view->shape.name,
+                     buf_text(&text), at[0] == '\0' ? "" : " at ", at);
     buf_free(&text);
     return rc;
 }
@@ -236,7 +241,7 @@ static int row_get(struct reader *reader, const struct reader_read *reading,
         reader_row_write(row, view, values);
     }
     reader_finisher_give(reader, reading->version, reading->table, finisher);
-    return rc < 0 ? rc : rc == 1 ? 0 : no_row(view, keys, key_count, err);
+    return rc < 0 ? rc : rc == 1 ? 0 : no_row(view, keys, key_count, at_us, err);
 }
 
 int reader_get_text(struct reader *reader, const char *table, uint32_t version,

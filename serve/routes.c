@@ -264,8 +264,7 @@ int route_find(const struct route_request *request, const struct route **out, co
     if (other == NULL) {
         *allow = NULL;
         int rc = err_set(err, KE_NOT_FOUND, "there is nothing at this address");
-        err_hint(err, "the addresses are listed in docs/ARCHITECTURE.md under HTTP; tables are at "
-                      "/v1/tables/NAME/rows/KEY");
+        err_hint(err, "/v1/openapi.json lists the addresses; rows are at /v1/tables/NAME/rows/KEY");
         return rc;
     }
     *allow = both ? "GET, HEAD, POST" : other->method[0] == 'G' ? "GET, HEAD" : "POST";

@@ -47,8 +47,17 @@ static void definition_of(const struct plan_view *view, const char *condition, s
     buf_append_text(out, "\n);");
 }
 
-/* "where:2:5: ..." is about line 1 of what was written. */
-static void lines_set(struct err *err)
+static unsigned long lines_of(const char *condition)
+{
+    unsigned long lines = 1;
+    for (const char *at = condition; *at != '\0'; at++) {
+        lines += *at == '\n';
+    }
+    return lines;
+}
+
+/* "where:2:5: ..." is about line 1 of what was written, and what is wrong behind it, about its end. */
+static void lines_set(const char *condition, struct err *err)
 {
     static const char start[] = NAME ":";
     char *behind = NULL;
@@ -56,6 +65,10 @@ static void lines_set(struct err *err)
         return;
     }
     unsigned long line = strtoul(err->text + sizeof start - 1, &behind, 10);
+    if (line > LINES_ABOVE + lines_of(condition)) {
+        (void)err_set(err, KE_SQL, NAME ": the condition is not complete: %.500s", condition);
+        return;
+    }
     if (*behind == ':' && line > LINES_ABOVE) {
         char *rest = xstrdup(behind);
         (void)snprintf(err->text, sizeof err->text, "%s%lu%s", start, line - LINES_ABOVE, rest);
@@ -86,7 +99,7 @@ int row_filter_open(const struct plan_view *view, const char *condition, struct 
     int rc = plan_compile(NAME, buf_text(&text), text.len, &plan, err);
     buf_free(&text);
     if (rc != 0) {
-        lines_set(err);
+        lines_set(condition, err);
         return rc;
     }
     if (!is_plain(plan, view->output_count)) {

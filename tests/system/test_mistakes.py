@@ -164,3 +164,41 @@ def test_bad_records_are_shown_to_the_last_column(embedded, topic):
                            f"CREATE MATERIALIZED VIEW {name}_t AS SELECT k, count(*) AS n FROM e GROUP BY k;", "--wait")
     shown = [line.strip() for line in embedded.run("dead", topic, 1).stdout.splitlines() if line.startswith("    ")]
     assert shown == ["x" * 73, "x" * 73 + "...", "x" * 72 + "..."]
+
+
+def test_segments_are_of_the_embedded_log():
+    code, _, said = kappa("topic", "create", "t", "--segment-bytes", 65536, "--kafka", "127.0.0.1:1")
+    assert code == 2 and "embedded log" in said and "segment.bytes" in said
+
+
+def test_an_address_of_nothing(embedded):
+    status, answer = embedded.http("GET", "/v1/tables/t")[:2]
+    assert status == 404 and "/v1/openapi.json" in str(answer)
+    assert embedded.http("GET", "/v1/openapi.json")[0] == 200
+
+
+def test_keys_times_and_conditions(embedded, topic):
+    """The columns that a key lacks are named; that there is no row at a time is not that there is none."""
+    embedded.topic(topic, 1)
+    embedded.produce(topic, [{"a": "x", "b": "y", "at": "2026-01-31T12:01:00Z"}])
+    name = topic.replace("-", "_")
+    embedded.deploy(topic, f"CREATE TABLE e (a text, b text, at timestamptz) WITH (topic='{topic}', event_time='at');"
+                           f"CREATE MATERIALIZED VIEW {name}_t AS SELECT a, b, window_start, window_end, count(*) AS n "
+                           "FROM tumble(e, at, interval '1 hour') GROUP BY a, b, window_start, window_end;", "--wait")
+    table = f"{name}_t"
+    assert 'give values for "a" and "b", in this order' in embedded.run("get", table, "x", code=2).stderr
+    assert embedded.json("get", table, "x", "y", "--at", "2026-01-31T12:59:00Z")["row"]["n"] == 1
+    said = embedded.run("get", table, "x", "y", "--at", "2026-01-31T14:00:00Z", code=3).stderr
+    assert "has no row (x, y) at 2026-01-31T14:00:00Z" in said
+    assert "has no row (x, z)\n" in embedded.run("get", table, "x", "z", code=3).stderr
+    for condition in ["n >", "n >\n\n", "(n > 1"]:
+        said = embedded.run("tail", table, "--where", condition, code=1).stderr
+        assert "the condition is not complete: " + condition in said and ");" not in said, said
+    assert "where:2:1" in embedded.run("tail", table, "--where", "n > 0 AND\nnope", code=1).stderr
+
+
+def test_a_plan_with_a_refusal_is_not_nothing_to_do(embedded, tmp_path):
+    (tmp_path / "bad.sql").write_text("CREATE TABLE t (k text;")
+    for command, code in [("diff-plan", 2), ("apply", 1)]:
+        done = embedded.run(command, tmp_path, code=code)
+        assert "nothing is done" in done.stdout and "nothing to do" not in done.stdout

@@ -137,6 +137,29 @@ static void test_duration_cases(void **state)
     }
 }
 
+static void test_durations_are_written(void **state)
+{
+    (void)state;
+
+    static const struct {
+        int64_t us;
+        const char *text;
+    } cases[] = {{1500, "1.50 ms"},
+                 {250000, "250 ms"},
+                 {12300000, "12.3 s"},
+                 {INT64_C(61000000), "1 min 01 s"},
+                 {INT64_C(47) * 3600000000, "47 h 00 min"},
+                 {INT64_C(48) * 3600000000, "2 days"},
+                 {INT64_C(76) * 3600000000, "3 d 04 h"},
+                 {INT64_C(2160) * 3600000000, "90 days"}};
+
+    for (size_t i = 0; i < array_len(cases); i++) {
+        char text[TIME_TEXT_LEN];
+        duration_format(cases[i].us, text);
+        assert_string_equal(text, cases[i].text);
+    }
+}
+
 static void test_digest_is_order_free(void **state)
 {
     (void)state;
@@ -254,10 +277,11 @@ static void test_exact_numbers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_time_round_trip),      cmocka_unit_test(test_time_cases),
-        cmocka_unit_test(test_time_ms_cases),        cmocka_unit_test(test_duration_cases),
-        cmocka_unit_test(test_digest_is_order_free), cmocka_unit_test(test_state_table),
-        cmocka_unit_test(test_err_and_json),         cmocka_unit_test(test_exact_numbers),
+        cmocka_unit_test(test_time_round_trip),       cmocka_unit_test(test_time_cases),
+        cmocka_unit_test(test_time_ms_cases),         cmocka_unit_test(test_duration_cases),
+        cmocka_unit_test(test_durations_are_written), cmocka_unit_test(test_digest_is_order_free),
+        cmocka_unit_test(test_state_table),           cmocka_unit_test(test_err_and_json),
+        cmocka_unit_test(test_exact_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

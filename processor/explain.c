@@ -229,6 +229,11 @@ static void explain_window(const struct plan_view *view, struct buf *out)
 }
 
 /* A join by time: which version is seen, and what is kept. */
+static const char *plural(uint32_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
 static void explain_history(const struct plan *plan, const struct plan_view *view,
                             const struct plan_operator *op, struct buf *out)
 {
@@ -236,9 +241,10 @@ static void explain_history(const struct plan *plan, const struct plan_view *vie
                register_name(plan, view, op->right_time), op->before ? "below" : "not above");
     buf_printf(out, "the row's %s\n" LABEL, register_name(plan, view, op->left_time), "");
     buf_printf(out,
-               "keeps %u columns of each version, at most %d versions and %d MiB a key; versions "
-               "that were replaced go ",
-               op->value_count, LIMIT_HISTORY_ROWS, LIMIT_HISTORY_BYTES >> 20);
+               "keeps %u column%s of each version, at most %d versions and %d MiB a key; "
+               "versions that were replaced go ",
+               op->value_count, plural(op->value_count), LIMIT_HISTORY_ROWS,
+               LIMIT_HISTORY_BYTES >> 20);
     if (op->history_us == INT64_MAX) {
         buf_append_text(out, "only then (WITH (history='...') lets them go by event time)\n");
         return;
@@ -264,11 +270,13 @@ static void explain_operator(const struct plan *plan, const struct plan_view *vi
         return;
     }
     if (!over) {
-        buf_printf(out, "; keeps %u columns of the right side a key, for ever\n", op->value_count);
+        buf_printf(out, "; keeps %u column%s of the right side a key, for ever\n", op->value_count,
+                   plural(op->value_count));
         return;
     }
-    buf_printf(out, "; rows by %s; keeps %u values of the last %u rows of a key",
-               op->by_time ? "event time" : "offset", op->value_count, op->keep_rows + 1);
+    buf_printf(out, "; rows by %s; keeps %u value%s of the last %u row%s of a key",
+               op->by_time ? "event time" : "offset", op->value_count, plural(op->value_count),
+               op->keep_rows + 1, plural(op->keep_rows + 1));
     if (op->by_time) {
         buf_append_text(out, " and of those within ");
         put_duration(out, op->keep_us + plan->inputs[view->input].watermark_us);
@@ -295,8 +303,9 @@ static void explain_state(const struct plan_view *view, struct buf *out)
     bool growing = false;
     buf_printf(out, LABEL, "keeps");
     if (view->top != NULL) {
-        buf_printf(out, "the %s of each key and partition, %u columns of each",
-                   view->upsert ? "newest row" : "first rows", view->top->column_count);
+        buf_printf(out, "the %s of each key and partition, %u column%s of each",
+                   view->upsert ? "newest row" : "first rows", view->top->column_count,
+                   plural(view->top->column_count));
         buf_printf(out, view->upsert ? "" : ", at most %u", view->top->limit);
     } else {
         for (uint32_t a = 0; a < view->aggregate_count; a++) {

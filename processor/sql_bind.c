@@ -399,7 +399,13 @@ static struct expr_node *refuse_kind(struct sql *sql, const char *kind, const js
 
     for (size_t i = 0; i < array_len(phrases); i++) {
         if (strcmp(phrases[i].kind, kind) == 0) {
-            return sql_error_null(sql, sql_place(body), "not supported yet: %s", phrases[i].phrase);
+            (void)sql_error(sql, sql_place(body), "not supported yet: %s", phrases[i].phrase);
+            if (strcmp(kind, "SubLink") == 0) {
+                err_hint(sql->err,
+                         "only in FROM; a CREATE VIEW over tables, which is computed when "
+                         "it is read, may hold any");
+            }
+            return NULL;
         }
     }
     return sql_error_null(sql, sql_place(body), "not supported yet: %s", kind);

@@ -130,7 +130,12 @@ struct expr_node *sql_bind_call(struct sql *sql, const struct sql_scope *scope, 
     }
     for (size_t i = 0; i < array_len(in_from); i++) {
         if (strcmp(in_from[i], name) == 0) {
-            return sql_error_null(sql, place, "%s() belongs behind FROM", name);
+            (void)sql_error(sql, place, "%s() belongs behind FROM", name);
+            err_hint(sql->err,
+                     "write FROM %s(table, event_time_column, interval '5 minutes'%s) and GROUP BY "
+                     "window_start, window_end",
+                     name, strcmp(name, "hop") == 0 ? ", interval '1 hour'" : "");
+            return NULL;
         }
     }
     if (sql_is_meta(name)) {

@@ -110,7 +110,11 @@ static struct expr_node *column_missing(struct sql *sql, const struct sql_scope 
             }
         }
     }
-    sql_guess_hint(sql, &guess, NULL);
+    bool quoted =
+        qualifier == NULL && place >= 0 && (size_t)place < sql->len && sql->text[place] == '"';
+    sql_guess_hint(sql, &guess,
+                   quoted ? "names have double quotes; a text has single ones, as in 'Oslo'"
+                          : NULL);
     return NULL;
 }
 

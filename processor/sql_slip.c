@@ -94,6 +94,8 @@ static bool slip_in_list(struct sql *sql, size_t place, size_t behind, const cha
     word_before(sql, skip_blanks_back(sql, behind - 1), before);
     if (mark == '(' && strcasecmp(before, "filter") == 0) {
         err_hint(sql->err, "write FILTER (WHERE condition)");
+    } else if (here == '\'' && strchr(sql->text + place + 1, '\'') == NULL) {
+        err_hint(sql->err, "the quote that ends this text is missing");
     } else if (here == '\'' && (mark == ',' || strcasecmp(before, "with") == 0)) {
         err_hint(sql->err, "names of options have no quotes: WITH (topic='...', format='json')");
     } else if (mark == ',' && (here == ')' || strcasecmp(word, "from") == 0)) {

@@ -116,9 +116,15 @@ static const struct {
     {"defnamespace", "option names with a dot", NULL},
 };
 
-static void member_hint(struct sql *sql, const char *member)
+/* DISTINCT ON (x): its list names something. */
+static bool is_distinct_on(const char *member, const json_t *value)
 {
-    if (strcmp(member, "sortClause") == 0) {
+    return strcmp(member, "distinctClause") == 0 && json_object_size(json_array_get(value, 0)) > 0;
+}
+
+static void member_hint(struct sql *sql, const char *member, const json_t *value)
+{
+    if (strcmp(member, "sortClause") == 0 || is_distinct_on(member, value)) {
         err_hint(sql->err, "for the first rows of each key: row_number() OVER (PARTITION BY k "
                            "ORDER BY x) AS n in a subquery, WHERE n <= 10 around it");
     } else if (strcmp(member, "withClause") == 0) {
@@ -168,7 +174,7 @@ static int refuse_member(struct sql *sql, const json_t *body, const char *member
         if (strcmp(phrases[i].member, member) == 0) {
             int at = sql_keyword_place(sql, phrases[i].keyword, place >= 0 ? place : fallback);
             (void)sql_error(sql, at, "not supported yet: %s", phrases[i].phrase);
-            member_hint(sql, member);
+            member_hint(sql, member, value);
             return -KE_SQL;
         }
     }

@@ -109,7 +109,7 @@ $(B)/tests/unit/$(1)/%: $(B)/tests/unit/$(1)/%.c.o $$(call archives,$$(LINK_$(1)
 	$$(Q)$$(CC) $$(LDFLAGS) -o $$@ $$< $$(LINK_$(1)) -lcmocka
 .PHONY: unit-$(1)
 unit-$(1): $$(filter $(B)/tests/unit/$(1)/%,$$(UNIT_BIN))
-	$$(Q)for t in $$^; do echo "  TEST    $$$$t"; timeout 300 $$$$t || exit 1; done
+	$$(Q)for t in $$^; do echo "  TEST    $$$$t"; timeout 1200 $$$$t || exit 1; done
 endef
 $(foreach f,$(FOLDERS),$(eval $(call unit_rule,$(f))))
 .PHONY: unit
@@ -139,7 +139,7 @@ $(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.c.o $(if $(LIBFUZZER),,$(B)/tests
 .PHONY: fuzz fuzz-replay fuzz-bin
 fuzz-bin: $(FUZZ_BIN)
 fuzz-replay: $(FUZZ_BIN)
-	$(Q)for t in $(FUZZ_BIN); do timeout 300 $$t tests/fuzz/corpus/$${t##*/fuzz_}/* > $$t.log || { cat $$t.log; exit 1; }; done
+	$(Q)for t in $(FUZZ_BIN); do timeout 1200 $$t tests/fuzz/corpus/$${t##*/fuzz_}/* > $$t.log || { cat $$t.log; exit 1; }; done
 fuzz:
 	$(Q)$(MAKE) CC=clang-14 CXX=clang++-14 SAN=fuzzer-no-link,address,undefined fuzz-bin
 	$(Q)for f in $(patsubst tests/fuzz/fuzz_%.c,%,$(FUZZ_SRC)); do \

@@ -14,7 +14,7 @@
 #define EVERY_MS        2000
 #define FIRST_MS        300
 #define GONE_LOOKS      3 /* in a row that miss something of a topic, until it counts as gone */
-#define STOP_WAIT_MS    300
+#define STOP_WAIT_MS    1000
 #define COMMIT_AGAIN_US INT64_C(3600000000) /* a group is committed again although nothing moved */
 #define COMMIT_RETRY_US INT64_C(30000000)   /* after an error */
 

@@ -132,16 +132,17 @@ static void test_no_broker(void **state)
     OK(log_open_kafka(address, NULL, &log, &test_err));
     OK(log->ops->reader_open(log, "group", &reader, &test_err));
     OK(reader->ops->add(reader, 5, "topic", 0, 7, &test_err));
-    assert_true(now_ms() - began < 1000);
+    assert_true(now_ms() - began < 10000);
 
     check_broker_error(log->ops->offsets(log, "topic", 0, &start, &end, &test_err), address);
-    assert_true(now_ms() - began < 8000);
+    assert_true(now_ms() - began < 60000);
 
-    /* The reader goes on, and complains about once a second. */
+    /* The reader goes on, and complains about once a second, not more often. */
     int complaints = 0;
     int calls = 0;
     struct log_batch batch;
-    for (began = now_ms(); now_ms() - began < 3500; calls++) {
+    for (began = now_ms(); complaints < 4; calls++) {
+        assert_true(now_ms() - began < 60000);
         int rc = reader->ops->next(reader, 50, 100, &batch, &test_err);
         if (rc != 0) {
             check_broker_error(rc, address);
@@ -151,8 +152,8 @@ static void test_no_broker(void **state)
             assert_true(batch.none);
         }
     }
-    assert_in_range(complaints, 2, 4);
-    assert_true(calls > 8);
+    assert_true(now_ms() - began >= 2500);
+    assert_true(calls > 2 * complaints);
     int64_t high = -1;
     reader->ops->progress(reader, 5, &start, &end, &high);
     assert_int_equal(start, -1);
@@ -160,7 +161,7 @@ static void test_no_broker(void **state)
     began = now_ms();
     reader->ops->close(reader);
     log->ops->close(log);
-    assert_true(now_ms() - began < 3000);
+    assert_true(now_ms() - began < 30000);
     (void)close(fd);
 }
 

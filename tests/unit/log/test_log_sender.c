@@ -7,7 +7,7 @@
 #include "base/clock.h"
 
 #define WAIT_MS     100
-#define PATIENCE_MS 20000
+#define PATIENCE_MS 120000
 
 static const char *brokers;
 

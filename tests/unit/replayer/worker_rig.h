@@ -22,7 +22,7 @@
 #include "replayer/worker.h"
 
 #define WORKER_PARTITIONS 3
-#define WORKER_WAIT_MS    20000
+#define WORKER_WAIT_MS    120000
 
 static const char worker_sql[] =
     "CREATE TABLE events (\"user\" text, amount bigint, ts timestamptz)\n"

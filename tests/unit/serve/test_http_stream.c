@@ -5,6 +5,8 @@
 
 #include "serve/http_private.h"
 
+#include <poll.h>
+
 #define SECOND INT64_C(1000000)
 
 static int watch(const struct rig *rig)
@@ -95,6 +97,12 @@ static void test_changes_and_signs_of_life(void **state)
     buf_free(&second);
 }
 
+static void await_bytes(int fd)
+{
+    struct pollfd wanted = {.fd = fd, .events = POLLIN};
+    assert_int_equal(poll(&wanted, 1, 120000), 1);
+}
+
 /* It reads nothing while 300 documents of 100 KB pass: it gets some of them, whole, and the last. */
 static void test_slow_client(void **state)
 {
@@ -110,6 +118,9 @@ static void test_slow_client(void **state)
         http_streams_publish(rig->server->streams, status, i * SECOND);
         json_decref(status);
         usleep(500);
+        if (i == 1) {
+            await_bytes(fd); /* of the first, however late the server is */
+        }
     }
     read_until(fd, &text, "\"end\":300}\n\n");
     int events = occurrences(buf_text(&text), "event: status\n");

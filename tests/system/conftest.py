@@ -6,6 +6,7 @@ loud count, and with KAPPA_NO_SKIPS=1 the run fails.
 """
 
 import os
+import signal
 import sys
 
 import pytest
@@ -16,6 +17,10 @@ import kafka_broker  # noqa: E402
 import support  # noqa: E402
 
 broker = None
+
+# A shell that runs the tests in the background lets SIGINT be ignored, by all that they start, too.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser):

@@ -276,7 +276,9 @@ enum MHD_Result http_request_handle(void *server, struct MHD_Connection *connect
     if (request->slept) {
         return answer_slept(request, connection);
     }
-    buf_reserve(&request->body, KAPPA_RECORD_TAIL);
+    if (request->body.len > 0) {
+        buf_reserve(&request->body, KAPPA_RECORD_TAIL);
+    }
     request->parsed.body = request->body.data;
     request->parsed.body_len = request->body.len;
     const struct route *route = request->route;

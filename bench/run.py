@@ -17,8 +17,8 @@
                half of --events
     store      what leaves cost a version's writer: the same commits with and without them
     reader     rows by key of 2 M keys through libkappa, against plain LMDB on the same bytes
-    redis      HGETALL/s by redis-benchmark with pipelines of 1 and 16, next to redis-server, which redis-tools has;
-               medians of turns. Rows whose records have the key lie in one partition; others in four, and are merged
+    redis      HGETALL/s by redis-benchmark with pipelines of 1 and 16, and CPU time for each, next to redis-server, which
+               redis-tools has; medians of turns. Rows whose records have the key lie in one partition; others in four, and are merged
     http       rows by key over HTTP by wrk, 32 connections, next to libmicrohttpd answering a constant of the same size;
                likewise
     scale      rows by key with one and with two threads: through libkappa from this process, and over Redis from servers
@@ -535,10 +535,22 @@ def bench_redis(options, _):
         folder = argparse.Namespace(dir=os.path.join(options.dir, str(keyed)))
         os.makedirs(folder.dir)
         with read_events(folder, "--redis", "127.0.0.1:0", keyed=keyed) as platform:
-            redis_beside_peer(redis_port(platform), "one" if keyed else "four")
+            redis_beside_peer(redis_port(platform), platform.process.pid, "one" if keyed else "four")
 
 
-def redis_beside_peer(port, parts):
+def process_clock(pid):
+    """CPU seconds of a process so far, exactly."""
+    return time.clock_gettime(~pid << 3 | 2)
+
+
+def hgetalls_cpu(pid, port, count, pipeline):
+    """(requests/s, CPU time of the server for each, us)"""
+    before = process_clock(pid)
+    rate = redis_hgetalls(port, count, pipeline)
+    return rate, 1e6 * (process_clock(pid) - before) / count
+
+
+def redis_beside_peer(port, pid, parts):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         other = free.getsockname()[1]
@@ -552,10 +564,12 @@ def redis_beside_peer(port, parts):
                                 text=True).stdout.split()
         subprocess.run(["redis-cli", "-p", str(other), "hset", "user_features:u1", *fields], capture_output=True)
         for pipeline, count in ((1, 40_000), (16, 200_000)):
-            pairs = [(redis_hgetalls(port, count, pipeline), redis_hgetalls(other, count, pipeline)) for _ in range(5)]
-            ours, theirs = (statistics.median(pair[i] for pair in pairs) for i in (0, 1))
+            turns = [(*hgetalls_cpu(pid, port, count, pipeline), *hgetalls_cpu(peer.pid, other, count, pipeline))
+                     for _ in range(5)]
+            ours, cpu, theirs, their_cpu = (statistics.median(turn[i] for turn in turns) for i in range(4))
             out(bench="redis_hgetall", pipeline=pipeline, partitions_of_a_row=parts, fields=len(fields) // 2,
                 per_s=round(ours), redis_server_per_s=round(theirs), ratio=round(ours / theirs, 2),
+                cpu_us=round(cpu, 2), redis_server_cpu_us=round(their_cpu, 2), cpu_ratio=round(their_cpu / cpu, 2),
                 load=round(os.getloadavg()[0], 1))
     finally:
         peer.terminate()

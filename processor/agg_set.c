@@ -4,9 +4,11 @@
 #include "base/buf.h"
 #include "base/digest.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-#define AGG_SET_LINEAR 32 /* values found without an index */
+#define AGG_SET_LINEAR 32  /* values found without an index */
+#define AGG_SET_CHAIN  256 /* places; good hashes need some 60 among millions of values */
 #define NONE           UINT32_MAX
 #define SHORT          16   /* bytes that two words hold */
 #define AHEAD_MAX      4096 /* values in sets that are made larger than the parts at hand need */
@@ -19,7 +21,8 @@ struct agg_set {
     uint32_t index_size; /* 0, or 2 * capacity */
     uint32_t bytes_used;
     uint32_t bytes_capacity;
-    uint32_t loose;   /* 1: where values start instead of hashes, any capacity; see loose_put */
+    uint32_t loose;   /* 1: where values start instead of hashes, no index, any capacity */
+    uint32_t sorted;  /* 1: the index is the values' numbers in the order of their bytes */
     uint32_t words[]; /* hash, end, index; then the bytes */
 };
 
@@ -152,14 +155,82 @@ static uint32_t linear_find(struct agg_set *set, uint32_t hash, const uint8_t *b
     return NONE;
 }
 
+/* ---- an index in the order of bytes: where hashes do not help */
+
+static int value_compare(struct agg_set *set, uint32_t i, const uint8_t *bytes, uint32_t len)
+{
+    uint32_t start = i == 0 ? 0 : ends(set)[i - 1];
+    uint32_t own = ends(set)[i] - start;
+    if (own != len) {
+        return own < len ? -1 : 1;
+    }
+    return memcmp(bytes_of(set) + start, bytes, len);
+}
+
+static int compare_numbers(const void *a, const void *b, void *ctx)
+{
+    struct agg_set *set = ctx;
+    uint32_t i = *(const uint32_t *)b;
+    uint32_t start = i == 0 ? 0 : ends(set)[i - 1];
+    return value_compare(set, *(const uint32_t *)a, bytes_of(set) + start, ends(set)[i] - start);
+}
+
+/* Of the first `count` places of the index: the first one whose value is not below this one. */
+static uint32_t sorted_place(struct agg_set *set, uint32_t count, const uint8_t *bytes,
+                             uint32_t len)
+{
+    uint32_t low = 0;
+    for (uint32_t high = count; low < high;) {
+        uint32_t middle = low + (high - low) / 2;
+        if (value_compare(set, index_of(set)[middle], bytes, len) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static uint32_t sorted_find(struct agg_set *set, uint32_t count, const uint8_t *bytes, uint32_t len)
+{
+    uint32_t at = sorted_place(set, count, bytes, len);
+    bool found = at < count && value_compare(set, index_of(set)[at], bytes, len) == 0;
+    return found ? index_of(set)[at] : NONE;
+}
+
+/* The newest value, behind the others. */
+static void sorted_put(struct agg_set *set, uint32_t i)
+{
+    uint32_t *index = index_of(set);
+    uint32_t start = i == 0 ? 0 : ends(set)[i - 1];
+    uint32_t at = sorted_place(set, i, bytes_of(set) + start, ends(set)[i] - start);
+    memmove(index + at + 1, index + at, (i - at) * sizeof *index);
+    index[at] = i;
+}
+
+static void index_sort(struct agg_set *set)
+{
+    set->sorted = 1;
+    for (uint32_t i = 0; i < set->count; i++) {
+        index_of(set)[i] = i;
+    }
+    qsort_r(index_of(set), set->count, sizeof(uint32_t), compare_numbers, set);
+}
+
+/* ---- the index */
+
 static uint32_t set_find(struct agg_set *set, uint32_t hash, const uint8_t *bytes, uint32_t len)
 {
     if (set->index_size == 0) {
         return linear_find(set, hash, bytes, len);
     }
+    if (set->sorted != 0) {
+        return sorted_find(set, set->count, bytes, len);
+    }
     const uint32_t *index = index_of(set);
     uint32_t mask = set->index_size - 1;
-    for (uint32_t at = hash & mask; index[at] != 0; at = (at + 1) & mask) {
+    uint32_t at = hash & mask;
+    for (uint32_t n = 0; n < AGG_SET_CHAIN && index[at] != 0; n++, at = (at + 1) & mask) {
         uint32_t i = index[at] - 1;
         if (hashes(set)[i] == hash && value_is(set, i, bytes, len)) {
             return i;
@@ -168,15 +239,40 @@ static uint32_t set_find(struct agg_set *set, uint32_t hash, const uint8_t *byte
     return NONE;
 }
 
-static void index_put(struct agg_set *set, uint32_t i)
+/* false: all places near its hash are taken. */
+static bool hash_put(struct agg_set *set, uint32_t i)
 {
     uint32_t *index = index_of(set);
     uint32_t mask = set->index_size - 1;
     uint32_t at = hashes(set)[i] & mask;
-    while (index[at] != 0) {
-        at = (at + 1) & mask;
+    for (uint32_t n = 0; n < AGG_SET_CHAIN; n++, at = (at + 1) & mask) {
+        if (index[at] == 0) {
+            index[at] = i + 1;
+            return true;
+        }
     }
-    index[at] = i + 1;
+    return false;
+}
+
+static void index_put(struct agg_set *set, uint32_t i)
+{
+    if (set->sorted != 0) {
+        sorted_put(set, i);
+    } else if (!hash_put(set, i)) {
+        index_sort(set);
+    }
+}
+
+/* Of all values, in an index that is empty. */
+static void index_make(struct agg_set *set)
+{
+    bool fits = true;
+    for (uint32_t i = 0; i < set->count && set->index_size > 0 && fits; i++) {
+        fits = hash_put(set, i);
+    }
+    if (!fits) {
+        index_sort(set);
+    }
 }
 
 static uint32_t power_above(uint32_t count)
@@ -218,10 +314,14 @@ static struct agg_set *set_grow(struct agg_set *old, struct pool *pool, uint32_t
         memcpy(hashes(set), hashes(old), count * sizeof(uint32_t));
         memcpy(ends(set), ends(old), count * sizeof(uint32_t));
         memcpy(bytes_of(set), bytes_of(old), used);
+        set->sorted = old->sorted;
+        if (set->sorted != 0) {
+            memcpy(index_of(set), index_of(old), count * sizeof(uint32_t));
+        }
         agg_set_free(old, pool);
     }
-    for (uint32_t i = 0; i < count && set->index_size > 0; i++) {
-        index_put(set, i);
+    if (set->sorted == 0) {
+        index_make(set);
     }
     return set;
 }
@@ -284,14 +384,20 @@ struct agg_set *agg_set_add(struct agg_set *set, struct pool *pool, const void *
     return agg_set_put(set, pool, bytes, len, limit, &number);
 }
 
-/* Appends a value that is not in the set, which has room for it. */
-static void put_new(struct agg_set *set, uint32_t hash, const uint8_t *bytes, uint32_t len)
+/* Appends a value that is not in the set, which has room for it; the index does not know it yet. */
+static uint32_t put_bytes(struct agg_set *set, uint32_t hash, const uint8_t *bytes, uint32_t len)
 {
     uint32_t i = set->count++;
     copy_bytes(bytes_of(set) + set->bytes_used, bytes, len);
     set->bytes_used += len;
     hashes(set)[i] = hash;
     ends(set)[i] = set->bytes_used;
+    return i;
+}
+
+static void put_new(struct agg_set *set, uint32_t hash, const uint8_t *bytes, uint32_t len)
+{
+    uint32_t i = put_bytes(set, hash, bytes, len);
     if (set->index_size > 0) {
         index_put(set, i);
     }
@@ -330,9 +436,35 @@ static struct agg_set *set_hashed(struct agg_set *loose, struct pool *pool,
     for (uint32_t i = 0; i < loose->count; i++) {
         uint32_t len = 0;
         const uint8_t *value = agg_set_value(loose, i, &len);
-        put_new(set, hash_of(value, len), value, len);
+        (void)put_bytes(set, hash_of(value, len), value, len);
     }
     agg_set_free(loose, pool);
+    index_make(set);
+    return set;
+}
+
+/* The union with a set whose values are to be found in the order of bytes: they are looked for among
+ * those that were there, which no other one of `more` is equal to, and sorted once. */
+static struct agg_set *union_sorted(struct agg_set *set, struct pool *pool,
+                                    const struct agg_set *more, size_t limit)
+{
+    uint32_t before = set->count;
+    for (uint32_t i = 0; i < agg_set_count(more); i++) {
+        uint32_t len = 0;
+        const uint8_t *bytes = agg_set_value(more, i, &len);
+        if (sorted_find(set, before, bytes, len) != NONE) {
+            continue;
+        }
+        if (set->bytes_used + (size_t)len > limit) {
+            agg_set_free(set, pool);
+            return AGG_SET_FULL;
+        }
+        if (set->count == set->capacity || set->bytes_capacity - set->bytes_used < len) {
+            set = set_grow(set, pool, len);
+        }
+        (void)put_bytes(set, hash_of(bytes, len), bytes, len);
+    }
+    index_sort(set);
     return set;
 }
 
@@ -459,6 +591,9 @@ struct agg_set *agg_set_union(struct agg_set *set, struct pool *pool, const stru
     for (uint32_t i = 0; i < agg_set_count(more) && set != AGG_SET_FULL; i++) {
         uint32_t len = 0;
         uint32_t number = 0;
+        if (set != NULL && set->sorted != 0) {
+            return union_sorted(set, pool, more, limit); /* what it has of them is found again */
+        }
         const uint8_t *bytes = agg_set_value(more, i, &len);
         set = set_put(set, pool, bytes, len, limit, &number);
     }

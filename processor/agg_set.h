@@ -6,7 +6,16 @@
  *
  * Value i is bytes[end[i-1] .. end[i]). Up to AGG_SET_LINEAR values are found by comparing hashes
  * one by one, which touches two cache lines; beyond that the index (open addressing, value number +
- * 1) finds them. The empty set is NULL. A set whose bytes would pass the limit becomes
+ * 1) finds them.
+ *
+ * The hash has no seed, so values can be made whose hashes are the same: 65,536 of them took 20 s to add,
+ * and the newest 335 us to find. So a value is put less than AGG_SET_CHAIN places behind where its hash
+ * points; when these are taken, the index becomes the numbers of all values in the order of their bytes,
+ * which are found by halves: 0.4 s and 0.1 us (of the 262,144 that fit into 4 MiB: 4.6 s, 18 us each, and
+ * 0.15 us). The order in which values first came is untouched. Unions that stay loose are of 4096 values
+ * at most: their chains are not bounded.
+ *
+ * The empty set is NULL. A set whose bytes would pass the limit becomes
  * AGG_SET_FULL, for good: reading it is an error, and its memory is given back. */
 #ifndef KAPPA_PROCESSOR_AGG_SET_H
 #define KAPPA_PROCESSOR_AGG_SET_H

@@ -121,6 +121,74 @@ static void test_unions(void **state)
     unions(&prng, 10000, 3000, 4); /* more than a loose set may have */
 }
 
+/* Values whose hashes are all the same (the first word takes the hash's own away), and some others. */
+static void crafted(struct prng *prng, uint8_t *text)
+{
+    uint64_t words[2] = {UINT64_C(0x9E3779B97F4A7C15), prng_below(prng, 5000)};
+    if (prng_below(prng, 8) == 0) {
+        words[0] = prng_below(prng, 100);
+    }
+    memcpy(text, words, sizeof words);
+}
+
+/* They are found in another way, and nobody sees a difference: numbers, order, growth, unions. */
+static void test_same_hashes(void **state)
+{
+    (void)state;
+    static struct naive all;
+    struct pool pool;
+    struct prng prng;
+    struct agg_set *set = NULL;
+    struct agg_set *rest = NULL;
+    pool_init(&pool);
+    prng_init(&prng, unit_seed("same_hashes"));
+    all.count = 0;
+    for (int i = 0; i < 9000; i++) {
+        uint8_t text[TEXT_MAX];
+        uint32_t number = UINT32_MAX;
+        crafted(&prng, text);
+        if (i >= 6000) { /* a part of another partition */
+            rest = agg_set_add(rest, &pool, text, 16, (size_t)1 << 28);
+            continue;
+        }
+        bool new = naive_add(&all, text, 16);
+        uint32_t before = agg_set_count(set);
+        set = agg_set_put(set, &pool, text, 16, (size_t)1 << 28, &number);
+        assert_int_equal(agg_set_count(set), before + new);
+        uint32_t len = 0;
+        assert_memory_equal(agg_set_value(set, number, &len), text, 16);
+    }
+    assert_same(set, &all);
+    for (uint32_t i = 0; i < agg_set_count(rest); i++) {
+        uint32_t len = 0;
+        const uint8_t *text = agg_set_value(rest, i, &len);
+        (void)naive_add(&all, text, len);
+    }
+    set = agg_set_union(set, &pool, rest, (size_t)1 << 28);
+    assert_same(set, &all);
+    /* As it is read again: loose first, then with values added. */
+    struct buf bytes = {0};
+    for (uint32_t i = 0; i < all.count; i++) {
+        buf_append_varint(&bytes, all.len[i]);
+        buf_append(&bytes, all.text[i], all.len[i]);
+    }
+    size_t pos = 0;
+    struct agg_set *again = agg_set_of_texts(&pool, bytes.data, bytes.len, &pos, all.count);
+    for (uint32_t i = 0; i < all.count; i++) {
+        again = agg_set_add(again, &pool, all.text[i], all.len[i], (size_t)1 << 28);
+    }
+    assert_same(again, &all);
+    again = agg_set_union(again, &pool, set, 16 * (size_t)all.count); /* nothing is new: it fits */
+    assert_same(again, &all);
+    again = agg_set_add(again, &pool, "new", 3, 16 * (size_t)all.count);
+    assert_ptr_equal(again, AGG_SET_FULL);
+    agg_set_free(rest, &pool);
+    agg_set_free(set, &pool);
+    buf_free(&bytes);
+    assert_int_equal(pool.used_bytes, 0);
+    pool_close(&pool);
+}
+
 static void test_limit(void **state)
 {
     (void)state;
@@ -143,6 +211,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_unions),
+        cmocka_unit_test(test_same_hashes),
         cmocka_unit_test(test_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,8 @@
 """The rest of the dashboard in a real Chromium: comparing with a condition, groups, canary, limits, disk, archives, and a
 table that is followed as it changes."""
 
+import os
+
 import support
 from browser import page, row  # noqa: F401  page is a fixture
 from support import eventually
@@ -127,6 +129,50 @@ def test_limit_and_disk(embedded, page):
     page.go("#/")
     page.sees("Versions take")
     page.sees("without a budget")
+
+
+def test_clean_up(embedded, page):
+    """What nobody needs is listed, and goes when the button is pressed; the page says what the disk holds then."""
+    produced(embedded, "events")
+    embedded.deploy("counts", COUNTS % ("", "events", "counts", ""), "--wait")
+    page.open("#/")
+    page.sees("Nothing of it is over")
+    assert not page.driver.execute_script("return document.querySelector('#clean').checkVisibility()")
+    # A snapshot whose processor has no version left, and a plugin that no version names.
+    gone = "gone-" + "z" * 60
+    embedded.deploy(gone, COUNTS % ("", "events", "of_gone", ""), "--swap", "manual")
+    embedded.wait(gone, 1, "caught-up")
+    made = embedded.json("snapshot", gone, 1)
+    embedded.run("abort", gone, 1)
+    embedded.run("drop", gone, 1)
+    plugin = os.path.join(embedded.data, "plugins", "0" * 32 + ".so")
+    os.makedirs(os.path.dirname(plugin), exist_ok=True)
+    with open(plugin, "wb") as file:
+        file.write(b"x" * 5000)
+    os.utime(plugin, (1, 1))
+    page.open("#/topics")
+    page.open("#/")
+    page.sees("That nobody needs any more: 1 snapshot, 1 plugin")
+    for width, dark in ((360, True), (1280, False), (360, False), (1280, True)):
+        page.size(width, dark)
+        page.click("#clean")
+        page.sees(f"snapshot {made['id']} of {gone}", "dialog")
+        page.sees("its processor has no version left", "dialog")
+        page.sees("plugin " + "0" * 32 + ".so", "dialog")
+        box = page.find("dialog").rect
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width, box
+        inside = page.driver.execute_script("const d = document.querySelector('dialog'); return [d.scrollWidth, d.clientWidth]")
+        assert inside[0] <= inside[1], (width, inside)
+        page.click("#cancel")
+    assert os.path.exists(plugin)  # asked, and left
+    page.click("#clean")
+    page.click("#go")
+    page.sees("Removed: 1 snapshot, 1 plugin", "dialog .done")
+    page.click("#cancel")
+    page.sees("Nothing of it is over")
+    assert not os.path.exists(plugin) and embedded.json("gc", "--dry-run")["snapshots_used"]["count"] == 0
+    assert embedded.json("status")["processors"][0]["serving"] == 1
+    assert page.complaints() == []
 
 
 def test_archive_of_a_topic(embedded, page):

@@ -224,7 +224,7 @@ def test_programs_built_against_what_is_installed(types, tmp_path):
 
     def run(command, **kwargs):
         return subprocess.run(command, shell=True, check=True, capture_output=True, text=True, env=env,
-                              cwd=tmp_path, timeout=300, **kwargs).stdout
+                              cwd=tmp_path, timeout=1800, **kwargs).stdout
     run(f"make -C {support.ROOT} install wheel PREFIX={prefix}")
     source = os.path.join(support.ROOT, "examples/library/read.c")
     flags = "-std=c11 -Wall -Wextra -Werror -pedantic"

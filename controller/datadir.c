@@ -18,10 +18,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TRASH      DATADIR_TRASH
-#define SCRATCH    ".verify-"
-#define HOLDER_LEN 32
-#define DEAD_TRIES 500 /* of 20 ms: for what a killed server left */
+#define TRASH       DATADIR_TRASH
+#define SCRATCH     ".verify-"
+#define HOLDER_LEN  32
+#define TRASH_TRIES 10000
+#define DEAD_TRIES  500 /* of 20 ms: for what a killed server left */
 
 struct datadir {
     char *path;     /* absolute; owned */
@@ -222,17 +223,27 @@ void datadir_warn_open(const struct datadir *datadir)
 
 /* ---- Trash ---- */
 
+/* Under a name that is free: in a container the server before had the same process id, and what it left may
+ * not be gone yet. 0, or an errno. */
+static int trash_once(struct datadir *datadir, const char *from)
+{
+    char *to =
+        xasprintf("%s/versions/" TRASH "%ld-%u", datadir->path, (long)getpid(), datadir->trashed++);
+    int failed = rename(from, to) == 0 ? 0 : errno;
+    free(to);
+    return failed;
+}
+
 int datadir_trash(struct datadir *datadir, const char *dir, struct err *err)
 {
     char *from = xasprintf("%s/versions/%s", datadir->path, dir);
-    char *to =
-        xasprintf("%s/versions/" TRASH "%ld-%u", datadir->path, (long)getpid(), datadir->trashed++);
-    int rc = 0;
-    if (rename(from, to) != 0 && errno != ENOENT) {
-        rc = err_errno(err, errno, "cannot move %s away", from);
+    int failed = trash_once(datadir, from);
+    for (int tries = 0; (failed == ENOTEMPTY || failed == EEXIST) && tries < TRASH_TRIES; tries++) {
+        failed = trash_once(datadir, from);
     }
+    int rc =
+        failed == 0 || failed == ENOENT ? 0 : err_errno(err, failed, "cannot move %s away", from);
     free(from);
-    free(to);
     return rc;
 }
 

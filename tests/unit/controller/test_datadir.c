@@ -1,0 +1,55 @@
+/* Goal: what is dropped goes out of the way also when an earlier server, of the same process id, has left trash
+ * that is not gone yet. Method: a data directory in a temporary one. */
+#include "tests/unit/unit.h"
+
+#include "base/file.h"
+#include "controller/datadir.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void run(const char *dir, const char *text)
+{
+    char *command = xasprintf("cd '%s' && %s", dir, text);
+    assert_int_equal(system(command), 0);
+    free(command);
+}
+
+static bool is_there(const char *dir, const char *name)
+{
+    char *path = xasprintf("%s/%s", dir, name);
+    bool there = access(path, F_OK) == 0;
+    free(path);
+    return there;
+}
+
+static void test_trash_of_an_earlier_server(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/kappa-datadir-XXXXXX";
+    struct datadir *datadir = NULL;
+    struct err err = {0};
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(datadir_open(dir, &datadir, &err), 0);
+    run(dir, "mkdir -p versions/p/1/0 versions/p/2/0 && touch versions/p/1/0/a versions/p/2/0/b");
+    char *left =
+        xasprintf("mkdir -p versions/" DATADIR_TRASH "%ld-0/0 versions/" DATADIR_TRASH "%ld-1/0",
+                  (long)getpid(), (long)getpid());
+    run(dir, left);
+    free(left);
+    assert_int_equal(datadir_trash(datadir, "p/1", &err), 0);
+    assert_int_equal(datadir_trash(datadir, "p/2", &err), 0);
+    assert_int_equal(datadir_trash(datadir, "p/3", &err), 0); /* was never there */
+    assert_false(is_there(dir, "versions/p/1"));
+    assert_false(is_there(dir, "versions/p/2"));
+    datadir_sweep(datadir, true);
+    run(dir, "test -z \"$(ls -A versions | grep -v '^p$')\"");
+    datadir_close(datadir);
+    file_remove_tree(dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_trash_of_an_earlier_server)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

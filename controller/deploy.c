@@ -227,7 +227,8 @@ static struct core_version *same_version(struct core *core, const struct deploy 
         if (version_is_live((enum version_state)version->state) && !version->dropping &&
             strcmp(json_text(version->object, "hash", ""), hash) == 0 &&
             strcmp(json_text(version->object, "from", ""), deploy->from) == 0 &&
-            json_bool(version->object, "empty_state", false) == deploy->base.empty_state) {
+            json_bool(version->object, "empty_state", false) == deploy->base.empty_state &&
+            (json_object_get(version->object, "window") != NULL) == deploy->in_window) {
             return version;
         }
     }

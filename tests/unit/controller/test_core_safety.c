@@ -158,6 +158,36 @@ static void test_gap_of_an_automatic_swap(void **state)
     world_wait(world, 2, "serving");
 }
 
+#define WINDOWS(where)                                                                             \
+    "CREATE TABLE events (user_id text, kind text, ts timestamptz) WITH (topic='events', "         \
+    "format='json', event_time='ts', watermark='1 s');\n"                                          \
+    "CREATE MATERIALIZED VIEW counts AS SELECT user_id, window_end, count(*) AS n FROM "           \
+    "tumble(events, ts, interval '1 minute') " where                                               \
+    " GROUP BY user_id, window_start, window_end;\n"
+
+static json_t *windows_from(bool in_window)
+{
+    return json_pack("{s:s, s:s, s:b, s:s}", "sql", WINDOWS("WHERE kind <> 'x'"), "from", "@1000",
+                     "in_window", in_window, "swap", "manual");
+}
+
+/* The same definition from the same time, and yet other rows: those before it are another version's. */
+static void test_windows_that_were_taken_over(void **state)
+{
+    struct world *world = *state;
+    world_deploy(world, WINDOWS(""), "auto");
+    world_wait(world, 2, "serving");
+    json_decref(world_call(world, "deploy", "p", 0, windows_from(true)));
+    json_t *again = world_call(world, "deploy", "p", 0, windows_from(true));
+    assert_int_equal(json_int(again, "version", 0), 3);
+    assert_true(json_bool(again, "unchanged", false));
+    json_decref(again);
+    again = world_call(world, "deploy", "p", 0, windows_from(false));
+    assert_int_equal(json_int(again, "version", 0), 4);
+    assert_null(json_object_get(again, "window"));
+    json_decref(again);
+}
+
 static void test_would_not_fit(void **state)
 {
     struct world *world = *state;
@@ -250,6 +280,7 @@ int main(void)
         TEST(test_topic_shorter),
         TEST(test_topic_grows_meanwhile),
         TEST(test_gap_of_an_automatic_swap),
+        TEST(test_windows_that_were_taken_over),
         TEST(test_would_not_fit),
         TEST(test_failed_and_serving),
         TEST(test_catalog_that_cannot_be_written),

@@ -1,5 +1,5 @@
-/* Goal: what is dropped goes out of the way also when an earlier server, of the same process id, has left trash
- * that is not gone yet. Method: a data directory in a temporary one. */
+/* Goal: what is dropped goes out of the way also when an earlier server, of the same process id, has left
+ * trash that is not gone yet. Method: a data directory in a temporary one. */
 #include "tests/unit/unit.h"
 
 #include "base/file.h"

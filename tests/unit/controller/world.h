@@ -16,18 +16,21 @@
 #include "tests/unit/unit.h"
 
 #include "base/histogram.h"
+#include "base/prng.h"
 #include "controller/core.h"
 #include "log/log.h"
 #include "table/catalog.h"
 
 #include <ftw.h>
 #include <string.h>
+#include <unistd.h>
 
 #define WORLD_PARTITIONS 3
 #define WORLD_WORKERS    64
 #define WORLD_FILES      64
 #define WORLD_STEP_US    20000
 #define WORLD_COMMANDS   64
+#define WORLD_JOBS       64
 
 #define COUNTS_1                                                                                   \
     "CREATE TABLE events (user_id text, kind text) WITH (topic='events', format='json');\n"        \
@@ -57,6 +60,7 @@ struct world_worker {
     int signal;
     struct world_files *files;
     uint32_t version;
+    uint64_t identity; /* of the topic that it was made for */
     char processor[32];
     bool serving;
     bool near; /* told that a cut is: it commits often */
@@ -103,10 +107,13 @@ struct world {
     const struct core_diff_ops *diff_ops; /* or NULL */
     struct world_worker workers[WORLD_WORKERS];
     struct world_files files[WORLD_FILES];
-    struct core_job *jobs[16];
+    struct core_job *jobs[WORLD_JOBS]; /* to be run */
     uint32_t job_count;
-    uint32_t starts;       /* of workers, ever */
-    uint32_t refuse_start; /* so many starts fail */
+    struct core_job *ran[WORLD_JOBS]; /* to be told to the brain */
+    uint32_t ran_count;
+    struct prng *slow_jobs; /* says when they run, and when that is told; NULL: both in one step */
+    uint32_t starts;        /* of workers, ever */
+    uint32_t refuse_start;  /* so many starts fail */
     /* Faults. */
     const char *die_at;    /* a command that kills the worker of version die_version */
     const char *silent_at; /* a command that it never answers */
@@ -126,64 +133,7 @@ struct world {
     json_t *outbox;   /* whose messages are real, as the serving version was told last; owned */
 };
 
-/* ---- The log: partitions, identity and ends ---- */
-
-static int world_topic_partitions(struct log *log, const char *topic, uint32_t *count,
-                                  struct err *err)
-{
-    (void)log;
-    *count = WORLD_PARTITIONS;
-    bool there = strcmp(topic, "events") == 0 || strcmp(topic, "others") == 0;
-    return there ? 0 : err_set(err, KE_NOT_FOUND, "no topic %s", topic);
-}
-
-static int world_topic_identity(struct log *log, const char *topic, uint64_t *identity,
-                                struct err *err)
-{
-    (void)topic;
-    (void)err;
-    *identity = ((struct world *)(void *)log)->identity;
-    return 0;
-}
-
-static int world_offsets(struct log *log, const char *topic, uint32_t partition, int64_t *start,
-                         int64_t *end, struct err *err)
-{
-    (void)topic;
-    (void)err;
-    const struct world *world = (struct world *)(void *)log;
-    *start = world->start[partition];
-    *end = world->end[partition];
-    return 0;
-}
-
-static int world_offset_at_time(struct log *log, const char *topic, uint32_t partition,
-                                int64_t time_ms, int64_t *offset, struct err *err)
-{
-    (void)log;
-    (void)topic;
-    (void)partition;
-    (void)err;
-    *offset = time_ms;
-    return 0;
-}
-
-/* Topics to write: nothing is written here. */
-static int world_topic_create(struct log *log, const char *topic,
-                              const struct log_topic_options *options, struct err *err)
-{
-    (void)log;
-    (void)topic;
-    (void)err;
-    assert_int_equal(options->partitions, WORLD_PARTITIONS);
-    return 0;
-}
-
-static const struct log_ops world_log_ops = {.topic_create = world_topic_create,
-                                             .topic_partitions = world_topic_partitions,
-                                             .topic_identity = world_topic_identity,
-                                             .offsets = world_offsets,
-                                             .offset_at_time = world_offset_at_time};
+#include "tests/unit/controller/world_log.h"
 
 /* ---- Files ---- */
 
@@ -400,6 +350,8 @@ static inline void world_worker_open(struct world *world, struct world_worker *w
             worker->cut[i] = json_integer_value(json_array_get(until, (size_t)i));
         }
     }
+    worker->identity =
+        (uint64_t)json_int(json_array_get(json_object_get(message, "topics"), 0), "identity", 0);
     worker->opened = true;
     world_event(world, worker,
                 json_pack("{s:s, s:b, s:o}", "is", "opened", "sealed", worker->files->sealed,
@@ -653,7 +605,9 @@ static inline void world_open(struct world *world)
 {
     memset(world, 0, sizeof *world);
     world->log = (struct log){.ops = &world_log_ops, .kind = "memory"};
-    (void)snprintf(world->dir, sizeof world->dir, "/tmp/kappa-core-XXXXXX");
+    /* In memory, where there is such a place: each move of a version is a synced commit. */
+    (void)snprintf(world->dir, sizeof world->dir, "%s/kappa-core-XXXXXX",
+                   access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     assert_non_null(mkdtemp(world->dir));
     world->clock = (struct clock_ops){world, world_mono, world_wall};
     world->now_us = 1000000;
@@ -668,16 +622,47 @@ static inline void world_open(struct world *world)
     world_core_open(world);
 }
 
-/* Jobs ask the log first; the world goes on while they do. */
+static inline bool world_job_waits(struct world *world)
+{
+    return world->slow_jobs != NULL && prng_below(world->slow_jobs, 6) != 0;
+}
+
+/* Jobs ask the log, and the world goes on while they do. */
+static inline void world_jobs_run(struct world *world)
+{
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < world->job_count; i++) {
+        struct core_job *job = world->jobs[i];
+        if (world_job_waits(world)) {
+            world->jobs[left++] = job;
+        } else {
+            job->run(job);
+            assert_true(world->ran_count < array_len(world->ran));
+            world->ran[world->ran_count++] = job;
+        }
+    }
+    world->job_count = left;
+}
+
+static inline void world_jobs_finish(struct world *world)
+{
+    uint32_t count = world->ran_count;
+    struct core_job *ran[WORLD_JOBS];
+    memcpy(ran, world->ran, count * sizeof(struct core_job *));
+    world->ran_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (world_job_waits(world)) {
+            world->ran[world->ran_count++] = ran[i];
+        } else {
+            core_job_finish(world->core, ran[i]);
+        }
+    }
+}
+
 static inline void world_step(struct world *world)
 {
-    struct core_job *ran[array_len(world->jobs)];
-    uint32_t ran_count = 0;
     world->now_us += WORLD_STEP_US;
-    while (world->job_count > 0) {
-        ran[ran_count++] = world->jobs[--world->job_count];
-        ran[ran_count - 1]->run(ran[ran_count - 1]);
-    }
+    world_jobs_run(world);
     for (int i = 0; i < WORLD_PARTITIONS; i++) {
         world->end[i] += world->inflow;
     }
@@ -687,9 +672,7 @@ static inline void world_step(struct world *world)
             world_worker_step(world, &world->workers[i]);
         }
     }
-    for (uint32_t i = 0; i < ran_count; i++) {
-        core_job_finish(world->core, ran[i]);
-    }
+    world_jobs_finish(world);
     world_check(world);
 }
 
@@ -702,6 +685,9 @@ static inline void world_core_close(struct world *world)
         struct core_job *job = world->jobs[--world->job_count];
         job->run(job);
         core_job_finish(NULL, job);
+    }
+    while (world->ran_count > 0) {
+        core_job_finish(NULL, world->ran[--world->ran_count]);
     }
     for (int i = 0; i < WORLD_WORKERS; i++) {
         struct world_worker *worker = &world->workers[i];

@@ -227,6 +227,9 @@ static void test_beside_a_swap(void **state)
     assert_false(diff.done);
     world_ask(world, &swap, "swap", "p", 2, json_object());
     assert_false(swap.done);
+    json_t *status = world_call(world, "status", "p", 0, NULL);
+    assert_true(json_is_null(json_object_get(status, "swap"))); /* not begun */
+    json_decref(status);
     world_until(world, &diff);
     assert_non_null(diff.body);
     json_decref(diff.body);

@@ -2,11 +2,13 @@
 #include "cli/call.h"
 #include "cli/client.h"
 #include "cli/cmd.h"
+#include "cli/corrections.h"
 
 static int rollback_run(struct cli *cli, struct err *err);
 
 static const struct cmd_option options[] = {
     {"alone", '\0', NULL, "without the processors that changed over with it"},
+    CORRECTIONS_OPTION,
     {NULL, '\0', NULL, NULL},
 };
 
@@ -32,11 +34,16 @@ const struct cmd_entry cmd_rollback = {
 static int rollback_run(struct cli *cli, struct err *err)
 {
     json_t *receipt;
+    int correct = corrections_asked(cli, err);
+    if (correct < 0) {
+        return correct;
+    }
     json_t *body = call_body();
     call_alone(cli, body);
     int rc = call_post(cli, cli->args[0], 0, "rollback", body, CLIENT_WAIT_FOR_EVER, &receipt, err);
     if (rc == 0) {
-        rc = call_print_receipt(cli, receipt, err);
+        rc = correct == 1 ? corrections_follow_receipt(cli, receipt, err)
+                          : call_print_receipt(cli, receipt, err);
         json_decref(receipt);
     }
     return rc;

@@ -2,6 +2,7 @@
 #include "cli/call.h"
 #include "cli/client.h"
 #include "cli/cmd.h"
+#include "cli/corrections.h"
 
 static int swap_run(struct cli *cli, struct err *err);
 
@@ -10,6 +11,7 @@ static const struct cmd_option options[] = {
     {"reason", '\0', "TEXT", "why: it is written into the receipt"},
     {"accept-gap", '\0', NULL, "although it started later in the log than the serving version"},
     {"alone", '\0', NULL, "without the other processors of its group (SET swap.in_group)"},
+    CORRECTIONS_OPTION,
     {NULL, '\0', NULL, NULL},
 };
 
@@ -34,6 +36,7 @@ const struct cmd_entry cmd_swap = {
         "its own cut:\n"
         "all that is said above is asked of each of them.",
     .examples = "kappa swap features\nkappa swap features 2\n"
+                "kappa swap alerts 2 --corrections\n"
                 "kappa swap features 2 --force --reason 'the drift is the fix'\n",
     .options = options,
     .run = swap_run,
@@ -66,8 +69,12 @@ static int words_set(const struct cli *cli, json_t *body, struct err *err)
 
 static int swap_run(struct cli *cli, struct err *err)
 {
-    json_t *body = call_body();
     json_t *receipt;
+    int correct = corrections_asked(cli, err);
+    if (correct < 0) {
+        return correct;
+    }
+    json_t *body = call_body();
     if (cli->arg_count == 2) {
         uint32_t version;
         int rc = cli_version_arg(cli->args[1], &version, err);
@@ -84,7 +91,8 @@ static int swap_run(struct cli *cli, struct err *err)
     }
     rc = call_post(cli, cli->args[0], 0, "swap", body, CLIENT_WAIT_FOR_EVER, &receipt, err);
     if (rc == 0) {
-        rc = call_print_receipt(cli, receipt, err);
+        rc = correct == 1 ? corrections_follow_receipt(cli, receipt, err)
+                          : call_print_receipt(cli, receipt, err);
         json_decref(receipt);
     }
     return rc;

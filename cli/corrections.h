@@ -14,6 +14,10 @@
 #include "cli/cmd.h"
 
 #define CORRECTIONS_SAMPLES 20
+#define CORRECTIONS_OPTION                                                                         \
+    {                                                                                              \
+        "corrections", '\0', NULL, "then send what differs of what was sent (`kappa corrections`)" \
+    }
 
 /* What the catalog and SENT say. */
 struct corrections_known {
@@ -43,6 +47,15 @@ void corrections_forget(struct corrections_known *known);
  * sent. */
 int corrections_run(const struct cli *cli, const char *processor, bool send, int64_t samples,
                     json_t **out, struct err *err) must_check;
+/* Does the command line ask for --corrections? 1, 0, or REFUSED where they cannot be made from here: asked
+ * before anything else is done. */
+int corrections_asked(const struct cli *cli, struct err *err) must_check;
+/* Another version serves now: sends the corrections, and says so, in JSON mode by adding the answer to the array
+ * "corrections" of `said`. */
+int corrections_follow(const struct cli *cli, const char *processor, json_t *said,
+                       struct err *err) must_check;
+/* The same of a receipt, which is printed, and of all processors of its group. */
+int corrections_follow_receipt(const struct cli *cli, json_t *receipt, struct err *err) must_check;
 /* The answer as people read it. */
 void corrections_text(const struct cli *cli, const json_t *answer, struct buf *out);
 

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "cli/corrections.h"
 #include "cli/dry_run_text.h"
 #include "cli/limit_text.h"
 #include "cli/output.h"
@@ -73,6 +74,21 @@ static int limit_given(const struct cli *cli, json_t *body, struct err *err)
     return rc;
 }
 
+/* --corrections: before anything is made. */
+static int corrections_check(const struct cli *cli, const char *swap, struct err *err)
+{
+    int rc = corrections_asked(cli, err);
+    if (rc == 1 &&
+        (cli_option(cli, "wait") == NULL || (swap != NULL && strcmp(swap, "manual") == 0))) {
+        rc =
+            err_set(err, KE_INVALID,
+                    "--corrections are sent when the version serves: that is waited for by --wait, "
+                    "and not with --swap manual");
+        err_hint(err, "`kappa swap --corrections` sends them behind a swap by hand");
+    }
+    return rc < 0 ? rc : 0;
+}
+
 int release_body(const struct cli *cli, json_t *body, struct err *err)
 {
     const char *from = cli_option(cli, "from");
@@ -102,7 +118,8 @@ int release_body(const struct cli *cli, json_t *body, struct err *err)
     if (swap != NULL) {
         (void)json_object_set_new(body, "swap", json_string(swap));
     }
-    int rc = settings_set(cli, body, err);
+    int rc = corrections_check(cli, swap, err);
+    rc = rc == 0 ? settings_set(cli, body, err) : rc;
     if (rc == 0) {
         rc = limit_given(cli, body, err);
     }
@@ -188,6 +205,28 @@ static int check_will_serve(const char *processor, const json_t *answer, struct 
     return rc;
 }
 
+/* What was waited for, and with --corrections what was sent then; the version is there, whatever comes of these. */
+static int say_served(const struct cli *cli, const char *processor, json_t *version, bool serves,
+                      struct err *err)
+{
+    if (cli_option(cli, "corrections") == NULL) {
+        return say_waited(cli, processor, version, err);
+    }
+    if (!serves) {
+        (void)fprintf(stderr, "no corrections: it waits for `kappa swap %s --corrections`\n",
+                      processor);
+        return say_waited(cli, processor, version, err);
+    }
+    if (!cli->json) {
+        int rc = say_waited(cli, processor, version, err);
+        return rc == 0 ? corrections_follow(cli, processor, version, err) : rc;
+    }
+    struct err ignored = {0};
+    int rc = corrections_follow(cli, processor, version, err);
+    int said = say_waited(cli, processor, version, rc == 0 ? err : &ignored);
+    return rc == 0 ? said : rc;
+}
+
 int release_follow(const struct cli *cli, const char *processor, const json_t *answer,
                    struct err *err)
 {
@@ -218,7 +257,7 @@ int release_follow(const struct cli *cli, const char *processor, const json_t *a
     if (rc < 0) {
         return rc;
     }
-    rc = say_waited(cli, processor, version, err);
+    rc = say_served(cli, processor, version, !manual, err);
     json_decref(version);
     return rc;
 }

@@ -8,7 +8,8 @@
 
 static struct {
     char step[16];
-    long count;       /* 0: never */
+    long count; /* 0: never */
+    int signal;
     atomic_long seen; /* by all threads */
 } fail;
 
@@ -17,6 +18,7 @@ void fail_point_setup(void)
     const char *text = getenv("KAPPA_FAIL");
     const char *colon = text ? strchr(text, ':') : NULL;
     fail.count = 0;
+    fail.signal = getenv("KAPPA_FAIL_STOPS") != NULL ? SIGSTOP : SIGKILL;
     atomic_store(&fail.seen, 0);
     if (colon && (size_t)(colon - text) < sizeof fail.step) {
         memcpy(fail.step, text, (size_t)(colon - text));
@@ -30,7 +32,7 @@ int fail_point_here(void *ctx, const char *step)
     (void)ctx;
     if (fail.count > 0 && strcmp(step, fail.step) == 0 &&
         atomic_fetch_add(&fail.seen, 1) + 1 == fail.count) {
-        (void)raise(SIGKILL);
+        (void)raise(fail.signal);
     }
     return 0;
 }

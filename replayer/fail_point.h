@@ -1,4 +1,5 @@
-/* KAPPA_FAIL=STEP:COUNT kills the process at the COUNT-th time that it comes to STEP; for tests. */
+/* KAPPA_FAIL=STEP:COUNT kills the process at the COUNT-th time that it comes to STEP, or with
+ * KAPPA_FAIL_STOPS in the environment stops it (SIGCONT lets it go on); for tests. */
 #ifndef KAPPA_REPLAYER_FAIL_POINT_H
 #define KAPPA_REPLAYER_FAIL_POINT_H
 

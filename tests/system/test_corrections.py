@@ -3,6 +3,7 @@ a topic of its own; each correction once, through kills; the live sender neither
 
 import collections
 import fcntl
+import json
 import os
 import shutil
 import signal
@@ -10,6 +11,7 @@ import subprocess
 
 import pytest
 
+import kafka_client
 import support
 from support import eventually
 from test_outputs import NAME, Stream, transaction
@@ -175,6 +177,80 @@ def test_one_at_a_time(platform, topic):
         assert "somebody (pid 1)" in refused.stderr
         assert differences(correct(platform)) > 0  # looking is free
     assert correct(platform, "--send")["sent"] > 0
+
+
+def test_behind_a_swap(platform, topic):
+    """--corrections of deploy, swap and rollback; not from afar; the sender's last messages are waited for."""
+    out = topic + "-out"
+    topics(platform, topic, out)
+    platform.produce(topic, [transaction(i) for i in range(2000)], "--key", "user_id")
+    platform.deploy("alerts", sql(topic, out, V1), "--wait")
+    made = platform.deploy("alerts", sql(topic, out, V2), "--corrections", code=2)
+    assert "--wait" in made.stderr
+    url = platform.server()["http"]
+    refused = subprocess.run([support.BIN, "--server", "http://" + url, "rollback", "alerts", "--corrections"],
+                             env={k: v for k, v in platform.env.items() if k != "KAPPA_DATA"}, cwd=platform.directory,
+                             capture_output=True, text=True, timeout=60, check=False)
+    assert refused.returncode == 4 and "data directory" in refused.stderr, refused
+    answer = json.loads(platform.deploy("alerts", sql(topic, out, V2), "--wait", "--corrections", "-o", "json").stdout)
+    assert answer["corrections"][0]["sent"] > 0 and answer["corrections"][0]["epoch"] == 2
+    assert differences(correct(platform)) == 0
+    said = platform.run("rollback", "alerts", "--corrections").stdout
+    assert " retracted; " in said
+    back = platform.json("swap", "alerts", 2, "--corrections")
+    assert back["new"] == 2 and back["corrections"][0]["sent"] > 0
+    is_as_fresh(platform, topic, out, "fresh", V2)
+    once(platform, out)
+
+
+def test_another_swap_meanwhile(embedded, topic):
+    """It is swapped while corrections are sent: they stop, and the next run corrects for the version that serves."""
+    out = topic + "-out"
+    topics(embedded, topic, out)
+    embedded.produce(topic, [transaction(i) for i in range(8000)], "--key", "user_id")
+    embedded.deploy("alerts", sql(topic, out, V1), "--wait")
+    embedded.deploy("alerts", sql(topic, out, {**V1, "message": "'v2'"}), "--wait")
+    sending = subprocess.Popen([support.BIN, "corrections", "alerts", "--send"],
+                               env={**embedded.env, "KAPPA_FAIL": "corrected:1", "KAPPA_FAIL_STOPS": "1"},
+                               cwd=embedded.directory, stderr=subprocess.PIPE, text=True)
+    try:
+        eventually(lambda: open(f"/proc/{sending.pid}/stat").read().rsplit(")", 1)[1].split()[0] == "T", 60, "it stands")
+        embedded.run("rollback", "alerts")
+        sending.send_signal(signal.SIGCONT)
+        _, said = sending.communicate(timeout=60)
+    finally:
+        sending.kill()
+        sending.wait()
+    assert sending.returncode == 4 and "swapped in meanwhile" in said and "1000 corrections were sent" in said, said
+    assert correct(embedded, "--send")["sent"] > 0
+    is_as_fresh(embedded, topic, out, "fresh", V1)
+    once(embedded, out)
+
+
+def test_what_kafka_tells_of_topics(kafka, topic, tmp_path):
+    """Compacted: refused, a correction would take the place of the newest message of its key. Times of appending are no
+    difference. A lost beginning: refused."""
+    out = topic + "-out"
+    admin = kafka_client.Admin(kafka)
+    with support.Platform(str(tmp_path), kafka=kafka) as platform:
+        platform.up()
+        platform.topic(topic, 3)
+        admin.create_topic(out, 2, message_timestamp_type="LogAppendTime")
+        admin.create_topic(out + "-spent", 2)
+        admin.create_topic(out + "-compact", 1, cleanup_policy="compact")
+        platform.produce(topic, [transaction(i) for i in range(500)], "--key", "user_id")
+        platform.deploy("alerts", sql(topic, out, V1), "--wait")
+        platform.deploy("alerts", sql(topic, out, V2), "--wait")
+        shown = correct(platform)
+        assert shown["same"] > 0
+        assert correct(platform, "--send")["sent"] == differences(shown)
+        assert differences(correct(platform)) == 0
+        third = sql(topic, out, V2).replace(out + "-spent", out + "-compact")
+        platform.deploy("alerts", third, "--wait")
+        assert "is compacted" in platform.run("corrections", "alerts", code=4).stderr
+        platform.run("rollback", "alerts")
+        admin.delete_records(out, 0, 1)
+        assert "begins at offset 1" in platform.run("corrections", "alerts", code=4).stderr
 
 
 def test_what_cannot_be_told_is_refused(embedded, topic):

@@ -50,8 +50,8 @@ int corrections_run(const struct cli *cli, const char *processor, bool send, int
 /* Does the command line ask for --corrections? 1, 0, or REFUSED where they cannot be made from here: asked
  * before anything else is done. */
 int corrections_asked(const struct cli *cli, struct err *err) must_check;
-/* Another version serves now: sends the corrections, and says so, in JSON mode by adding the answer to the array
- * "corrections" of `said`. */
+/* Another version serves now: sends the corrections, and says so, in JSON mode by adding the answer to the
+ * array "corrections" of `said`. */
 int corrections_follow(const struct cli *cli, const char *processor, json_t *said,
                        struct err *err) must_check;
 /* The same of a receipt, which is printed, and of all processors of its group. */

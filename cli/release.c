@@ -205,7 +205,8 @@ static int check_will_serve(const char *processor, const json_t *answer, struct 
     return rc;
 }
 
-/* What was waited for, and with --corrections what was sent then; the version is there, whatever comes of these. */
+/* What was waited for, and with --corrections what was sent then; the version is there, whatever comes of
+ * these. */
 static int say_served(const struct cli *cli, const char *processor, json_t *version, bool serves,
                       struct err *err)
 {

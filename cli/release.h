@@ -16,7 +16,7 @@
     {"outputs", '\0', "WHAT", "messages are sent from its start (all: a first version), or its swap (new)"}, \
     {"limit", '\0', "LIMIT", "read at most this, as in `kappa limit`: 50000/s, 20MB/s, or both"},     \
     {"dry-run", '\0', NULL, "only say what would be read, how long it takes, what is in the way"}, \
-    {"corrections", '\0', NULL, "with --wait: then send what differs of what was sent (`kappa corrections`)"}, \
+    {"corrections", '\0', NULL, "with --wait: then send what differs of messages (`kappa corrections`)"}, \
     {"wait", '\0', NULL, "wait until it serves, or with --swap manual until it is ready"},         \
     {"timeout", '\0', "TIME", "with --wait: give up after this long (default 10m)"},               \
     {"shards", '\0', "N", "threads and environments of the version (default: the cores)"},         \

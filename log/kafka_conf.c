@@ -290,6 +290,10 @@ static void conf_role(rd_kafka_conf_t *conf, const struct kafka_settings *settin
     switch (role) {
     case KAFKA_METADATA:
         conf_rows(conf, metadata_owned_rows, array_len(metadata_owned_rows));
+        if (name != NULL) {
+            conf_set(conf, "group.id", name);
+            conf_set(conf, "enable.auto.commit", "false");
+        }
         break;
     case KAFKA_READER:
         conf_rows(conf, reader_owned_rows, array_len(reader_owned_rows));

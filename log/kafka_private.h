@@ -53,6 +53,8 @@ struct kafka_log {
     struct log base;
     struct kafka_settings settings;
     struct kafka_client metadata;
+    struct kafka_client group; /* commits for group_name; only then */
+    char *group_name;          /* or NULL; owned */
 };
 
 static inline struct kafka_log *kafka_log_of(struct log *log)
@@ -70,7 +72,8 @@ void kafka_settings_close(struct kafka_settings *settings);
 const char *kafka_settings_find(const struct kafka_settings *settings, const char *name);
 
 /* Starts a client; does not wait for any broker. name: of a reader its group, of a sender its
- * transactional id, else NULL. The struct must stay where it is until the close. */
+ * transactional id, of METADATA the group that it commits for, or NULL. The struct must stay where it
+ * is until the close. */
 int kafka_client_init(struct kafka_client *client, const struct kafka_settings *settings,
                       enum kafka_role role, const char *name, struct err *err) must_check;
 void kafka_client_close(struct kafka_client *client);
@@ -116,6 +119,7 @@ int kafka_extent(struct log *log, const char *topic, uint32_t partition, int64_t
 
 int kafka_group_commit(struct log *log, const char *group, const struct log_place *places,
                        uint32_t count, struct err *err);
+void kafka_group_close(struct kafka_log *kafka);
 int kafka_groups_delete(struct log *log, const char *const *groups, uint32_t count,
                         struct err *err);
 

@@ -395,6 +395,7 @@ static int kafka_expire(struct log *log, int64_t now, struct err *err)
 static void kafka_close(struct log *log)
 {
     struct kafka_log *kafka = kafka_log_of(log);
+    kafka_group_close(kafka);
     kafka_client_close(&kafka->metadata);
     kafka_settings_close(&kafka->settings);
     free(kafka);

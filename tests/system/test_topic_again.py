@@ -120,15 +120,13 @@ def test_with_a_broker_that_restarts_behind_it(own_broker, topic, tmp_path):
 
 
 def test_hiccups_are_no_change(own_broker, topic, tmp_path):
-    """Records are produced all the while; their times fall and rise, and the version began in the middle, so that older
+    """Records are produced after each; their times fall and rise, and the version began in the middle, so that older
     records are newer than those it read. Each doubt is looked into and found to be none."""
     rng, _ = support.seed_for("hiccups")
     own_broker.create_topic(topic, 3)
     now = int(time.time() * 1000)
     made = 0
-    # Without groups: their commits are what librdkafka 2.0.2 may abort on when a broker goes (its pull request 5397).
-    with support.Platform(str(tmp_path), kafka=own_broker.brokers, env={"KAPPA_LOG": "debug"},
-                          args=("--groups", "off")) as platform:
+    with support.Platform(str(tmp_path), kafka=own_broker.brokers, env={"KAPPA_LOG": "debug"}) as platform:
         platform.up()
 
         def produce(count, newest):

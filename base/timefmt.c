@@ -45,7 +45,6 @@ static char *put_two(char *at, char before, unsigned value)
 size_t time_format(int64_t us, char *text)
 {
     int64_t days = time_day_of(us);
-    int64_t in_day = us - days * US_DAY;
     int64_t year;
     unsigned month;
     unsigned day;
@@ -53,8 +52,9 @@ size_t time_format(int64_t us, char *text)
     if (year < 0 || year > 9999) {
         return (size_t)snprintf(text, TIME_TEXT_LEN, "%lld", (long long)us);
     }
-    unsigned second = (unsigned)((uint64_t)in_day / US_SECOND);
-    unsigned fraction = (unsigned)((uint64_t)in_day % US_SECOND);
+    uint64_t in_day = (uint64_t)(us - days * US_DAY);
+    unsigned second = (unsigned)(in_day / US_SECOND);
+    unsigned fraction = (unsigned)(in_day % US_SECOND);
     char *at = digits_put_two(text, (unsigned)year / 100);
     at = digits_put_two(at, (unsigned)year % 100);
     at = put_two(at, '-', month);

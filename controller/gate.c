@@ -87,10 +87,28 @@ static int check_gap(const struct look *look, struct err *err)
     return rc;
 }
 
+static bool all_are_dead(const struct core_version *version)
+{
+    int64_t records = json_int(version->child.stats, "records", 0);
+    return records > 0 && json_int(version->child.stats, "dead", 0) == records;
+}
+
 /* Refused for good. */
 static int check_known(const struct look *look, struct err *err)
 {
     const json_t *stats = look->version->child.stats;
+    if (look->serving != NULL && look->judge.policy.max_dead.unit == POLICY_NO_LIMIT &&
+        all_are_dead(look->version) && !all_are_dead(look->serving)) {
+        const char *name = look->version->processor->name;
+        (void)err_set(err, KE_REFUSED,
+                      "all %lld records that v%u has read are dead, those of v%u, which serves, "
+                      "are not",
+                      (long long)json_int(stats, "records", 0), look->version->number,
+                      look->serving->number);
+        err_hint(err, "kappa dead %s %u shows why; with SET swap.max_dead = '100 %%' it serves",
+                 name, look->version->number);
+        return -KE_REFUSED;
+    }
     return judge_dead(&look->judge, (uint64_t)json_int(stats, "dead", 0),
                       (uint64_t)json_int(stats, "records", 0), err);
 }

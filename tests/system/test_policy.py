@@ -107,3 +107,20 @@ def test_gap(platform, topic):
     platform.run("rollback", name)
     platform.run("replay", name, "--from", "-10", "--accept-gap", "--wait")
     assert platform.status(name)["serving"] == 3
+
+
+def test_a_definition_that_fits_no_record(embedded, topic):
+    """It does not take the place of one that fits some, and says so at once; who wants it all the same can have it."""
+    table = table_of(topic)
+    sql = ("CREATE TABLE s (city {type}, n integer) WITH (topic = '%s', format = 'json');\n"
+           "CREATE MATERIALIZED VIEW %s AS SELECT city, sum(n) AS n FROM s GROUP BY city;\n" % (topic, table))
+    embedded.topic(topic, 2)
+    embedded.produce(topic, [{"city": f"c{i % 5}", "n": i} for i in range(40)])
+    embedded.deploy("cities", sql.format(type="text"), "--wait")
+    wrong = sql.format(type="integer")
+    said = embedded.deploy("cities", wrong, "--wait", code=4).stderr
+    assert "all 40 records that v2 has read are dead" in said and "kappa dead cities 2" in said, said
+    assert embedded.status("cities")["serving"] == 1
+    assert "all 40 records" in embedded.run("swap", "cities", "2", code=4).stderr
+    assert "v2 of cities is serving" in embedded.deploy("cities", wrong, "--set", "swap.max_dead=100 %", "--wait").stdout
+    assert embedded.status("cities")["serving"] == 2

@@ -195,6 +195,20 @@ static void test_dead_records(void **state)
     world_wait(world, 2, "serving");
 }
 
+/* Of a definition that fits no record, when the one that serves fits some. */
+static void test_all_records_dead(void **state)
+{
+    struct world *world = *state;
+    world->dead = 77;
+    world->dead_from = 2;
+    deploy_with(world, "");
+    world_wait(world, 2, "ready");
+    assert_held_back(world, "all 77 records that v2 has read are dead, those of v1");
+    world_refused(world, "swap", 2, json_object(), -KE_REFUSED, "all 77 records");
+    json_decref(deploy(world, "", json_pack("{s:s}", "swap.max_dead", "100 %")));
+    world_wait(world, 2, "serving");
+}
+
 static void test_bad_settings(void **state)
 {
     struct world *world = *state;
@@ -500,6 +514,7 @@ int main(void)
         TEST(test_too_many_rows),
         TEST(test_another_column),
         TEST(test_dead_records),
+        TEST(test_all_records_dead),
         TEST(test_bad_settings),
         TEST(test_force),
         TEST(test_two_ask),

@@ -99,7 +99,8 @@ struct world {
     const char *lazy; /* a processor whose workers say that they read lazy_rate, or NULL */
     int64_t lazy_rate;
     uint64_t identity;
-    int64_t dead;       /* what every worker says of its records */
+    int64_t dead;       /* what every worker says of its records, */
+    uint32_t dead_from; /* if its version is not older than this one */
     int64_t used_bytes; /* the same of its files */
     bool blocked;       /* the same of its last partition: by an open transaction */
     int64_t standby_ms;
@@ -502,7 +503,8 @@ static inline void world_worker_work(struct world *world, struct world_worker *w
                   world_rate(world, worker), "next", world_vector(worker->files->next), "committed",
                   world_vector(worker->files->next), "start", world_vector(world->start), "end",
                   world_vector(world->end), "at_end", flags, "record_time_ms", json_array(),
-                  "records", 77, "dead", (json_int_t)world->dead, "used_bytes",
+                  "records", 77, "dead",
+                  (json_int_t)(worker->version >= world->dead_from ? world->dead : 0), "used_bytes",
                   (json_int_t)world->used_bytes, "trouble"));
 }
 

@@ -5,7 +5,7 @@
  * Offsets are committed by a client of the group's name, made by the first commit. The admin interface
  * could do it on the log's own client, but its requests to a group's coordinator may abort the process
  * when the broker goes away at that moment (an assertion, seen with 2.0.2, not mended in later releases
- * so far). Deleting has no other way: it is done once, when a version is dropped.
+ * so far). Deleting has no other way: it is done once for each version, right after brokers have answered.
  *
  * Both wait for the group's coordinator, and are not for threads that have better to do. */
 #include "log/kafka_private.h"
@@ -129,10 +129,25 @@ static rd_kafka_resp_err_t deleted(rd_kafka_event_t *event, const char **group, 
     return RD_KAFKA_RESP_ERR_NO_ERROR;
 }
 
+/* Do brokers answer? */
+static rd_kafka_resp_err_t brokers_ask(struct kafka_client *client)
+{
+    const struct rd_kafka_metadata *metadata = NULL;
+    rd_kafka_resp_err_t code = rd_kafka_metadata(client->rk, 0, NULL, &metadata, KAFKA_REQUEST_MS);
+    if (metadata != NULL) {
+        rd_kafka_metadata_destroy(metadata);
+    }
+    return code;
+}
+
 int kafka_groups_delete(struct log *log, const char *const *groups, uint32_t count, struct err *err)
 {
     struct kafka_client *client = &kafka_log_of(log)->metadata;
     (void)rd_kafka_poll(client->rk, 0);
+    rd_kafka_resp_err_t code = brokers_ask(client);
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return kafka_error(client, code, NULL, err, "cannot delete the group %s", groups[0]);
+    }
     rd_kafka_DeleteGroup_t **wanted = xcalloc(count, sizeof *wanted);
     for (uint32_t i = 0; i < count; i++) {
         wanted[i] = rd_kafka_DeleteGroup_new(groups[i]);
@@ -145,8 +160,7 @@ int kafka_groups_delete(struct log *log, const char *const *groups, uint32_t cou
     free(wanted);
     const char *group = groups[0];
     const char *text = event == NULL ? NULL : rd_kafka_event_error_string(event);
-    rd_kafka_resp_err_t code =
-        event == NULL ? RD_KAFKA_RESP_ERR__TIMED_OUT : rd_kafka_event_error(event);
+    code = event == NULL ? RD_KAFKA_RESP_ERR__TIMED_OUT : rd_kafka_event_error(event);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
         code = deleted(event, &group, &text);
     }

@@ -335,15 +335,49 @@ void kafka_client_doubt(struct kafka_client *client)
     atomic_store(&client->doubt, atomic_fetch_add(&doubts, 1) + 1);
 }
 
+/* Clients that are open, for callbacks of one that is left behind (kafka_client_close): its threads go on
+ * talking when the struct is gone. */
+static pthread_mutex_t live_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct kafka_client *live;
+
+static void live_add(struct kafka_client *client)
+{
+    pthread_mutex_lock(&live_lock);
+    client->next_live = live;
+    live = client;
+    pthread_mutex_unlock(&live_lock);
+}
+
+static void live_remove(const struct kafka_client *client)
+{
+    pthread_mutex_lock(&live_lock);
+    struct kafka_client **at = &live;
+    while (*at != client) {
+        at = &(*at)->next_live;
+        ASSERT(*at != NULL);
+    }
+    *at = client->next_live;
+    pthread_mutex_unlock(&live_lock);
+}
+
+static void live_doubt(const void *client)
+{
+    pthread_mutex_lock(&live_lock);
+    for (struct kafka_client *at = live; at != NULL; at = at->next_live) {
+        if (at == client) {
+            kafka_client_doubt(at);
+        }
+    }
+    pthread_mutex_unlock(&live_lock);
+}
+
 /* librdkafka's own messages, from any of its threads: its warnings and errors repeat while a broker
  * is away, so that most of them are only for debugging. */
 static void log_callback(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
     static _Atomic int64_t quiet_until;
-    struct kafka_client *client = rk == NULL ? NULL : rd_kafka_opaque(rk);
-    if (client != NULL && is_doubtful(facility, text)) {
-        MAGIC_ASSERT(client, KAFKA_CLIENT_MAGIC);
-        kafka_client_doubt(client);
+    if (rk != NULL && is_doubtful(facility, text)) {
+        live_doubt(rd_kafka_opaque(rk));
     }
     if (level <= LOG_ERR) {
         int64_t now = clock_mono_us(clock_real());
@@ -408,10 +442,12 @@ int kafka_client_init(struct kafka_client *client, const struct kafka_settings *
     pthread_mutex_init(&client->lock, NULL);
     bool produces = role == KAFKA_WRITER || role == KAFKA_SENDER;
     rd_kafka_type_t type = produces ? RD_KAFKA_PRODUCER : RD_KAFKA_CONSUMER;
+    live_add(client);
     client->rk = rd_kafka_new(type, conf, text, sizeof text);
     if (client->rk != NULL) {
         return 0;
     }
+    live_remove(client);
     rd_kafka_conf_destroy(conf);
     pthread_mutex_destroy(&client->lock);
     int rc = err_set(err, KE_INVALID, "librdkafka refuses the Kafka properties: %s", text);
@@ -421,6 +457,7 @@ int kafka_client_init(struct kafka_client *client, const struct kafka_settings *
 
 void kafka_client_close(struct kafka_client *client)
 {
+    live_remove(client);
     if (client->partition_lost) {
         /* When an assigned partition was deleted, 2.0.2 miscounts its references and destroying
          * the client waits for ever (fixed in 2.1.1). Its memory and sleeping threads are left

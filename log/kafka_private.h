@@ -44,9 +44,10 @@ struct kafka_client {
     const struct kafka_settings *settings; /* of the log, which outlives its clients */
     pthread_mutex_t lock;                  /* guards trouble_text, partition_lost */
     char trouble_text[512];                /* the last thing librdkafka said about its brokers */
-    bool partition_lost;    /* a partition in use was deleted: see kafka_client_close */
-    atomic_bool trouble;    /* said since the flag was last cleared */
-    _Atomic uint64_t doubt; /* log_batch.doubt of what is read from now on */
+    bool partition_lost;            /* a partition in use was deleted: see kafka_client_close */
+    atomic_bool trouble;            /* said since the flag was last cleared */
+    _Atomic uint64_t doubt;         /* log_batch.doubt of what is read from now on */
+    struct kafka_client *next_live; /* kafka_conf.c */
 };
 
 struct kafka_log {

@@ -139,18 +139,30 @@ def freshness(version):
 def test_freshness(platform, topic):
     """What waits while the worker is stopped counts with its whole age."""
     serve(platform, topic, 100)
-    served = platform.version("p", 1)
-    os.kill(served["worker"]["pid"], signal.SIGSTOP)
-    try:
-        platform.produce(topic, support.events_lines(20, first=100))
-        time.sleep(1.1)
-    finally:
-        os.kill(served["worker"]["pid"], signal.SIGCONT)
-    before = freshness(served)
-    support.eventually(lambda: freshness(platform.version("p", 1))[1] > before[1], 60, "an old record is counted")
+    before = freshness(platform.version("p", 1))
+    made = 100
+
+    def counted():
+        """Once more when the worker had not yet been told that it serves."""
+        nonlocal made
+        pid = platform.version("p", 1)["worker"]["pid"]
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            platform.produce(topic, support.events_lines(20, first=made))
+            time.sleep(1.1)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        made += 20
+        support.applied_everything(platform, "p", 1, topic)
+        try:
+            return support.eventually(lambda: freshness(platform.version("p", 1))[1] > before[1], 1, "it is counted")
+        except AssertionError:
+            return False
+
+    support.eventually(counted, 60, "an old record is counted")
     # It is of about the last second: something must come.
     support.eventually(lambda: platform.version("p", 1)["freshness"], 60, "the controller shows it",
-                       on_poll=lambda: platform.produce(topic, support.events_lines(1, first=120)))
+                       on_poll=lambda: platform.produce(topic, support.events_lines(1, first=made)))
     metrics = platform.http("GET", "/metrics")[1]
     assert 'kappa_freshness_seconds_bucket{processor="p",version="1",le="1"}' in metrics
 

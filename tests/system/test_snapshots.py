@@ -305,7 +305,7 @@ def test_records_that_the_log_lost(tmp_path):
         shutil.rmtree(log)
         os.rename(kept, log)
         platform.up()
-        support.eventually(lambda: "records were lost" in platform.run("status", "counts").stdout, 60, "v1 finds out")
+        support.eventually(lambda: "records were lost" in " ".join(platform.run("status", "counts").stdout.split()), 60, "v1 finds out")
         platform.produce("t", events(1000, 80), "--key", "k")
         answer = platform.json("replay", "counts", "--from", "-0s", "--swap", "manual")
         assert answer["begins"]["with"] == "snapshot" and answer["base"]["version"] == 1, answer

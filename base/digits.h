@@ -9,6 +9,7 @@
 #define DIGITS_DOUBLE_MAX 24 /* of digits_put_double: a sign, 0.000, 17 digits */
 
 extern const char digits_pairs[]; /* "00" to "99" */
+extern const uint64_t digits_power10[DIGITS_MAX];
 
 /* Two digits of a value below 100; the place behind. */
 static inline char *digits_put_two(char *at, unsigned value)

@@ -1,34 +1,14 @@
 /* Arithmetic of exact decimals. Own header: numeric.h. Text and doubles: numeric_text.c. */
 #include "processor/numeric.h"
 
-#define E19 UINT64_C(10000000000000000000)
+#include "base/digits.h"
 
 uint128 numeric_power10(uint32_t n)
 {
-    static const uint64_t powers[20] = {
-        1,
-        10,
-        100,
-        1000,
-        10000,
-        100000,
-        1000000,
-        10000000,
-        100000000,
-        1000000000,
-        10000000000,
-        100000000000,
-        1000000000000,
-        10000000000000,
-        100000000000000,
-        1000000000000000,
-        10000000000000000,
-        100000000000000000,
-        1000000000000000000,
-        E19,
-    };
     ASSERT_CMP(n, <=, NUMERIC_DIGITS);
-    return n < 20 ? (uint128)powers[n] : (uint128)E19 * powers[n - 19];
+    return n < DIGITS_MAX
+               ? (uint128)digits_power10[n]
+               : (uint128)digits_power10[DIGITS_MAX - 1] * digits_power10[n - (DIGITS_MAX - 1)];
 }
 
 uint32_t numeric_digits(uint128 value)

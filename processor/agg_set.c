@@ -95,14 +95,17 @@ static inline uint32_t hash_of(const uint8_t *bytes, uint32_t len)
     return hash_words(words_of(bytes, len), len);
 }
 
+static inline bool same_words(struct two_words left, struct two_words right)
+{
+    return left.head == right.head && left.tail == right.tail;
+}
+
 static inline bool same_bytes(const uint8_t *a, const uint8_t *b, uint32_t len)
 {
     if (len > SHORT) {
         return memcmp(a, b, len) == 0;
     }
-    struct two_words left = words_of(a, len);
-    struct two_words right = words_of(b, len);
-    return left.head == right.head && left.tail == right.tail;
+    return same_words(words_of(a, len), words_of(b, len));
 }
 
 static inline void copy_bytes(uint8_t *to, const uint8_t *from, uint32_t len)
@@ -495,9 +498,7 @@ static inline bool loose_same(const uint8_t *a, const uint8_t *b, uint32_t len)
     if (len > SHORT) {
         return memcmp(a, b, len) == 0;
     }
-    struct two_words left = loose_words(a, len);
-    struct two_words right = loose_words(b, len);
-    return left.head == right.head && left.tail == right.tail;
+    return same_words(loose_words(a, len), loose_words(b, len));
 }
 
 /* Adds the values whose bytes, from `base` on, are in the set already, but for those that it has. An entry of

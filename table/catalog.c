@@ -47,21 +47,6 @@ struct catalog {
     struct seen seen[SEEN];
 };
 
-static int open_dbi(struct catalog *catalog, struct err *err)
-{
-    MDB_txn *txn = NULL;
-    int rc = env_read_begin(catalog->env, &txn, err);
-    if (rc != 0) {
-        return rc;
-    }
-    rc = mdb_dbi_open(txn, NULL, 0, &catalog->dbi);
-    if (rc != 0) {
-        env_read_end(catalog->env, txn);
-        return env_error(catalog->env, rc, "cannot open its database", err);
-    }
-    return env_read_commit(catalog->env, txn, err);
-}
-
 bool catalog_canary_same(const struct catalog_canary *a, const struct catalog_canary *b)
 {
     return a->version == b->version && a->share == b->share && a->shadow == b->shadow;
@@ -84,9 +69,7 @@ int catalog_open(const char *dir, bool writable, struct catalog **out, struct er
     int rc = env_open(dir, writable, CATALOG_MAP_BYTES, &catalog->env, err);
     if (rc == 0) {
         env_fix_map(catalog->env);
-        env_handles_lock(catalog->env);
-        rc = open_dbi(catalog, err);
-        env_handles_unlock(catalog->env);
+        rc = env_open_only(catalog->env, &catalog->dbi, err);
     }
     if (rc == 0 && writable) {
         rc = env_sync_dir(catalog->env, err);

@@ -52,6 +52,8 @@ int env_read_begin(struct env *env, MDB_txn **out, struct err *err) must_check;
 void env_read_end(struct env *env, MDB_txn *txn);
 /* Ends it, and keeps the handles of databases that it opened. */
 int env_read_commit(struct env *env, MDB_txn *txn, struct err *err) must_check;
+/* The database without a name, of an environment that has no other. */
+int env_open_only(struct env *env, MDB_dbi *dbi, struct err *err) must_check;
 
 /* Is this, of mdb_txn_id of a read transaction, still what a new one would see? Nothing is begun for it. */
 bool env_is_at(const struct env *env, uint64_t commit);

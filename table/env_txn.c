@@ -215,6 +215,29 @@ int env_read_commit(struct env *env, MDB_txn *txn, struct err *err)
     return rc == 0 ? 0 : env_error(env, rc, "cannot end a read", err);
 }
 
+static int open_only(struct env *env, MDB_dbi *dbi, struct err *err)
+{
+    MDB_txn *txn = NULL;
+    int rc = env_read_begin(env, &txn, err);
+    if (rc != 0) {
+        return rc;
+    }
+    rc = mdb_dbi_open(txn, NULL, 0, dbi);
+    if (rc != 0) {
+        env_read_end(env, txn);
+        return env_error(env, rc, "cannot open its database", err);
+    }
+    return env_read_commit(env, txn, err);
+}
+
+int env_open_only(struct env *env, MDB_dbi *dbi, struct err *err)
+{
+    env_handles_lock(env);
+    int rc = open_only(env, dbi, err);
+    env_handles_unlock(env);
+    return rc;
+}
+
 /* LMDB begins a transaction of its own: the counted one only keeps the map where it is. */
 int env_copy(struct env *env, int fd, struct err *err)
 {

@@ -35,21 +35,6 @@ struct ledger_cursor {
     uint32_t input;
 };
 
-static int handle_open(struct ledger *ledger, struct err *err)
-{
-    MDB_txn *txn = NULL;
-    int rc = env_read_begin(ledger->env, &txn, err);
-    if (rc != 0) {
-        return rc;
-    }
-    rc = mdb_dbi_open(txn, NULL, 0, &ledger->dbi);
-    if (rc != 0) {
-        env_read_end(ledger->env, txn);
-        return env_error(ledger->env, rc, "cannot open its database", err);
-    }
-    return env_read_commit(ledger->env, txn, err);
-}
-
 int ledger_open(const char *dir, struct ledger **out, struct err *err)
 {
     struct ledger *ledger = xcalloc(1, sizeof *ledger);
@@ -58,9 +43,7 @@ int ledger_open(const char *dir, struct ledger **out, struct err *err)
     rc = rc == 0 ? env_open(dir, true, 0, &ledger->env, err) : rc;
     if (rc == 0) {
         env_set_nosync(ledger->env, true);
-        env_handles_lock(ledger->env);
-        rc = handle_open(ledger, err);
-        env_handles_unlock(ledger->env);
+        rc = env_open_only(ledger->env, &ledger->dbi, err);
     }
     if (rc != 0) {
         ledger_close(ledger);

@@ -32,27 +32,12 @@ static json_t *version_of(const json_t *status, uint32_t version)
     return NULL;
 }
 
-/* v1 serves. */
-static void serve_first(struct world *world)
-{
-    assert_int_equal(world_deploy(world, COUNTS_1, "auto"), 1);
-    world_wait(world, 1, "serving");
-}
-
-static void serve_second(struct world *world)
-{
-    serve_first(world);
-    assert_int_equal(world_deploy(world, COUNTS_2, "auto"), 2);
-    world_wait(world, 2, "serving");
-    assert_string_equal(world_state(world, 1), "standby");
-}
-
 /* ---- The main road ---- */
 
 static void test_first_version_serves(void **state)
 {
     struct world *world = *state;
-    serve_first(world);
+    world_serve_first(world);
     struct catalog_pointer pointer;
     assert_int_equal(catalog_pointer_get(world->catalog, "counts", &pointer, NULL), 0);
     assert_string_equal(pointer.processor, "p");
@@ -69,7 +54,7 @@ static void test_first_version_serves(void **state)
 static void test_second_version_is_swapped_in(void **state)
 {
     struct world *world = *state;
-    serve_second(world);
+    world_serve_second(world);
     json_t *receipt = receipt_of(world, 0);
     assert_int_equal(json_int(receipt, "old", -1), 1);
     assert_int_equal(json_int(receipt, "new", -1), 2);
@@ -100,7 +85,7 @@ static void test_second_version_is_swapped_in(void **state)
 static void test_rollback_and_forward(void **state)
 {
     struct world *world = *state;
-    serve_second(world);
+    world_serve_second(world);
     json_t *receipt = world_call(world, "rollback", "p", 0, json_pack("{s:s}", "who", "ann"));
     assert_int_equal(json_int(receipt, "new", 0), 1);
     assert_string_equal(json_text(receipt, "why", ""), "rollback");
@@ -126,7 +111,7 @@ static void test_standby_retires(void **state)
     struct world *world = *state;
     world->standby_ms = 2000;
     world_restart(world);
-    serve_second(world);
+    world_serve_second(world);
     world_wait(world, 1, "retired");
     world_steps(world, 20);
     world_refused(world, "rollback", 0, json_object(), -KE_REFUSED, "no version on standby");
@@ -140,7 +125,7 @@ static void test_standby_retires(void **state)
 static void test_third_version_retires_the_first(void **state)
 {
     struct world *world = *state;
-    serve_second(world);
+    world_serve_second(world);
     assert_int_equal(world_deploy(world, COUNTS_1 "-- again\n", "auto"), 1); /* unchanged */
     json_decref(world_call(world, "replay", "p", 0, json_object()));
     world_wait(world, 3, "serving");
@@ -151,7 +136,7 @@ static void test_third_version_retires_the_first(void **state)
 static void test_manual_swap_waits(void **state)
 {
     struct world *world = *state;
-    serve_first(world);
+    world_serve_first(world);
     world_deploy(world, COUNTS_2, "manual");
     world_refused(world, "swap", 2, json_object(), -KE_REFUSED, "not caught up");
     world_wait(world, 2, "ready");
@@ -165,7 +150,7 @@ static void test_manual_swap_waits(void **state)
 static void test_tables_that_go(void **state)
 {
     struct world *world = *state;
-    serve_first(world);
+    world_serve_first(world);
     world_deploy(world, COUNTS_3, "auto");
     world->seen_epoch = 0; /* the table is to disappear */
     for (int i = 0; i < 500 && strcmp(world_state(world, 2), "serving") != 0; i++) {
@@ -197,7 +182,7 @@ static void test_deploys_that_are_refused(void **state)
     assert_int_equal(answer.err.code, -KE_INVALID);
     world_ask(world, &answer, "status", "p", 0, NULL);
     assert_int_equal(answer.err.code, -KE_NOT_FOUND); /* nothing was left behind */
-    serve_first(world);
+    world_serve_first(world);
     world_ask(world, &answer, "deploy", "q", 0, world_definition(COUNTS_2, "auto"));
     assert_int_equal(answer.err.code, -KE_EXISTS);
     assert_non_null(strstr(answer.err.text, "\"counts\" belongs to p"));
@@ -206,7 +191,7 @@ static void test_deploys_that_are_refused(void **state)
 static void test_same_definition_is_unchanged(void **state)
 {
     struct world *world = *state;
-    serve_first(world);
+    world_serve_first(world);
     json_t *body = world_call(world, "deploy", "p", 0, world_definition(COUNTS_1, "auto"));
     assert_true(json_bool(body, "unchanged", false));
     assert_int_equal(json_int(body, "version", 0), 1);
@@ -236,7 +221,7 @@ static void test_same_definition_is_unchanged(void **state)
 static void test_calls_that_are_refused(void **state)
 {
     struct world *world = *state;
-    serve_first(world);
+    world_serve_first(world);
     world_refused(world, "abort", 1, json_object(), -KE_REFUSED, "is serving");
     world_refused(world, "pause", 1, json_object(), -KE_REFUSED, "is serving");
     world_refused(world, "drop", 1, json_object(), -KE_REFUSED, "is serving");
@@ -246,7 +231,7 @@ static void test_calls_that_are_refused(void **state)
     world_refused(world, "swap", 0, json_object(), -KE_REFUSED, "could be swapped in");
     world_refused(world, "rollback", 0, json_object(), -KE_REFUSED, "no version on standby");
     world_refused(world, "frobnicate", 0, json_object(), -KE_INVALID, "frobnicate");
-    serve_first(world);
+    world_serve_first(world);
     world_deploy(world, COUNTS_2, "auto");
     world_wait(world, 2, "serving");
     world_refused(world, "abort", 1, json_object(), -KE_REFUSED, "only a candidate");
@@ -255,7 +240,7 @@ static void test_calls_that_are_refused(void **state)
 static void test_lagging_candidate_is_refused(void **state)
 {
     struct world *world = *state;
-    serve_first(world);
+    world_serve_first(world);
     world_deploy(world, COUNTS_2, "manual");
     world_wait(world, 2, "ready");
     world->inflow = 5000; /* more than anybody can drain */
@@ -268,7 +253,7 @@ static void test_lagging_candidate_is_refused(void **state)
 static void test_abort_removes_files(void **state)
 {
     struct world *world = *state;
-    serve_first(world);
+    world_serve_first(world);
     world->pace = 10;
     world_deploy(world, COUNTS_2, "auto");
     world_wait(world, 2, "replaying");
@@ -286,7 +271,7 @@ static void test_abort_removes_files(void **state)
 static void test_drop_of_standby(void **state)
 {
     struct world *world = *state;
-    serve_second(world);
+    world_serve_second(world);
     json_t *body = world_call(world, "drop", "p", 1, json_object());
     assert_true(json_bool(body, "dropped", false));
     json_decref(body);
@@ -299,7 +284,7 @@ static void test_drop_of_standby(void **state)
 static void test_pause_and_resume(void **state)
 {
     struct world *world = *state;
-    serve_first(world);
+    world_serve_first(world);
     world->pace = 20;
     world_deploy(world, COUNTS_2, "auto");
     world_wait(world, 2, "replaying");
@@ -341,7 +326,7 @@ static void test_worker_dies_at_each_step(void **state)
         for (uint32_t victim = i == 0 ? 2 : 1; victim <= 2; victim++) {
             struct world *world = xcalloc(1, sizeof *world);
             world_open(world);
-            serve_first(world);
+            world_serve_first(world);
             world_deploy(world, COUNTS_2, "auto");
             swap_with_fault(world, steps[i], NULL, victim, true);
             world_wait(world, 2, "serving");
@@ -357,7 +342,7 @@ static void test_worker_dies_at_each_step(void **state)
 static void test_hold_runs_out(void **state)
 {
     struct world *world = *state;
-    serve_first(world);
+    world_serve_first(world);
     world_deploy(world, COUNTS_2, "manual");
     world_wait(world, 2, "ready");
     static const char *const steps[] = {"hold", "run_to"};
@@ -387,7 +372,7 @@ static void test_hold_runs_out(void **state)
 static void test_near_is_not_answered(void **state)
 {
     struct world *world = *state;
-    serve_first(world);
+    world_serve_first(world);
     world_deploy(world, COUNTS_2, "manual");
     world_wait(world, 2, "ready");
     swap_with_fault(world, NULL, "near", 2, true);
@@ -406,7 +391,7 @@ static void test_steps_of_the_hold(void **state)
 {
     static const char *const names[] = {"prepare", "run_to", "check", "commit", "release"};
     struct world *world = *state;
-    serve_first(world);
+    world_serve_first(world);
     world_deploy(world, COUNTS_2, "auto");
     world_wait(world, 2, "serving");
     world_do(world, "rollback", "p", 0);
@@ -434,7 +419,7 @@ static void test_steps_of_the_hold(void **state)
 static void test_auto_swap_backs_off(void **state)
 {
     struct world *world = *state;
-    serve_first(world);
+    world_serve_first(world);
     swap_with_fault(world, "hold", NULL, 2, false); /* dies whenever it is to hold */
     world_deploy(world, COUNTS_2, "auto");
     world_steps(world, 500); /* ten seconds */
@@ -447,7 +432,7 @@ static void test_auto_swap_backs_off(void **state)
 static void test_restart_backs_off(void **state)
 {
     struct world *world = *state;
-    serve_first(world);
+    world_serve_first(world);
     uint32_t starts = world->starts;
     world->refuse_start = 4;
     for (int i = 0; i < WORLD_WORKERS; i++) {
@@ -493,7 +478,7 @@ static void fail_worker(struct world *world, uint32_t version, const char *code)
 static void test_candidate_fails_for_good(void **state)
 {
     struct world *world = *state;
-    serve_first(world);
+    world_serve_first(world);
     world->pace = 10;
     world_deploy(world, COUNTS_2, "auto");
     world_wait(world, 2, "replaying");
@@ -515,7 +500,7 @@ static void test_candidate_fails_for_good(void **state)
 static void test_candidate_fails_for_now(void **state)
 {
     struct world *world = *state;
-    serve_first(world);
+    world_serve_first(world);
     world->pace = 10;
     world_deploy(world, COUNTS_2, "auto");
     world_wait(world, 2, "replaying");
@@ -533,7 +518,7 @@ static void test_candidate_fails_for_now(void **state)
 static void test_serving_version_fails(void **state)
 {
     struct world *world = *state;
-    serve_first(world);
+    world_serve_first(world);
     fail_worker(world, 1, "topic_changed");
     world_steps(world, 10);
     assert_string_equal(world_state(world, 1), "serving");
@@ -559,7 +544,7 @@ static void test_rolled_back_bars_older_candidates(void **state)
         "CREATE MATERIALIZED VIEW counts AS SELECT user_id, max(kind) AS n FROM events GROUP BY "
         "user_id;\n";
     struct world *world = *state;
-    serve_first(world);
+    world_serve_first(world);
     world->pace = 10;
     world_deploy(world, COUNTS_2, "auto");
     world_wait(world, 2, "replaying");
@@ -581,7 +566,7 @@ static void test_rolled_back_bars_older_candidates(void **state)
 static void test_rollback_from_a_dying_version(void **state)
 {
     struct world *world = *state;
-    serve_second(world);
+    world_serve_second(world);
     swap_with_fault(world, "open", NULL, 2, false);
     for (int i = 0; i < WORLD_WORKERS; i++) {
         if (world->workers[i].alive && world->workers[i].version == 2) {
@@ -613,7 +598,7 @@ static void test_rollback_from_a_dying_version(void **state)
 static void test_dead_version_stands_still(void **state)
 {
     struct world *world = *state;
-    serve_second(world);
+    world_serve_second(world);
     world->pace = 20;
     world->inflow = 0;
     world_steps(world, 5);
@@ -638,7 +623,7 @@ static void test_dead_version_stands_still(void **state)
 static void test_rollback_just_after_a_crash(void **state)
 {
     struct world *world = *state;
-    serve_second(world);
+    world_serve_second(world);
     world_restart(world);
     world_do(world, "rollback", "p", 0);
     world->refuse_start = 1000;
@@ -659,7 +644,7 @@ static void test_rollback_just_after_a_crash(void **state)
 static void test_auto_swap_from_a_dying_version(void **state)
 {
     struct world *world = *state;
-    serve_first(world);
+    world_serve_first(world);
     swap_with_fault(world, "open", NULL, 1, false);
     for (int i = 0; i < WORLD_WORKERS; i++) {
         if (world->workers[i].alive) {
@@ -697,7 +682,7 @@ static void test_dying_of_a_plugin(void **state)
         "CREATE TABLE events (user_id text, kind text) WITH (topic='events', format='json');\n"
         "CREATE MATERIALIZED VIEW counts AS SELECT w, count(*) AS n FROM plugin('harm.so', events) "
         "AS h(w text) GROUP BY w;\n";
-    serve_first(world);
+    world_serve_first(world);
     json_t *body = world_definition(sql, "auto");
     json_object_set_new(body, "plugins",
                         json_pack("{s:s}", "harm.so", "0123456789abcdef0123456789abcdef"));
@@ -717,7 +702,7 @@ static void test_dying_of_a_plugin(void **state)
 static void test_resume_of_a_serving_version(void **state)
 {
     struct world *world = *state;
-    serve_first(world);
+    world_serve_first(world);
     fail_worker(world, 1, "corrupt");
     world_steps(world, 10);
     world_do(world, "resume", "p", 1);
@@ -731,7 +716,7 @@ static void test_resume_of_a_serving_version(void **state)
 static void test_lost_files(void **state)
 {
     struct world *world = *state;
-    serve_second(world);
+    world_serve_second(world);
     world_core_close(world);
     assert_int_equal(world_remove_files(world, "p/1", NULL), 0);
     world_core_open(world);
@@ -744,7 +729,7 @@ static void test_lost_files(void **state)
 static void test_verify(void **state)
 {
     struct world *world = *state;
-    serve_first(world);
+    world_serve_first(world);
     json_t *body = world_call(world, "verify", "p", 1, json_object());
     assert_true(json_bool(body, "verified", false));
     assert_int_equal(json_int(body, "records", 0), 77);
@@ -777,7 +762,7 @@ static void test_verify(void **state)
 static void test_shutdown_drains(void **state)
 {
     struct world *world = *state;
-    serve_second(world);
+    world_serve_second(world);
     struct world_answer answer;
     world_ask(world, &answer, "rollback", "p", 0, json_object());
     core_shutdown(world->core);
@@ -799,7 +784,7 @@ static void test_shutdown_drains(void **state)
 static void test_silent_worker(void **state)
 {
     struct world *world = *state;
-    serve_first(world);
+    world_serve_first(world);
     world->now_us += 4000000;
     json_t *status = status_of(world);
     assert_true(json_is_null(json_object_get(version_of(status, 1), "trouble")));
@@ -823,7 +808,7 @@ static void test_silent_worker(void **state)
 static void test_plots(void **state)
 {
     struct world *world = *state;
-    serve_first(world);
+    world_serve_first(world);
     world->inflow = 1;
     for (int i = 0; i < 30 * 50; i++) { /* 30 s in steps of 20 ms */
         world_step(world);

@@ -3,19 +3,6 @@
  * somebody waits for them. */
 #include "tests/unit/controller/world.h"
 
-static void serve_first(struct world *world)
-{
-    assert_int_equal(world_deploy(world, COUNTS_1, "auto"), 1);
-    world_wait(world, 1, "serving");
-}
-
-static void serve_second(struct world *world)
-{
-    serve_first(world);
-    assert_int_equal(world_deploy(world, COUNTS_2, "auto"), 2);
-    world_wait(world, 2, "serving");
-}
-
 static void kill_workers(struct world *world, uint32_t version)
 {
     for (int i = 0; i < WORLD_WORKERS; i++) {
@@ -42,7 +29,7 @@ static void test_rollback_of_what_served(void **state)
     struct world *world = *state;
     struct world_answer answer;
     struct world_answer swap;
-    serve_second(world);
+    world_serve_second(world);
     json_decref(world_call(world, "replay", "p", 0, json_pack("{s:s}", "swap", "manual")));
     world_wait(world, 3, "ready");
     keep_dead(world, 1);
@@ -69,7 +56,7 @@ static void test_swap_of_what_was_newest(void **state)
 {
     struct world *world = *state;
     struct world_answer answer;
-    serve_first(world);
+    world_serve_first(world);
     world_deploy(world, COUNTS_2, "manual");
     world_wait(world, 2, "ready");
     keep_dead(world, 2);
@@ -90,7 +77,7 @@ static void test_given_up_before_the_hold(void **state)
 {
     struct world *world = *state;
     struct world_answer answer;
-    serve_first(world);
+    world_serve_first(world);
     world_deploy(world, COUNTS_2, "manual");
     world_wait(world, 2, "ready");
     world->silent_at = "near";

@@ -855,4 +855,20 @@ static inline const char *world_held_back(struct world *world)
     return text;
 }
 
+/* v1 serves. */
+static inline void world_serve_first(struct world *world)
+{
+    assert_int_equal(world_deploy(world, COUNTS_1, "auto"), 1);
+    world_wait(world, 1, "serving");
+}
+
+/* v2 serves, and v1 stands by. */
+static inline void world_serve_second(struct world *world)
+{
+    world_serve_first(world);
+    assert_int_equal(world_deploy(world, COUNTS_2, "auto"), 2);
+    world_wait(world, 2, "serving");
+    assert_string_equal(world_state(world, 1), "standby");
+}
+
 #endif

@@ -186,12 +186,41 @@ static void test_adding(void **state)
     log->ops->close(log);
 }
 
+/* The client of a reader whose partition was deleted is left behind: it goes on talking of brokers that are
+ * away, when its struct is another thing. */
+static void test_left_behind(void **state)
+{
+    (void)state;
+    static rd_kafka_t *left; /* known to leak checkers */
+    struct kafka_settings settings;
+    char address[64];
+    int fd = dead_port(address, sizeof address);
+    OK(kafka_settings_init(&settings, address, NULL, &test_err));
+    struct kafka_client *client = xcalloc(1, sizeof *client);
+    OK(kafka_client_init(client, &settings, KAFKA_READER, "group", &test_err));
+    left = client->rk;
+    uint64_t doubt = atomic_load(&client->doubt);
+    for (int64_t began = now_ms(); atomic_load(&client->doubt) == doubt;) {
+        assert_true(now_ms() - began < 60000); /* it talks of its broker */
+        (void)usleep(10000);
+    }
+    client->partition_lost = true;
+    kafka_client_close(client);
+    memset(client, 0xee, sizeof *client);
+    free(client);
+    (void)usleep(3000000); /* it has tried again meanwhile, or this finds nothing */
+    assert_non_null(left);
+    kafka_settings_close(&settings);
+    (void)close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_owned),        cmocka_unit_test(test_foreign),
         cmocka_unit_test(test_secrets_stay), cmocka_unit_test(test_accepted),
         cmocka_unit_test(test_no_broker),    cmocka_unit_test(test_adding),
+        cmocka_unit_test(test_left_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

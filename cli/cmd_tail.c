@@ -21,6 +21,11 @@ static int tail_run(struct cli *cli, struct err *err);
 static const struct cmd_option options[] = {
     {"rows", '\0', NULL, "begin with all rows"},
     {"prefix", '\0', "TEXT", "only rows whose next key column begins so"},
+    {"from", '\0', "VALUE", "only rows whose next key column is this or behind it"},
+    {"below", '\0', "VALUE", "only rows whose next key column is below this"},
+    {"at", '\0', "TIME", "of a window table: only windows that hold TIME"},
+    {"since", '\0', "TIME", "only windows that end later than TIME"},
+    {"until", '\0', "TIME", "only windows that end at TIME or before"},
     {"where", '\0', "EXPR", "only rows of which this is true: \"score > 5\""},
     {"limit", 'n', "N", "end after so many rows and deletions"},
     {"after", '\0', "ID", "go on behind the cut of this id"},
@@ -44,9 +49,10 @@ const struct cmd_entry cmd_tail = {
         "gets what came\n"
         "since, else a reset. TABLE may be table@3 or table@candidate. A server that is away is "
         "waited for, 60 s at most.\n"
-        "With leading key columns, --prefix or --where the rows they choose are followed as if "
-        "they were a table of\n"
-        "their own: a row that ceases to be among them is a deletion. EXPR is as behind WHERE in a "
+        "With leading key columns, bounds as of `kappa scan` or --where the rows they choose are "
+        "followed as if they were\n"
+        "a table of their own: a row that ceases to be among them is a deletion. EXPR is as behind "
+        "WHERE in a "
         "definition.",
     .examples = "kappa tail user_features\n"
                 "kappa tail user_features u1                   # the rows of one key\n"
@@ -212,6 +218,9 @@ static bool take_line(void *ctx, const char *text, size_t len)
     return tail->rc == 0 && !tail->done;
 }
 
+/* Options that are parameters of the server's. */
+static const char *const passed_on[] = {"prefix", "from", "below", "at", "since", "until", "where"};
+
 /* One connection, until it ends. */
 static int follow_once(struct tail *tail, struct err *err)
 {
@@ -229,8 +238,9 @@ static int follow_once(struct tail *tail, struct err *err)
     for (int i = 1; i < tail->cli->arg_count; i++) {
         client_query_add(&path, "key", tail->cli->args[i]);
     }
-    client_query_add(&path, "prefix", cli_option(tail->cli, "prefix"));
-    client_query_add(&path, "where", cli_option(tail->cli, "where"));
+    for (size_t i = 0; i < array_len(passed_on); i++) {
+        client_query_add(&path, passed_on[i], cli_option(tail->cli, passed_on[i]));
+    }
     tail->event[0] = '\0';
     tail->id[0] = '\0';
     rc = client_lines(client, buf_text(&path), take_line, tail, err);

@@ -39,6 +39,7 @@ void feed_choice_make(const struct feed_ask *ask, struct feed_choice *out)
     name_add(&name, "prefix", range->prefix);
     name_add(&name, "since", range->since);
     name_add(&name, "until", range->until);
+    name_add(&name, "at", range->at);
     out->bounded = name.len > strlen(ask->table);
     name_add(&name, "where", ask->where);
     range->from = keep(range->from);
@@ -46,6 +47,7 @@ void feed_choice_make(const struct feed_ask *ask, struct feed_choice *out)
     range->prefix = keep(range->prefix);
     range->since = keep(range->since);
     range->until = keep(range->until);
+    range->at = keep(range->at);
     out->where = ask->where == NULL ? NULL : xstrdup(ask->where);
     out->name = xstrdup(buf_text(&name));
     buf_free(&name);
@@ -67,6 +69,7 @@ void feed_choice_free(struct feed_choice *choice)
     drop(range->prefix);
     drop(range->since);
     drop(range->until);
+    drop(range->at);
     free(choice->where);
     free(choice->name);
     *choice = (struct feed_choice){0};

@@ -165,6 +165,7 @@ static void explain(struct query *query, struct err *err)
         memcpy(name, at, len);
         name[len] = '\0';
         (void)reader_table_not_served(query->reader, name, &known);
+        err->code = -KE_NOT_FOUND;
         if (strstr(known.text, "not served yet") != NULL) {
             (void)snprintf(err->hint, sizeof err->hint, "%.300s; write \"%.100s@N\"", known.text,
                            name);
@@ -208,10 +209,11 @@ static int failed(struct query *query, int code, const struct query_text *text, 
     int rc = place < 0
                  ? err_set(err, KE_SQL, "%s", message)
                  : query_error_at(&text->origin, query_place(text, (size_t)place), err, message);
-    if (err != NULL) {
-        explain(query, err);
+    if (err == NULL) {
+        return rc;
     }
-    return rc;
+    explain(query, err);
+    return err->code;
 }
 
 int query_exec(struct query *query, const char *text, struct err *err)

@@ -106,11 +106,11 @@ static const struct route routes[] = { /* the one that is asked for most stands 
     {"GET",  "/v1/tables",              "", READ, route_tables, NULL, 0, 200, true, JSON, NULL},
     {"GET",  "/v1/tables/*/row",        "at,version", READ,
                                         route_row, NULL, 0, 200, false, JSON, route_view},
-    {"GET",  "/v1/tables/*/changes",    "after,below,from,key,prefix,rows,since,until,where", READ,
+    {"GET",  "/v1/tables/*/changes",    "after,at,below,from,key,prefix,rows,since,until,where", READ,
                                         NULL, NULL, ROUTE_CHANGES, 200, false, JSON, NULL},
     {"POST", "/v1/tables/*/get",        "", READ, route_get_many, NULL, 0, 200, true, JSON, NULL},
-    {"GET",  T,                         "after,below,from,key,limit,prefix,since,until,version,where", READ,
-                                        route_rows, NULL, 0, 200, true, JSON, NULL},
+    {"GET",  T,                         "after,at,below,from,key,limit,prefix,since,until,version,where",
+                                        READ, route_rows, NULL, 0, 200, true, JSON, NULL},
     {"POST", "/get-online-features",    "", READ, route_features, NULL, 0, 200, true, ANY, NULL},
 };
 /* clang-format on */

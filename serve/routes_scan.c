@@ -2,13 +2,14 @@
  *
  *     GET /v1/tables/T/rows?key=..&key=..   leading key columns that are equal, in their order
  *                          &from=..&below=..  bounds of the next key column; or &prefix=..
- *                          &since=..&until=..  windows whose end is in (since, until]
+ *                          &since=..&until=..  windows whose end is in (since, until]; or &at=..
  *                          &where=EXPR        of these, rows of which it is true (row_filter.h)
  *                          &limit=N           and X-Kappa-Next says where to go on: &after=..
  *
- * A place to go on from is VERSION.ROW.SOURCE.KEY, the last row given, in hexadecimal digits but for
- * the version: a page of another version than the one before is refused, not mixed in. Every page is
- * read at a cut of its own. */
+ * A place to go on from is VERSION.MADE.ROW.SOURCE.KEY, the last row given, in hexadecimal digits but for
+ * the version: a page of another version than the one before is refused, not mixed in. MADE is when the
+ * version was deployed: a data directory that was wiped has versions of the same numbers again. Every page
+ * is read at a cut of its own. */
 #include "include/kappa/record.h"
 #include "serve/query.h"
 #include "serve/reader_inner.h"
@@ -23,11 +24,12 @@
 
 #define SEGMENT_TABLE 2    /* of /v1/tables/T/rows */
 #define STOP_EVERY    4096 /* rows that are passed over */
-#define PLACE_LEN     (48 + 2 * LIMIT_TABLE_KEY_LEN)
+#define PLACE_LEN     (64 + 2 * LIMIT_TABLE_KEY_LEN)
 
 /* A row to go on behind. */
 struct place {
     uint32_t version; /* 0: none is given */
+    uint64_t made;    /* version_made of it */
     uint32_t number;  /* of the rows of the key */
     uint32_t source;
     size_t len;
@@ -48,12 +50,12 @@ static int place_read(const char *text, struct place *out, struct err *err)
 {
     int used = 0;
     *out = (struct place){0};
-    int found = sscanf(text, "%" SCNu32 ".%" SCNx32 ".%" SCNx32 ".%n", &out->version, &out->number,
-                       &out->source, &used);
+    int found = sscanf(text, "%" SCNu32 ".%" SCNx64 ".%" SCNx32 ".%" SCNx32 ".%n", &out->version,
+                       &out->made, &out->number, &out->source, &used);
     const char *digits = text + used;
     size_t len = strlen(digits);
     bool well =
-        found == 3 && used > 0 && out->version > 0 && len % 2 == 0 && len / 2 <= sizeof out->key;
+        found == 4 && used > 0 && out->version > 0 && len % 2 == 0 && len / 2 <= sizeof out->key;
     for (size_t i = 0; well && i < len; i += 2) {
         int high = hex_digit(digits[i]);
         int low = hex_digit(digits[i + 1]);
@@ -66,14 +68,21 @@ static int place_read(const char *text, struct place *out, struct err *err)
                           "after= takes what a page before had as its header X-Kappa-Next");
 }
 
-static void place_write(const struct reader_cursor *cursor, uint32_t version, char *text)
+/* Tells it from one of the same number in a data directory that was there before. */
+static uint64_t version_made(const struct reader_version *version)
+{
+    return (uint64_t)json_int(version->object, "created_ms", 0);
+}
+
+static void place_write(const struct reader_cursor *cursor, const struct reader_version *version,
+                        char *text)
 {
     uint32_t source = 0;
     const uint8_t *key = NULL;
     size_t len = 0;
     reader_cursor_key(cursor, &source, &key, &len);
-    int at = snprintf(text, PLACE_LEN, "%" PRIu32 ".%" PRIx32 ".%" PRIx32 ".", version,
-                      reader_cursor_number(cursor), source);
+    int at = snprintf(text, PLACE_LEN, "%" PRIu32 ".%" PRIx64 ".%" PRIx32 ".%" PRIx32 ".",
+                      version->number, version_made(version), reader_cursor_number(cursor), source);
     for (size_t i = 0; i < len; i++) {
         at += snprintf(text + at, PLACE_LEN - (size_t)at, "%02x", key[i]);
     }
@@ -95,6 +104,26 @@ static bool place_passed(const struct place *place, const struct plan_view *view
         return source < place->source;
     }
     return reader_cursor_number(cursor) <= place->number;
+}
+
+/* Was the page before of this version? */
+static int place_check(const struct place *after, const struct reader_version *version,
+                       struct err *err)
+{
+    if (after->version != version->number) {
+        int rc = err_set(err, KE_REFUSED,
+                         "the page before was of version %" PRIu32 ", and version %" PRIu32
+                         " was swapped in since",
+                         after->version, version->number);
+        err_hint(err, "begin anew, or go on in the old one with version=%" PRIu32, after->version);
+        return rc;
+    }
+    if (after->made != version_made(version)) {
+        int rc = err_set(err, KE_REFUSED, "the page before was of another data directory");
+        err_hint(err, "begin anew");
+        return rc;
+    }
+    return 0;
 }
 
 /* ---- rows */
@@ -162,8 +191,9 @@ static int scan_takes(struct scan *scan, const struct kappa_value *values, uint6
 }
 
 /* Rows up to the limit (below 0: all); behind it the header says where to go on. */
-static int scan_cursor(struct reader_cursor *cursor, const struct plan_view *view, uint32_t version,
-                       int64_t limit, const struct place *after, struct scan *scan)
+static int scan_cursor(struct reader_cursor *cursor, const struct plan_view *view,
+                       const struct reader_version *version, int64_t limit,
+                       const struct place *after, struct scan *scan)
 {
     int64_t given = 0;
     uint64_t passed = 0;
@@ -207,12 +237,8 @@ static int scan_read(const struct reader_read *reading, const struct route_reque
     struct reader_cursor *cursor = NULL;
     reader_bounds_init(bounds);
     int rc = text == NULL ? 0 : place_read(text, after, err);
-    if (rc == 0 && after->version != 0 && after->version != reading->version->number) {
-        rc = err_set(err, KE_REFUSED,
-                     "the page before was of version %" PRIu32 ", and version %" PRIu32
-                     " was swapped in since",
-                     after->version, reading->version->number);
-        err_hint(err, "begin anew, or go on in the old one with version=%" PRIu32, after->version);
+    if (rc == 0 && after->version != 0) {
+        rc = place_check(after, reading->version, err);
     }
     if (rc == 0) {
         struct row_range range;
@@ -237,7 +263,7 @@ static int scan_read(const struct reader_read *reading, const struct route_reque
         rc = reader_cursor_open(scan->context->reader, reading, &bounds->range, &cursor, err);
     }
     if (rc == 0 && limit != 0) {
-        rc = scan_cursor(cursor, view, reading->version->number, limit, after, scan);
+        rc = scan_cursor(cursor, view, reading->version, limit, after, scan);
     }
     reader_cursor_close(cursor);
     row_filter_close(scan->where);
@@ -248,11 +274,12 @@ static int scan_read(const struct reader_read *reading, const struct route_reque
 }
 
 /* What the answer depends on: the version, its cut, and what was asked. */
-static bool scan_is_known(const struct reader_stamp *stamp, const struct route_request *request,
-                          struct route_answer *answer)
+static bool scan_is_known(const struct reader_version *version, const struct reader_stamp *stamp,
+                          const struct route_request *request, struct route_answer *answer)
 {
     struct buf content = {0};
-    buf_printf(&content, "%s %" PRIu32 " ", request->segments[SEGMENT_TABLE], stamp->version);
+    buf_printf(&content, "%s %" PRIu32 " %" PRIx64 " ", request->segments[SEGMENT_TABLE],
+               stamp->version, version_made(version));
     json_write(&content, stamp->cut);
     for (uint32_t i = 0; i < request->query_count; i++) {
         buf_printf(&content, "%zu %s=%s", strlen(request->query[i].value), request->query[i].name,
@@ -291,7 +318,7 @@ int route_rows(const struct route_context *context, const struct route_request *
     struct reader_stamp stamp = {0};
     reader_stamp_of(&reading, &stamp);
     route_stamp(answer, &stamp);
-    if (!scan_is_known(&stamp, request, answer)) {
+    if (!scan_is_known(reading.version, &stamp, request, answer)) {
         rc = scan_read(&reading, request, limit, &scan, err);
     }
     json_decref(stamp.cut);

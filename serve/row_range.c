@@ -12,7 +12,8 @@ void row_range_asked(const struct route_request *request, struct row_range *out)
                               .below = route_query(request, "below"),
                               .prefix = route_query(request, "prefix"),
                               .since = route_query(request, "since"),
-                              .until = route_query(request, "until")};
+                              .until = route_query(request, "until"),
+                              .at = route_query(request, "at")};
     for (uint32_t i = 0; i < request->query_count; i++) {
         if (strcmp(request->query[i].name, "key") == 0) {
             out->keys[out->key_count++] = request->query[i].value;
@@ -33,17 +34,54 @@ static int key_value(const struct plan_view *view, uint32_t column, const char *
     return plan_key_value_from_text(key, text, &bounds->memory, out, err);
 }
 
+bool row_range_is_all(const struct row_range *range)
+{
+    return range->key_count == 0 && range->from == NULL && range->below == NULL &&
+           range->prefix == NULL && range->since == NULL && range->until == NULL &&
+           range->at == NULL;
+}
+
+/* Windows that begin by then and end later. */
+static int window_at(const struct row_range *asked, const struct plan_view *view,
+                     struct reader_range *range, struct err *err)
+{
+    int64_t us = 0;
+    if (asked->since != NULL || asked->until != NULL) {
+        return err_set(err, KE_INVALID,
+                       "at is for windows that hold a time, without since and "
+                       "until");
+    }
+    if (view->window == PLAN_WINDOW_SESSION) {
+        int rc = err_set(err, KE_INVALID,
+                         "table %s has sessions: a scan of those that hold a time "
+                         "would look at each",
+                         view->shape.name);
+        err_hint(err, "choose by since and until, by which sessions end; or get one by its key and "
+                      "at");
+        return rc;
+    }
+    int rc = route_time(asked->at, &us, err);
+    if (rc == 0) {
+        range->window_least = us + 1;
+        range->window_most = us + view->window_us;
+    }
+    return rc;
+}
+
 static int window_bounds(const struct row_range *asked, const struct plan_view *view,
                          struct reader_range *range, struct err *err)
 {
     int64_t us = 0;
     int rc = 0;
-    if (asked->since == NULL && asked->until == NULL) {
+    if (asked->since == NULL && asked->until == NULL && asked->at == NULL) {
         return 0;
     }
     if (!view->shape.windowed) {
-        return err_set(err, KE_INVALID, "table %s has no windows: it takes no since and until",
-                       view->shape.name);
+        return err_set(err, KE_INVALID, "table %s has no windows: it takes no %s", view->shape.name,
+                       asked->at != NULL ? "at" : "since and until");
+    }
+    if (asked->at != NULL) {
+        return window_at(asked, view, range, err);
     }
     if (asked->since != NULL) {
         rc = route_time(asked->since, &us, err);

@@ -79,7 +79,7 @@ def test_manual_has_the_topics():
     (["help", "windws"], "did you mean `kappa help windows`?"),
     (["help", "rolback"], "did you mean `kappa help rollback`?"),
     (["status", "--wach"], "did you mean --watch?"),
-    (["scan", "t", "--where", "n > 1"], "`kappa help scan` lists the options"),
+    (["scan", "t", "--order", "n"], "`kappa help scan` lists the options"),
     (["help", "functions", "summ"], "did you mean sum?"),
 ])
 def test_did_you_mean(args, hint):

@@ -5,6 +5,7 @@ import gzip
 import http.client
 import json
 import random
+import shutil
 import urllib.parse
 
 import support
@@ -86,9 +87,23 @@ def test_ranges_pages_and_times(embedded):
     assert history == [model[key] for key in sorted(model) if key[1] == one]
     assert rows_of(embedded, path, prefix="u1")[0] == [model[k] for k in sorted(model) if k[1].startswith("u1")]
     assert rows_of(embedded, path, limit=0) [0] == []
+    at = rng.choice(ends) - rng.randint(1, WINDOW_MS)
+    assert rows_of(embedded, path, at=at)[0] == [model[key] for key in sorted(model) if key[0] - WINDOW_MS <= at < key[0]]
+    # The command line's options are these parameters, with a server and without one.
+    for given in ([one], ["--prefix", "u1", "--at", at], ["--from", low, "--below", high, "--since", since, "--until", until],
+                  [one, "--where", f"window_end > '{support.rfc3339(since)}'", "--limit", 2]):
+        names = {f"{name[2:]}": value for name, value in zip(given, given[1:]) if str(name).startswith("--")}
+        wanted = rows_of(embedded, path, **names, **({"key": one} if given[0] == one else {}))[0]
+        assert embedded.scan("user_features", *given) == wanted and (wanted or given[0] != one), given
+        assert embedded.scan("user_features", *given, "--server", embedded.server()["http"]) == wanted, given
+    for given in (["--at", "0", "--since", "1"], ["--prefix", "a", "--from", "b"], ["a", "b"], ["--until", "soon"]):
+        assert embedded.run("scan", "user_features", *given, code=2).stderr
+    assert "busy WHERE" in embedded.run("scan", "busy", "--where", "n > 1", code=2).stderr
     assert len(rows_of(embedded, "/v1/tables/busy/rows", limit=3)[0]) == 3
-    for address in (path + "?after=1.2.3", path + "?key=a&key=b", path + "?prefix=a&from=b", path + "?after=1.0.0.ff",
-                    "/v1/tables/busy/rows?after=1.0.0.", "/v1/tables/users/rows?since=0", path + "?since=never"):
+    made = rows_of(embedded, path, limit=2)[1]["X-Kappa-Next"].split(".")[1]
+    for address in (path + "?after=1.2.3", path + "?key=a&key=b", path + "?prefix=a&from=b", path + f"?after=1.{made}.0.0.ff",
+                    "/v1/tables/busy/rows?after=1.0.0.0.", "/v1/tables/users/rows?since=0", path + "?since=never",
+                    path + "?at=1&until=2", "/v1/tables/users/rows?at=0"):
         status, answer, _ = embedded.http("GET", address)
         assert status == 400 and answer["error"]["message"], address
     after = rows_of(embedded, path, limit=2)[1]["X-Kappa-Next"]
@@ -97,6 +112,24 @@ def test_ranges_pages_and_times(embedded):
     status, answer, _ = embedded.http("GET", path + "?limit=2&after=" + after)
     assert status == 409 and "swapped" in answer["error"]["message"]
     assert rows_of(embedded, path, limit=2, after=after, version=1)[0] == everything[2:4]
+
+
+def test_a_wiped_directory_is_another_one(embedded):
+    """The same definition at the same cut over other records: what a client has kept is not taken for what is there."""
+    sql = "CREATE TABLE c (k text, n bigint) WITH (topic = 'c'); CREATE MATERIALIZED VIEW t AS SELECT k, n FROM c;"
+    for n in (1, 2):
+        embedded.topic("c", 1)
+        embedded.produce("c", [{"k": k, "n": n} for k in "abc"])
+        embedded.deploy("p", sql, "--wait")
+        if n == 1:
+            first = embedded.http("GET", "/v1/tables/t/rows?limit=2")[2]
+            embedded.down()
+            shutil.rmtree(embedded.data)
+            embedded.up()
+    status, text, headers = raw(embedded, "/v1/tables/t/rows?limit=2", If_None_Match=first["ETag"])
+    assert status == 200 and b'"n":2' in text and headers["X-Kappa-Cut"] == first["X-Kappa-Cut"]
+    status, answer, _ = embedded.http("GET", "/v1/tables/t/rows?limit=2&after=" + first["X-Kappa-Next"])
+    assert status == 409 and "another data directory" in answer["error"]["message"]
 
 
 def test_features_as_feast_asks(embedded):

@@ -305,7 +305,8 @@ def test_refused(embedded, topic):
     for text, place in places.items():
         error = sql(embedded, text, 400)["error"]
         assert error["message"].startswith(place) and error["message"].endswith("^"), error
-    assert sql(embedded, "SELECT * FROM totls", 400)["error"]["hint"] == "did you mean totals?"
+    error = sql(embedded, "SELECT * FROM totls", 404)["error"]
+    assert error["code"] == "not_found" and error["hint"] == "did you mean totals?"
     assert sql(embedded, "SELECT 1; SELECT 2", 400)
     assert sql(embedded, "SELECT ?", 400)["error"]["code"] == "invalid"
     assert sql(embedded, "SELECT ?, ?2, :a", params=[1, 2], code=400)
@@ -370,6 +371,8 @@ def test_formats_and_server_down(embedded, topic):
         'x,y,z\n"a,""b",,""\n2\n2\n'
     failed = embedded.run("sql", "SELECT nope FROM totals", code=1)
     assert "1:8: no such column: nope" in failed.stderr
+    for words in (["sql", "SELECT * FROM none"], ["get", "none", "a"], ["scan", "none"]):
+        assert "none" in embedded.run(*words, code=3).stderr
     assert embedded.run("sql", "SELECT 1; DELETE FROM totals; SELECT 2", code=4).stdout.count("(1 row)") == 1
     assert "totals" in embedded.run("sql", "\\d").stdout
     assert embedded.run("sql", "-o", "xml", "SELECT 1", code=2).stderr

@@ -147,6 +147,10 @@ void doctor_server(struct doctor *doctor)
 {
     struct err err = {0};
     doctor->server_pid = doctor->remote ? 0 : place_server_pid(doctor->cli);
+    if (!doctor->remote && place_server_file_check(doctor->data, &err) < 0) {
+        doctor_say_err(doctor, DOCTOR_WARN, "server", &err);
+        return;
+    }
     if (!doctor->remote && doctor->server_pid == 0) {
         bool made = is_there(doctor->data);
         char *todo = xasprintf("kappa up --data %s", doctor->data);

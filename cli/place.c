@@ -3,6 +3,7 @@
 
 #include "cli/client.h"
 #include "cli/credential.h"
+#include "controller/datadir.h"
 #include "log/archive_topic.h"
 #include "log/log.h"
 #include "serve/reader.h"
@@ -55,8 +56,7 @@ static json_t *server_file(const char *data)
     return object;
 }
 
-/* Another user's server cannot be found by its file. */
-static int server_file_check(const char *data, struct err *err)
+int place_server_file_check(const char *data, struct err *err)
 {
     char *path = xasprintf("%s/server.json", data);
     int rc = access(path, R_OK) == 0 || errno != EACCES
@@ -116,7 +116,7 @@ int place_client(const struct cli *cli, struct client **out, struct err *err)
         return open_client(cli, server, NULL, out, err);
     }
     const char *data = place_data(cli);
-    int rc = server_file_check(data, err);
+    int rc = place_server_file_check(data, err);
     if (rc < 0) {
         return rc;
     }
@@ -230,6 +230,14 @@ int place_archived(const struct cli *cli, const char *dir, json_t **names, struc
     return rc;
 }
 
+static bool has_embedded_log(const char *data)
+{
+    char *dir = xasprintf("%s/log", data);
+    bool is = is_dir(dir);
+    free(dir);
+    return is;
+}
+
 /* What to open: --kafka, else what the data directory is used with. */
 static int log_config(const struct cli *cli, bool make, json_t **out, struct err *err)
 {
@@ -240,7 +248,9 @@ static int log_config(const struct cli *cli, bool make, json_t **out, struct err
         return rc;
     }
     const char *data = place_data(cli);
-    rc = server_file_check(data, err);
+    if (!has_embedded_log(data)) { /* which can be read without its server */
+        rc = place_server_file_check(data, err);
+    }
     if (rc < 0) {
         return rc;
     }
@@ -251,7 +261,7 @@ static int log_config(const struct cli *cli, bool make, json_t **out, struct err
     } else if (!is_dir(data) && (!make || mkdir(data, 0777) != 0)) {
         rc = err_set(err, KE_NOT_FOUND, "there is no data directory %s", data);
         err_hint(err, "--data DIR or KAPPA_DATA names it; `kappa up --data DIR` makes one");
-    } else {
+    } else if (!make || (rc = datadir_check(data, err)) == 0) {
         char *dir = xasprintf("%s/log", data);
         config = json_pack("{s:s,s:s,s:s}", "kind", "embedded", "dir", dir, "archive", archive);
         free(dir);

@@ -19,6 +19,8 @@ const char *place_server(const struct cli *cli);
 
 /* The process of `kappa up` on the data directory, or 0 when none runs. */
 int64_t place_server_pid(const struct cli *cli);
+/* FORBIDDEN when DATA/server.json is another user's: whether a server runs cannot be told then. */
+int place_server_file_check(const char *data, struct err *err) must_check;
 /* A client for the server. UNREACHABLE when none runs on the data directory. */
 int place_client(const struct cli *cli, struct client **out, struct err *err) must_check;
 /* The access file: --access, or that of the server on the data directory. Malloc'd; NULL: none. */

@@ -129,12 +129,52 @@ static int take_lock(struct datadir *datadir, struct err *err)
     return rc;
 }
 
+/* Names of a data directory, and what a new file system or a backup's tool may have put there. */
+static bool may_be_there(const char *name)
+{
+    static const char *const names[] = {"archive", "catalog", "exports",  "lock",       "log",
+                                        "plugins", "schemas", "versions", "lost+found", NULL};
+    if (name[0] == '.' || strncmp(name, "server.json", strlen("server.json")) == 0) {
+        return true;
+    }
+    for (size_t i = 0; names[i] != NULL; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int datadir_check(const char *path, struct err *err)
+{
+    char *catalog = xasprintf("%s/catalog", path);
+    bool known = access(catalog, F_OK) == 0;
+    free(catalog);
+    DIR *dir = known ? NULL : opendir(path);
+    const struct dirent *entry;
+    int rc = 0;
+    while (rc == 0 && dir != NULL && (entry = readdir(dir)) != NULL) {
+        if (!may_be_there(entry->d_name)) {
+            rc = err_set(err, KE_INVALID, "%s is no data directory: there is %s in it", path,
+                         entry->d_name);
+            err_hint(err,
+                     "name one that is empty or not there yet, as --data %s/kappa-data: it is made",
+                     strcmp(path, "/") == 0 ? "" : path);
+        }
+    }
+    if (dir != NULL) {
+        (void)closedir(dir);
+    }
+    return rc;
+}
+
 int datadir_open(const char *path, struct datadir **out, struct err *err)
 {
     if (path[0] == '\0') {
         return err_set(err, KE_INVALID, "the data directory has no name");
     }
-    int rc = make_dirs(path, err);
+    int rc = datadir_check(path, err);
+    rc = rc != 0 ? rc : make_dirs(path, err);
     if (rc != 0) {
         return rc;
     }

@@ -13,7 +13,10 @@
 
 struct datadir;
 
-/* Made when missing. BUSY when another server holds DATA/lock; the text names its pid. */
+/* INVALID when a folder that has been in use for something else is taken for a data directory: there is no
+ * catalog in it, but what no data directory has. */
+int datadir_check(const char *path, struct err *err) must_check;
+/* datadir_check; made when missing. BUSY when another server holds DATA/lock; the text names its pid. */
 int datadir_open(const char *path, struct datadir **out, struct err *err) must_check;
 /* Removes server.json if it was published, and gives up the lock. */
 void datadir_close(struct datadir *datadir);

@@ -9,8 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HISTORY_MAX 1000 /* receipts in one answer, newest first */
-#define REASON_LEN  1000 /* of a person's swap */
+#define HISTORY_MAX     1000 /* receipts in one answer, newest first */
+#define HISTORY_ALL_MAX 100  /* of all processors */
+#define REASON_LEN      1000 /* of a person's swap */
 
 struct ask {
     struct core *core;
@@ -47,24 +48,10 @@ static void ask_status(const struct ask *ask)
 
 static void ask_history(const struct ask *ask)
 {
-    char prefix[CATALOG_KEY_LEN];
-    (void)snprintf(prefix, sizeof prefix, "r/%s/", ask->processor->name);
     struct err err = {0};
-    json_t *list = NULL;
-    if (catalog_list(ask->core->catalog, prefix, &list, &err) != 0) {
-        refuse(ask, &err);
-        return;
-    }
-    json_t *receipts = json_array();
-    for (size_t i = json_array_size(list); i-- > 0 && json_array_size(receipts) < HISTORY_MAX;) {
-        json_t *receipt = json_object_get(json_array_get(list, i), "value");
-        int rc = json_array_append(receipts, receipt);
-        ASSERT(rc == 0);
-    }
-    json_decref(list);
-    json_t *body = json_pack("{s:o}", "receipts", receipts);
-    ASSERT(body != NULL);
-    core_reply(ask->core, ask->request, body, NULL);
+    json_t *body = history_json(ask->core, ask->processor,
+                                ask->processor != NULL ? HISTORY_MAX : HISTORY_ALL_MAX, &err);
+    core_reply(ask->core, ask->request, body, body != NULL ? NULL : &err);
 }
 
 static void ask_plots(const struct ask *ask)
@@ -513,7 +500,7 @@ static const struct ask_row {
     {"resume", NEEDS_VERSION, ask_resume},
     {"drop", NEEDS_VERSION, ask_drop},
     {"verify", NEEDS_VERSION, ask_verify},
-    {"history", NEEDS_PROCESSOR, ask_history},
+    {"history", NEEDS_NOTHING, ask_history},
     {"gc", NEEDS_NOTHING, ask_gc},
     {"diff", NEEDS_PROCESSOR, ask_diff},
     {"plots", NEEDS_PROCESSOR, ask_plots},

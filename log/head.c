@@ -68,17 +68,19 @@ static const char *boot_id_now(void)
     return boot_id;
 }
 
-static int head_map(struct head *head, int fd, const char *path, struct err *err)
+/* refused: 0, or why it is only read. */
+static int head_map(struct head *head, int fd, int refused, const char *path, struct err *err)
 {
     struct stat st;
     if (fstat(fd, &st) != 0) {
         return err_errno(err, errno, "cannot look at %s", path);
     }
-    void *map = mmap(NULL, HEAD_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    int how = refused == 0 ? PROT_READ | PROT_WRITE : PROT_READ;
+    void *map = mmap(NULL, HEAD_BYTES, how, MAP_SHARED, fd, 0);
     if (map == MAP_FAILED) {
         return err_errno(err, errno, "cannot map %s", path);
     }
-    *head = (struct head){map, st.st_dev, st.st_ino};
+    *head = (struct head){map, st.st_dev, st.st_ino, refused};
     return 0;
 }
 
@@ -97,7 +99,12 @@ int head_open(struct head *head, const char *dir, enum head_found *found, struct
     char *path = xasprintf("%s/head", dir);
     int rc = 0;
     struct stat st;
+    int refused = 0;
     int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0 && (errno == EACCES || errno == EPERM || errno == EROFS)) {
+        refused = errno;
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+    }
     if (fd < 0 && errno == ENOENT) {
         *found = HEAD_MISSING;
     } else if (fd < 0 || fstat(fd, &st) != 0) {
@@ -105,7 +112,7 @@ int head_open(struct head *head, const char *dir, enum head_found *found, struct
     } else if (st.st_size != HEAD_BYTES) {
         *found = HEAD_DAMAGED;
     } else {
-        rc = head_map(head, fd, path, err);
+        rc = head_map(head, fd, refused, path, err);
         if (rc == 0) {
             *found = head_judge(head->page);
             if (*found == HEAD_DAMAGED) {
@@ -145,7 +152,7 @@ int head_create(struct head *head, const char *dir, const struct head_state *sta
     int fd = -1;
     int rc = file_create(temp, bytes, HEAD_BYTES, &fd, err);
     if (rc == 0) {
-        rc = head_map(head, fd, temp, err);
+        rc = head_map(head, fd, 0, temp, err);
     }
     if (rc == 0 && rename(temp, path) != 0) {
         rc = err_errno(err, errno, "cannot rename %s to %s", temp, path);

@@ -38,6 +38,7 @@ struct head {
     struct head_page *page; /* shared mapping; NULL: closed */
     dev_t device;           /* of the file, to see when it was removed */
     ino_t inode;
+    int refused; /* 0, or the errno with which it may not be written: then it is only read */
 };
 
 enum head_found { HEAD_GOOD, HEAD_MISSING, HEAD_OTHER_BOOT, HEAD_DAMAGED };

@@ -142,6 +142,9 @@ int log_segment_writer_open(struct log *log, const char *topic, struct log_write
     if (rc == 0) {
         rc = topic_dir_load(owner->dir, topic, &info, err);
     }
+    if (rc == 0 && owner->notify.refused != 0) {
+        rc = err_errno(err, owner->notify.refused, "cannot write to the log %s", owner->dir);
+    }
     if (rc != 0) {
         return rc;
     }

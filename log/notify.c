@@ -20,29 +20,38 @@ struct notify_page {
     _Atomic uint32_t sequence; /* the futex word */
 };
 
-int notify_open(struct notify *notify, const char *dir, struct err *err)
+/* An errno, or 0. */
+static int map_file(int fd, struct notify_page **out)
 {
-    int rc = 0;
-    void *map = MAP_FAILED;
-    char *path = xasprintf("%s/~notify", dir);
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    if (fd < 0) {
-        rc = err_errno(err, errno, "cannot open %s", path);
-        goto out;
-    }
     /* Real blocks, not a hole: a store into a hole of a full disk would be SIGBUS. */
     int failed = posix_fallocate(fd, 0, NOTIFY_BYTES);
     if (failed != 0) {
-        rc = err_errno(err, failed, "cannot write %s", path);
-        goto out;
+        return failed;
     }
-    map = mmap(NULL, NOTIFY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    if (map == MAP_FAILED) {
-        rc = err_errno(err, errno, "cannot map %s", path);
-        goto out;
+    void *map = mmap(NULL, NOTIFY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    *out = map == MAP_FAILED ? NULL : map;
+    return map == MAP_FAILED ? errno : 0;
+}
+
+static int map_nothing(struct notify_page **out)
+{
+    void *map =
+        mmap(NULL, NOTIFY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    *out = map == MAP_FAILED ? NULL : map;
+    return map == MAP_FAILED ? errno : 0;
+}
+
+int notify_open(struct notify *notify, const char *dir, struct err *err)
+{
+    *notify = (struct notify){0};
+    char *path = xasprintf("%s/~notify", dir);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    int failed = fd < 0 ? errno : map_file(fd, &notify->page);
+    if (failed == EACCES || failed == EPERM || failed == EROFS) {
+        notify->refused = failed;
+        failed = map_nothing(&notify->page);
     }
-    notify->page = map;
-out:
+    int rc = failed == 0 ? 0 : err_errno(err, failed, "cannot open %s", path);
     if (fd >= 0) {
         (void)close(fd);
     }

@@ -5,7 +5,10 @@
  *     writer: publish, then notify_ring
  *
  * Looking after taking the sequence and before the wait leaves no gap: a ring in between makes the
- * wait return at once. Being woken does not mean that there is something. */
+ * wait return at once. Being woken does not mean that there is something.
+ *
+ * Who may only read DATA/log has a bell of his own: nobody rings it but himself, and his waits end with
+ * their time. He must not write (`refused`): nobody would be woken. */
 #ifndef KAPPA_LOG_NOTIFY_H
 #define KAPPA_LOG_NOTIFY_H
 
@@ -15,6 +18,7 @@ struct notify_page;
 
 struct notify {
     struct notify_page *page; /* shared mapping */
+    int refused;              /* 0, or the errno with which the file may not be written */
 };
 
 /* dir: DATA/log, exists. */

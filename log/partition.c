@@ -88,6 +88,9 @@ static bool still_there(const struct partition *partition, bool opened_now)
 int partition_lock(struct partition *partition, struct err *err)
 {
     bool opened_now = partition->lock_fd < 0;
+    if (partition->head.page != NULL && partition->head.refused != 0) {
+        return err_errno(err, partition->head.refused, "cannot write to %s", partition->label);
+    }
     if (opened_now) {
         char *path = xasprintf("%s/lock", partition->dir);
         partition->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);

@@ -91,6 +91,7 @@ static const struct route routes[] = { /* the one that is asked for most stands 
     {"GET",  P "/*/versions/*/dead",    "limit", READ, route_dead, NULL, 0, 200, true, JSON, NULL},
     {"GET",  P "/*/versions/*/late",    "limit", READ, route_late, NULL, 0, 200, true, JSON, NULL},
     {"GET",  P "/*/outbox",             "limit,version", READ, route_outbox, NULL, 0, 200, true, JSON, NULL},
+    {"GET",  "/v1/history",             "", READ, NULL, NULL, HTTP_VERB_HISTORY, 200, false, JSON, NULL},
     {"POST", "/v1/limit",               "", OPERATE, NULL, NULL, HTTP_VERB_LIMIT_ALL, 200, false, JSON, NULL},
     {"POST", "/v1/gc",                  "", OPERATE, NULL, NULL, HTTP_VERB_GC, 200, false, JSON, NULL},
     {"GET",  "/v1/events",              "after,limit,processor,wait", READ,

@@ -174,7 +174,9 @@ def test_life_cycle_commands(embedded, topic):
            [v["version"] for v in embedded.status("counts")["versions"]] == [2, 1]
     embedded.run("rollback", "counts")
     assert embedded.status("counts")["serving"] == 1
-    assert len(embedded.json("history", "counts")["receipts"]) == 3
+    assert embedded.json("history") == embedded.json("history", "counts") and len(embedded.json("history")["receipts"]) == 3
+    assert [line.split()[2:6] for line in embedded.run("history").stdout.splitlines()[1:]] == [
+        ["v2", ">", "v1", "rollback"], ["v1", ">", "v2", "auto"], ["none", ">", "v1", "auto"]]
     text = embedded.run("status").stdout
     assert "counts" in text and "serving" in text
     assert max(len(line) for line in text.splitlines()) <= 80

@@ -68,6 +68,14 @@ def test_a_catalog_that_is_none(tmp_path):
     assert "drop this version" not in said
 
 
+def test_a_folder_that_is_something_else(tmp_path):
+    (tmp_path / "thesis.tex").write_text("chapter 1")
+    for command in (["up", "--http", "127.0.0.1:0"], ["topic", "create", "t"]):
+        code, _, said = kappa(*command, "--data", tmp_path)
+        assert code == 2 and "no data directory: there is thesis.tex in it" in said and f"{tmp_path}/kappa-data" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
 def test_an_address_of_another_machine(tmp_path):
     code, _, said = kappa("up", "--data", tmp_path, "--http", "192.0.2.1:8317")
     assert code == 1 and "an address of this machine" in said

@@ -162,6 +162,7 @@ def test_answers_are_as_described(embedded):
         ask("POST", p + "/versions/{N}/limit", {"limit": limit, "who": "test"}, P="p", N=2, status=409)
     ask("POST", p + "/versions/{N}/verify", {}, P="p", N=1)
     assert len(ask("GET", p + "/history", P="p")["receipts"]) == 3
+    assert len(ask("GET", "/v1/history")["receipts"]) == 3
     ask("GET", p + "/plots", P="p")
     ask("POST", p + "/snapshots", {"name": "one", "version": 1, "who": "test"}, P="p")
     ask("POST", p + "/snapshots", {"name": "one"}, P="p", status=409)

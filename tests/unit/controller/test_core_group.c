@@ -237,6 +237,31 @@ static int teardown(void **state)
     return 0;
 }
 
+/* The receipts of all are those of each, newest first. */
+static void check_history(struct world *world)
+{
+    size_t seen[2] = {0};
+    json_t *own[] = {world_call(world, "history", "p", 0, NULL),
+                     world_call(world, "history", "q", 0, NULL)};
+    json_t *all = world_call(world, "history", NULL, 0, NULL);
+    const char *before = "9";
+    size_t i;
+    json_t *receipt;
+    json_array_foreach (json_object_get(all, "receipts"), i, receipt) {
+        size_t which = strcmp(json_text(receipt, "processor", ""), "q") == 0 ? 1 : 0;
+        const json_t *list = json_object_get(own[which], "receipts");
+        assert_true(json_equal(receipt, json_array_get(list, seen[which]++)));
+        assert_true(strcmp(json_text(receipt, "time", ""), before) <= 0);
+        before = json_text(receipt, "time", "");
+    }
+    for (size_t k = 0; k < 2; k++) {
+        assert_int_equal(seen[k], 4);
+        assert_int_equal(json_array_size(json_object_get(own[k], "receipts")), 4);
+        json_decref(own[k]);
+    }
+    json_decref(all);
+}
+
 static json_t *person(const char *processor, const char *member, int value)
 {
     return json_pack("{s:s, s:b}", "who", processor, member, value);
@@ -528,6 +553,9 @@ static void test_death_at_every_point(void **unused)
         story(shop);
         bool over = shop->deaths == 0;
         points += shop->deaths;
+        if (over) {
+            check_history(&shop->world);
+        }
         world_close(&shop->world);
         free(shop);
         if (over) {

@@ -1,10 +1,12 @@
 /* Goal: what is dropped goes out of the way also when an earlier server, of the same process id, has left
- * trash that is not gone yet. Method: a data directory in a temporary one. */
+ * trash that is not gone yet; a folder that is in use for something else is left alone. Method: a data
+ * directory in a temporary one. */
 #include "tests/unit/unit.h"
 
 #include "base/file.h"
 #include "controller/datadir.h"
 
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -48,8 +50,36 @@ static void test_trash_of_an_earlier_server(void **state)
     file_remove_tree(dir);
 }
 
+static void test_a_folder_of_something_else(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/kappa-datadir-XXXXXX";
+    struct err err = {0};
+    assert_non_null(mkdtemp(dir));
+    char *missing = xasprintf("%s/missing", dir);
+    assert_int_equal(datadir_check(missing, &err), 0);
+    free(missing);
+    run(dir, "mkdir lost+found .git log log/t archive && touch server.json.new lock");
+    assert_int_equal(datadir_check(dir, &err), 0);
+    run(dir, "touch thesis.tex");
+    struct datadir *datadir = NULL;
+    assert_int_equal(datadir_open(dir, &datadir, &err), -KE_INVALID);
+    assert_null(datadir);
+    assert_non_null(strstr(err.text, "there is thesis.tex in it"));
+    assert_non_null(strstr(err.hint, "/kappa-data"));
+    run(dir, "test ! -e versions && test ! -s lock");
+    run(dir,
+        "mkdir catalog"); /* one that runs already: what others put beside it is their matter */
+    assert_int_equal(datadir_open(dir, &datadir, &err), 0);
+    datadir_close(datadir);
+    file_remove_tree(dir);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_trash_of_an_earlier_server)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_trash_of_an_earlier_server),
+        cmocka_unit_test(test_a_folder_of_something_else),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,7 +7,9 @@
 #include "base/limits.h"
 #include "log/notify.h"
 
+#include <linux/capability.h>
 #include <pthread.h>
+#include <sys/syscall.h>
 
 typedef struct test_log (*open_log_fn)(void);
 
@@ -435,6 +437,57 @@ static void test_bell(void **state)
     close_log(&test);
 }
 
+/* A right of root that would pass over modes is given up for a while. */
+static void heed_modes(bool heed)
+{
+    struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+    assert_int_equal(syscall(SYS_capget, &head, data), 0);
+    for (int i = 0; i < 2; i++) {
+        data[i].effective = heed ? 0 : data[i].permitted;
+    }
+    assert_int_equal(syscall(SYS_capset, &head, data), 0);
+}
+
+static void modes(const char *dir, const char *how)
+{
+    char *command = xasprintf("chmod -R %s '%s'", how, dir);
+    assert_int_equal(system(command), 0);
+    free(command);
+}
+
+/* Who may only read the log's files reads them, learns of new records within his wait, and may not write. */
+static void test_only_reading(void **state)
+{
+    struct test_log test = open_for(state);
+    make_topic(&test, "t", 1, 0);
+    append_numbers(&test, "t", 0, 0, 3);
+    modes(test.dir, "a-w");
+    heed_modes(true);
+    struct log *log = NULL;
+    struct log_reader *reader = NULL;
+    struct log_writer *writer = NULL;
+    struct log_batch batch;
+    OK(log_open_embedded(test.dir, &log, &test_err));
+    assert_int_equal(log->ops->writer_open(log, "t", &writer, &test_err), -KE_IO);
+    assert_non_null(strstr(test_err.hint, "chmod"));
+    OK(log->ops->reader_open(log, NULL, &reader, &test_err));
+    OK(reader->ops->add(reader, 0, "t", 0, 0, &test_err));
+    OK(reader->ops->next(reader, 0, 10, &batch, &test_err));
+    assert_int_equal(batch.count, 3);
+    heed_modes(false);
+    modes(test.dir, "u+w");
+    append_numbers(&test, "t", 0, 3, 1);
+    OK(reader->ops->next(reader, 60000, 10, &batch, &test_err)); /* is not woken, and looks */
+    assert_int_equal(batch.count, 1);
+    reader->ops->wake(reader);
+    OK(reader->ops->next(reader, 60000, 10, &batch, &test_err));
+    assert_true(batch.none);
+    reader->ops->close(reader);
+    log->ops->close(log);
+    close_log(&test);
+}
+
 /* ---- Topics and writers ---- */
 
 static void test_topics(void **state)
@@ -545,9 +598,11 @@ static open_log_fn memory = open_memory;
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        ON_BOTH(test_random_history),      ON_BOTH(test_end_and_beyond), ON_BOTH(test_range_lost),
-        ON_BOTH(test_sources_take_turns),  ON_BOTH(test_batch_bytes),    ON_BOTH(test_wake),
-        ON_BOTH(test_follow_thread),       ON(test_bell, embedded),      ON_BOTH(test_topics),
+        ON_BOTH(test_random_history),      ON_BOTH(test_end_and_beyond),
+        ON_BOTH(test_range_lost),          ON_BOTH(test_sources_take_turns),
+        ON_BOTH(test_batch_bytes),         ON_BOTH(test_wake),
+        ON_BOTH(test_follow_thread),       ON(test_bell, embedded),
+        ON(test_only_reading, embedded),   ON_BOTH(test_topics),
         ON_BOTH(test_choice_of_partition),
     };
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);

@@ -283,3 +283,103 @@ def test_what_cannot_be_told_is_refused(embedded, topic):
     embedded.deploy("new", sql(topic + "n", out + "n", V1, "m"), "--wait", "--outputs", "new")
     embedded.deploy("new", sql(topic + "n", out + "n", V2, "m"), "--wait")
     assert "--outputs new" in embedded.run("corrections", "new", code=4).stderr
+
+
+# ---- Recounts: from the input topic alone, without another deployment.
+
+SMALL = """CREATE TABLE transactions (id bigint, user_id text, amount double precision, ts timestamptz)
+  WITH (topic = '{topic}', format = 'json', key = 'user_id', event_time = 'ts', watermark = '5 s', timestamp_unit = 'ms');
+CREATE TABLE alerts (id bigint, user_id text, message text) WITH (topic = '{out}', format = 'json', key = 'user_id');
+INSERT INTO alerts SELECT id, user_id, CASE WHEN amount > {high} THEN 'high' ELSE 'some' END FROM transactions
+  WHERE amount > {least};
+"""
+
+
+def small_sql(topic, out, least, high, group=False):
+    return ("SET swap.in_group = 'shop';\n" if group else "") + SMALL.format(topic=topic, out=out, least=least, high=high)
+
+
+def recounted(platform, topic, least, high):
+    """{(partition, offset): message} that a definition is to have sent."""
+    return {(r["partition"], r["offset"]): (r["key"], {"id": r["value"]["id"], "user_id": r["value"]["user_id"],
+                                                       "message": "high" if r["value"]["amount"] > high else "some"})
+            for r in platform.cat(topic) if r["value"]["amount"] > least}
+
+
+def messages_of(platform, out):
+    """{(partition, offset): message}: the newest of each name that was not taken back; nothing came twice."""
+    seen, found = collections.Counter(), {}
+    for record in platform.cat(out):
+        headers = dict(record["headers"])
+        what = headers.get("kappa-correction", "")
+        place = place_of(record)[1:3]
+        seen[place, what] += 1
+        found[place] = None if what.endswith(" retracted") else (record["key"], record["value"])
+    assert max(seen.values(), default=1) == 1, [s for s in seen.items() if s[1] > 1][:3]
+    return {place: message for place, message in found.items() if message is not None}
+
+
+def is_recounted(platform, topic, out, least, high):
+    support.settled(platform, lambda: sorted(set(map(str, recounted(platform, topic, least, high).items())) ^
+                                             set(map(str, messages_of(platform, out).items()))), 60, "what a recount finds")
+
+
+def sent_of(answer):
+    return {one["processor"]: (one["version"], one["sent"] > 0) for one in answer["corrections"]}
+
+
+def test_a_group_is_corrected_together(platform, topic):
+    """Processors that change over in one swap: --corrections of swap and rollback sends the differences of all, each to its
+    own topic; of a deploy, and with --alone, those of the one that was asked for."""
+    outs = {"pa": topic + "-a", "pb": topic + "-b"}
+    made = {("pa", 1): (9000, 15000), ("pa", 2): (11000, 15000), ("pb", 1): (5000, 9000), ("pb", 2): (5000, 17000)}
+
+    def deploy(name, number, *args):
+        return platform.deploy(name, small_sql(topic, outs[name], *made[name, number], group=True), *args).stdout
+
+    def are(**versions):
+        for name, number in versions.items():
+            is_recounted(platform, topic, outs[name], *made[name, number])
+
+    def more(first):
+        platform.produce(topic, [transaction(i) for i in range(first, first + 200)], "--key", "user_id")
+
+    for name, partitions in ((topic, 3), (outs["pa"], 2), (outs["pb"], 1)):
+        platform.topic(name, partitions)
+    more(0)
+    deploy("pa", 1, "--wait")
+    deploy("pb", 1, "--wait")
+    deploy("pa", 2)
+    more(200)
+    answer = json.loads(deploy("pb", 2, "--wait", "--corrections", "-o", "json"))
+    assert sent_of(answer) == {"pb": (2, True)}
+    assert differences(platform.json("corrections", "pa", "--send")) > 0
+    are(pa=2, pb=2)
+    more(400)
+    assert sent_of(platform.json("rollback", "pb", "--corrections")) == {"pa": (1, True), "pb": (1, True)}
+    are(pa=1, pb=1)
+    more(600)
+    said = platform.run("swap", "pa", 2, "--corrections").stdout
+    assert "\npa v2, records below its cut" in said and "\npb v2, records below its cut" in said, said
+    are(pa=2, pb=2)
+    assert sent_of(platform.json("rollback", "pa", "--alone", "--corrections")) == {"pa": (1, True)}
+    more(800)
+    are(pa=1, pb=2)
+
+
+def test_a_replay_adds_what_a_late_start_left_out(platform, topic):
+    """The first version began late; `kappa replay --from beginning --corrections` sends what came before."""
+    out = topic + "-out"
+    for name, partitions in ((topic, 3), (out, 2)):
+        platform.topic(name, partitions)
+    platform.produce(topic, [transaction(i) for i in range(600)], "--key", "user_id")
+    platform.deploy("alerts", small_sql(topic, out, 9000, 15000), "--wait", "--from", "-50")
+    answer = platform.json("replay", "alerts", "--from", "beginning", "--wait", "--corrections")["corrections"]
+    want = recounted(platform, topic, 9000, 15000)
+    added = sum("kappa-correction" in dict(record["headers"]) for record in platform.cat(out))
+    assert 0 < added < len(want)
+    assert [(a["version"], a["replaced"], a["added"], a["retracted"], a["same"], a["sent"]) for a in answer] == \
+        [(2, 0, added, 0, len(want) - added, added)]
+    assert messages_of(platform, out) == want
+    platform.produce(topic, [transaction(i) for i in range(600, 700)], "--key", "user_id")
+    is_recounted(platform, topic, out, 9000, 15000)

@@ -33,7 +33,8 @@ const struct cmd_entry cmd_corrections = {
         "and a second run sends nothing. Refused where the topics do not tell: one is compacted, "
         "has lost its beginning, or was made again; and where messages of the version before are "
         "still being sent. Runs where the data directory is. `kappa swap --corrections` does it "
-        "behind a swap.",
+        "behind a swap, for all processors of a group that changed over; deploy and replay for the "
+        "processor they are asked for.",
     .examples = "kappa corrections alerts\n"
                 "kappa corrections alerts --limit 1000 -o json\n"
                 "kappa corrections alerts --send\n",

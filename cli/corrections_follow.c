@@ -1,6 +1,7 @@
 /* --corrections of commands after which another version serves. Own header: corrections.h. */
 #include "cli/corrections.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "cli/call.h"
@@ -48,6 +49,25 @@ int corrections_follow(const struct cli *cli, const char *processor, json_t *sai
     return rc;
 }
 
+/* One that changed over with others: what is in its way is not in theirs. before: of those done already,
+ * whose error is the one that is kept. */
+static int member_follow(const struct cli *cli, const char *processor, json_t *receipt, int before,
+                         struct err *err)
+{
+    struct err own = {0};
+    int rc = corrections_follow(cli, processor, receipt, &own);
+    if (rc == 0) {
+        return before;
+    }
+    err_prefix(&own, "corrections of %s", processor);
+    if (before == 0) {
+        *err = own;
+        return rc;
+    }
+    (void)fprintf(stderr, "error: %s\n", own.text);
+    return before;
+}
+
 int corrections_follow_receipt(const struct cli *cli, json_t *receipt, struct err *err)
 {
     const char *processor = json_text(receipt, "processor", "");
@@ -55,10 +75,10 @@ int corrections_follow_receipt(const struct cli *cli, json_t *receipt, struct er
     const char *name;
     json_t *member;
     int rc = cli->json ? 0 : call_print_receipt(cli, receipt, err);
-    rc = rc == 0 ? corrections_follow(cli, processor, receipt, err) : rc;
+    rc = member_follow(cli, processor, receipt, rc, err);
     json_object_foreach (members, name, member) {
-        if (rc == 0 && strcmp(name, processor) != 0) {
-            rc = corrections_follow(cli, name, receipt, err);
+        if (strcmp(name, processor) != 0) {
+            rc = member_follow(cli, name, receipt, rc, err);
         }
     }
     if (cli->json) { /* the swap is made, whatever came behind it */

@@ -367,6 +367,24 @@ def test_a_group_is_corrected_together(platform, topic):
     are(pa=1, pb=2)
 
 
+def test_one_of_a_group_cannot_be_corrected(embedded, topic):
+    """What is in the way of one's corrections is said, and the others' are sent."""
+    outs = {"pa": topic + "-a", "pb": topic + "-b"}
+    for name in (topic, *outs.values()):
+        embedded.topic(name, 1)
+    embedded.produce(topic, [transaction(i) for i in range(200)], "--key", "user_id")
+    embedded.deploy("pa", small_sql(topic, outs["pa"], 9000, 9000, group=True), "--wait", "--outputs", "new")
+    embedded.deploy("pb", small_sql(topic, outs["pb"], 9000, 9000, group=True), "--wait")
+    embedded.deploy("pa", small_sql(topic, outs["pa"], 9000, 15000, group=True))
+    embedded.deploy("pb", small_sql(topic, outs["pb"], 9000, 15000, group=True), "--wait")
+    refused = embedded.run("rollback", "pa", "--corrections", code=4)
+    assert "corrections of pa: " in refused.stderr and "--outputs new" in refused.stderr, refused
+    assert "pb v1, records below its cut" in refused.stdout and "nothing to correct" in refused.stdout, refused
+    refused = embedded.run("swap", "pb", 2, "--corrections", "-o", "json", code=4)
+    assert "corrections of pa: " in refused.stderr and sent_of(json.loads(refused.stdout)) == {"pb": (2, True)}
+    is_recounted(embedded, topic, outs["pb"], 9000, 15000)
+
+
 def test_a_replay_adds_what_a_late_start_left_out(platform, topic):
     """The first version began late; `kappa replay --from beginning --corrections` sends what came before."""
     out = topic + "-out"

@@ -68,6 +68,43 @@ void redis_lastsave(struct redis_session *session, const struct redis_arg *args,
     redis_reply_int(&session->reply, clock_wall_ms(clock_real()) / 1000 - uptime_s(session));
 }
 
+void redis_role(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+{
+    (void)args;
+    (void)count;
+    redis_reply_array(&session->reply, 3);
+    redis_reply_text(&session->reply, "master");
+    redis_reply_int(&session->reply, 0);
+    redis_reply_array(&session->reply, 0);
+}
+
+/* Tools ask for these on their own: there is nothing in them. */
+void redis_slowlog(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+{
+    (void)count;
+    if (redis_arg_is(&args[1], "GET")) {
+        redis_reply_array(&session->reply, 0);
+    } else if (redis_arg_is(&args[1], "LEN")) {
+        redis_reply_int(&session->reply, 0);
+    } else if (redis_arg_is(&args[1], "RESET")) {
+        redis_reply_status(&session->reply, "OK");
+    } else {
+        redis_reply_error(&session->reply, "ERR SLOWLOG takes GET, LEN or RESET");
+    }
+}
+
+void redis_latency(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+{
+    (void)count;
+    if (redis_arg_is(&args[1], "LATEST") || redis_arg_is(&args[1], "HISTORY")) {
+        redis_reply_array(&session->reply, 0);
+    } else if (redis_arg_is(&args[1], "RESET")) {
+        redis_reply_int(&session->reply, 0);
+    } else {
+        redis_reply_error(&session->reply, "ERR LATENCY takes LATEST, HISTORY or RESET");
+    }
+}
+
 void redis_keys(struct redis_session *session, const struct redis_arg *args, uint32_t count)
 {
     (void)args;

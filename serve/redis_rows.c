@@ -271,6 +271,52 @@ void redis_hscan(struct redis_session *session, const struct redis_arg *args, ui
     }
 }
 
+/* The i-th column that is not null. */
+static uint32_t column_there(const struct row *row, uint64_t i)
+{
+    uint32_t column = 0;
+    while (row->values[column].is_null || i-- > 0) {
+        column++;
+    }
+    return column;
+}
+
+/* Which columns is left to the server: the first ones; below zero, again and again. */
+void redis_hrandfield(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+{
+    struct row row;
+    int64_t asked = 1;
+    bool values = count == 4 && redis_arg_is(&args[3], "WITHVALUES");
+    if (count > 4 || (count == 4 && !values) ||
+        (count > 2 && !redis_arg_int(&args[2], -REDIS_ARGS_MAX, REDIS_ARGS_MAX, &asked))) {
+        redis_reply_error(&session->reply, "ERR write HRANDFIELD name [count [WITHVALUES]]");
+        return;
+    }
+    if (!row_find(session, &args[1], &row)) {
+        return;
+    }
+    int64_t there = fields_there(&row);
+    if (count == 2 && there == 0) {
+        redis_reply_null(&session->reply);
+        return;
+    }
+    int64_t given = there == 0 ? 0 : asked < 0 ? -asked : i64_min(asked, there);
+    bool pairs = values && session->reply.protocol == 3;
+    if (count > 2) {
+        redis_reply_array(&session->reply, (uint64_t)(values && !pairs ? 2 * given : given));
+    }
+    for (int64_t i = 0; i < given && session->out.len <= REDIS_OUT_MAX; i++) {
+        uint32_t column = column_there(&row, (uint64_t)(i % there));
+        if (pairs) {
+            redis_reply_array(&session->reply, 2);
+        }
+        reply_name(session, &row.view->outputs[column]);
+        if (values) {
+            reply_value(session, &row.values[column]);
+        }
+    }
+}
+
 /* ---- rows as JSON */
 
 /* The row in scratch; its length. */

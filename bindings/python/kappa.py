@@ -25,6 +25,7 @@ import ctypes
 import datetime
 import decimal
 import json
+import operator
 import struct
 import uuid
 import weakref
@@ -50,7 +51,11 @@ class KappaError(Exception):
 def _library():
     global _lib
     if _lib is None:
-        _lib = abi.load()
+        try:
+            _lib = abi.load()
+        except OSError as error:
+            raise KappaError("not_found", f"libkappa cannot be loaded: {error}",
+                             "install libkappa0, or name the file: KAPPA_LIB=/path/libkappa.so.0") from error
     return _lib
 
 
@@ -119,8 +124,26 @@ def _fill(out, value, keep):
         raise TypeError(f"{type(value).__name__} is no key value")
 
 
+def _plain(part):
+    """Whole numbers of other libraries, as a frame of pandas gives them, are whole numbers."""
+    return part if isinstance(part, int) or not hasattr(part, "__index__") else operator.index(part)
+
+
 def _parts(key):
-    return tuple(key) if isinstance(key, (tuple, list)) else (key,)
+    return tuple(map(_plain, key)) if isinstance(key, (tuple, list)) else (_plain(key),)
+
+
+def _first_text(parts):
+    """What a canary chooses keys by, or None: a key that has no such text is read from the version that serves."""
+    first = parts[0] if parts else None
+    if isinstance(first, datetime.datetime):
+        return first.isoformat()
+    if isinstance(first, bool):
+        return str(first).lower()
+    if isinstance(first, (str, int, decimal.Decimal, uuid.UUID, datetime.date)):
+        text = format(first, "f") if isinstance(first, decimal.Decimal) else str(first)
+        return None if "\0" in text else text
+    return None
 
 
 def _values(parts, types, keep):
@@ -259,7 +282,8 @@ class Reader:
         return Scope(self, name, key)
 
     def get(self, name, key=(), at=None):
-        with self.read(name) as read:
+        """The row as a dict, or None; of a key in the share of a canary, the candidate's."""
+        with self.read(name, _first_text(_parts(key))) as read:
             return read.table().get(key, at)
 
     def get_many(self, name, keys, at=None):

@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import socket
+import sys
 
 import pytest
 
@@ -16,6 +17,10 @@ CREATE VIEW big AS SELECT id, amount FROM totals WHERE amount > 0;
 """
 USERS = 200
 LIB = os.environ.get("KAPPA_LIB", os.path.join(os.path.dirname(support.BIN), "libkappa.so.0"))
+os.environ["KAPPA_LIB"] = LIB
+sys.path.insert(0, os.path.join(support.ROOT, "bindings", "python"))
+
+import kappa  # noqa: E402
 
 
 def orders(count, first=0):
@@ -159,6 +164,8 @@ def canary_keys(platform):
     library = Library(platform.data)
     assert {user for user in users if library.version("totals", user) == 2} == by_http
     library.close()
+    with kappa.open(platform.data) as data:
+        assert {user for user in users if int(data.get("totals", user)["amount"]) != one[user]} == by_http
     for user in users[:10]:  # a process of its own
         assert (platform.json("get", "totals", user)["version"] == 2) == (user in by_http)
     return by_http

@@ -76,7 +76,13 @@ def test_values_and_keys(types):
         assert str(rows[0]["price"]) == "-0.10"
         assert rows[1]["id"] is None and rows[1]["tags"] is None
         assert read.table().key_names == ["partition", "offset"] and read.table().kind == "rows"
-        assert read.table().get((0, 3))["s"] == "a2" and read.table().get(("0", "9")) is None
+        class Whole:  # as numpy's are: no int
+            def __init__(self, value):
+                self.value = value
+
+            def __index__(self):
+                return self.value
+        assert read.table().get((Whole(0), Whole(3)))["s"] == "a2" and read.table().get(("0", "9")) is None
         by_day = read.table("by_day")
         for day in (datetime.date(2026, 2, 1), "2026-02-01"):
             for price in (decimal.Decimal("1.5"), "1.50", 1.5):
@@ -145,6 +151,10 @@ def test_errors(types):
     with pytest.raises(kappa.KappaError):
         read.table()
     assert {entry["table"] for entry in data.tables()} >= {"rows", "by_id", "hourly"}
+
+    missing = {**os.environ, "KAPPA_LIB": "/nowhere.so", "PYTHONPATH": os.path.join(support.ROOT, "bindings", "python")}
+    said = subprocess.run([sys.executable, "-c", "import kappa; kappa.open('.')"], env=missing, capture_output=True, text=True)
+    assert "KappaError" in said.stderr and "KAPPA_LIB=" in said.stderr
 
     def child():
         try:

@@ -18,7 +18,8 @@ redis = pytest.importorskip("redis")
 
 SQL = ("CREATE TABLE e (k text, j text, n numeric) WITH (topic='e');"
        "CREATE MATERIALIZED VIEW one AS SELECT k, count(*) AS c, sum(n) AS s, %d AS v FROM e GROUP BY k;"
-       "CREATE MATERIALIZED VIEW two AS SELECT k, j, count(*) AS c, %d AS v, max(n) AS m FROM e GROUP BY k, j;")
+       "CREATE MATERIALIZED VIEW two AS SELECT k, j, count(*) AS c, %d AS v, max(n) AS m FROM e GROUP BY k, j;"
+       "CREATE VIEW many AS SELECT k, c FROM one WHERE c > 1;")
 
 
 @pytest.fixture
@@ -51,6 +52,15 @@ def test_redis_cli(door):
     assert cli(door, stdin="multi\nhget one:k7 c\nhget two:k7:a\\:b c\nexec\n").split() == [
         "OK", "QUEUED", "QUEUED", "10", "10"]
     assert sorted(cli(door, "--scan", "--pattern", "one:*").split()) == sorted(f"one:k{i}" for i in range(50))
+    # What goes over all tables passes over views.
+    names = sorted(cli(door, "--scan").split())
+    assert len(names) == 100 and names == sorted(cli(door, "--scan", "--pattern", "*:k*").split())
+    assert int(cli(door, "dbsize")) >= 100 and "is a view" in cli(door, "scan", "0", "match", "many:*")
+    assert "Sampled 100 keys" in cli(door, "--bigkeys")
+    assert cli(door, "hrandfield", "one:k7", "-5").split() == ["k", "c", "s", "v", "k"]
+    assert cli(door, "-3", "--json", "hrandfield", "one:k7", "2", "withvalues") == '[["k","k7"],["c","10"]]'
+    assert cli(door, "hrandfield", "one:none", "3") == "" and cli(door, "role").split() == ["master", "0"]
+    assert cli(door, "slowlog", "len") == "0" and cli(door, "touch", "one:k7", "one:none") == "1"
     assert "hgetall" in cli(door, "command", "docs")
     assert door.http("GET", "/metrics")[0] == 200
 

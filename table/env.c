@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 static pthread_mutex_t registry_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct env *registry;         /* registry_mutex */
@@ -205,6 +206,17 @@ static int lmdb_open(struct env *env, bool create, size_t map_bytes)
     return rc;
 }
 
+/* A reader has a place in the lock file: the group that may read the data must be able to write there. */
+static void let_group_read(const char *dir)
+{
+    char *path = xasprintf("%s/lock.mdb", dir);
+    struct stat lock;
+    if (stat(path, &lock) == 0 && lock.st_uid == geteuid()) {
+        (void)chmod(path, (lock.st_mode & 0777) | S_IRGRP | S_IWGRP); /* else it is left out */
+    }
+    free(path);
+}
+
 static void env_free(struct env *env)
 {
     (void)pthread_mutex_destroy(&env->gate);
@@ -247,6 +259,9 @@ static int env_make(const char *dir, bool create, size_t map_bytes, struct env *
     }
     env->device = st.st_dev;
     env->inode = st.st_ino;
+    if (create && (st.st_mode & S_IRGRP) != 0) {
+        let_group_read(dir);
+    }
     (void)env_reader_check(env);
     env->next = registry;
     registry = env;

@@ -10,6 +10,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 static void test_opened_once(void **state)
@@ -40,6 +41,36 @@ static void test_opened_once(void **state)
     env_close(b);
     free(other);
     remove_dir(dir);
+}
+
+/* Who may read the data file may take part as a reader, which is written into the lock file. */
+static void test_group_reads(void **state)
+{
+    (void)state;
+
+    static const struct {
+        mode_t umask;
+        mode_t data;
+        mode_t lock;
+    } cases[] = {{022, 0640, 0660}, {027, 0640, 0660}, {077, 0600, 0600}};
+
+    for (size_t i = 0; i < array_len(cases); i++) {
+        mode_t before = umask(cases[i].umask);
+        char *dir = temp_dir();
+        struct env *env = NULL;
+        assert_ok(env_open(dir, true, ENV_MAP_MIN, &env, &fault));
+        env_close(env);
+        (void)umask(before);
+        const char *const names[] = {"data.mdb", "lock.mdb"};
+        for (size_t n = 0; n < array_len(names); n++) {
+            char *path = xasprintf("%s/%s", dir, names[n]);
+            struct stat st;
+            assert_int_equal(stat(path, &st), 0);
+            assert_int_equal(st.st_mode & 0777, n == 0 ? cases[i].data : cases[i].lock);
+            free(path);
+        }
+        remove_dir(dir);
+    }
 }
 
 static void test_empty_file(void **state)
@@ -377,6 +408,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_opened_once),
+        cmocka_unit_test(test_group_reads),
         cmocka_unit_test(test_empty_file),
         cmocka_unit_test(test_fork),
         cmocka_unit_test(test_growth_waits_for_readers),

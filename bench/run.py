@@ -103,7 +103,7 @@ def live_events(platform, topic, options):
 def filled_kafka(options):
     """A real Kafka with the events of the main scenario, and a server on it: (broker, platform)."""
     import kafka_broker
-    with kafka_broker.KafkaBroker(heap_mb=1024) as broker:
+    with kafka_broker.KafkaBroker(heap_mb=1024, brief=False) as broker:
         with support.Platform(options.dir, kafka=broker.brokers) as platform:
             platform.up()
             fill(platform, "events", options)
@@ -756,7 +756,7 @@ def bench_flink(options, _):
     import kafka_broker
     wanted = wanted_jobs(options)
     directory = flink_peer.build()
-    with kafka_broker.KafkaBroker(heap_mb=1024) as broker:
+    with kafka_broker.KafkaBroker(heap_mb=1024, brief=False) as broker:
         with support.Platform(options.dir, kafka=broker.brokers) as platform:
             platform.up()
             fill_jobs(platform, wanted, options)

@@ -6,13 +6,15 @@
         ... kafka.brokers ...                  # "127.0.0.1:PORT"
 
     python3 tests/system/kafka_broker.py run   # prints host:port, runs until SIGTERM or Ctrl-C
-    python3 tests/system/kafka_broker.py fetch # only gets the jars
+    python3 tests/system/kafka_broker.py fetch # only gets the jars and makes them ready
     python3 tests/system/kafka_broker.py exec COMMAND...   # with KAPPA_TEST_KAFKA=host:port set
 
 The broker is Java from Maven artifacts (kafka/pom.xml), fetched once into build/kafka/lib under a
-lock file, so that parallel tests share them. It listens on loopback only, keeps its data and its
-log in a fresh temporary directory, and dies with the process that started it. Needs the Debian
-packages maven and openjdk-17-jre-headless; KafkaUnavailable says what is missing.
+lock file, so that parallel tests share them. A first broker is started and ended there, too: it
+leaves the classes it loaded, in the form in which the next ones map them (a CDS archive), and a
+formatted directory to copy: that is most of what a start costs. A broker listens on loopback only,
+keeps its data and its log in a fresh temporary directory, and dies with the process that started it.
+Needs the Debian packages maven and openjdk-17-jre-headless; KafkaUnavailable says what is missing.
 
 Standard library only.
 """
@@ -34,10 +36,14 @@ import tempfile
 import time
 from pathlib import Path
 
+import kafka_client
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 POM = HERE / "kafka" / "pom.xml"
 LIB = Path(os.environ.get("KAPPA_KAFKA_LIB", ROOT / "build" / "kafka" / "lib"))
+CLASSES = LIB / "classes.jsa"    # of the jars, as the first broker left them
+FORMATTED = LIB / "formatted"    # the data directory of a broker that never ran
 
 START_SECONDS = 300  # a cold start takes 3 s on an idle machine
 STOP_SECONDS = 60
@@ -50,6 +56,12 @@ LOGGING = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
            "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS"]
 
 
+# An archive of another Java or of other jars is passed over with a warning, which is no part of a tool's answer.
+JAVA = ["java", "-Xlog:disable", "-Xlog:all=warning:stderr", *LOGGING, "-cp", f"{LIB}/*"]
+READY = f"-XX:SharedArchiveFile={CLASSES}"
+BRIEF = "-XX:TieredStopAtLevel=1"  # of what lives for seconds: the second compiler costs more than it gains there
+
+
 class KafkaUnavailable(Exception):
     """No broker can be had on this machine: tests that need one are skipped, loudly."""
 
@@ -59,7 +71,7 @@ class KafkaError(Exception):
 
 
 def jars():
-    """The directory with the broker's jars, fetched when it is not there yet."""
+    """The directory with the broker's jars, fetched and made ready when it is not there yet."""
     if shutil.which("java") is None:
         raise KafkaUnavailable("no java: install openjdk-17-jre-headless")
     wanted = hashlib.sha256(POM.read_bytes()).hexdigest()
@@ -67,10 +79,11 @@ def jars():
     LIB.parent.mkdir(parents=True, exist_ok=True)
     with open(LIB.parent / "lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if done.exists() and done.read_text(encoding="ascii") == wanted:
-            return LIB
-        _fetch_jars()
-        done.write_text(wanted, encoding="ascii")
+        if not done.exists() or done.read_text(encoding="ascii") != wanted:
+            _fetch_jars()
+            done.write_text(wanted, encoding="ascii")
+        if not CLASSES.exists():
+            _make_ready()
     return LIB
 
 
@@ -88,6 +101,29 @@ def _fetch_jars():
     if done.returncode != 0 or not any(LIB.glob("kafka_2.13-*.jar")):
         tail = done.stdout.decode(errors="replace").strip().splitlines()[-5:]
         raise KafkaUnavailable("Maven cannot get the jars of Kafka: " + " | ".join(tail))
+
+
+def _make_ready():
+    """A broker that is formatted, started and ended leaves FORMATTED and CLASSES."""
+    shutil.rmtree(FORMATTED, ignore_errors=True)
+    made = CLASSES.with_suffix(".made")
+    with tempfile.TemporaryDirectory(prefix="kappa-kafka-") as directory:
+        broker = KafkaBroker(directory=directory, first=True)
+        broker.tool("kafka.tools.StorageTool", "format", "-t", _random_id(), "-c",
+                    str(broker._properties_file()), bootstrap=False)
+        shutil.copytree(broker.directory / "data", FORMATTED)
+        broker.start(f"-XX:ArchiveClassesAtExit={made}")
+        broker.create_topic("first")
+        broker.stop(seconds=START_SECONDS)
+    made.rename(CLASSES)
+
+
+def _random_id():
+    """What StorageTool random-uuid prints: 16 random bytes in URL-safe base64, no dash first."""
+    while True:
+        text = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
+        if not text.startswith("-"):
+            return text
 
 
 def _free_ports(count):
@@ -114,11 +150,14 @@ def _die_with_parent():
 class KafkaBroker:
     """One broker. start() and stop() may be called repeatedly: data and ports stay the same."""
 
-    def __init__(self, heap_mb=512, properties=None, directory=None):
+    def __init__(self, heap_mb=512, properties=None, directory=None, brief=True, first=False):
         """properties: more lines of server.properties. directory: kept by the caller, else a
-        temporary one that close() removes."""
-        self.lib = jars()
-        self.heap_mb = heap_mb
+        temporary one that close() removes. brief: it starts sooner, and is not for measuring.
+        first: it makes the jars ready, and is formatted by the caller."""
+        if not first:
+            jars()
+        self.java = [*JAVA, *([] if first else [READY])]
+        self.options = [f"-Xmx{heap_mb}m", "-Xms128m", "-XX:+UseSerialGC", *([BRIEF] if brief else [])]
         self.owns_directory = directory is None
         self.directory = Path(directory or tempfile.mkdtemp(prefix="kappa-kafka-"))
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -127,16 +166,16 @@ class KafkaBroker:
         self.log_file = self.directory / "broker.log"
         self.process = None
         self._write_properties(properties or {})
-        self._format()
+        if not first and not (self.directory / "data").exists():
+            self._format()
 
     # ---- life
 
-    def start(self):
-        """Starts the broker and waits until it answers."""
+    def start(self, *options):
+        """Starts the broker and waits until it answers. options: more of Java's."""
         if self.process is not None:
             raise KafkaError("the broker is already running")
-        command = ["java", f"-Xmx{self.heap_mb}m", "-Xms128m", "-XX:+UseSerialGC", *LOGGING,
-                   "-cp", f"{self.lib}/*", "kafka.Kafka", str(self._properties_file())]
+        command = [*self.java, *self.options, *options, "kafka.Kafka", str(self._properties_file())]
         with open(self.log_file, "ab") as log:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=log, start_new_session=True,
@@ -152,14 +191,14 @@ class KafkaBroker:
             time.sleep(0.1)
         return self
 
-    def stop(self, kill=False):
+    def stop(self, kill=False, seconds=STOP_SECONDS):
         """Ends the broker: SIGTERM writes a clean shutdown, kill=True is a crash."""
         process, self.process = self.process, None
         if process is None:
             return
         process.send_signal(signal.SIGKILL if kill else signal.SIGTERM)
         try:
-            process.wait(STOP_SECONDS)
+            process.wait(seconds)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -203,37 +242,18 @@ class KafkaBroker:
 
     def create_topic(self, name, partitions=1, **config):
         """config: topic settings with _ for . , e.g. cleanup_policy="compact"."""
-        arguments = ["--create", "--topic", name, "--partitions", str(partitions),
-                     "--replication-factor", "1"]
-        for key, value in config.items():
-            arguments += ["--config", f"{key.replace('_', '.')}={value}"]
-        self._topics(*arguments)
+        kafka_client.Admin(self.brokers).create_topic(name, partitions, **config)
 
     def delete_topic(self, name):
-        """Returns when the broker no longer lists it."""
-        self._topics("--delete", "--topic", name)
-        deadline = time.monotonic() + TOOL_SECONDS
-        while name in self._topics("--list").split():
-            if time.monotonic() > deadline:
-                raise KafkaError(f"topic {name} is still there")
-            time.sleep(0.1)
-
-    def alter_partitions(self, name, partitions):
-        self._topics("--alter", "--topic", name, "--partitions", str(partitions))
+        kafka_client.Admin(self.brokers).delete_topic(name)
 
     def delete_records(self, topic, partition, before_offset):
         """Moves the log start, as retention does: offsets below before_offset are gone."""
-        request = self.directory / f"delete-{time.monotonic_ns()}.json"
-        request.write_text('{"version":1,"partitions":[{"topic":"%s","partition":%d,"offset":%d}]}'
-                           % (topic, partition, before_offset), encoding="ascii")
-        self.tool("org.apache.kafka.tools.DeleteRecordsCommand",
-                  "--offset-json-file", str(request))
-        request.unlink()
+        kafka_client.Admin(self.brokers).delete_records(topic, partition, before_offset)
 
     def tool(self, class_name, *arguments, stdin=None, timeout=TOOL_SECONDS, bootstrap=True):
         """Runs one of Kafka's command-line classes against this broker; its output."""
-        command = ["java", "-Xmx256m", "-XX:TieredStopAtLevel=1", "-Dfile.encoding=UTF-8", *LOGGING,
-                   "-cp", f"{self.lib}/*", class_name]
+        command = [*self.java, BRIEF, "-Xmx256m", "-Dfile.encoding=UTF-8", class_name]
         if bootstrap:
             command += ["--bootstrap-server", self.brokers]
         try:
@@ -246,9 +266,6 @@ class KafkaBroker:
             raise KafkaError(f"{class_name} failed: {output}"
                              + done.stderr.decode(errors="replace")[-2000:])
         return output
-
-    def _topics(self, *arguments):
-        return self.tool("org.apache.kafka.tools.TopicCommand", *arguments)
 
     # ---- files
 
@@ -292,16 +309,12 @@ class KafkaBroker:
             "".join(f"{key}={value}\n" for key, value in lines.items()), encoding="ascii")
 
     def _format(self):
-        self.tool("kafka.tools.StorageTool", "format", "-t", self._cluster_id(), "-c",
-                  str(self._properties_file()), bootstrap=False)
-
-    @staticmethod
-    def _cluster_id():
-        """What StorageTool random-uuid prints: 16 random bytes in URL-safe base64, no dash first."""
-        while True:
-            text = base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")
-            if not text.startswith("-"):
-                return text
+        """As StorageTool format does it: what it wrote once, with names of this broker's own."""
+        data = shutil.copytree(FORMATTED, self.directory / "data")
+        meta = data / "meta.properties"
+        lines = dict(line.split("=", 1) for line in meta.read_text(encoding="ascii").splitlines() if "=" in line)
+        lines.update({"cluster.id": _random_id(), "directory.id": _random_id()})
+        meta.write_text("".join(f"{key}={value}\n" for key, value in lines.items()), encoding="ascii")
 
     def _answers(self):
         """An ApiVersions (18, v0) request gets an answer without an error code, and a Metadata
@@ -340,7 +353,7 @@ def _run():
     done = []
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: done.append(True))
-    with KafkaBroker(heap_mb=int(os.environ.get("KAPPA_KAFKA_HEAP_MB", "512"))) as kafka:
+    with KafkaBroker(heap_mb=int(os.environ.get("KAPPA_KAFKA_HEAP_MB", "512")), brief=False) as kafka:
         print(kafka.brokers, flush=True)
         while not done and kafka.process.poll() is None:
             time.sleep(0.2)

@@ -39,6 +39,6 @@ class SecureBroker(kafka_broker.KafkaBroker):
 
     def acls(self, path):
         """Writes kafka-acls.sh of Kafka's distribution to this path."""
-        path.write_text(f"#!/bin/sh\nexec java -Xmx128m -XX:TieredStopAtLevel=1 {' '.join(kafka_broker.LOGGING)} "
-                        f"-cp '{self.lib}/*' org.apache.kafka.tools.AclCommand \"$@\"\n")
+        java = " ".join(f"'{word}'" for word in (*self.java, kafka_broker.BRIEF, "-Xmx128m"))
+        path.write_text(f"#!/bin/sh\nexec {java} org.apache.kafka.tools.AclCommand \"$@\"\n")
         path.chmod(0o755)

@@ -1,6 +1,6 @@
 /* Goal: a person's swap or rollback that has to wait is about what there was when it was asked for, and one
- * that ends before its hold leaves nothing behind. Method: the world of world.h, with workers that die while
- * somebody waits for them. */
+ * that ends before its hold leaves nothing behind; what comes too late is not heard. Method: the world of
+ * world.h, with workers that die while somebody waits for them, or speak out of turn. */
 #include "tests/unit/controller/world.h"
 
 static void kill_workers(struct world *world, uint32_t version)
@@ -97,14 +97,118 @@ static void test_given_up_before_the_hold(void **state)
     world_do(world, "swap", "p", 2);
 }
 
+static struct world_worker *worker_of(struct world *world, uint32_t version)
+{
+    struct world_worker *worker = world->workers;
+    while (worker < world->workers + WORLD_WORKERS &&
+           (!worker->alive || worker->version != version)) {
+        worker++;
+    }
+    ASSERT(worker < world->workers + WORLD_WORKERS);
+    return worker;
+}
+
+/* v2 is ready, its swap was asked for, and both were told to run to the cut, but v2 never comes there. */
+static void swap_that_hangs(struct world *world, struct world_answer *answer)
+{
+    world_serve_first(world);
+    world_deploy(world, COUNTS_2, "manual");
+    world_wait(world, 2, "ready");
+    world->silent_at = "run_to";
+    world->fault_version = 2;
+    world->fault_once = true;
+    world_ask(world, answer, "swap", "p", 2, json_object());
+    for (int i = 0; i < 100 && world->silent_at != NULL; i++) {
+        world_step(world);
+    }
+    world_step(world);
+    assert_false(answer->done);
+    assert_false(worker_of(world, 1)->running_to); /* it is there */
+}
+
+/* Who drops the candidate ends its swap, at once and with the reason. */
+static void test_drop_ends_a_swap(void **state)
+{
+    struct world *world = *state;
+    struct world_answer swap;
+    struct world_answer drop;
+    swap_that_hangs(world, &swap);
+    world_ask(world, &drop, "drop", "p", 2, json_pack("{s:s}", "who", "ann"));
+    assert_true(swap.done);
+    assert_int_equal(swap.err.code, -KE_REFUSED);
+    assert_non_null(strstr(swap.err.text, "dropped by ann"));
+    world_until(world, &drop);
+    assert_non_null(drop.body);
+    json_decref(drop.body);
+    world_steps(world, 3);
+    assert_false(worker_of(world, 1)->held);
+    assert_string_equal(world_state(world, 1), "serving");
+    assert_string_equal(world_state(world, 2), "");
+}
+
+static void say_at_cut(struct world *world, struct world_worker *worker, uint64_t id,
+                       const char *digest)
+{
+    world_event(world, worker,
+                json_pack("{s:s, s:I, s:o, s:s, s:{s:s}, s:[s, s, s]}", "is", "at_cut", "id",
+                          (json_int_t)id, "cut", world_vector(worker->cut), "digest", digest,
+                          "tables", "counts", "d", "sources", "1", "2", "3"));
+}
+
+/* An answer to an earlier order says nothing of this one: neither is it taken for it, nor does it get into
+ * the receipt. */
+static void test_answers_to_earlier_orders(void **state)
+{
+    struct world *world = *state;
+    struct world_answer swap;
+    swap_that_hangs(world, &swap);
+    struct world_worker *old = worker_of(world, 1);
+    struct world_worker *new = worker_of(world, 2);
+    uint64_t id = old->cut_id;
+    memcpy(new->cut, old->cut, sizeof new->cut);
+    say_at_cut(world, new, id - 1, "earlier");
+    say_at_cut(world, old, id - 1, "earlier");
+    assert_false(swap.done);
+    memcpy(new->files->next, old->cut, sizeof old->cut);
+    say_at_cut(world, new, id, "right");
+    assert_true(swap.done);
+    assert_non_null(swap.body);
+    assert_string_equal(json_text(swap.body, "old_digest", ""), "all");
+    assert_string_equal(json_text(swap.body, "new_digest", ""), "right");
+    json_decref(swap.body);
+}
+
+static void say_failed(struct world *world, struct world_worker *worker, const char *message)
+{
+    world_event(world, worker,
+                json_pack("{s:s, s:{s:s, s:s, s:s}, s:i}", "is", "failed", "error", "code",
+                          "range_lost", "message", message, "hint", "", "source", 1));
+}
+
+/* What a worker says that was told to end counts no more: why it was told stands. */
+static void test_last_words(void **state)
+{
+    struct world *world = *state;
+    world_serve_first(world);
+    struct world_worker *worker = worker_of(world, 1);
+    say_failed(world, worker, "the first partition is gone");
+    say_failed(world, worker, "and the second");
+    world_steps(world, 3);
+    json_t *status = world_call(world, "status", "p", 0, NULL);
+    const json_t *version = json_array_get(json_object_get(status, "versions"), 0);
+    assert_string_equal(json_text(json_object_get(version, "error"), "message", ""),
+                        "the first partition is gone");
+    json_decref(status);
+}
+
 #define WORLD_TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WORLD_TEST(test_rollback_of_what_served),
-        WORLD_TEST(test_swap_of_what_was_newest),
-        WORLD_TEST(test_given_up_before_the_hold),
+        WORLD_TEST(test_rollback_of_what_served),   WORLD_TEST(test_swap_of_what_was_newest),
+        WORLD_TEST(test_given_up_before_the_hold),  WORLD_TEST(test_drop_ends_a_swap),
+        WORLD_TEST(test_answers_to_earlier_orders), WORLD_TEST(test_last_words),
     };
     (void)setenv("KAPPA_LOG", "error", 0);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -88,6 +88,38 @@ static void test_dead_version_stands_below_the_cut(void **state)
     json_decref(receipt);
 }
 
+/* Its files cannot be read either: then it made what it had said to have committed, not what it had only
+ * applied. */
+static void test_dead_version_whose_files_are_gone(void **state)
+{
+    struct world *world = *state;
+    world_deploy(world, ALERTS("one"), "auto");
+    world_wait(world, 1, "serving");
+    world_deploy(world, ALERTS("two"), "manual");
+    world_wait(world, 2, "ready");
+    world->inflow = 0;
+    world_steps(world, 5);
+    struct world_files stood = *world_files_of(world, "p/1");
+    world->ahead = 200;
+    world_step(world);
+    world->unreadable = true;
+    for (int i = 0; i < WORLD_WORKERS; i++) {
+        if (world->workers[i].alive && world->workers[i].version == 1) {
+            world_worker_exit(&world->workers[i], 0, 9);
+        }
+    }
+    for (int p = 0; p < WORLD_PARTITIONS; p++) {
+        world->end[p] += 400;
+    }
+    world_step(world);
+    world_do(world, "swap", "p", 2);
+    json_t *receipt = newest_receipt(world);
+    for (int p = 0; p < WORLD_PARTITIONS; p++) {
+        assert_int_equal(offset_in(receipt, "outputs_from", p), stood.next[p]);
+    }
+    json_decref(receipt);
+}
+
 /* v2 reads another topic, v3 the first one again. Of a topic that nobody read before, messages are real
  * from the start; of one that was left, from where it was left. */
 static void test_topics_that_change(void **state)
@@ -232,6 +264,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WORLD_TEST(test_spans_meet_at_the_cut),
         WORLD_TEST(test_dead_version_stands_below_the_cut),
+        WORLD_TEST(test_dead_version_whose_files_are_gone),
         WORLD_TEST(test_topics_that_change),
         WORLD_TEST(test_topic_made_again),
         WORLD_TEST(test_topic_made_again_and_longer),

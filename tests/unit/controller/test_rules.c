@@ -223,6 +223,8 @@ static void test_swap_takes_only_its_answers(void **unused)
     int64_t cut[1];
     swap_cut_of(&swap, SWAP_NEW, cut);
     assert_int_equal(cut[0], 5);
+    assert_int_equal(swap_at_cut(&swap, SWAP_NEW, 41, five, 1, NULL), 0);
+    assert_int_equal(swap.step, SWAP_RUN_TO);
     swap_fail(&swap);
     assert_int_equal(swap_at_cut(&swap, SWAP_NEW, 42, five, 1, NULL), 0);
     assert_int_equal(swap.step, SWAP_FAILED);

@@ -103,6 +103,8 @@ struct world {
     uint32_t dead_from; /* if its version is not older than this one */
     int64_t used_bytes; /* the same of its files */
     bool blocked;       /* the same of its last partition: by an open transaction */
+    int64_t ahead;      /* offsets that every worker has applied and not committed */
+    bool unreadable;    /* versions' files cannot be read */
     int64_t standby_ms;
     bool access;                          /* names of calls are known to be right */
     const struct core_diff_ops *diff_ops; /* or NULL */
@@ -295,7 +297,7 @@ static inline int world_version_digest(void *ctx, const char *processor, uint32_
     char dir[192];
     (void)snprintf(dir, sizeof dir, "%s/%u", processor, version);
     const struct world_files *files = world_files(ctx, dir, false);
-    if (files == NULL) {
+    if (files == NULL || ((struct world *)ctx)->unreadable) {
         return err_set(err, KE_NOT_FOUND, "no files of %s", dir);
     }
     json_t *sources = json_array();
@@ -323,6 +325,13 @@ static inline json_t *world_vector(const int64_t *vector)
 {
     return json_pack("[I, I, I]", (json_int_t)vector[0], (json_int_t)vector[1],
                      (json_int_t)vector[2]);
+}
+
+static inline json_t *world_vector_ahead(const int64_t *vector, int64_t ahead)
+{
+    const int64_t there[WORLD_PARTITIONS] = {vector[0] + ahead, vector[1] + ahead,
+                                             vector[2] + ahead};
+    return world_vector(there);
 }
 
 static inline void world_worker_open(struct world *world, struct world_worker *worker,
@@ -496,16 +505,16 @@ static inline void world_worker_work(struct world *world, struct world_worker *w
     }
     world_event(
         world, worker,
-        json_pack("{s:o*, s:s, s:[b, b, b], s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:I, s:I, "
-                  "s:n}",
-                  "outbox", outbox, "is", "progress", "blocked", false, false, world->blocked,
-                  "freshness", histogram_to_json(&worker->freshness), "rate",
-                  world_rate(world, worker), "next", world_vector(worker->files->next), "committed",
-                  world_vector(worker->files->next), "start", world_vector(world->start), "end",
-                  world_vector(world->end), "at_end", flags, "record_time_ms", json_array(),
-                  "records", 77, "dead",
-                  (json_int_t)(worker->version >= world->dead_from ? world->dead : 0), "used_bytes",
-                  (json_int_t)world->used_bytes, "trouble"));
+        json_pack(
+            "{s:o*, s:s, s:[b, b, b], s:o, s:f, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:I, s:I, "
+            "s:n}",
+            "outbox", outbox, "is", "progress", "blocked", false, false, world->blocked,
+            "freshness", histogram_to_json(&worker->freshness), "rate", world_rate(world, worker),
+            "next", world_vector_ahead(worker->files->next, world->ahead), "committed",
+            world_vector(worker->files->next), "start", world_vector(world->start), "end",
+            world_vector(world->end), "at_end", flags, "record_time_ms", json_array(), "records",
+            77, "dead", (json_int_t)(worker->version >= world->dead_from ? world->dead : 0),
+            "used_bytes", (json_int_t)world->used_bytes, "trouble"));
 }
 
 static inline void world_worker_step(struct world *world, struct world_worker *worker)

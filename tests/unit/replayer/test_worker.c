@@ -160,6 +160,90 @@ static void test_release_ends_a_run(void **state)
     place_free(place);
 }
 
+/* The answer to an order to run is about that order, and not about the one before, which had ended. */
+static void test_one_run_after_another(void **state)
+{
+    (void)state;
+    struct place *place = place_new(seed + 9, 500);
+    struct worker_child *child = worker_open(place, &plain);
+    int64_t there[WORKER_PARTITIONS];
+    wait_for_end(place, child);
+    for (int id = 1; id <= 10; id++) {
+        int64_t cut[WORKER_PARTITIONS];
+        place_ends(place, cut);
+        worker_run_to(child, id, cut);
+        json_t *event = worker_wait(child, "at_cut");
+        assert_int_equal(json_int(event, "id", 0), id);
+        event_offsets(event, "cut", there);
+        assert_memory_equal(there, cut, sizeof cut);
+        json_decref(event);
+        place_produce(place, 300);
+    }
+    worker_stop(child);
+    place_free(place);
+}
+
+/* ---- Sending */
+
+static const char sending_sql[] =
+    "CREATE TABLE events (\"user\" text, amount bigint) WITH (topic = 'events', format = 'json');\n"
+    "CREATE TABLE copies (\"user\" text) WITH (topic = 'copies', format = 'json');\n"
+    "INSERT INTO copies SELECT \"user\" FROM events;\n";
+
+static int64_t copies_sent(const struct place *place)
+{
+    int64_t start = 0;
+    int64_t end = 0;
+    assert_int_equal(place->log->ops->offsets(place->log, "copies", 0, &start, &end, NULL), 0);
+    return end;
+}
+
+static json_t *serving_message(const struct place *place)
+{
+    char *dir = xasprintf("%s/versions/p", place->root);
+    char *version = xasprintf("%s/versions/p/1", place->root);
+    json_t *message = json_pack(
+        "{s:s, s:b, s:{s:s, s:s, s:[{s:i, s:s, s:i, s:[{s:s, s:i}], s:[s], s:[i, i, i], s:n}]}}",
+        "do", "serving", "on", 1, "outbox", "name", "p#1", "dir", dir, "spans", "epoch", 1, "dir",
+        version, "shards", 2, "inputs", "topic", "events", "partitions", WORKER_PARTITIONS,
+        "topics", "copies", "from", 0, 0, 0, "to");
+    assert_non_null(message);
+    free(version);
+    free(dir);
+    return message;
+}
+
+/* Who does not serve any more sends nothing: what it makes from there on is another version's to send. */
+static void test_serving_off_ends_the_sender(void **state)
+{
+    (void)state;
+    struct place *place = place_new(seed + 11, 300);
+    struct log_topic_options options = {.partitions = 1, .retain_ms = -1, .retain_bytes = -1};
+    assert_int_equal(place->log->ops->topic_create(place->log, "copies", &options, NULL), 0);
+    struct worker_setup setup = plain;
+    setup.sql = sending_sql;
+    struct worker_child *child = worker_open(place, &setup);
+    wait_for_end(place, child);
+    assert_int_equal(copies_sent(place), 0);
+    worker_send_json(child, serving_message(place));
+    for (int i = 0; i < 6000 && copies_sent(place) < 300; i++) {
+        (void)usleep(10000);
+    }
+    assert_int_equal(copies_sent(place), 300);
+    worker_send_json(child, json_pack("{s:s, s:b}", "do", "serving", "on", 0));
+    worker_send(child, "resume", 0); /* its answer says that the line before was read */
+    worker_wait_drop(child, "resumed");
+    place_produce(place, 300);
+    wait_for_end(place, child);
+    assert_false(json_bool(json_object_get(child->progress, "outbox"), "sending", true));
+    (void)usleep(100000); /* a sender that is not stopped looks every 20 ms */
+    assert_int_equal(copies_sent(place), 300);
+    worker_stop(child);
+    place_free(place);
+}
+
+/* ---- */
+
 /* A worker opened with a cut never passes it, though the log goes on behind: a shard that began to
  * read before it knew of the cut once did, now and then. */
 static void test_until_is_never_passed(void **state)
@@ -440,6 +524,8 @@ int main(void)
         cmocka_unit_test(test_life),
         cmocka_unit_test(test_hold_and_run_to),
         cmocka_unit_test(test_release_ends_a_run),
+        cmocka_unit_test(test_one_run_after_another),
+        cmocka_unit_test(test_serving_off_ends_the_sender),
         cmocka_unit_test(test_until_is_never_passed),
         cmocka_unit_test(test_end_of_input_drains),
         cmocka_unit_test(test_deaf_controller),

@@ -199,7 +199,10 @@ static int verify_run(struct cli *cli, struct err *err)
     char *dir = place_archive(cli);
     json_t *names = NULL;
     struct verdict verdict = {0};
-    int rc = place_archived(cli, dir, &names, err);
+    int rc = cli_option(cli, "repair") == NULL ? 0 : place_own_check(cli, err);
+    if (rc == 0) {
+        rc = place_archived(cli, dir, &names, err);
+    }
     if (rc == 0) {
         rc = check_all(names, dir, &verdict, err);
     }
@@ -248,7 +251,10 @@ static int backfill_run(struct cli *cli, struct err *err)
 {
     char *dir = place_archive(cli);
     int64_t fetched = 0;
-    int rc = begin(cli, dir, err);
+    int rc = place_own_check(cli, err);
+    if (rc == 0) {
+        rc = begin(cli, dir, err);
+    }
     if (rc == 0) {
         rc = mend(cli, dir, cli->args[0], false, true, &fetched, err);
     }

@@ -212,7 +212,7 @@ static int produce(const struct cli *cli, struct stream *stream, struct err *err
         err_hint(err, "kappa nexmark --print | kappa produce %s --key id --time date_time", topic);
         return rc;
     }
-    int rc = place_log(cli, true, &log, err);
+    int rc = place_log_write(cli, true, &log, err);
     if (rc < 0) {
         return rc;
     }

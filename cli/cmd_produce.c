@@ -255,7 +255,7 @@ static int produce_direct(struct produce *produce, int64_t partition, struct err
 {
     const struct cli *cli = produce->cli;
     struct log *log;
-    int rc = place_log(cli, false, &log, err);
+    int rc = place_log_write(cli, false, &log, err);
     if (rc < 0) {
         return rc;
     }

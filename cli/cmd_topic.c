@@ -74,7 +74,7 @@ static int create_local(const struct cli *cli, const struct log_topic_options *o
                         struct err *err)
 {
     struct log *log;
-    int rc = place_log(cli, true, &log, err);
+    int rc = place_log_write(cli, true, &log, err);
     if (rc == 0) {
         rc = log->ops->topic_create(log, cli->args[0], options, err);
         log->ops->close(log);

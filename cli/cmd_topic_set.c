@@ -152,7 +152,10 @@ static int set_run(struct cli *cli, struct err *err)
     }
     struct archive_topic now;
     char *dir = place_archive(cli);
-    int rc = set(cli, dir, &now, err);
+    int rc = place_own_check(cli, err);
+    if (rc == 0) {
+        rc = set(cli, dir, &now, err);
+    }
     free(dir);
     if (rc != 0) {
         return rc;

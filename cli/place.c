@@ -10,6 +10,7 @@
 #include "table/catalog.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -280,6 +281,29 @@ int place_log(const struct cli *cli, bool make, struct log **out, struct err *er
         json_decref(config);
     }
     return rc;
+}
+
+int place_own_check(const struct cli *cli, struct err *err)
+{
+    const char *data = place_data(cli);
+    struct stat folder;
+    if (geteuid() != 0 || stat(data, &folder) != 0 || folder.st_uid == 0) {
+        return 0;
+    }
+    const struct passwd *owner = getpwuid(folder.st_uid);
+    int rc = err_set(err, KE_REFUSED, "%s belongs to %s, who could not use what root makes there",
+                     data, owner == NULL ? "another user" : owner->pw_name);
+    err_hint(err, "run it as that user (runuser -u USER -- kappa ...), or name the server with "
+                  "--server HOST:PORT or KAPPA_SERVER");
+    return rc;
+}
+
+int place_log_write(const struct cli *cli, bool make, struct log **out, struct err *err)
+{
+    json_t *elsewhere = cli_option(cli, "kafka") == NULL ? known_log(place_data(cli)) : json_true();
+    int rc = elsewhere == NULL ? place_own_check(cli, err) : 0;
+    json_decref(elsewhere);
+    return rc == 0 ? place_log(cli, make, out, err) : rc;
 }
 
 int place_log_archived(const struct cli *cli, struct log **out, struct err *err)

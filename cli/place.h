@@ -34,6 +34,11 @@ int place_version(const struct cli *cli, uint32_t *version, struct err *err) mus
 /* The log to act on directly: --kafka, else the one of the data directory. make: the directory may
  * be made. */
 int place_log(const struct cli *cli, bool make, struct log **out, struct err *err) must_check;
+/* The same to write to it. */
+int place_log_write(const struct cli *cli, bool make, struct log **out, struct err *err) must_check;
+/* Before files are made in the data directory: REFUSED to root where it is another user's, whose server
+ * could not open them. */
+int place_own_check(const struct cli *cli, struct err *err) must_check;
 /* The folder of archives: DATA/archive, or the one that `kappa up --archive` was given. Malloc'd. */
 char *place_archive(const struct cli *cli);
 /* The same together with the archive of the data directory, also of --kafka. */

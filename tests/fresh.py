@@ -105,6 +105,12 @@ def packages(base):
     image.cmd = unit["ExecStart"].split()
     image.health = ["kappa", "status"]
     run(image)
+    image.user = f"nobody:{unit['Group']}"
+    read = subprocess.run(image.command(["kappa", "get", "sums", "a"]), stdout=subprocess.PIPE, text=True, check=True)
+    assert re.search(r"n +8\b", read.stdout), f"one of the group reads: {read.stdout}"
+    image.user = None
+    purge = "dpkg --purge kappa && [ -d /var/lib/kappa/versions ] && [ ! -e /etc/kappa ] && [ ! -e /usr/bin/kappa ]"
+    subprocess.run(image.command(["sh", "-c", purge]), check=True)
 
 
 class Image:

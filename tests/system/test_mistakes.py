@@ -98,6 +98,16 @@ def test_the_data_of_another_user(tmp_path):
     assert code == 6 and json.loads(said)["error"]["code"] == "forbidden"
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write into another user's folder")
+def test_root_in_the_data_of_a_service(tmp_path):
+    """What root made there its server could not open."""
+    os.chown(tmp_path, NOBODY, NOBODY)
+    for command in (["topic", "create", "t"], ["produce", "t"], ["nexmark", "--events", "1"], ["topic", "set", "t", "archive=on"]):
+        code, out, said = kappa(*command, "--data", tmp_path, input="{}")
+        assert code == 4 and out == "" and "belongs to" in said and "--server" in said, command
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")
 def test_a_full_disk_says_what_went_in(tmp_path):
     """Partitions fill up at different records: what has to be sent again can be found out."""

@@ -23,24 +23,6 @@ void agg_put_double(struct buf *out, double d)
     buf_append_u64_le(out, bits);
 }
 
-bool agg_take_u8(struct agg_cursor *in, uint8_t *value)
-{
-    if (in->pos >= in->len) {
-        return false;
-    }
-    *value = in->bytes[in->pos++];
-    return true;
-}
-
-bool agg_take_varint(struct agg_cursor *in, uint64_t *value)
-{
-    if (in->pos < in->len && in->bytes[in->pos] < 0x80) {
-        *value = in->bytes[in->pos++];
-        return true;
-    }
-    return varint_read(in->bytes, in->len, &in->pos, value);
-}
-
 bool agg_take_wide(struct agg_cursor *in, int128 *value)
 {
     uint128 all = 0;

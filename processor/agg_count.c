@@ -43,7 +43,10 @@ static void encode(const struct agg_slot *slot, const void *at, struct buf *out)
 static bool decode(const struct agg_slot *slot, void *at, struct pool *pool, struct agg_cursor *in)
 {
     (void)slot, (void)pool;
-    return agg_take_varint(in, at);
+    uint64_t n = 0;
+    bool good = agg_take_varint(in, &n);
+    *(uint64_t *)at += n;
+    return good;
 }
 
 static void merge(const struct agg_slot *slot, void *to, const void *from, struct pool *pool)
@@ -60,6 +63,7 @@ static void result(const struct agg_slot *slot, const void *at, struct arena *ar
 }
 
 const struct agg_operator agg_count_rows = {.bytes = sizeof(int64_t),
+                                            .adds = true,
                                             .update = update_rows,
                                             .encode = encode,
                                             .decode = decode,
@@ -67,6 +71,7 @@ const struct agg_operator agg_count_rows = {.bytes = sizeof(int64_t),
                                             .result = result};
 
 const struct agg_operator agg_count = {.bytes = sizeof(int64_t),
+                                       .adds = true,
                                        .update = update_values,
                                        .encode = encode,
                                        .decode = decode,
@@ -74,6 +79,7 @@ const struct agg_operator agg_count = {.bytes = sizeof(int64_t),
                                        .result = result};
 
 const struct agg_operator agg_count_if = {.bytes = sizeof(int64_t),
+                                          .adds = true,
                                           .update = update_if,
                                           .encode = encode,
                                           .decode = decode,

@@ -1,10 +1,11 @@
 /* count(DISTINCT x), exact; sum, avg and string_agg of different values. Own header:
  * agg_operator.h. Slot: a set of byte strings (agg_set.h); of values other than texts their bytes
- * in memory, canonical.
+ * in memory, canonical. When reading: values as they are stored (agg_unique.h).
  *
  * Bytes: varint n + 1, then n values in the order they first came (value_codec.h); 0: full. */
 #include "base/limits.h"
 #include "processor/agg_set.h"
+#include "processor/agg_unique.h"
 #include "processor/agg_value.h"
 #include "processor/expr_step.h"
 
@@ -14,6 +15,11 @@
 static struct agg_set *set_at(const void *at)
 {
     return *(struct agg_set *const *)at;
+}
+
+static const struct agg_unique *unique_at(const void *at)
+{
+    return *(struct agg_unique *const *)at;
 }
 
 static void update(const struct agg_slot *slot, const struct agg_rows *rows,
@@ -92,48 +98,22 @@ static void encode(const struct agg_slot *slot, const void *slot_at, struct buf 
     out->len = (size_t)(at - out->data);
 }
 
-/* As stored, for who only reads: which values there are has been found out when they were written. */
-static bool decode_loose(const struct agg_slot *slot, struct agg_set **set, struct pool *pool,
-                         struct agg_cursor *in, uint64_t count)
-{
-    size_t left = in->len - in->pos;
-    if (count > left) { /* a value has a byte at least */
-        return false;
-    }
-    if (kappa_type_payload(slot->plan->argument_type) == KAPPA_PAYLOAD_BYTES) {
-        *set = agg_set_of_texts(pool, in->bytes, in->len, &in->pos, (uint32_t)count);
-        return agg_set_count(*set) == count;
-    }
-    size_t room = count * sizeof(struct kappa_numeric);
-    *set =
-        agg_set_loose(pool, (uint32_t)count, (uint32_t)(room < slot->limit ? room : slot->limit));
-    for (uint64_t i = 0; i < count; i++) {
-        struct kappa_value value = {.type = slot->plan->argument_type};
-        if (!agg_take_value(in, &value)) {
-            return false;
-        }
-        value = agg_value_canonical(value);
-        struct kappa_text bytes = agg_value_bytes(&value);
-        if (!agg_set_append(*set, bytes.bytes, bytes.len)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static bool decode(const struct agg_slot *slot, void *at, struct pool *pool, struct agg_cursor *in)
 {
-    struct agg_set **set = at;
     uint64_t wire = 0;
     if (!agg_take_varint(in, &wire)) {
         return false;
     }
+    if (slot->reading) {
+        if (wire == 0) {
+            agg_unique_fill(at, pool);
+        }
+        return wire <= 1 || agg_unique_add(at, pool, in, wire - 1, slot->plan->argument_type);
+    }
+    struct agg_set **set = at;
     if (wire == 0) {
         *set = AGG_SET_FULL;
         return true;
-    }
-    if (slot->reading && wire > 1) {
-        return decode_loose(slot, set, pool, in, wire - 1);
     }
     for (uint64_t i = 0; i + 1 < wire; i++) {
         struct kappa_value value = {.type = slot->plan->argument_type};
@@ -147,35 +127,41 @@ static bool decode(const struct agg_slot *slot, void *at, struct pool *pool, str
     return *set != AGG_SET_FULL && agg_set_count(*set) + UINT64_C(1) == wire;
 }
 
-/* When reading, up to what a set can count. */
+/* Not when reading: decode adds then. */
 static void merge(const struct agg_slot *slot, void *to, const void *from, struct pool *pool)
 {
     struct agg_set **set = to;
-    size_t limit = slot->reading ? (size_t)1 << 28 : slot->limit;
-    *set = agg_set_union(*set, pool, set_at(from), limit);
+    ASSERT(!slot->reading);
+    *set = agg_set_union(*set, pool, set_at(from), slot->limit);
+}
+
+static bool is_full(const struct agg_slot *slot, const void *at)
+{
+    return slot->reading ? agg_unique_is_full(unique_at(at)) : set_at(at) == AGG_SET_FULL;
 }
 
 static void result(const struct agg_slot *slot, const void *at, struct arena *arena,
                    struct expr_vec *out)
 {
-    (void)slot, (void)arena;
-    const struct agg_set *set = set_at(at);
-    agg_result_int(out, agg_set_count(set));
-    out->state[0] = set == AGG_SET_FULL ? EXPR_ERROR_FULL : EXPR_OK;
+    enum kappa_type type = slot->plan->argument_type;
+    agg_result_int(out, slot->reading ? agg_unique_values(unique_at(at), type, arena, NULL)
+                                      : agg_set_count(set_at(at)));
+    out->state[0] = is_full(slot, at) ? EXPR_ERROR_FULL : EXPR_OK;
 }
 
 static void free_set(const struct agg_slot *slot, void *at, struct pool *pool)
 {
-    (void)slot;
-    struct agg_set **set = at;
-    agg_set_free(*set, pool);
-    *set = NULL;
+    if (slot->reading) {
+        agg_unique_free(*(struct agg_unique **)at, pool);
+    } else {
+        agg_set_free(*(struct agg_set **)at, pool);
+    }
+    *(void **)at = NULL;
 }
 
 static size_t owned(const struct agg_slot *slot, const void *at)
 {
-    (void)slot;
-    return agg_set_bytes(set_at(at));
+    return slot->reading ? agg_unique_bytes(unique_at(at)) : agg_set_bytes(set_at(at));
 }
 
 static void prefetch(const void *at)
@@ -185,21 +171,23 @@ static void prefetch(const void *at)
 
 /* ---- sum(DISTINCT x), avg(DISTINCT x): the values are fed to the plain operator. */
 
-static struct kappa_value value_at(const struct agg_set *set, uint32_t i, enum kappa_type type)
+static uint32_t values_at(const struct agg_slot *slot, const void *at, struct arena *arena,
+                          struct kappa_value **values)
 {
-    uint32_t len = 0;
-    const uint8_t *bytes = agg_set_value(set, i, &len);
-    return agg_value_of_bytes(bytes, len, type);
+    enum kappa_type type = slot->plan->argument_type;
+    return slot->reading ? agg_unique_values(unique_at(at), type, arena, values)
+                         : agg_unique_of_set(set_at(at), type, arena, values);
 }
 
 static void result_sum(const struct agg_slot *slot, const void *at, struct arena *arena,
                        struct expr_vec *out)
 {
-    const struct agg_set *set = set_at(at);
-    if (set == AGG_SET_FULL) {
+    if (is_full(slot, at)) {
         out->state[0] = EXPR_ERROR_FULL;
         return;
     }
+    struct kappa_value *values = NULL;
+    uint32_t count = values_at(slot, at, arena, &values);
     struct plan_aggregate plan = *slot->plan;
     plan.kind = plan.kind == PLAN_SUM_DISTINCT ? PLAN_SUM : PLAN_AVG;
     plan.argument = 0;
@@ -214,9 +202,8 @@ static void result_sum(const struct agg_slot *slot, const void *at, struct arena
     struct expr_vec vec = {.type = plan.argument_type, .state = &ok, {.n = &room}};
     const uint32_t row = 0;
     struct agg_rows rows = {.states = &state, .rows = &row, .count = 1, .pool = &pool};
-    for (uint32_t i = 0; i < agg_set_count(set); i++) {
-        struct kappa_value value = value_at(set, i, plan.argument_type);
-        expr_set(&vec, 0, &value);
+    for (uint32_t i = 0; i < count; i++) {
+        expr_set(&vec, 0, &values[i]);
         agg_update(&layout.slots[0], &rows, &vec);
     }
     agg_result(&layout.slots[0], state, arena, out);
@@ -242,16 +229,16 @@ static int compare_texts(const void *a, const void *b)
 static void result_string(const struct agg_slot *slot, const void *at, struct arena *arena,
                           struct expr_vec *out)
 {
-    const struct agg_set *set = set_at(at);
-    uint32_t count = set == AGG_SET_FULL ? 0 : agg_set_count(set);
+    struct kappa_value *values = NULL;
+    uint32_t count = values_at(slot, at, arena, &values);
     struct kappa_text between = slot->plan->parameter.s;
     struct kappa_text *texts = arena_alloc(arena, (count + 1) * sizeof *texts);
     size_t len = 0;
     for (uint32_t i = 0; i < count; i++) {
-        texts[i] = value_at(set, i, slot->plan->argument_type).s;
+        texts[i] = values[i].s;
         len += texts[i].len + (i == 0 ? 0 : between.len);
     }
-    out->state[0] = set == AGG_SET_FULL     ? EXPR_ERROR_FULL
+    out->state[0] = is_full(slot, at)       ? EXPR_ERROR_FULL
                     : count == 0            ? EXPR_NULL
                     : len > LIMIT_ROW_BYTES ? EXPR_ERROR_LIMIT
                                             : EXPR_OK;
@@ -271,9 +258,9 @@ static void result_string(const struct agg_slot *slot, const void *at, struct ar
 
 #define DISTINCT(result_of)                                                                        \
     {                                                                                              \
-        .bytes = sizeof(struct agg_set *), .grows = true, .update = update, .encode = encode,      \
-        .decode = decode, .merge = merge, .result = (result_of), .free = free_set, .owned = owned, \
-        .prefetch = prefetch                                                                       \
+        .bytes = sizeof(struct agg_set *), .grows = true, .adds = true, .update = update,          \
+        .encode = encode, .decode = decode, .merge = merge, .result = (result_of),                 \
+        .free = free_set, .owned = owned, .prefetch = prefetch                                     \
     }
 
 const struct agg_operator agg_distinct = DISTINCT(result);

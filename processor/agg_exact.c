@@ -481,7 +481,7 @@ bool agg_exact_decode(struct agg_exact *sum, struct pool *pool, struct agg_curso
     if (!agg_take_varint(in, &head)) {
         return false;
     }
-    sum->special = (uint8_t)(head & 7);
+    sum->special |= (uint8_t)(head & 7);
     uint64_t bytes = head >> 4;
     if (bytes == 0) {
         return (head & 8) == 0;

@@ -57,7 +57,7 @@ static inline size_t agg_exact_owned(const struct agg_exact *sum)
 }
 
 void agg_exact_encode(const struct agg_exact *sum, struct buf *out);
-/* sum: zeroed. squares: the sum is of squares, which need twice the range. */
+/* Adds to the sum. squares: it is of squares, which need twice the range. */
 bool agg_exact_decode(struct agg_exact *sum, struct pool *pool, struct agg_cursor *in,
                       bool squares);
 /* The nearest double, ties to even; infinite when it is out of range. Flags are not looked at. */

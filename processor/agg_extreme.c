@@ -20,17 +20,35 @@ static inline bool is_greatest(const struct agg_slot *slot)
     return slot->plan->kind == PLAN_MAX || slot->plan->kind == PLAN_BOOL_OR;
 }
 
+static inline void offer_int(struct extreme *kept, bool greatest, int64_t value)
+{
+    if (kept->seen == 0 || (greatest ? value > kept->i : value < kept->i)) {
+        kept->i = value;
+        kept->seen = 1;
+    }
+}
+
+static inline void offer_double(struct extreme *kept, bool greatest, double value)
+{
+    if (kept->seen == 0 ||
+        (greatest ? agg_double_below(kept->d, value) : agg_double_below(value, kept->d))) {
+        kept->d = value;
+        kept->seen = 1;
+    }
+}
+
+static bool is_double(const struct agg_slot *slot)
+{
+    return kappa_type_payload(slot->plan->argument_type) == KAPPA_PAYLOAD_DOUBLE;
+}
+
 static void update_int(const struct agg_slot *slot, const struct agg_rows *rows,
                        const struct expr_vec *registers)
 {
     bool greatest = is_greatest(slot);
     struct agg_taken taken = agg_taken(slot, rows, registers);
     for (struct extreme *kept; (kept = agg_next(&taken)) != NULL;) {
-        int64_t value = taken.argument->i[taken.row];
-        if (kept->seen == 0 || (greatest ? value > kept->i : value < kept->i)) {
-            kept->i = value;
-            kept->seen = 1;
-        }
+        offer_int(kept, greatest, taken.argument->i[taken.row]);
     }
 }
 
@@ -40,12 +58,7 @@ static void update_double(const struct agg_slot *slot, const struct agg_rows *ro
     bool greatest = is_greatest(slot);
     struct agg_taken taken = agg_taken(slot, rows, registers);
     for (struct extreme *kept; (kept = agg_next(&taken)) != NULL;) {
-        double value = key_double(taken.argument->d[taken.row]);
-        if (kept->seen == 0 ||
-            (greatest ? agg_double_below(kept->d, value) : agg_double_below(value, kept->d))) {
-            kept->d = value;
-            kept->seen = 1;
-        }
+        offer_double(kept, greatest, key_double(taken.argument->d[taken.row]));
     }
 }
 
@@ -56,7 +69,7 @@ static void encode(const struct agg_slot *slot, const void *at, struct buf *out)
     if (kept->seen == 0) {
         return;
     }
-    if (kappa_type_payload(slot->plan->argument_type) == KAPPA_PAYLOAD_DOUBLE) {
+    if (is_double(slot)) {
         agg_put_double(out, kept->d);
     } else {
         buf_append_varint(out, agg_zigzag(kept->i));
@@ -66,37 +79,36 @@ static void encode(const struct agg_slot *slot, const void *at, struct buf *out)
 static bool decode(const struct agg_slot *slot, void *at, struct pool *pool, struct agg_cursor *in)
 {
     (void)pool;
-    struct extreme *kept = at;
     uint8_t seen = 0;
+    uint64_t wire = 0;
+    double value = 0;
     if (!agg_take_u8(in, &seen) || seen > 1) {
         return false;
     }
-    kept->seen = seen;
     if (seen == 0) {
         return true;
     }
-    if (kappa_type_payload(slot->plan->argument_type) == KAPPA_PAYLOAD_DOUBLE) {
-        return agg_take_double(in, &kept->d);
+    if (is_double(slot)) {
+        bool good = agg_take_double(in, &value);
+        offer_double(at, is_greatest(slot), value);
+        return good;
     }
-    uint64_t wire = 0;
     bool good = agg_take_varint(in, &wire);
-    kept->i = agg_unzigzag(wire);
+    offer_int(at, is_greatest(slot), agg_unzigzag(wire));
     return good;
 }
 
 static void merge(const struct agg_slot *slot, void *to, const void *from, struct pool *pool)
 {
     (void)pool;
-    struct extreme *kept = to;
     const struct extreme *more = from;
     if (more->seen == 0) {
         return;
     }
-    bool real = kappa_type_payload(slot->plan->argument_type) == KAPPA_PAYLOAD_DOUBLE;
-    bool below = real ? agg_double_below(more->d, kept->d) : more->i < kept->i;
-    bool above = real ? agg_double_below(kept->d, more->d) : more->i > kept->i;
-    if (kept->seen == 0 || (is_greatest(slot) ? above : below)) {
-        *kept = *more;
+    if (is_double(slot)) {
+        offer_double(to, is_greatest(slot), more->d);
+    } else {
+        offer_int(to, is_greatest(slot), more->i);
     }
 }
 
@@ -110,6 +122,7 @@ static void result(const struct agg_slot *slot, const void *at, struct arena *ar
 }
 
 const struct agg_operator agg_extreme_int = {.bytes = sizeof(struct extreme),
+                                             .adds = true,
                                              .update = update_int,
                                              .encode = encode,
                                              .decode = decode,
@@ -117,6 +130,7 @@ const struct agg_operator agg_extreme_int = {.bytes = sizeof(struct extreme),
                                              .result = result};
 
 const struct agg_operator agg_extreme_double = {.bytes = sizeof(struct extreme),
+                                                .adds = true,
                                                 .update = update_double,
                                                 .encode = encode,
                                                 .decode = decode,
@@ -163,14 +177,16 @@ static void encode_numeric(const struct agg_slot *slot, const void *at, struct b
 static bool decode_numeric(const struct agg_slot *slot, void *at, struct pool *pool,
                            struct agg_cursor *in)
 {
-    (void)slot, (void)pool;
-    struct extreme_numeric *kept = at;
+    (void)pool;
     uint8_t seen = 0;
-    if (!agg_take_u8(in, &seen) || seen > 1) {
+    struct kappa_numeric n;
+    if (!agg_take_u8(in, &seen) || seen > 1 || (seen == 1 && !agg_take_numeric(in, &n))) {
         return false;
     }
-    kept->seen = seen;
-    return seen == 0 || agg_take_numeric(in, &kept->n);
+    if (seen == 1) {
+        offer_numeric(at, is_greatest(slot), n);
+    }
+    return true;
 }
 
 static void merge_numeric(const struct agg_slot *slot, void *to, const void *from,
@@ -193,6 +209,7 @@ static void result_numeric(const struct agg_slot *slot, const void *at, struct a
 }
 
 const struct agg_operator agg_extreme_numeric = {.bytes = sizeof(struct extreme_numeric),
+                                                 .adds = true,
                                                  .update = update_numeric,
                                                  .encode = encode_numeric,
                                                  .decode = decode_numeric,
@@ -263,7 +280,6 @@ static void encode_text(const struct agg_slot *slot, const void *at, struct buf 
 static bool decode_text(const struct agg_slot *slot, void *at, struct pool *pool,
                         struct agg_cursor *in)
 {
-    (void)slot;
     uint8_t seen = 0;
     if (!agg_take_u8(in, &seen) || seen > 1) {
         return false;
@@ -273,7 +289,7 @@ static bool decode_text(const struct agg_slot *slot, void *at, struct pool *pool
         if (!agg_take_text(in, &text)) {
             return false;
         }
-        agg_text_set(at, pool, text.bytes, text.len);
+        offer_text(at, is_greatest(slot), text.bytes, text.len, pool);
     }
     return true;
 }
@@ -313,6 +329,7 @@ static void prefetch_text(const void *at)
 }
 
 const struct agg_operator agg_extreme_text = {.bytes = sizeof(struct agg_text),
+                                              .adds = true,
                                               .update = update_text,
                                               .encode = encode_text,
                                               .decode = decode_text,

@@ -8,7 +8,8 @@
  * Rules for operators:
  *  1. The bytes of a state are a function of the rows it has seen, in their order; not of how they
  *     came in calls, nor of encodings and decodings in between.
- *  2. decode takes any bytes: it gives a valid state or false, after which free works.
+ *  2. decode takes any bytes: it gives a valid state or false, after which free works. The slot is zeroed;
+ *     of operators that say `adds` it may have seen rows when reading.
  *  3. merge(a, b) may be called for parts of several sources and of one; where the order of rows
  *     matters to the value, the state knows its source and offsets, so that the order of merging
  *     does not.
@@ -28,6 +29,7 @@ struct agg_cursor {
 struct agg_operator {
     uint32_t bytes; /* of the slot, a multiple of 8; it is 8-byte aligned */
     bool grows;     /* keeps all values, up to slot->limit bytes of them, more when reading */
+    bool adds;      /* when reading, decode adds what the bytes have seen to what the slot has */
     void (*encode)(const struct agg_slot *slot, const void *at, struct buf *out);
     bool (*decode)(const struct agg_slot *slot, void *at, struct pool *pool, struct agg_cursor *in);
     /* NULL in rows of hidden tables: their nodes change them, and they are not merged. */
@@ -162,9 +164,26 @@ static inline uint8_t *agg_put_varint(uint8_t *at, uint64_t value)
 void agg_put_wide(struct buf *out, int128 value);
 void agg_put_double(struct buf *out, double d);
 void agg_put_numeric(struct buf *out, struct kappa_numeric n);
+
 /* These return false when the bytes are none. */
-bool agg_take_u8(struct agg_cursor *in, uint8_t *value);
-bool agg_take_varint(struct agg_cursor *in, uint64_t *value);
+static inline bool agg_take_u8(struct agg_cursor *in, uint8_t *value)
+{
+    if (in->pos >= in->len) {
+        return false;
+    }
+    *value = in->bytes[in->pos++];
+    return true;
+}
+
+static inline bool agg_take_varint(struct agg_cursor *in, uint64_t *value)
+{
+    if (in->pos < in->len && in->bytes[in->pos] < 0x80) {
+        *value = in->bytes[in->pos++];
+        return true;
+    }
+    return varint_read(in->bytes, in->len, &in->pos, value);
+}
+
 bool agg_take_wide(struct agg_cursor *in, int128 *value);
 bool agg_take_double(struct agg_cursor *in, double *d);
 /* Text is borrowed from the bytes. */

@@ -184,6 +184,7 @@ static size_t owned(const struct agg_slot *slot, const void *at)
 }
 
 const struct agg_operator agg_pick = {.bytes = sizeof(struct pick),
+                                      .adds = true,
                                       .update = update,
                                       .encode = encode,
                                       .decode = decode,

@@ -10,10 +10,7 @@
 #define AGG_SET_LINEAR 32  /* values found without an index */
 #define AGG_SET_CHAIN  256 /* places; good hashes need some 60 among millions of values */
 #define NONE           UINT32_MAX
-#define SHORT          16   /* bytes that two words hold */
-#define AHEAD_MAX      4096 /* values in sets that are made larger than the parts at hand need */
-#define LOOSE_VALUES   4096 /* of a union of loose sets that stays loose: fewer than 2^16 */
-#define LOOSE_BYTES    ((size_t)256 << 10)
+#define SHORT          16 /* bytes that two words hold */
 
 struct agg_set {
     uint32_t count;
@@ -21,7 +18,6 @@ struct agg_set {
     uint32_t index_size; /* 0, or 2 * capacity */
     uint32_t bytes_used;
     uint32_t bytes_capacity;
-    uint32_t loose;   /* 1: where values start instead of hashes, no index, any capacity */
     uint32_t sorted;  /* 1: the index is the values' numbers in the order of their bytes */
     uint32_t words[]; /* hash, end, index; then the bytes */
 };
@@ -278,15 +274,6 @@ static void index_make(struct agg_set *set)
     }
 }
 
-static uint32_t power_above(uint32_t count)
-{
-    uint32_t power = 2;
-    while (power < count) {
-        power *= 2;
-    }
-    return power;
-}
-
 /* An empty block for so many values of so many bytes, and as many bytes more as it holds anyway. */
 static struct agg_set *set_block(struct pool *pool, uint32_t capacity, uint32_t bytes)
 {
@@ -329,57 +316,6 @@ static struct agg_set *set_grow(struct agg_set *old, struct pool *pool, uint32_t
     return set;
 }
 
-struct agg_set *agg_set_loose(struct pool *pool, uint32_t count, uint32_t bytes)
-{
-    struct agg_set *set = pool_alloc(pool, block_size(count, 0, bytes));
-    *set = (struct agg_set){.capacity = count, .bytes_capacity = bytes, .loose = 1};
-    return set;
-}
-
-bool agg_set_append(struct agg_set *set, const void *bytes, uint32_t len)
-{
-    if (set->bytes_capacity - set->bytes_used < len) {
-        return false;
-    }
-    ASSERT_CMP(set->count, <, set->capacity);
-    memcpy(bytes_of(set) + set->bytes_used, bytes, len);
-    set->words[set->count] = set->bytes_used;
-    set->bytes_used += len;
-    ends(set)[set->count++] = set->bytes_used;
-    return true;
-}
-
-/* The bytes are copied as they are, lengths and all: the values are found by where they start. */
-struct agg_set *agg_set_of_texts(struct pool *pool, const uint8_t *bytes, size_t len, size_t *pos,
-                                 uint32_t count)
-{
-    size_t first = *pos;
-    size_t at = first;
-    struct agg_set *set = agg_set_loose(pool, count, u32_from(len - first));
-    uint32_t *starts = set->words;
-    uint32_t *behind = ends(set);
-    uint32_t taken = 0;
-    for (; taken < count; taken++) {
-        uint64_t size = 0;
-        if (at < len && bytes[at] < 0x80) {
-            size = bytes[at++];
-        } else if (!varint_read(bytes, len, &at, &size)) {
-            break;
-        }
-        if (size > len - at) {
-            break;
-        }
-        starts[taken] = (uint32_t)(at - first);
-        at += size;
-        behind[taken] = (uint32_t)(at - first);
-    }
-    *pos = at;
-    set->count = taken;
-    set->bytes_used = (uint32_t)(at - first);
-    memcpy(bytes_of(set), bytes + first, set->bytes_used);
-    return set;
-}
-
 struct agg_set *agg_set_add(struct agg_set *set, struct pool *pool, const void *bytes, uint32_t len,
                             size_t limit)
 {
@@ -406,7 +342,7 @@ static void put_new(struct agg_set *set, uint32_t hash, const uint8_t *bytes, ui
     }
 }
 
-/* Into a set that is neither full nor loose. */
+/* Into a set that is not full. */
 static struct agg_set *set_put(struct agg_set *set, struct pool *pool, const void *bytes,
                                uint32_t len, size_t limit, uint32_t *number)
 {
@@ -425,24 +361,6 @@ static struct agg_set *set_put(struct agg_set *set, struct pool *pool, const voi
     }
     *number = set->count;
     put_new(set, hash, bytes, len);
-    return set;
-}
-
-/* The same set with its hashes, and with room for `more` as well. */
-static struct agg_set *set_hashed(struct agg_set *loose, struct pool *pool,
-                                  const struct agg_set *more)
-{
-    uint32_t count = loose->count + (more == NULL ? 0 : more->count);
-    uint32_t bytes = loose->bytes_used + (more == NULL ? 0 : more->bytes_used);
-    uint32_t room = count < AHEAD_MAX ? 2 : 1; /* further parts are often to come */
-    struct agg_set *set = set_block(pool, power_above(room * count), room * bytes);
-    for (uint32_t i = 0; i < loose->count; i++) {
-        uint32_t len = 0;
-        const uint8_t *value = agg_set_value(loose, i, &len);
-        (void)put_bytes(set, hash_of(value, len), value, len);
-    }
-    agg_set_free(loose, pool);
-    index_make(set);
     return set;
 }
 
@@ -471,123 +389,12 @@ static struct agg_set *union_sorted(struct agg_set *set, struct pool *pool,
     return set;
 }
 
-/* ---- the union of loose sets: bytes are copied whole, those of values seen before too */
-
-/* As words_of, where 8 bytes can be read behind the last value: lengths differ from value to value, and
- * a branch on them would be guessed wrongly. */
-static inline struct two_words loose_words(const uint8_t *bytes, uint32_t len)
-{
-    struct two_words words = {0};
-    memcpy(&words.head, bytes, sizeof words.head);
-    if (len < sizeof words.head) {
-        words.head &= (UINT64_C(1) << 8 * len) - 1;
-    } else {
-        memcpy(&words.tail, bytes + len - sizeof words.tail, sizeof words.tail);
-    }
-    return words;
-}
-
-static inline uint32_t loose_hash(const uint8_t *bytes, uint32_t len)
-{
-    return len > SHORT ? (uint32_t)hash_bytes(bytes, len)
-                       : hash_words(loose_words(bytes, len), len);
-}
-
-static inline bool loose_same(const uint8_t *a, const uint8_t *b, uint32_t len)
-{
-    if (len > SHORT) {
-        return memcmp(a, b, len) == 0;
-    }
-    return same_words(loose_words(a, len), loose_words(b, len));
-}
-
-/* Adds the values whose bytes, from `base` on, are in the set already, but for those that it has. An entry of
- * the index is a value's number + 1 below 16 bits of its hash. */
-static void loose_put(struct agg_set *set, uint32_t base, const uint32_t *starts,
-                      const uint32_t *behind, uint32_t count)
-{
-    const uint8_t *all = bytes_of(set);
-    uint32_t *own_starts = set->words;
-    uint32_t *own_behind = ends(set);
-    uint32_t *index = index_of(set);
-    uint32_t mask = set->index_size - 1;
-    uint32_t taken = set->count;
-    for (uint32_t v = 0; v < count; v++) {
-        uint32_t start = base + starts[v];
-        uint32_t len = behind[v] - starts[v];
-        uint32_t hash = loose_hash(all + start, len);
-        uint32_t at = hash & mask;
-        bool known = false;
-        for (; index[at] != 0 && !known; at = known ? at : (at + 1) & mask) {
-            uint32_t i = (index[at] & UINT16_MAX) - 1;
-            known = index[at] >> 16 == hash >> 16 && own_behind[i] - own_starts[i] == len &&
-                    loose_same(all + own_starts[i], all + start, len);
-        }
-        if (!known) {
-            own_starts[taken] = start;
-            own_behind[taken++] = start + len;
-            index[at] = (hash & ~(uint32_t)UINT16_MAX) | taken;
-        }
-    }
-    set->count = taken;
-}
-
-/* The same loose set with an index, and room for so many values of so many bytes. */
-static struct agg_set *loose_indexed(struct agg_set *old, struct pool *pool, uint32_t capacity,
-                                     uint32_t bytes)
-{
-    uint32_t index_size = 2 * power_above(capacity);
-    uint32_t readable = bytes + (uint32_t)sizeof(uint64_t); /* see loose_words */
-    struct agg_set *set = pool_alloc(pool, block_size(capacity, index_size, readable));
-    *set = (struct agg_set){.capacity = capacity,
-                            .index_size = index_size,
-                            .bytes_used = old->bytes_used,
-                            .bytes_capacity = readable,
-                            .loose = 1};
-    memset(index_of(set), 0, index_size * sizeof(uint32_t));
-    memcpy(bytes_of(set), bytes_of(old), old->bytes_used);
-    loose_put(set, 0, old->words, ends(old), old->count);
-    agg_set_free(old, pool);
-    return set;
-}
-
-static bool loose_fits(const struct agg_set *set, const struct agg_set *more, size_t limit)
-{
-    return set != NULL && more != NULL && set->loose != 0 && more->loose != 0 &&
-           (size_t)set->count + more->count <= LOOSE_VALUES &&
-           (size_t)set->bytes_used + more->bytes_used <=
-               (limit < LOOSE_BYTES ? limit : LOOSE_BYTES);
-}
-
-static struct agg_set *loose_union(struct agg_set *set, struct pool *pool,
-                                   const struct agg_set *more)
-{
-    struct agg_set *other = (struct agg_set *)(uintptr_t)more; /* read only */
-    uint32_t count = set->count + more->count;
-    uint32_t bytes = set->bytes_used + more->bytes_used;
-    if (set->index_size == 0 || count > set->capacity ||
-        bytes > set->bytes_capacity - sizeof(uint64_t)) {
-        set = loose_indexed(set, pool, 2 * count, 2 * bytes); /* further parts are often to come */
-    }
-    uint32_t from = set->bytes_used;
-    memcpy(bytes_of(set) + from, bytes_of(other), other->bytes_used);
-    set->bytes_used = bytes;
-    loose_put(set, from, other->words, ends(other), other->count);
-    return set;
-}
-
 struct agg_set *agg_set_union(struct agg_set *set, struct pool *pool, const struct agg_set *more,
                               size_t limit)
 {
     if (set == AGG_SET_FULL || more == AGG_SET_FULL) {
         agg_set_free(set, pool);
         return AGG_SET_FULL;
-    }
-    if (loose_fits(set, more, limit)) {
-        return loose_union(set, pool, more);
-    }
-    if (set != NULL && set->loose != 0 && agg_set_count(more) > 0) {
-        set = set_hashed(set, pool, more);
     }
     for (uint32_t i = 0; i < agg_set_count(more) && set != AGG_SET_FULL; i++) {
         uint32_t len = 0;
@@ -604,11 +411,7 @@ struct agg_set *agg_set_union(struct agg_set *set, struct pool *pool, const stru
 struct agg_set *agg_set_put(struct agg_set *set, struct pool *pool, const void *bytes, uint32_t len,
                             size_t limit, uint32_t *number)
 {
-    if (set == AGG_SET_FULL) {
-        return set;
-    }
-    set = set == NULL || set->loose == 0 ? set : set_hashed(set, pool, NULL);
-    return set_put(set, pool, bytes, len, limit, number);
+    return set == AGG_SET_FULL ? set : set_put(set, pool, bytes, len, limit, number);
 }
 
 void agg_set_free(struct agg_set *set, struct pool *pool)
@@ -627,7 +430,7 @@ const uint8_t *agg_set_value(const struct agg_set *set, uint32_t i, uint32_t *le
 {
     ASSERT_CMP(i, <, set->count);
     const uint32_t *end = set->words + set->capacity;
-    uint32_t start = set->loose != 0 ? set->words[i] : i == 0 ? 0 : end[i - 1];
+    uint32_t start = i == 0 ? 0 : end[i - 1];
     *len = end[i] - start;
     return (const uint8_t *)(set->words + 2 * (size_t)set->capacity + set->index_size) + start;
 }

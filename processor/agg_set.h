@@ -12,8 +12,7 @@
  * and the newest 335 us to find. So a value is put less than AGG_SET_CHAIN places behind where its hash
  * points; when these are taken, the index becomes the numbers of all values in the order of their bytes,
  * which are found by halves: 0.4 s and 0.1 us (of the 262,144 that fit into 4 MiB: 4.6 s, 18 us each, and
- * 0.15 us). The order in which values first came is untouched. Unions that stay loose are of 4096 values
- * at most: their chains are not bounded.
+ * 0.15 us). The order in which values first came is untouched.
  *
  * The empty set is NULL. A set whose bytes would pass the limit becomes
  * AGG_SET_FULL, for good: reading it is an error, and its memory is given back. */
@@ -33,16 +32,6 @@ struct agg_set *agg_set_add(struct agg_set *set, struct pool *pool, const void *
 /* Likewise, and says the value's number; nothing when the set is full. */
 struct agg_set *agg_set_put(struct agg_set *set, struct pool *pool, const void *bytes, uint32_t len,
                             size_t limit, uint32_t *number);
-/* A set to be read, without the work of finding values again: empty, with room for so many > 0 and so
- * many bytes of them. */
-struct agg_set *agg_set_loose(struct pool *pool, uint32_t count, uint32_t bytes);
-/* Appends a value that is not in it to a loose set; false: there is no room for its bytes. Adding by
- * agg_set_add is possible too, and ends that. */
-bool agg_set_append(struct agg_set *set, const void *bytes, uint32_t len);
-/* A loose set of `count` > 0 texts as value_codec.h encodes them, from *pos on; *pos goes behind them.
- * It has fewer values if the bytes are none. */
-struct agg_set *agg_set_of_texts(struct pool *pool, const uint8_t *bytes, size_t len, size_t *pos,
-                                 uint32_t count);
 /* Adds all values of another set, in their order; full when one of the two is. */
 struct agg_set *agg_set_union(struct agg_set *set, struct pool *pool, const struct agg_set *more,
                               size_t limit);

@@ -4,6 +4,8 @@
 
 #include "base/limits.h"
 
+#include <string.h>
+
 #define OF_ANY(op)                                                                                 \
     {                                                                                              \
         &(op), &(op), &(op), &(op)                                                                 \
@@ -177,6 +179,12 @@ void agg_encode(const struct agg_layout *layout, const uint8_t *state, struct bu
     }
 }
 
+static int decoded(bool good, const struct agg_cursor *in, struct err *err)
+{
+    return good && in->pos == in->len ? 0
+                                      : err_set(err, KE_CORRUPT, "a row's value does not decode");
+}
+
 int agg_decode(const struct agg_layout *layout, uint8_t *state, struct pool *pool,
                const uint8_t *bytes, size_t len, struct err *err)
 {
@@ -187,10 +195,37 @@ int agg_decode(const struct agg_layout *layout, uint8_t *state, struct pool *poo
         good = slot->op->decode(slot, state + slot->offset, pool, &in);
         ASSERT_CMP(in.pos, <=, len);
     }
-    if (!good || in.pos != len) {
-        return err_set(err, KE_CORRUPT, "a row's value does not decode");
+    return decoded(good, &in, err);
+}
+
+/* By way of a slot of its own. */
+static bool decode_apart(const struct agg_slot *slot, uint8_t *state, uint8_t *part,
+                         struct pool *pool, struct agg_cursor *in)
+{
+    void *at = part + slot->offset;
+    bool good = slot->op->decode(slot, at, pool, in);
+    if (good) {
+        slot->op->merge(slot, state + slot->offset, at, pool);
     }
-    return 0;
+    if (slot->op->free != NULL) {
+        slot->op->free(slot, at, pool);
+    }
+    memset(at, 0, slot->op->bytes);
+    return good;
+}
+
+int agg_add(const struct agg_layout *layout, uint8_t *state, uint8_t *part, struct pool *pool,
+            const uint8_t *bytes, size_t len, struct err *err)
+{
+    struct agg_cursor in = {.bytes = bytes, .len = len};
+    bool good = true;
+    for (uint32_t a = 0; a < layout->count && good; a++) {
+        const struct agg_slot *slot = &layout->slots[a];
+        good = slot->op->adds ? slot->op->decode(slot, state + slot->offset, pool, &in)
+                              : decode_apart(slot, state, part, pool, &in);
+        ASSERT_CMP(in.pos, <=, len);
+    }
+    return decoded(good, &in, err);
 }
 
 void agg_merge(const struct agg_layout *layout, uint8_t *state, const uint8_t *from,

@@ -68,7 +68,11 @@ void agg_encode(const struct agg_layout *layout, const uint8_t *state, struct bu
 /* state: zeroed. On CORRUPT it holds what was read so far: agg_state_free it. */
 int agg_decode(const struct agg_layout *layout, uint8_t *state, struct pool *pool,
                const uint8_t *bytes, size_t len, struct err *err) must_check;
-/* Adds what `from` has seen behind what `state` has. */
+/* The layout is for reading: adds what is encoded behind what `state` has. part: zeroed scratch of a
+ * state's size, which stays so. On CORRUPT `state` holds what was read so far. */
+int agg_add(const struct agg_layout *layout, uint8_t *state, uint8_t *part, struct pool *pool,
+            const uint8_t *bytes, size_t len, struct err *err) must_check;
+/* Adds what `from` has seen behind what `state` has; not where both are for reading. */
 void agg_merge(const struct agg_layout *layout, uint8_t *state, const uint8_t *from,
                struct pool *pool);
 /* Sets row 0 of the vector; text is borrowed from the state or allocated from the arena. */

@@ -62,27 +62,31 @@ static void encode_int(const struct agg_slot *slot, const void *at, struct buf *
     }
 }
 
+static void add_int(const struct agg_slot *slot, struct sum_int *sum, int128 value, uint64_t n)
+{
+    /* Wraps where only damaged bytes can bring it. */
+    sum_set(sum, (int128)((uint128)sum_get(sum) + (uint128)value));
+    sum->n = is_average(slot) ? sum->n + n : sum->n | n;
+}
+
 static bool decode_int(const struct agg_slot *slot, void *at, struct pool *pool,
                        struct agg_cursor *in)
 {
-    (void)slot, (void)pool;
-    struct sum_int *sum = at;
+    (void)pool;
+    uint64_t n = 0;
     int128 value = 0;
-    if (!agg_take_varint(in, &sum->n) || (sum->n > 0 && !agg_take_wide(in, &value))) {
+    if (!agg_take_varint(in, &n) || (n > 0 && !agg_take_wide(in, &value))) {
         return false;
     }
-    sum_set(sum, value);
+    add_int(slot, at, value, n);
     return true;
 }
 
 static void merge_int(const struct agg_slot *slot, void *to, const void *from, struct pool *pool)
 {
     (void)pool;
-    struct sum_int *sum = to;
     const struct sum_int *more = from;
-    /* Wraps where only damaged bytes can bring it. */
-    sum_set(sum, (int128)((uint128)sum_get(sum) + (uint128)sum_get(more)));
-    sum->n = is_average(slot) ? sum->n + more->n : sum->n | more->n;
+    add_int(slot, to, sum_get(more), more->n);
 }
 
 static void result_sum_int(const struct agg_slot *slot, const void *at, struct arena *arena,
@@ -136,6 +140,7 @@ static void result_avg_int(const struct agg_slot *slot, const void *at, struct a
 }
 
 const struct agg_operator agg_sum_int = {.bytes = sizeof(struct sum_int),
+                                         .adds = true,
                                          .update = update_int,
                                          .encode = encode_int,
                                          .decode = decode_int,
@@ -143,6 +148,7 @@ const struct agg_operator agg_sum_int = {.bytes = sizeof(struct sum_int),
                                          .result = result_sum_int};
 
 const struct agg_operator agg_avg_int = {.bytes = sizeof(struct sum_int),
+                                         .adds = true,
                                          .update = update_int,
                                          .encode = encode_int,
                                          .decode = decode_int,
@@ -195,10 +201,10 @@ static bool decode_double(const struct agg_slot *slot, void *at, struct pool *po
         return false;
     }
     if (is_average(slot)) {
-        ((struct avg_double *)at)->n = n;
+        ((struct avg_double *)at)->n += n;
         return true;
     }
-    ((struct agg_exact *)at)->seen = (uint8_t)(n > 0);
+    ((struct agg_exact *)at)->seen |= (uint8_t)(n > 0);
     return n <= 1;
 }
 
@@ -247,6 +253,7 @@ static size_t owned_double(const struct agg_slot *slot, const void *at)
 }
 
 const struct agg_operator agg_sum_double = {.bytes = sizeof(struct agg_exact),
+                                            .adds = true,
                                             .update = update_sum_double,
                                             .encode = encode_double,
                                             .decode = decode_double,
@@ -256,6 +263,7 @@ const struct agg_operator agg_sum_double = {.bytes = sizeof(struct agg_exact),
                                             .owned = owned_double};
 
 const struct agg_operator agg_avg_double = {.bytes = sizeof(struct avg_double),
+                                            .adds = true,
                                             .update = update_avg_double,
                                             .encode = encode_double,
                                             .decode = decode_double,

@@ -55,9 +55,12 @@ static bool decode(const struct agg_slot *slot, void *at, struct pool *pool, str
 {
     (void)slot;
     struct variance *v = at;
-    return agg_take_varint(in, &v->n) &&
-           (v->n == 0 || (agg_exact_decode(&v->sum, pool, in, false) &&
-                          agg_exact_decode(&v->squares, pool, in, true)));
+    uint64_t n = 0;
+    bool good =
+        agg_take_varint(in, &n) && (n == 0 || (agg_exact_decode(&v->sum, pool, in, false) &&
+                                               agg_exact_decode(&v->squares, pool, in, true)));
+    v->n += n;
+    return good;
 }
 
 static void merge(const struct agg_slot *slot, void *to, const void *from, struct pool *pool)
@@ -131,7 +134,7 @@ static size_t owned(const struct agg_slot *slot, const void *at)
 
 #define VARIANCE(update_rows)                                                                      \
     {                                                                                              \
-        .bytes = sizeof(struct variance), .update = (update_rows), .encode = encode,               \
+        .bytes = sizeof(struct variance), .adds = true, .update = (update_rows), .encode = encode, \
         .decode = decode, .merge = merge, .result = result, .free = free_variance, .owned = owned  \
     }
 

@@ -20,7 +20,7 @@ struct row_finisher {
     struct arena memory;
     struct arena row; /* key and texts of the row at hand */
     uint8_t *state;   /* merged so far */
-    uint8_t *part;    /* of the next source */
+    uint8_t *part;    /* zeros: scratch for what the next source adds */
     uint32_t parts;   /* merged */
     int64_t window_end;
     int64_t start;      /* of sessions: of the first one */
@@ -131,17 +131,11 @@ int row_finisher_add(struct row_finisher *f, const uint8_t *value, size_t value_
         value += sizeof(int64_t);
         value_len -= sizeof(int64_t);
     }
-    bool first = f->parts == 1; /* most keys have one part: nothing is merged */
-    uint8_t *state = first ? f->state : f->part;
-    int rc = agg_decode(&f->layout, state, &f->pool, value, value_len, err);
+    int rc = f->parts == 1 /* as most keys have */
+                 ? agg_decode(&f->layout, f->state, &f->pool, value, value_len, err)
+                 : agg_add(&f->layout, f->state, f->part, &f->pool, value, value_len, err);
     if (rc != 0) {
         err_prefix(err, "table %s", f->view->shape.name);
-    } else if (!first) {
-        agg_merge(&f->layout, f->state, f->part, &f->pool);
-    }
-    if (!first) {
-        agg_state_free(&f->layout, f->part, &f->pool);
-        memset(f->part, 0, f->layout.bytes);
     }
     return rc;
 }

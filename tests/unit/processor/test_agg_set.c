@@ -1,11 +1,16 @@
-/* Goal: the union of sets that are read (loose ones) has the values of all of them, each once, in the order
- * in which they first come, whatever their lengths and number, and whether it stays loose or not.
- * Method: random sets of texts from a small world, against a list that is searched from its beginning. */
+/* Goal: the values of several sources that are read together (agg_unique.h), and those of a set, are all of
+ * them, each once, in the order in which they first come, whatever their lengths and number.
+ * Method: random values of each type from a small world, against a list that is searched from its
+ * beginning. */
 #include "tests/unit/unit.h"
 
 #include "base/buf.h"
 #include "base/prng.h"
 #include "processor/agg_set.h"
+#include "processor/agg_unique.h"
+#include "processor/agg_value.h"
+#include "processor/numeric.h"
+#include "processor/value_codec.h"
 
 #include <string.h>
 
@@ -42,29 +47,45 @@ static uint32_t text_make(struct prng *prng, uint32_t world, uint8_t *text)
     return len;
 }
 
-/* A set of up to `most` different texts, as it is read, or NULL. */
-static struct agg_set *part_make(struct prng *prng, struct pool *pool, uint32_t world,
-                                 uint32_t most, struct naive *part)
+/* A value of the type; its encoded bytes are appended to out, where they begin at the end of before. */
+static void value_make(struct prng *prng, uint32_t world, enum kappa_type type, struct buf *out)
 {
-    struct buf bytes = {0};
+    uint8_t text[TEXT_MAX];
+    uint32_t number = (uint32_t)prng_below(prng, world);
+    struct kappa_value value = {.type = type};
+    switch (kappa_type_payload(type)) {
+    case KAPPA_PAYLOAD_BYTES:
+        value.s = (struct kappa_text){(const char *)text, text_make(prng, world, text)};
+        break;
+    case KAPPA_PAYLOAD_DOUBLE:
+        value.d = (double)number / 2;
+        break;
+    case KAPPA_PAYLOAD_NUMERIC:
+        value.n = numeric_make((int128)number * 1000003, number % 4);
+        break;
+    case KAPPA_PAYLOAD_INT:
+    case KAPPA_PAYLOAD_COUNT:
+        value.i = number % 2 == 0 ? (int64_t)number : -(int64_t)number * 1000000007;
+        break;
+    }
+    value = agg_value_canonical(value);
+    value_encode(out, &value);
+}
+
+/* What one source has stored of up to `most` different values; their encoded bytes are `part`. */
+static void part_make(struct prng *prng, enum kappa_type type, uint32_t world, uint32_t most,
+                      struct naive *part, struct buf *bytes)
+{
     uint32_t wanted = (uint32_t)prng_below(prng, most + 1);
     part->count = 0;
+    buf_reset(bytes);
     for (uint32_t i = 0; i < wanted; i++) {
-        uint8_t text[TEXT_MAX];
-        uint32_t len = text_make(prng, world, text);
-        if (naive_add(part, text, len)) {
-            buf_append_varint(&bytes, len);
-            buf_append(&bytes, text, len);
+        size_t from = bytes->len;
+        value_make(prng, world, type, bytes);
+        if (!naive_add(part, bytes->data + from, (uint32_t)(bytes->len - from))) {
+            bytes->len = from;
         }
     }
-    struct agg_set *set = NULL;
-    if (part->count > 0) {
-        size_t pos = 0;
-        set = agg_set_of_texts(pool, bytes.data, bytes.len, &pos, part->count);
-        assert_int_equal(pos, bytes.len);
-    }
-    buf_free(&bytes);
-    return set;
 }
 
 static void assert_same(const struct agg_set *set, const struct naive *naive)
@@ -78,33 +99,59 @@ static void assert_same(const struct agg_set *set, const struct naive *naive)
     }
 }
 
-static void unions(struct prng *prng, uint32_t world, uint32_t most, uint32_t parts)
+static void assert_unique(const struct agg_unique *unique, enum kappa_type type,
+                          const struct naive *naive)
+{
+    struct arena arena;
+    struct kappa_value *values = NULL;
+    struct buf bytes = {0};
+    arena_init(&arena);
+    assert_int_equal(agg_unique_values(unique, type, &arena, NULL), naive->count);
+    assert_int_equal(agg_unique_values(unique, type, &arena, &values), naive->count);
+    for (uint32_t i = 0; i < naive->count; i++) {
+        buf_reset(&bytes);
+        value_encode(&bytes, &values[i]);
+        assert_int_equal(bytes.len, naive->len[i]);
+        assert_memory_equal(bytes.data, naive->text[i], bytes.len);
+    }
+    buf_free(&bytes);
+    arena_free(&arena);
+}
+
+static void unions(struct prng *prng, enum kappa_type type, uint32_t world, uint32_t most,
+                   uint32_t parts)
 {
     static struct naive all;
     static struct naive part;
     struct pool pool;
+    struct agg_unique *unique = NULL;
+    struct buf bytes = {0};
     pool_init(&pool);
-    struct agg_set *set = NULL;
     all.count = 0;
     for (uint32_t p = 0; p < parts; p++) {
-        struct agg_set *more = part_make(prng, &pool, world, most, &part);
-        if (p == 0) {
-            set = more;
-        } else {
-            set = agg_set_union(set, &pool, more, (size_t)1 << 28);
-            agg_set_free(more, &pool);
+        part_make(prng, type, world, most, &part, &bytes);
+        struct agg_cursor in = {.bytes = bytes.data, .len = bytes.len};
+        if (part.count > 0) {
+            assert_true(agg_unique_add(&unique, &pool, &in, part.count, type));
+            in.pos = 0;
+            in.len--; /* broken off */
+            struct agg_unique *none = NULL;
+            assert_false(agg_unique_add(&none, &pool, &in, part.count, type));
+            assert_null(none);
         }
         for (uint32_t i = 0; i < part.count; i++) {
             (void)naive_add(&all, part.text[i], part.len[i]);
         }
-        assert_same(set, &all);
+        assert_unique(unique, type, &all);
+        assert_false(agg_unique_is_full(unique));
     }
-    uint8_t text[TEXT_MAX];
-    uint32_t len = text_make(prng, world, text); /* and it can be added to */
-    (void)naive_add(&all, text, len);
-    set = agg_set_add(set, &pool, text, len, (size_t)1 << 28);
-    assert_same(set, &all);
-    agg_set_free(set, &pool);
+    agg_unique_fill(&unique, &pool);
+    assert_true(agg_unique_is_full(unique));
+    struct agg_cursor in = {.bytes = (const uint8_t *)"\1a23456789", .len = 11};
+    assert_true(agg_unique_add(&unique, &pool, &in, 1, type)); /* for good */
+    assert_true(agg_unique_is_full(unique));
+    agg_unique_free(unique, &pool);
+    buf_free(&bytes);
     assert_int_equal(pool.used_bytes, 0);
     pool_close(&pool);
 }
@@ -112,13 +159,19 @@ static void unions(struct prng *prng, uint32_t world, uint32_t most, uint32_t pa
 static void test_unions(void **state)
 {
     (void)state;
+
+    static const enum kappa_type types[] = {KAPPA_TYPE_TEXT, KAPPA_TYPE_BIGINT, KAPPA_TYPE_DOUBLE,
+                                            KAPPA_TYPE_NUMERIC};
     struct prng prng;
     prng_init(&prng, unit_seed("agg_set"));
     for (int i = 0; i < 400; i++) {
         uint32_t world = 1 + (uint32_t)prng_below(&prng, 300);
-        unions(&prng, world, (uint32_t)prng_below(&prng, 60), 1 + (uint32_t)prng_below(&prng, 9));
+        unions(&prng, types[i % 4], world, (uint32_t)prng_below(&prng, 60),
+               1 + (uint32_t)prng_below(&prng, 9));
     }
-    unions(&prng, 10000, 3000, 4); /* more than a loose set may have */
+    for (int i = 0; i < 4; i++) {
+        unions(&prng, types[i], 10000, 3000, 4); /* more than are kept as they are */
+    }
 }
 
 /* Values whose hashes are all the same (the first word takes the hash's own away), and some others. */
@@ -166,25 +219,11 @@ static void test_same_hashes(void **state)
     }
     set = agg_set_union(set, &pool, rest, (size_t)1 << 28);
     assert_same(set, &all);
-    /* As it is read again: loose first, then with values added. */
-    struct buf bytes = {0};
-    for (uint32_t i = 0; i < all.count; i++) {
-        buf_append_varint(&bytes, all.len[i]);
-        buf_append(&bytes, all.text[i], all.len[i]);
-    }
-    size_t pos = 0;
-    struct agg_set *again = agg_set_of_texts(&pool, bytes.data, bytes.len, &pos, all.count);
-    for (uint32_t i = 0; i < all.count; i++) {
-        again = agg_set_add(again, &pool, all.text[i], all.len[i], (size_t)1 << 28);
-    }
-    assert_same(again, &all);
-    again = agg_set_union(again, &pool, set, 16 * (size_t)all.count); /* nothing is new: it fits */
-    assert_same(again, &all);
-    again = agg_set_add(again, &pool, "new", 3, 16 * (size_t)all.count);
-    assert_ptr_equal(again, AGG_SET_FULL);
+    set = agg_set_union(set, &pool, rest, 16 * (size_t)all.count); /* nothing is new: it fits */
+    assert_same(set, &all);
+    set = agg_set_add(set, &pool, "new", 3, 16 * (size_t)all.count);
+    assert_ptr_equal(set, AGG_SET_FULL);
     agg_set_free(rest, &pool);
-    agg_set_free(set, &pool);
-    buf_free(&bytes);
     assert_int_equal(pool.used_bytes, 0);
     pool_close(&pool);
 }
@@ -194,12 +233,8 @@ static void test_limit(void **state)
     (void)state;
     struct pool pool;
     pool_init(&pool);
-    size_t pos = 0;
-    const uint8_t a[] = {2, 'a', 'b'};
-    const uint8_t b[] = {2, 'c', 'd'};
-    struct agg_set *set = agg_set_of_texts(&pool, a, sizeof a, &pos, 1);
-    pos = 0;
-    struct agg_set *more = agg_set_of_texts(&pool, b, sizeof b, &pos, 1);
+    struct agg_set *set = agg_set_add(NULL, &pool, "ab", 2, 3);
+    struct agg_set *more = agg_set_add(NULL, &pool, "cd", 2, 3);
     set = agg_set_union(set, &pool, more, 3);
     assert_ptr_equal(set, AGG_SET_FULL);
     agg_set_free(more, &pool);

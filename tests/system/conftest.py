@@ -18,6 +18,11 @@ import support  # noqa: E402
 
 broker = None
 
+# Of 7 s and more, nearly all of it waiting.
+LONG = ("test_archive.py", "test_every_operator_on_both_logs", "test_kafka_shows_the_same_figures", "test_all_queries_on_kafka",
+        "test_broker_restarts", "test_export.py::test_archive", "test_limit.py::test_all", "test_dashboard.py",
+        "test_log_kafka.py", "test_only_what_is_touched", "test_topic_again.py", "test_kill")
+
 # A shell that runs the tests in the background lets SIGINT be ignored, by all that they start, too.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -25,6 +30,24 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 def pytest_addoption(parser):
     parser.addoption("--no-kafka", action="store_true", help="leave the tests on a real Kafka out")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A worker is given the next test when it has one left, not a share of all that are left: so that it has not the
+    long ones of the last minute alone."""
+    from xdist.scheduler import LoadScheduling
+
+    class OneByOne(LoadScheduling):
+        def _send_tests(self, node, num):
+            super()._send_tests(node, min(num, 2 - len(self.node2pending[node])))
+
+    return OneByOne(config, log) if config.getvalue("dist") == "load" else None
+
+
+def pytest_collection_modifyitems(items):
+    """The long ones first: what comes last keeps all workers busy."""
+    items.sort(key=lambda item: not any(name in item.nodeid for name in LONG))
 
 
 def pytest_configure(config):

@@ -235,10 +235,47 @@ static void advance_catching_up(struct core *core, struct core_version *version)
     }
 }
 
+/* The object's times by the clock as it is now. */
+static void standby_correct(struct core *core, struct core_version *version, int64_t by_ms)
+{
+    int64_t until_ms = version->standby_ms + by_ms;
+    int64_t since_ms = json_int(version->object, "state_since_ms", 0) + by_ms;
+    if (version_set_self(core, version,
+                         json_pack("{s:I, s:I}", "standby_until_ms", (json_int_t)until_ms,
+                                   "state_since_ms", (json_int_t)since_ms))) {
+        version->standby_ms = until_ms;
+        trace(TRACE_WARN, "the clock was set by %lld s: %s v%u stands by for as long as before",
+              (long long)(by_ms / 1000), version->processor->name, version->number);
+    }
+}
+
+/* Who stands by was promised a time, and the object says when it is over. Should somebody set the clock
+ * meanwhile, the promise stands and the object is corrected. A server that starts has only the object: it
+ * takes no more than the whole time from it. */
+static void standby_watch(struct core *core, struct core_version *version)
+{
+    int64_t until_ms = json_int(version->object, "standby_until_ms", 0);
+    int64_t now_ms = core_now_ms(core);
+    int64_t now_us = core_now_us(core);
+    if (until_ms == 0 || version_role(version) != VERSION_STANDBY) {
+        return;
+    }
+    if (version->standby_ms != until_ms) {
+        int64_t whole_ms = until_ms - json_int(version->object, "state_since_ms", until_ms);
+        int64_t left_ms = i64_max(i64_min(until_ms - now_ms, whole_ms), 0);
+        version->standby_ms = until_ms;
+        version->standby_us = now_us + left_ms * 1000;
+    }
+    int64_t by_ms = now_ms + (version->standby_us - now_us) / 1000 - until_ms;
+    if (version->standby_us > now_us && llabs(by_ms) > CLOCK_SET_MS) {
+        standby_correct(core, version, by_ms);
+    }
+}
+
 static bool standby_is_over(const struct core *core, const struct core_version *version)
 {
     return version->state == VERSION_STANDBY && !conduct_involves(version) &&
-           core_now_ms(core) >= json_int(version->object, "standby_until_ms", INT64_MAX);
+           version->standby_ms != 0 && core_now_us(core) >= version->standby_us;
 }
 
 /* A serving version that had an error and is healthy again. */
@@ -271,6 +308,7 @@ void version_advance(struct core *core, struct core_version *version)
     gate_advance(core, version);
     journal_lag(core, version);
     limit_watch(core, version);
+    standby_watch(core, version);
     if (standby_is_over(core, version)) {
         (void)version_move_self(core, version, VERSION_RETIRED, NULL);
     }

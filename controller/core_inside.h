@@ -38,6 +38,7 @@
 #define SILENT_US            INT64_C(5000000)  /* of a worker that speaks every second: it hangs */
 #define STOP_US_MAX          INT64_C(10000000) /* to drain; then it is killed */
 #define OUTPUTS_TELL_US      INT64_C(1000000)  /* between tellings of what is sent */
+#define CLOCK_SET_MS         2000              /* apart by so much: it was set */
 #define CATALOG_RETRY_US     INT64_C(1000000)  /* after a catalog transaction that failed */
 #define GATE_RETRY_US        INT64_C(2000000)  /* after a check that could not be made; doubles */
 #define GATE_RETRY_US_MAX    INT64_C(60000000)
@@ -117,6 +118,8 @@ struct core_version {
     struct plot *plot; /* of its last hour, or NULL; owned */
     json_t *told_sent; /* what this worker was last told of the messages that are sent; owned */
     struct gate gate;
+    int64_t standby_us;       /* until then it stands by, by the clock that nobody sets, */
+    int64_t standby_ms;       /* which is this in the object; 0: not looked at yet */
     int64_t caught_us;        /* on its way to serve, first seen to be caught up; 0: not so far */
     int64_t behind_us;        /* serving and behind since then; 0: it is not */
     bool lagging;             /* that was told */

@@ -88,6 +88,7 @@ struct world {
     char dir[64];
     struct clock_ops clock;
     int64_t now_us;
+    int64_t set_ms; /* somebody set the clock by this much */
     struct catalog *catalog;
     struct core *core;
     json_t *log_config;
@@ -266,7 +267,8 @@ static inline int64_t world_mono(void *ctx)
 
 static inline int64_t world_wall(void *ctx)
 {
-    return ((struct world *)ctx)->now_us / 1000 + 1700000000000;
+    const struct world *world = ctx;
+    return world->now_us / 1000 + world->set_ms + 1700000000000;
 }
 
 static inline int world_fail_point(void *ctx, const char *step)

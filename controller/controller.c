@@ -528,6 +528,21 @@ static int open_log(struct server *server, const struct controller_options *opti
     return rc;
 }
 
+/* Also when it cannot be told. */
+static bool is_known(void *ctx, const char *processor, uint32_t version)
+{
+    const struct server *server = ctx;
+    char key[CATALOG_KEY_LEN];
+    json_t *object = NULL;
+    if (strlen(processor) > LIMIT_NAME_LEN) {
+        return true;
+    }
+    catalog_key_version(key, processor, version);
+    int rc = catalog_get(server->catalog, key, &object, NULL);
+    json_decref(object);
+    return rc != -KE_NOT_FOUND;
+}
+
 static int open_data(struct server *server, const struct controller_options *options,
                      struct err *err)
 {
@@ -542,6 +557,9 @@ static int open_data(struct server *server, const struct controller_options *opt
     }
     if (rc == 0) {
         rc = reader_open(datadir_path(server->datadir), &server->reader, err);
+    }
+    if (rc == 0) {
+        datadir_forget(server->datadir, is_known, server);
     }
     return rc;
 }

@@ -287,6 +287,54 @@ int datadir_trash(struct datadir *datadir, const char *dir, struct err *err)
     return rc;
 }
 
+/* Of a version: a number as it is written. */
+static bool is_version(const char *name, uint32_t *number)
+{
+    char *end = NULL;
+    unsigned long value = name[0] >= '1' && name[0] <= '9' ? strtoul(name, &end, 10) : 0;
+    *number = (uint32_t)value;
+    return end != NULL && *end == '\0' && value <= UINT32_MAX;
+}
+
+static void forget_version(struct datadir *datadir, const char *processor, uint32_t number)
+{
+    struct err err = {0};
+    char *dir = xasprintf("%s/%u", processor, number);
+    if (datadir_trash(datadir, dir, &err) == 0) {
+        trace(TRACE_WARN, "%s/versions/%s is of no version: removed", datadir->path, dir);
+    } else {
+        trace(TRACE_WARN, "%s/versions/%s is of no version: %s", datadir->path, dir, err.text);
+    }
+    free(dir);
+}
+
+void datadir_forget(struct datadir *datadir,
+                    bool (*known)(void *ctx, const char *processor, uint32_t version), void *ctx)
+{
+    char *versions = xasprintf("%s/versions", datadir->path);
+    DIR *dir = opendir(versions);
+    const struct dirent *entry;
+    while (dir != NULL && (entry = readdir(dir)) != NULL) {
+        char *processor = xasprintf("%s/%s", versions, entry->d_name);
+        DIR *below = entry->d_name[0] == '.' ? NULL : opendir(processor);
+        const struct dirent *version;
+        uint32_t number = 0;
+        while (below != NULL && (version = readdir(below)) != NULL) {
+            if (is_version(version->d_name, &number) && !known(ctx, entry->d_name, number)) {
+                forget_version(datadir, entry->d_name, number);
+            }
+        }
+        if (below != NULL) {
+            (void)closedir(below);
+        }
+        free(processor);
+    }
+    if (dir != NULL) {
+        (void)closedir(dir);
+    }
+    free(versions);
+}
+
 /* The directories of `path` whose names begin with prefix go, with all that is in them. */
 static void remove_matching(const char *path, const char *prefix)
 {

@@ -1,6 +1,6 @@
 /* The data directory as its one server holds it: lock, leftovers, server.json.
  *
- *     datadir_open -> datadir_publish -> datadir_trash -> datadir_sweep (any thread) ->
+ *     datadir_open -> datadir_forget -> datadir_publish -> datadir_trash -> datadir_sweep (any thread) ->
  *     datadir_close */
 #ifndef KAPPA_CONTROLLER_DATADIR_H
 #define KAPPA_CONTROLLER_DATADIR_H
@@ -30,6 +30,10 @@ void datadir_warn_open(const struct datadir *datadir);
 /* DATA/versions/<dir> becomes DATA/versions/.trash-...: gone at once, its disk space with the next
  * sweep. Nothing happens when it is not there. */
 int datadir_trash(struct datadir *datadir, const char *dir, struct err *err) must_check;
+/* Trashes the versions that known() does not know: one was dropped just before the machine stopped, and the
+ * disk has not kept that it was moved away. At start, before any worker. */
+void datadir_forget(struct datadir *datadir,
+                    bool (*known)(void *ctx, const char *processor, uint32_t version), void *ctx);
 /* Frees what was trashed, by this server or one that died. scratch: also the directories of
  * verifies (only at start: later they may be in use). Touches nothing of struct datadir but its
  * path. */

@@ -92,10 +92,13 @@ def test_disk_budget(tmp_path):
         assert [json.loads(line)["version"] for line in dropped] == [5, 1]
         assert platform.json("gc", "--dry-run")["versions"] == []
         platform.down()
+        back = os.path.join(platform.data, "versions", "counts", "1")  # as if the machine had stopped behind the drop
+        os.makedirs(os.path.join(back, "0"))
 
         # Less than what must stay: v2 goes too, and that it is not enough is told once.
         platform.args = ["--disk-budget", "0.1MB"]
         platform.up()
+        assert not os.path.exists(back) and "versions/counts/1 is of no version" in platform.log_text()
         support.eventually(lambda: states(platform) == {3: "standby", 4: "serving"}, 60, "v2 went")
         text = platform.run("gc", "--dry-run").stdout
         assert "the disk budget is" in text and "nothing more may go" in text, text

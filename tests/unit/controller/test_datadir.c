@@ -50,6 +50,34 @@ static void test_trash_of_an_earlier_server(void **state)
     file_remove_tree(dir);
 }
 
+static bool first_of_p(void *ctx, const char *processor, uint32_t version)
+{
+    (void)ctx;
+    return strcmp(processor, "p") == 0 && version == 1;
+}
+
+/* What a crash of the machine has brought back after a drop is garbage; nothing else is. */
+static void test_versions_that_nobody_knows(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/kappa-datadir-XXXXXX";
+    struct datadir *datadir = NULL;
+    struct err err = {0};
+    assert_non_null(mkdtemp(dir));
+    assert_int_equal(datadir_open(dir, &datadir, &err), 0);
+    run(dir, "mkdir -p versions/p/1/0 versions/p/2/0 versions/q/1/0 versions/p/snapshots/2 "
+             "versions/p/02 versions/p/2x versions/p/.verify-2 && touch versions/p/SENT");
+    datadir_forget(datadir, first_of_p, NULL);
+    assert_true(is_there(dir, "versions/p/1/0"));
+    assert_false(is_there(dir, "versions/p/2"));
+    assert_false(is_there(dir, "versions/q/1"));
+    run(dir, "cd versions/p && ls -d snapshots/2 02 2x .verify-2 SENT > ../names");
+    datadir_sweep(datadir, false);
+    run(dir, "test -z \"$(ls -A versions | grep -v '^[pq]$' | grep -v names)\"");
+    datadir_close(datadir);
+    file_remove_tree(dir);
+}
+
 static void test_a_folder_of_something_else(void **state)
 {
     (void)state;
@@ -79,6 +107,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_trash_of_an_earlier_server),
+        cmocka_unit_test(test_versions_that_nobody_knows),
         cmocka_unit_test(test_a_folder_of_something_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

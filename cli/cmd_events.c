@@ -39,7 +39,8 @@ const struct cmd_entry cmd_events = {
         "lagging and caught_up, blocked and unblocked (of a version that serves; by a transaction "
         "open "
         "for a\n"
-        "minute), worker_ended, dropped, over_budget (of the disk), corrected, started. With -o "
+        "minute), worker_ended, dropped, over_budget (of the disk), snapshot, snapshot_failed, "
+        "corrected, started. With -o "
         "json a line "
         "each. `kappa up\n"
         "--hook` runs a command for each.",

@@ -15,6 +15,8 @@
 static int outbox_run(struct cli *cli, struct err *err);
 
 static const struct cmd_option options[] = {
+    {"shadow", '\0', NULL,
+     "what a candidate would have sent; without VERSION: the newest on its way to serve"},
     {"limit", '\0', "N", "at most so many messages (default 100)"},
     {NULL, '\0', NULL, NULL},
 };
@@ -30,7 +32,8 @@ const struct cmd_entry cmd_outbox = {
             "the newest 1,000 for each partition: a candidate shows what it would have sent. Each "
             "with the\n"
             "record that caused it. With -o json: {\"messages\":[...]}.",
-    .examples = "kappa outbox fraud\nkappa outbox fraud 3 --limit 1000 -o json\n",
+    .examples = "kappa outbox fraud\nkappa outbox fraud --shadow\nkappa outbox fraud 3 --shadow "
+                "--limit 1000 -o json\n",
     .options = options,
     .run = outbox_run,
 };
@@ -42,7 +45,9 @@ static int outbox_remote(const struct cli *cli, uint32_t version, int64_t limit,
     buf_append_text(&path, "/v1/processors");
     client_path_add(&path, cli->args[0]);
     buf_printf(&path, "/outbox?limit=%" PRId64, limit);
-    if (version != 0) {
+    if (version == READER_CANDIDATE) {
+        buf_append_text(&path, "&version=" READER_CANDIDATE_WORD);
+    } else if (version != 0) {
         buf_printf(&path, "&version=%" PRIu32, version);
     }
     int rc = call_server(cli, buf_text(&path), NULL, CLIENT_WAIT_SECONDS, out, err);
@@ -101,7 +106,12 @@ static int outbox_run(struct cli *cli, struct err *err)
     uint32_t version = 0;
     int64_t limit = 0;
     json_t *answer = NULL;
-    int rc = cli->arg_count > 1 ? cli_version_arg(cli->args[1], &version, err) : 0;
+    int rc = 0;
+    if (cli->arg_count > 1) {
+        rc = cli_version_arg(cli->args[1], &version, err);
+    } else if (cli_option(cli, "shadow") != NULL) {
+        version = READER_CANDIDATE;
+    }
     if (rc == 0) {
         rc = cli_option_int(cli, "limit", 0, 10000, LIMIT_DEFAULT, &limit, err);
     }

@@ -338,6 +338,7 @@ void shard_resume(struct shard *shard)
 void shard_serving(struct shard *shard, bool on)
 {
     shard->serving = on;
+    shard->trim_due |= on && shard->plan->topic_count > 0; /* what was kept to be looked at goes */
     shard->unseen_us = 0;
 }
 

@@ -119,9 +119,9 @@ int reader_dead(struct reader *reader, const char *processor, uint32_t version, 
 int reader_late(struct reader *reader, const char *processor, uint32_t version, int64_t limit,
                 json_t **out, struct err *err) must_check;
 
-/* Messages for topics that a version (0: the serving one) made and that are not sent: array of
- * {"topic","partition","offset","seq","to","time","key","value"}, at most limit, by the record that
- * caused them. "value" is the JSON that the message holds, else text. */
+/* Messages for topics that a version (0: the serving one; or READER_CANDIDATE) made and that are not
+ * sent: array of {"topic","partition","offset","seq","to","time","key","value"}, at most limit, by the
+ * record that caused them. "value" is the JSON that the message holds, else text. */
 int reader_outbox(struct reader *reader, const char *processor, uint32_t version, int64_t limit,
                   json_t **out, struct err *err) must_check;
 

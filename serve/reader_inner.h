@@ -282,6 +282,9 @@ int reader_table_not_served(struct reader *reader, const char *table, struct err
  * bytes. */
 int reader_processor_of(struct reader *reader, const char *table, uint32_t version, char *processor,
                         struct err *err) must_check;
+/* The newest version on its way to serve. NOT_FOUND when there is none. */
+int reader_candidate_of(struct reader *reader, const char *processor, uint32_t *version,
+                        struct err *err) must_check;
 /* The same; READER_CANDIDATE in *version becomes a number. */
 int reader_version_resolve(struct reader *reader, const char *table, uint32_t *version,
                            char *processor, struct err *err) must_check;

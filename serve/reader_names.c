@@ -174,7 +174,7 @@ static bool is_candidate(const json_t *version)
     return false;
 }
 
-static int candidate_of(struct reader *reader, const char *processor, uint32_t *version,
+int reader_candidate_of(struct reader *reader, const char *processor, uint32_t *version,
                         struct err *err)
 {
     char prefix[CATALOG_KEY_LEN];
@@ -212,5 +212,5 @@ int reader_version_resolve(struct reader *reader, const char *table, uint32_t *v
     /* Of a table that nothing serves, the processor of any version that has it. */
     uint32_t named = *version == READER_CANDIDATE ? 0 : *version;
     int rc = reader_processor_of(reader, table, named, processor, err);
-    return rc == 0 && named == 0 ? candidate_of(reader, processor, version, err) : rc;
+    return rc == 0 && named == 0 ? reader_candidate_of(reader, processor, version, err) : rc;
 }

@@ -53,13 +53,16 @@ static bool list_row(void *ctx, const struct outbox_row *row)
     return true;
 }
 
-/* The number of the serving version when none is named. */
+/* The number of the serving version when none is named, or of the candidate. */
 static int number_of(struct reader *reader, const char *processor, uint32_t version, uint32_t *out,
                      struct err *err)
 {
     char key[CATALOG_KEY_LEN];
     json_t *object = NULL;
     *out = version;
+    if (version == READER_CANDIDATE) {
+        return reader_candidate_of(reader, processor, out, err);
+    }
     if (version != 0) {
         return 0;
     }

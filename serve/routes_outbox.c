@@ -10,18 +10,18 @@ int route_outbox(const struct route_context *context, const struct route_request
                  struct route_answer *answer, struct err *err)
 {
     int64_t limit = -1;
-    int64_t version = 0;
+    uint32_t version = 0;
     json_t *messages = NULL;
     if (context->reader == NULL) {
         return err_set(err, KE_CLOSED, "no outbox can be read: the server has no data directory");
     }
     int rc = route_query_int(request, "limit", 0, LIMIT_MAX, LIMIT_DEFAULT, &limit, err);
     if (rc == 0) {
-        rc = route_query_int(request, "version", 1, INT32_MAX, 0, &version, err);
+        rc = route_version_asked(request, &version, err);
     }
     if (rc == 0) {
-        rc = reader_outbox(context->reader, request->segments[SEGMENT_PROCESSOR], (uint32_t)version,
-                           limit, &messages, err);
+        rc = reader_outbox(context->reader, request->segments[SEGMENT_PROCESSOR], version, limit,
+                           &messages, err);
     }
     if (rc < 0) {
         return rc;

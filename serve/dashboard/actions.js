@@ -43,7 +43,7 @@ function swapChecks(p, from, to) {
     if (lost.length) checks.push(["note", `No longer served: ${lost.join(", ")}.`]);
   }
   if (v.outputs?.topics.length) {
-    checks.push(["ok", `Messages to ${v.outputs.topics.join(", ")} are v${to}'s from the cut on, each sent once.`]);
+    checks.push(["ok", `Messages to ${v.outputs.topics.join(", ")} are v${to}'s from the cut on, each sent once; what was sent before stays (kappa corrections).`]);
   }
   checks.push(["ok", "The server brings both to one exact offset in each partition, for 2 s at most; readers move in one transaction. If anything fails, nothing changes."]);
   if (old) checks.push(["ok", `v${from} goes on reading on standby, so rolling back loses nothing.`]);

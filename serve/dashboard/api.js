@@ -30,7 +30,7 @@ async function ask(path, options) {
   return { text: await answer.text(), headers: answer.headers };
 }
 
-export const get = async (path) => JSON.parse((await ask(path)).text);
+export const get = async (path, signal) => JSON.parse((await ask(path, { signal })).text);
 export const getExact = async (path) => parseExact((await ask(path)).text);
 
 export async function getLines(path) {

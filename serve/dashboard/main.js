@@ -14,6 +14,7 @@ const PAGES = [
   [/^p\/([^/]+)$/, processor],
   [/^p\/([^/]+)\/compare$/, compare],
   [/^p\/([^/]+)\/history$/, records.history],
+  [/^p\/([^/]+)\/messages$/, (main, name) => records.kept(main, name, "messages")],
   [/^p\/([^/]+)\/dead$/, (main, name) => records.kept(main, name, "dead")],
   [/^p\/([^/]+)\/late$/, (main, name) => records.kept(main, name, "late")],
   [/^topics$/, records.topics],

@@ -2,6 +2,7 @@
 import { live } from "./api.js";
 import { disk } from "./disk.js";
 import { errorBox, facts, h, keyed, pill, put, show } from "./dom.js";
+import { events } from "./events.js";
 import * as f from "./format.js";
 import * as words from "./words.js";
 
@@ -52,11 +53,12 @@ export function overview(main) {
   const empty = h("p", { class: "card" }, "There is no processor yet. ", h("code", {}, "kappa deploy FILE.sql"), " makes one.");
   empty.hidden = true;
   const files = disk();
-  main.append(h("div", { class: "row head" }, h("h1", {}, "Processors")), empty, grid, files.el);
+  const news = events(null);
+  main.append(h("div", { class: "row head" }, h("h1", {}, "Processors")), empty, grid, news.el, files.el);
   const list = keyed(grid, (p) => p.name, card);
   const stop = live.watch((status) => {
     show(empty, status.processors.length === 0);
     list(status.processors);
   });
-  return () => { stop(); files.close(); };
+  return () => { stop(); files.close(); news.close(); };
 }

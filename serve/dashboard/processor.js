@@ -62,6 +62,7 @@ function versionRow(current) {
     const parts = partitions();
     const details = h("details", {}, h("summary", {}, "Partitions"), parts.el);
     const more = h("p", { class: "small dim" });
+    const sends = h("p", { class: "small dim" });
     const policy = h("p", { class: "small dim" });
     const errors = h("div");
     const buttons = Object.keys(BUTTONS).map((name) => h("button", {
@@ -74,7 +75,7 @@ function versionRow(current) {
     const el = h("div", { class: "version", "data-version": number },
       h("div", { class: "row" }, h("h3", {}, "v" + number), state.el, what,
         h("span", { class: "push row" }, swapTo, faster, buttons)),
-      errors, numbers.el, progress, details, more, policy);
+      errors, numbers.el, progress, details, more, sends, policy);
     return {
       el,
       update(v) {
@@ -93,6 +94,8 @@ function versionRow(current) {
         put(more, v.worker.rss_bytes ? `memory ${f.bytes(v.worker.rss_bytes)}, files ${f.bytes(v.worker.file_bytes)}, ` +
           `${f.some(v.shards, "shard")}, worker restarted ${f.some(v.worker.restarts, "time")}` : "");
         show(more, words.isLive(v) && more.textContent !== "");
+        put(sends, words.outputsText(v));
+        show(sends, words.isLive(v) && words.outputsText(v) !== "");
         put(policy, "policy: " + words.policyText(v));
         show(policy, words.isLive(v) && words.policyText(v) !== "");
         buttons.forEach((b) => show(b, BUTTONS[b.dataset.action](v, p)));
@@ -113,6 +116,7 @@ function versionRow(current) {
 
 function plots(name) {
   const lagPlot = plot("Lag (records)", f.count, 10);
+  const behindPlot = plot("Freshness (time behind)", f.duration, 1);
   const ratePlot = plot("Rate (records/s)", f.count, 10);
   const known = new Map(); // version -> points
   let noted = 0;
@@ -122,6 +126,7 @@ function plots(name) {
     const series = (index) => versions.map((n) => ({ name: "v" + n, colour: (n - 1) % COLOURS + 1,
       points: known.get(n).map((p) => [p[0], p[index]]) }));
     lagPlot.update(series(1));
+    behindPlot.update(series(2));
     ratePlot.update(series(3));
   };
   get(processorPath(name) + "/plots").then((body) => {
@@ -130,7 +135,7 @@ function plots(name) {
     draw();
   }, () => {}).finally(() => { fetched = true; });
   return {
-    el: h("div", { class: "two" }, lagPlot.el, ratePlot.el),
+    el: h("div", { class: "plots" }, lagPlot.el, behindPlot.el, ratePlot.el),
     update(p) {
       const now = Date.now();
       if (!fetched || now - noted < POINT_MS) return;
@@ -143,7 +148,7 @@ function plots(name) {
       }
       draw();
     },
-    close() { lagPlot.close(); ratePlot.close(); },
+    close() { lagPlot.close(); behindPlot.close(); ratePlot.close(); },
   };
 }
 

@@ -1,8 +1,10 @@
-// Receipts, dead letters, late records and topics. All of it is shown as text.
+// Receipts, messages, dead letters, late records and topics. All of it is shown as text.
 import { get, getExact, getLines, live, processorPath } from "./api.js";
-import { errorBox, h, table } from "./dom.js";
+import { errorBox, h, put, table } from "./dom.js";
+import { events } from "./events.js";
 import * as f from "./format.js";
 import { tabs } from "./tabs.js";
+import * as words from "./words.js";
 
 const LIMIT = 200;
 const LONG = 300; // characters of a value that are shown at once
@@ -33,20 +35,26 @@ async function fill(place, load) {
 
 const cutText = (cut) => Object.entries(cut).map(([topic, offsets]) => `${topic} ${offsets.map((n) => n ?? "\u2013").join(" ")}`).join("; ");
 
+const versionsText = (r) => (r.old ? `v${r.old} \u2192 v${r.new}` : `v${r.new}`);
+const others = (r) => Object.entries(r.group?.members ?? {}).filter(([name]) => name !== r.processor);
+
 function receiptRow(r) {
   const same = r.old_digest !== null && r.old_digest === r.new_digest;
   return [f.time(r.time), { auto: "swap, automatic", swap: "swap", rollback: "rollback" }[r.why] + (r.forced ? ", forced" : ""), r.who ?? "",
-    r.old ? `v${r.old} \u2192 v${r.new}` : `v${r.new}`, f.duration(r.hold_ms / 1000),
+    h("span", {}, versionsText(r), ...others(r).map(([name]) => h("span", { class: "dim" }, ", with ",
+      h("a", { href: `#/p/${encodeURIComponent(name)}/history` }, name)))), f.duration(r.hold_ms / 1000),
     r.old_digest === null ? "first version" : same ? "the same" : "differ",
     h("details", {}, h("summary", {}, "cut and digests"), h("pre", {},
       [`epoch ${r.epoch}`, `cut ${cutText(r.cut)}`, `old ${r.old_digest ?? "\u2013"}`, `new ${r.new_digest ?? "\u2013"}`,
+        ...others(r).map(([name, m]) => `with ${name} ${versionsText(m)}, by the group ${r.group.name}`),
         ...(r.reason ? [`reason ${r.reason}`] : []), ...(r.forced ? [`policy overruled: ${r.overruled ?? "it said nothing"}`] : []),
         ...(r.checks ?? []).map((c) => `${c.setting} = ${f.plain(c.limit)}: ${f.plain(c.found)}`)].join("\n")))];
 }
 
 export function history(main, name) {
   const place = h("section", { class: "card" });
-  main.append(h("h1", { class: "head" }, name), tabs(name, "history"), place);
+  const news = events(name);
+  main.append(h("h1", { class: "head" }, name), tabs(name, "history"), place, news.el);
   let epoch = null;
   let drawn = "";
   const load = () => fill(place, async () => {
@@ -59,27 +67,41 @@ export function history(main, name) {
       [{ name: "time", tight: true }, { name: "why" }, { name: "who" }, { name: "versions", tight: true },
         { name: "hold", tight: true, num: true }, { name: "digests" }, { name: "more" }], receipts.map(receiptRow), "cards"))];
   });
-  return live.watch((status) => {
+  const stop = live.watch((status) => {
     const p = status.processors.find((one) => one.name === name);
     if (epoch !== (p?.epoch ?? -1)) {
       epoch = p?.epoch ?? -1;
       void load();
     }
   });
+  return () => { stop(); news.close(); };
 }
 
-// ---- Dead letters and late records
+// ---- Messages, dead letters and late records of a version
+
+const valueText = (value) => (value === null || value === undefined ? value : f.plain(value));
 
 const KINDS = {
+  messages: {
+    about: "Messages to topics (INSERT INTO) that are not sent: of the version that serves, what waits; of others, the newest of what they "
+      + "made and do not send.",
+    none: "There is none.",
+    path: (name, version) => `${processorPath(name)}/outbox?version=${version}&limit=${LIMIT}`,
+    says: words.outputsText,
+    shows: "outbox",
+    columns: [{ name: "by the record", tight: true }, { name: "to" }, { name: "key" }, { name: "value", value: true }],
+    row: (m) => [recordLink(m), h("a", { href: "#/topics/" + encodeURIComponent(m.to) }, m.to), valueCell(valueText(m.key)), valueCell(m.value)],
+    below: (name) => h("section", { class: "card" }, h("h2", {}, "Corrections"), h("p", {},
+      "What was sent before a swap stays as it was sent. ", h("code", {}, `kappa corrections ${name}`),
+      " says what the version that serves would have sent instead, and sends the difference when you ask; that is told below History then.")),
+  },
   dead: {
-    tab: "dead",
     about: "Records that could not be processed: kept with the reason, counted, never blocking the stream.",
     none: "There is none.",
     columns: [{ name: "place", tight: true }, { name: "reason" }, { name: "value", value: true }],
     row: (r) => [recordLink(r), r.table ? `${r.table}: ${r.reason}` : r.reason, valueCell(r.value)],
   },
   late: {
-    tab: "late",
     about: "Rows that came behind the watermark, of inputs declared with late = 'late'.",
     none: "There is none (inputs keep them with late = 'late'; else they are only counted).",
     columns: [{ name: "place", tight: true }, { name: "table" }, { name: "record", value: true }],
@@ -89,24 +111,28 @@ const KINDS = {
 };
 
 export function kept(main, name, kind) {
-  const { tab, about, none, columns, row } = KINDS[kind];
+  const { about, none, path, says, shows, columns, row, below } = KINDS[kind];
   const place = h("div");
+  const said = h("p", { class: "small" });
   const version = h("select", { id: "version", onchange: () => void load() });
   const again = h("button", { onclick: () => void load() }, "Load again");
-  main.append(h("h1", { class: "head" }, name), tabs(name, tab), h("section", { class: "card" },
+  main.append(h("h1", { class: "head" }, name), tabs(name, kind), h("section", { class: "card" },
     h("p", { class: "dim" }, about),
-    h("div", { class: "row head" }, h("label", {}, "Version ", version), again), place));
+    h("div", { class: "row head" }, h("label", {}, "Version ", version), again), says ? said : null, place), below ? below(name) : "");
   const load = () => fill(place, async () => {
-    const body = await getExact(`${processorPath(name)}/versions/${version.value}/${kind}?limit=${LIMIT}`);
+    const body = await getExact(path ? path(name, version.value)
+      : `${processorPath(name)}/versions/${version.value}/${kind}?limit=${LIMIT}`);
     const rows = body[kind];
     if (rows.length === 0) return [h("p", {}, none)];
-    return [h("p", { class: "small dim" }, rows.length >= LIMIT ? `${LIMIT} of them; kappa ${kind} shows more.` : `${rows.length} of them.`),
+    return [h("p", { class: "small dim" }, rows.length >= LIMIT ? `${LIMIT} of them; kappa ${shows ?? kind} shows more.` : `${rows.length} of them.`),
       h("div", { class: "scroll" }, table(columns, rows.map(row), "cards"))];
   });
   let known = "";
   return live.watch((status) => {
     const p = status.processors.find((one) => one.name === name);
     const numbers = p ? p.versions.map((v) => v.version) : [];
+    const chosenOne = p?.versions.find((v) => String(v.version) === version.value);
+    if (says && chosenOne) put(said, says(chosenOne));
     if (numbers.join() === known) return;
     known = numbers.join();
     const chosen = version.value || String(p?.serving ?? numbers.at(-1) ?? "");

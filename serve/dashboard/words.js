@@ -41,6 +41,15 @@ export function eta(v) {
   return f.duration(low) === f.duration(high) ? `ETA ${f.duration(low)}` : `ETA ${f.duration(low)} to ${f.duration(high)}`;
 }
 
+// "sends to alerts: 4115 messages sent, 2 wait for 3.0 s", of others "would send to alerts: 40 messages"; or "".
+export function outputsText(v) {
+  const o = v.outputs;
+  if (!o || (v.state !== "serving" && !o.shadow)) return "";
+  const to = o.topics.join(", ");
+  if (v.state !== "serving") return `would send to ${to}: ${f.some(o.shadow, "message")} kept to be looked at`;
+  return `sends to ${to}: ${f.some(o.sent, "message")} sent` + (o.waiting ? `, ${f.count(o.waiting)} wait for ${f.duration(o.waiting_seconds)}` : "");
+}
+
 // "swap.max_dead = 10, swap.max_lag = 5 s", or "".
 // checks: without what is no check.
 export const policyText = (v, checks) =>

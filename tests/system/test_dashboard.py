@@ -177,7 +177,7 @@ def test_layout(embedded, page):
     for width, dark in ((360, True), (1280, False)):
         page.size(width, dark)
         for hash_, text in (("#/", "v1 serves"), (f"#/p/{name}", "Versions over time"), (f"#/p/{name}/history", "Receipts"),
-                            (f"#/p/{name}/compare", "Compare"),
+                            (f"#/p/{name}/compare", "Compare"), (f"#/p/{name}/messages", "There is none"),
                             (f"#/p/{name}/dead", "1 of them"), (f"#/p/{name}/late", "There is none"), ("#/topics", topic),
                             ("#/topics/" + topic, "0 @"), ("#/sql", "user_features"), ("#/nowhere", "no such page")):
             page.go(hash_)

@@ -9,6 +9,8 @@ from support import eventually
 
 COUNTS = ("%sCREATE TABLE events (user_id text, event_type text) WITH (topic = '%s', format = 'json');\n"
           "CREATE MATERIALIZED VIEW %s AS SELECT user_id, count(*)%s AS n FROM events GROUP BY user_id;\n")
+SAID = ("CREATE TABLE said (user_id text) WITH (topic = 'said', key = 'user_id');\n"
+        "INSERT INTO said SELECT user_id FROM events WHERE user_id = 'u3';\n")
 GROUP = "SET swap.in_group = 'shop';\n"
 
 
@@ -17,10 +19,11 @@ def produced(platform, topic, count=2000, partitions=2):
     platform.produce(topic, support.events_lines(count, users=20), "--key", "user_id")
 
 
-def test_compare_with_a_condition(embedded, page):
+def test_compare_with_a_condition_and_messages(embedded, page):
     produced(embedded, "events")
-    embedded.deploy("counts", COUNTS % ("", "events", "counts", ""), "--wait")
-    embedded.deploy("counts", COUNTS % ("", "events", "counts", " + 5"), "--swap", "manual")
+    embedded.topic("said", 1)
+    embedded.deploy("counts", COUNTS % ("", "events", "counts", "") + SAID, "--wait")
+    embedded.deploy("counts", COUNTS % ("", "events", "counts", " + 5") + SAID, "--swap", "manual")
     embedded.wait("counts", 2, "caught-up")
     page.open("#/p/counts/compare")
     page.fill("#where", "user_id = 'u3'")
@@ -37,6 +40,23 @@ def test_compare_with_a_condition(embedded, page):
     page.click("#go")
     page.sees("where:1:1", "main .error")
     assert page.has("nope = 1", "main .error")  # with the line and the caret below it
+
+    # What it would have sent; and what is told of corrections, as it happens.
+    page.go("#/p/counts")
+    page.sees("would send to said: ", row(2))
+    page.click('nav.tabs a[href$="/messages"]')
+    page.sees("sends to said: ")
+    page.fill("#version", 2)
+    page.sees("would send to said: ")
+    said = embedded.json("outbox", "counts", 2, "--limit", 200)["messages"]  # as many as the page shows
+    eventually(lambda: [cells[:3] for cells in page.cells()] == [
+        [f"events/{m['partition']} @ {m['offset']}", "said", "u3"] for m in said], 20, "the messages are shown")
+    page.sees("kappa corrections counts")
+    page.click('nav.tabs a[href$="/history"]')
+    page.sees("counts v2 is ready", ".events")
+    assert embedded.http("POST", "/v1/processors/counts/corrected", {
+        "version": 1, "epoch": 1, "replaced": 3, "added": 2, "retracted": 1, "who": "ann"})[0] == 200
+    page.sees("was corrected by ann: 3 replaced, 2 added, 1 retracted", ".events")
 
 
 def test_a_group_moves_together(embedded, page):
@@ -59,6 +79,11 @@ def test_a_group_moves_together(embedded, page):
     page.sees("and with it pb v2", "dialog")
     page.click("#cancel")
     assert {p["name"]: p["serving"] for p in embedded.json("status")["processors"]} == {"pa": 2, "pb": 2}
+    page.go("#/")
+    page.sees("pb v2 serves instead of v1", ".events")
+    page.go("#/p/pa/history")
+    page.sees("v1 \u2192 v2, with pb")
+    page.go("#/p/pa")
     page.click("#rollback")
     page.sees("pb goes back with it, from v2 to v1", "dialog")
     page.click("#alone")

@@ -227,13 +227,16 @@ def test_a_candidate_sends_nothing_and_is_listed(embedded, topic):
     embedded.deploy("alerts", sql(topic, out, "v2"), "--swap", "manual")
     embedded.wait("alerts", 2, "caught-up")
     before = len(embedded.cat(out))
-    shadow = embedded.json("outbox", "alerts", 2)["messages"]
+    shadow = embedded.json("outbox", "alerts", "--shadow")["messages"]
+    assert shadow == embedded.json("outbox", "alerts", 2, "--shadow")["messages"]
+    assert shadow == embedded.http("GET", "/v1/processors/alerts/outbox?version=candidate")[1]["messages"]
     assert {m["value"]["message"] for m in shadow} == {"v2"}
     assert sorted(m["value"]["id"] for m in shadow) == sorted(i for i in range(200) if is_large(transaction(i)))
     text = embedded.run("outbox", "alerts", 2, "--limit", "3").stdout
     assert "v2" in text and len(text.splitlines()) == 4
     assert len(embedded.cat(out)) == before
     embedded.run("swap", "alerts", 2)
+    eventually(lambda: embedded.json("outbox", "alerts")["messages"] == [], 20, "what was kept goes, also when nothing comes")
     embedded.produce(topic, [transaction(i) for i in range(200, 300)], "--key", "user_id")
     all_sent(embedded, topic, out, lambda version: f"v{version}")
     eventually(lambda: embedded.json("outbox", "alerts")["messages"] == [], 20, "nothing waits")

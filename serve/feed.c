@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/cond.h"
 #include "serve/feed_inner.h"
+#include "serve/query.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +86,7 @@ static void point_end(struct feed *feed, struct feed_point *point)
     if (point->there) {
         reader_end(feed->feeds->reader, &point->reading);
     }
+    feed_view_free(point->view);
     *point = (struct feed_point){0};
 }
 
@@ -92,6 +94,21 @@ static void base_drop(struct feed *feed, const char *why)
 {
     point_end(feed, &feed->base);
     feed->why = why;
+}
+
+/* Of a table or a view. */
+static int read_begin(struct reader *reader, const char *table, struct reader_read *out,
+                      struct err *err)
+{
+    struct err reason = {0};
+    int rc = reader_begin(reader, table, 0, out, &reason);
+    if (rc == -KE_REFUSED && query_is_view(reader, table, 0)) {
+        return feed_view_begin(reader, table, out, err);
+    }
+    if (rc != 0 && err != NULL) {
+        *err = reason;
+    }
+    return rc;
 }
 
 /* A newer snapshot: 1, 0 not now, negative. */
@@ -103,7 +120,7 @@ static int point_begin(struct feed *feed, struct feed_point *out, struct err *er
     if (outgrown && feed->outgrown < OUTGROWN_MAX) {
         base_drop(feed, WHY_MAP);
     }
-    int rc = reader_begin(feed->feeds->reader, feed->table, 0, &out->reading, &reason);
+    int rc = read_begin(feed->feeds->reader, feed->table, &out->reading, &reason);
     if (rc == -KE_BUSY || rc == -KE_AGAIN || rc == -KE_TIMEOUT) {
         base_drop(feed, WHY_MAP);
         return 0;
@@ -216,12 +233,20 @@ static int look(struct feed *feed, struct err *err)
     }
     const struct reader_read *base = &feed->base.reading;
     bool same = feed->brief != NULL && strcmp(to.id, feed->brief->id) == 0;
+    bool moved = base->version != to.reading.version || base->epoch != to.reading.epoch;
     rc = 0;
+    if (to.reading.table == PLAN_NONE && (!same || !feed->base.there || moved)) {
+        rc = feed_view_read(feed, &to, err);
+    }
+    if (rc < 0) {
+        point_end(feed, &to);
+        return rc;
+    }
     if (same && !feed->base.there) { /* it was let go, and nothing has happened since */
         feed->base = to;
         return 0;
     }
-    if (!same || base->version != to.reading.version || base->epoch != to.reading.epoch) {
+    if (!same || moved) {
         rc = move_on(feed, &to, err);
     }
     point_end(feed, &to);
@@ -298,6 +323,7 @@ static void *feed_run(void *ctx)
     } while (rc == 0 && rest(feed, &wanted));
     point_end(feed, &feed->base);
     feed_sieve_close(&feed->sieve);
+    query_close(feed->query);
     lock(feeds);
     if (rc < 0) {
         feed_end(feed, &err);
@@ -359,7 +385,7 @@ static int ask_check(struct feeds *feeds, const char *table, const struct feed_c
                      struct err *err)
 {
     struct reader_read reading;
-    int rc = reader_begin(feeds->reader, table, 0, &reading, err);
+    int rc = read_begin(feeds->reader, table, &reading, err);
     if (rc == 0) {
         struct feed_sieve sieve = {0};
         rc = feed_sieve_open(choice, &reading, &sieve, err);

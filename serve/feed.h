@@ -19,6 +19,11 @@
  * keep several rows of a key the row's number from 1. Of a table that has a row per record:
  * partition, offset (and the number of the row, when a record may give several).
  *
+ * A view (CREATE VIEW) is run at each look at which its tables have moved, and its rows, at most 8 MiB, are
+ * compared with those of the run before. A key is that of the first table that it reads (and the window's
+ * end), when the view gives out all its columns under their names, else all values of the row; rows beyond
+ * the first of one key have a number more at its end, from 2. Views over the time or chance are refused.
+ *
  * A follower may choose rows, by their keys and by a condition. They are a table of their own then: a
  * row that comes to be among them is an upsert, one that ceases to be a delete; cuts are those of the
  * table. Its ids are for the same choice only. A condition that has no value for a row (a division by
@@ -79,7 +84,8 @@ struct feed_ask {
     bool rows;                     /* a reset is followed by the rows of the table */
 };
 
-/* NOT_FOUND, REFUSED as reader_begin says them; INVALID, SQL: the choice of rows; AGAIN: too many. */
+/* NOT_FOUND as reader_begin says it; INVALID, SQL: the choice of rows; REFUSED: a view that cannot be
+ * followed, or a choice of its rows; AGAIN: too many. */
 int feed_follow(struct feeds *feeds, const struct feed_ask *ask, const struct feed_sleeper *sleeper,
                 struct feed_follower **out, struct err *err) must_check;
 /* More text: bytes, 0 none yet (sleep was called), -1 there will be no more. One thread at a time. */

@@ -50,6 +50,7 @@ void feed_choice_make(const struct feed_ask *ask, struct feed_choice *out)
     range->at = keep(range->at);
     out->where = ask->where == NULL ? NULL : xstrdup(ask->where);
     out->name = xstrdup(buf_text(&name));
+    out->name_len = int_from(strlen(ask->table));
     buf_free(&name);
 }
 
@@ -75,13 +76,30 @@ void feed_choice_free(struct feed_choice *choice)
     *choice = (struct feed_choice){0};
 }
 
+/* Of a view all rows are followed, if any. */
+static int view_takes(const struct feed_choice *choice, const struct reader_read *reading,
+                      struct err *err)
+{
+    char table[LIMIT_NAME_LEN + 1];
+    (void)snprintf(table, sizeof table, "%.*s", choice->name_len, choice->name);
+    if (choice->bounded || choice->where != NULL) {
+        int rc = err_set(err, KE_REFUSED, "%s is a view: all of its rows are followed", table);
+        err_hint(err, "choose in the view's text, or follow a table that it reads");
+        return rc;
+    }
+    return feed_view_check(table, reading, err);
+}
+
 int feed_sieve_open(const struct feed_choice *choice, const struct reader_read *reading,
                     struct feed_sieve *out, struct err *err)
 {
-    const struct plan_view *view = &reading->version->plan->views[reading->table];
     int rc = 0;
     *out = (struct feed_sieve){.version = reading->version->number};
     (void)snprintf(out->processor, sizeof out->processor, "%s", reading->version->processor);
+    if (reading->table == PLAN_NONE) {
+        return view_takes(choice, reading, err);
+    }
+    const struct plan_view *view = &reading->version->plan->views[reading->table];
     if (choice->bounded) {
         out->bounds = xcalloc(1, sizeof *out->bounds);
         reader_bounds_init(out->bounds);

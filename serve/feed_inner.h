@@ -1,5 +1,6 @@
 /* The inside of the feeds: feed.c (threads, snapshots), feed_ring.c (texts and who reads them),
- * feed_choice.c (which rows they tell of), feed_rows.c (which of them differ, events as text). */
+ * feed_choice.c (which rows they tell of), feed_rows.c (which of them differ, events as text),
+ * feed_view.c (views, which are run). */
 #ifndef KAPPA_SERVE_FEED_INNER_H
 #define KAPPA_SERVE_FEED_INNER_H
 
@@ -14,8 +15,9 @@
 
 #define FEED_RING_BYTES  (16U << 20)
 #define FEED_STEP_BYTES  (FEED_RING_BYTES / 2) /* of one step: more becomes a reset */
-#define FEED_PIECES      8192                  /* of the ring */
-#define FEED_PIECE_BYTES 65536                 /* and one event more */
+#define FEED_VIEW_BYTES  (8U << 20) /* of a view's rows as text; twice while it is compared */
+#define FEED_PIECES      8192       /* of the ring */
+#define FEED_PIECE_BYTES 65536      /* and one event more */
 
 /* Whole events. Counted, for one who reads it may do so when the ring has dropped it. */
 struct feed_piece {
@@ -48,6 +50,7 @@ struct feed_choice {
     bool bounded; /* the range says anything */
     char *where;  /* or NULL */
     char *name;   /* the table and all of this: feeds of one name tell the same */
+    int name_len; /* of the table in it */
 };
 
 /* The same as a version understands it; the columns of another one that feed_rows_match are alike. */
@@ -60,8 +63,9 @@ struct feed_sieve {
 
 /* A table at one snapshot. */
 struct feed_point {
-    struct reader_read reading;
+    struct reader_read reading; /* table: PLAN_NONE of a view */
     bool there;
+    struct feed_view *view; /* its rows, once they were read; NULL of a table */
     char id[DIGEST_TEXT_LEN + 1];
 };
 
@@ -111,10 +115,11 @@ struct feed {
 
     struct feed_point base; /* the thread's, as the sieve is */
     struct feed_sieve sieve;
-    uint32_t outgrown; /* looks in a row at which the file was larger than its map */
-    int64_t told_us;   /* when there was something last */
-    int64_t wait_us;   /* to the next look */
-    const char *why;   /* of the next reset */
+    uint32_t outgrown;   /* looks in a row at which the file was larger than its map */
+    int64_t told_us;     /* when there was something last */
+    int64_t wait_us;     /* to the next look */
+    const char *why;     /* of the next reset */
+    struct query *query; /* the thread's, of a view, or NULL */
 };
 
 struct feeds {
@@ -137,7 +142,8 @@ static inline void feed_count(uint64_t *counter, int by)
 
 void feed_choice_make(const struct feed_ask *ask, struct feed_choice *out);
 void feed_choice_free(struct feed_choice *choice);
-/* INVALID, SQL: it says nothing about this table. */
+/* INVALID, SQL: it says nothing about this table. REFUSED: rows of a view cannot be chosen, or not be
+ * followed at all. */
 int feed_sieve_open(const struct feed_choice *choice, const struct reader_read *reading,
                     struct feed_sieve *out, struct err *err) must_check;
 void feed_sieve_close(struct feed_sieve *sieve);
@@ -148,6 +154,27 @@ int feed_sieve_side(const struct feed_sieve *sieve, struct reader *reader,
                     struct err *err) must_check;
 int feed_sieve_next(const struct feed_sieve *sieve, struct reader_side *side,
                     struct err *err) must_check;
+
+/* ---- feed_view.c */
+
+struct feed_view;
+
+/* A read of the version that the view of this name is read from; its table is PLAN_NONE. */
+int feed_view_begin(struct reader *reader, const char *table, struct reader_read *out,
+                    struct err *err) must_check;
+/* REFUSED: its rows are no function of the tables. */
+int feed_view_check(const char *table, const struct reader_read *reading,
+                    struct err *err) must_check;
+/* Runs it as of the point, which holds the rows then. */
+int feed_view_read(struct feed *feed, struct feed_point *point, struct err *err) must_check;
+void feed_view_free(struct feed_view *view);
+/* May they be compared: the same columns and key, as far as rows say? */
+bool feed_view_match(const struct feed_view *a, const struct feed_view *b);
+/* As feed_rows_compare and feed_rows_list, which call them. */
+int feed_view_compare(const struct feed_view *a, const struct feed_view *b,
+                      struct feed_step *step) must_check;
+int feed_view_list(const struct feed_view *view, struct route_answer *out,
+                   struct err *err) must_check;
 
 /* ---- feed_rows.c */
 

@@ -62,6 +62,9 @@ static bool kinds_match(const struct feed_point *a, const struct feed_point *b)
 
 bool feed_rows_match(const struct feed_point *a, const struct feed_point *b)
 {
+    if (a->view != NULL || b->view != NULL) {
+        return a->view != NULL && b->view != NULL && feed_view_match(a->view, b->view);
+    }
     const struct plan_view *of_a = view_of(a);
     const struct plan_view *of_b = view_of(b);
     bool same =
@@ -269,6 +272,9 @@ int feed_rows_compare(struct feed *feed, const struct feed_point *a, const struc
 {
     struct reader *reader = feed->feeds->reader;
     struct reader_side sides[2] = {{0}};
+    if (a->view != NULL) {
+        return feed_view_compare(a->view, b->view, step);
+    }
     bool keys = by_key(a, b);
     if (keys && same_digests(a, b)) {
         return 1;
@@ -288,6 +294,9 @@ int feed_rows_compare(struct feed *feed, const struct feed_point *a, const struc
 int feed_rows_list(struct feed *feed, struct route_answer *out, struct err *err)
 {
     struct reader_side side = {0};
+    if (feed->base.view != NULL) {
+        return feed_view_list(feed->base.view, out, err);
+    }
     int rc = feed_sieve_side(&feed->sieve, feed->feeds->reader, &feed->base, &side, err);
     for (uint64_t i = 1; rc == 0; i++) {
         rc = feed_sieve_next(&feed->sieve, &side, err);

@@ -429,6 +429,7 @@ int query_run(struct query *query, const char *text, size_t len,
     query->expired = false;
     query->err = (struct err){0};
     query->version = options->version;
+    query->at = options->at;
     query->now_us = clock_wall_ms(clock_real()) * 1000;
     query->until_us =
         options->timeout_us == 0 ? INT64_MAX : clock_mono_us(clock_real()) + options->timeout_us;
@@ -442,7 +443,9 @@ int query_run(struct query *query, const char *text, size_t len,
         rc = query_names_add(query, buf_text(&translated.out), translated.out.len, options->version,
                              err);
     }
-    if (rc == 0) {
+    if (rc == 0 && options->at != NULL) {
+        reader_pins_at(&query->pins, options->at);
+    } else if (rc == 0) {
         rc = reader_pins_begin(&query->pins, err);
     }
     if (rc == 0) {

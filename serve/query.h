@@ -25,6 +25,7 @@
 
 struct query;
 struct query_pool;
+struct reader_read;
 
 #define QUERY_TIMEOUT_US 30000000 /* when nothing is said */
 
@@ -66,6 +67,7 @@ struct query_options {
     int64_t timeout_us;   /* 0: none */
     const bool *stop;     /* atomic, or NULL: set to break off */
     uint32_t version;     /* of all tables that are named without one; 0: the serving ones */
+    const struct reader_read *at; /* NULL, or a read of that version: all of it is read there */
 };
 
 struct query_result {
@@ -90,7 +92,7 @@ int query_describe(struct query *query, json_t **out, struct err *err) must_chec
 /* Can the views of a definition be read? Errors as plan_compile gives them. */
 int query_check_views(const struct plan *plan, const char *file, struct err *err) must_check;
 
-/* Is this the name of a view of a definition? version as for reader_get. */
+/* Is this the name of a view of a definition? name and version as for reader_get. */
 bool query_is_view(struct reader *reader, const char *name, uint32_t version);
 /* As reader_get, of a view. Its key: the columns of the key of the first table that it reads, as far
  * as it gives them out under the same names. */
@@ -100,6 +102,16 @@ int query_view_get(struct query *query, const char *view, uint32_t version, cons
 int query_view_scan(struct query *query, const char *view, uint32_t version, int64_t limit,
                     bool (*row)(void *ctx, const json_t *row), void *ctx, const bool *stop,
                     struct reader_stamp *stamp, struct err *err) must_check;
+
+/* The same as of a read of its version. Before the rows *key is set (a new reference): an array of the names
+ * of the columns that are its key, those of query_view_get and a window's end, when all are there that name
+ * a row of its first table; else null. */
+int query_view_at(struct query *query, const char *view, const struct reader_read *reading,
+                  json_t **key, bool (*row)(void *ctx, const json_t *row), void *ctx,
+                  const bool *stop, struct err *err) must_check;
+/* Does it, or a view that it reads, ask what time it is, or for chance? Then its rows are no function of
+ * the tables. */
+bool query_view_drifts(const struct plan *plan, const char *view);
 
 struct query_pool *query_pool_new(struct reader *reader);
 void query_pool_free(struct query_pool *pool);

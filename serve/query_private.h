@@ -46,11 +46,12 @@ struct query {
     bool used[READER_PINS_MAX];              /* reads that the statement looks at */
     char views[LIMIT_VIEWS][QUERY_NAME_LEN]; /* created for the statement, bases first */
     uint32_t view_count;
-    uint32_t version; /* of names without one; 0: the serving ones */
-    bool guarded;     /* the text at hand is a user's: only SELECT */
-    bool expired;     /* the time was over */
-    int64_t until_us; /* monotonic; INT64_MAX: no limit */
-    int64_t now_us;   /* now() of the statement, since 1970 */
+    uint32_t version;             /* of names without one; 0: the serving ones */
+    const struct reader_read *at; /* as in the options */
+    bool guarded;                 /* the text at hand is a user's: only SELECT */
+    bool expired;                 /* the time was over */
+    int64_t until_us;             /* monotonic; INT64_MAX: no limit */
+    int64_t now_us;               /* now() of the statement, since 1970 */
     const bool *stop;
     struct err err; /* why a table could not be read, or what is refused */
 };

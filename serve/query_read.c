@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define VIEW_TIMEOUT_US 60000000
 
@@ -19,43 +20,23 @@ static void since_copy(const json_t *stamp, json_t *out)
     }
 }
 
-/* The version that a name is read from; 0, or negative. Give it back. */
-static int version_of(struct reader *reader, const char *name, uint32_t version,
+/* The version that a name is read from, and the name without it; 0, or negative. Give it back. */
+static int version_of(struct reader *reader, const char *text, uint32_t version, char *name,
                       struct reader_version **out, struct err *err)
 {
     char processor[LIMIT_NAME_LEN + 1];
-    struct catalog_pointer pointer;
-    int rc = version != 0 ? reader_version_resolve(reader, name, &version, processor, err)
+    struct catalog_pointer pointer = {0};
+    int rc = reader_name_split(text, name, &version, err);
+    if (rc == 0) {
+        rc = version != 0 ? reader_version_resolve(reader, name, &version, processor, err)
                           : catalog_pointer_get(reader->catalog, name, &pointer, err);
+    }
     if (rc != 0) {
         return rc;
     }
     return version != 0 ? reader_version_take(reader, processor, version, out, err)
                         : reader_version_take(reader, pointer.processor, pointer.version, out, err);
 }
-
-bool query_is_view(struct reader *reader, const char *name, uint32_t version)
-{
-    struct reader_version *found = NULL;
-    bool is_view = false;
-    if (strlen(name) > LIMIT_NAME_LEN || version_of(reader, name, version, &found, NULL) != 0) {
-        return false;
-    }
-    for (uint32_t i = 0; i < found->plan->read_view_count; i++) {
-        is_view = is_view || strcmp(found->plan->read_views[i].name, name) == 0;
-    }
-    reader_version_give(reader, found);
-    return is_view;
-}
-
-/* ---- what the key of a view is */
-
-struct view_key {
-    uint32_t count;
-    const char *names[LIMIT_COLUMNS]; /* columns, borrowed from the plan */
-    const char *start;                /* of the window, or NULL */
-    const char *end;
-};
 
 static const struct plan_read_view *find_view(const struct plan *plan, const char *name)
 {
@@ -66,6 +47,86 @@ static const struct plan_read_view *find_view(const struct plan *plan, const cha
     }
     return NULL;
 }
+
+bool query_is_view(struct reader *reader, const char *name, uint32_t version)
+{
+    char plain[LIMIT_NAME_LEN + 1];
+    struct reader_version *found = NULL;
+    if (version_of(reader, name, version, plain, &found, NULL) != 0) {
+        return false;
+    }
+    bool is_view = find_view(found->plan, plain) != NULL;
+    reader_version_give(reader, found);
+    return is_view;
+}
+
+/* Is this token a word for what changes by itself? behind: the text after it. */
+static bool token_drifts(const struct query_token *token, const char *behind)
+{
+    static const struct {
+        const char *word;
+        const char *signs; /* that make it that */
+    } words[] = {
+        {"CURRENT_TIMESTAMP", ""}, {"CURRENT_DATE", ""}, {"CURRENT_TIME", ""}, {"NOW", "("},
+        {"RANDOM", "("},           {"RANDOMBLOB", "("},  {"DATE", "()"},       {"TIME", "()"},
+        {"DATETIME", "()"},        {"JULIANDAY", "()"},  {"UNIXEPOCH", "()"},
+    };
+
+    for (size_t i = 0; i < array_len(words); i++) {
+        bool same = query_token_is(token, words[i].word);
+        size_t at = 0;
+        for (const char *sign = words[i].signs; same && *sign != '\0'; sign++) {
+            struct query_token next = query_token_next(behind, strlen(behind), &at);
+            same = next.len == 1 && next.text[0] == *sign;
+        }
+        if (same) {
+            return true;
+        }
+    }
+    return token->kind == QUERY_TOKEN_STRING && token->len == 5 &&
+           strncasecmp(token->text, "'now'", 5) == 0;
+}
+
+bool query_view_drifts(const struct plan *plan, const char *view)
+{
+    char name[QUERY_NAME_LEN];
+    const struct plan_read_view *seen[LIMIT_VIEWS];
+    uint32_t count = 0;
+    const struct plan_read_view *first = find_view(plan, view);
+    seen[count++] = first;
+    for (uint32_t i = 0; first != NULL && i < count; i++) {
+        const char *text = seen[i]->query;
+        for (size_t at = 0;;) {
+            struct query_token token = query_token_next(text, strlen(text), &at);
+            if (token.kind == QUERY_TOKEN_END) {
+                break;
+            }
+            if (token_drifts(&token, text + at)) {
+                return true;
+            }
+            const struct plan_read_view *inner =
+                query_token_name(&token, name, sizeof name) ? find_view(plan, name) : NULL;
+            bool known = inner == NULL || count == array_len(seen);
+            for (uint32_t k = 0; k < count; k++) {
+                known = known || seen[k] == inner;
+            }
+            if (!known) {
+                seen[count++] = inner;
+            }
+        }
+    }
+    return false;
+}
+
+/* ---- what the key of a view is */
+
+struct view_key {
+    uint32_t count;
+    const char *names[LIMIT_COLUMNS]; /* columns, borrowed from the plan */
+    const char *start;                /* of the window, or NULL */
+    const char *end;
+    bool whole; /* all that names a row of the first table is there */
+};
 
 /* The first table that the view's text names, by way of other views. */
 static const struct plan_view *base_of(const struct plan *plan, const struct plan_read_view *view)
@@ -123,6 +184,16 @@ static void key_add(const struct plan_view *base, uint32_t output, sqlite3_stmt 
     }
 }
 
+static bool is_whole(const struct plan_view *base, const struct view_key *key)
+{
+    uint32_t columns = 0;
+    for (uint32_t k = 0; k < base->key_count; k++) {
+        columns += base->keys[k].role == PLAN_KEY_COLUMN ? 1 : 0;
+    }
+    return base->kind == PLAN_GROUP && key->count == columns &&
+           (!base->shape.windowed || key->end != NULL);
+}
+
 /* Which columns of the view are its key. */
 static int key_read(struct query *query, const struct plan *plan, const struct plan_read_view *view,
                     struct view_key *key, struct err *err)
@@ -147,6 +218,7 @@ static int key_read(struct query *query, const struct plan *plan, const struct p
             }
         }
     }
+    key->whole = rc == 0 && base != NULL && is_whole(base, key);
     (void)sqlite3_finalize(statement);
     query_names_drop(query);
     query_text_free(&text);
@@ -305,14 +377,15 @@ static int row_run(struct query *query, const char *select, const char *view, ui
 int query_view_get(struct query *query, const char *view, uint32_t version, const char *const *keys,
                    uint32_t key_count, int64_t at_us, json_t **out, struct err *err)
 {
+    char plain[LIMIT_NAME_LEN + 1];
     struct reader_version *found = NULL;
     struct view_key key = {0};
     struct buf select = {0};
-    int rc = version_of(query->reader, view, version, &found, err);
+    int rc = version_of(query->reader, view, version, plain, &found, err);
     if (rc != 0) {
         return rc;
     }
-    const struct plan_read_view *plan_view = find_view(found->plan, view);
+    const struct plan_read_view *plan_view = find_view(found->plan, plain);
     rc = plan_view == NULL ? err_set(err, KE_NOT_FOUND, "there is no view %s", view)
                            : key_read(query, found->plan, plan_view, &key, err);
     if (rc == 0) {
@@ -351,6 +424,48 @@ int query_view_scan(struct query *query, const char *view, uint32_t version, int
         (void)snprintf(stamp->since, sizeof stamp->since, "%s",
                        complete ? "" : json_text(from, "complete_since", "unknown"));
     }
+    json_decref(result.stamps);
+    objects_free(&objects);
+    free(select);
+    return rc;
+}
+
+/* The columns of its key, when they name a row of its first table. */
+static json_t *key_names(const struct view_key *key)
+{
+    json_t *names = key->whole ? json_array() : json_null();
+    for (uint32_t i = 0; key->whole && i < key->count; i++) {
+        ASSERT(json_array_append_new(names, json_string(key->names[i])) == 0);
+    }
+    if (key->whole && key->end != NULL) {
+        ASSERT(json_array_append_new(names, json_string(key->end)) == 0);
+    }
+    return names;
+}
+
+int query_view_at(struct query *query, const char *view, const struct reader_read *reading,
+                  json_t **key, bool (*row)(void *ctx, const json_t *row), void *ctx,
+                  const bool *stop, struct err *err)
+{
+    const struct plan *plan = reading->version->plan;
+    const struct plan_read_view *found = find_view(plan, view);
+    struct view_key columns = {0};
+    if (found == NULL) {
+        return err_set(err, KE_NOT_FOUND, "version %u of %s has no view %s",
+                       reading->version->number, reading->version->processor, view);
+    }
+    int rc = key_read(query, plan, found, &columns, err);
+    if (rc < 0) {
+        return rc;
+    }
+    *key = key_names(&columns);
+    char *select = xasprintf("SELECT * FROM \"%s\"", view);
+    struct objects objects = {.give = row, .ctx = ctx};
+    struct query_result result = {0};
+    struct query_sink sink = {.ctx = &objects, .columns = take_columns, .row = take_row};
+    struct query_options options = {
+        .rows_max = -1, .stop = stop, .version = reading->version->number, .at = reading};
+    rc = query_run(query, select, strlen(select), &options, &sink, &result, err);
     json_decref(result.stamps);
     objects_free(&objects);
     free(select);

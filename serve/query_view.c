@@ -24,6 +24,39 @@ static bool versioned(char *name, uint32_t *version)
     return true;
 }
 
+static uint32_t table_in(const struct plan *plan, const char *name)
+{
+    for (uint32_t i = 0; i < plan->view_count; i++) {
+        if (strcmp(plan->views[i].shape.name, name) == 0) {
+            return i;
+        }
+    }
+    return PLAN_NONE;
+}
+
+static const struct plan_read_view *view_in(const struct plan *plan, const char *name)
+{
+    for (uint32_t i = 0; i < plan->read_view_count; i++) {
+        if (strcmp(plan->read_views[i].name, name) == 0) {
+            return &plan->read_views[i];
+        }
+    }
+    return NULL;
+}
+
+/* Has the version a table or view of this name? */
+static bool is_named(const struct query *query, const char *name, uint32_t version)
+{
+    char processor[LIMIT_NAME_LEN + 1];
+    if (query->at != NULL) {
+        const struct plan *plan = query->at->version->plan;
+        return table_in(plan, name) != PLAN_NONE || view_in(plan, name) != NULL;
+    }
+    return strlen(name) <= LIMIT_NAME_LEN &&
+           reader_processor_of(query->reader, name, version == READER_CANDIDATE ? 0 : version,
+                               processor, NULL) == 0;
+}
+
 int query_names_add(struct query *query, const char *text, size_t len, uint32_t version,
                     struct err *err)
 {
@@ -44,37 +77,13 @@ int query_names_add(struct query *query, const char *text, size_t len, uint32_t 
             rc = reader_pins_add(&query->pins, name, 0, err);
         } else {
             /* Any word may be a column: only what is a table is read at the version. */
-            char processor[LIMIT_NAME_LEN + 1];
-            if (strlen(name) <= LIMIT_NAME_LEN &&
-                reader_processor_of(query->reader, name, version == READER_CANDIDATE ? 0 : version,
-                                    processor, NULL) == 0) {
-                rc = reader_pins_add(&query->pins, name, version, err);
-            }
+            rc = is_named(query, name, version) ? reader_pins_add(&query->pins, name, version, err)
+                                                : 0;
         }
         if (rc < 0) {
             return rc;
         }
     }
-}
-
-static uint32_t table_in(const struct plan *plan, const char *name)
-{
-    for (uint32_t i = 0; i < plan->view_count; i++) {
-        if (strcmp(plan->views[i].shape.name, name) == 0) {
-            return i;
-        }
-    }
-    return PLAN_NONE;
-}
-
-static const struct plan_read_view *view_in(const struct plan *plan, const char *name)
-{
-    for (uint32_t i = 0; i < plan->read_view_count; i++) {
-        if (strcmp(plan->read_views[i].name, name) == 0) {
-            return &plan->read_views[i];
-        }
-    }
-    return NULL;
 }
 
 /* What a name is under: as it is, or with a version behind it. */

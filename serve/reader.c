@@ -178,13 +178,12 @@ static int serving_begin(struct reader *reader, const char *table, struct reader
     }
 }
 
-/* "table@3": the name without the version. */
-static int name_split(const char *text, const char *at, char *table, uint32_t *version,
-                      struct err *err)
+int reader_name_split(const char *text, char *table, uint32_t *version, struct err *err)
 {
-    size_t len = (size_t)(at - text);
-    if (*version != 0 || len > LIMIT_NAME_LEN ||
-        !reader_version_parse(at + 1, strlen(at + 1), version)) {
+    const char *at = strchr(text, '@');
+    size_t len = at == NULL ? strlen(text) : (size_t)(at - text);
+    if (len > LIMIT_NAME_LEN ||
+        (at != NULL && (*version != 0 || !reader_version_parse(at + 1, strlen(at + 1), version)))) {
         int rc = err_set(err, KE_INVALID, "\"%.200s\" is no name of a table", text);
         err_hint(err, "behind the @ stands the number of a version, or `" READER_CANDIDATE_WORD
                       "`; and a version is named once");
@@ -201,9 +200,8 @@ int reader_begin(struct reader *reader, const char *table, uint32_t version,
     MAGIC_ASSERT(reader, READER_MAGIC);
     *reading = (struct reader_read){0};
     char plain[LIMIT_NAME_LEN + 1];
-    const char *at = strchr(table, '@');
-    if (at != NULL) {
-        int bad = name_split(table, at, plain, &version, err);
+    if (strchr(table, '@') != NULL) {
+        int bad = reader_name_split(table, plain, &version, err);
         if (bad != 0) {
             return bad;
         }

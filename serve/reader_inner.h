@@ -289,6 +289,9 @@ int reader_candidate_of(struct reader *reader, const char *processor, uint32_t *
 int reader_version_resolve(struct reader *reader, const char *table, uint32_t *version,
                            char *processor, struct err *err) must_check;
 
+/* "table@3" and version 0, or a name and any version: the name by itself, of LIMIT_NAME_LEN + 1 bytes. */
+int reader_name_split(const char *text, char *table, uint32_t *version, struct err *err) must_check;
+
 /* Opens or finds a version; NOT_FOUND when there is none, or none with files. Give it back. */
 int reader_version_take(struct reader *reader, const char *processor, uint32_t number,
                         struct reader_version **out, struct err *err) must_check;

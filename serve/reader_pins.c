@@ -16,6 +16,7 @@ void reader_pins_init(struct reader_pins *pins, struct reader *reader)
     pins->reader = reader;
     pins->name_count = 0;
     pins->read_count = 0;
+    pins->borrowed = false;
 }
 
 /* A candidate as a pointer. */
@@ -59,7 +60,7 @@ int reader_pins_add(struct reader_pins *pins, const char *name, uint32_t version
 
 static void reads_end(struct reader_pins *pins)
 {
-    for (uint32_t i = 0; i < pins->read_count; i++) {
+    for (uint32_t i = 0; i < pins->read_count && !pins->borrowed; i++) {
         reader_end(pins->reader, &pins->reads[i]);
     }
     pins->read_count = 0;
@@ -201,5 +202,15 @@ int reader_pins_begin(struct reader_pins *pins, struct err *err)
             struct timespec nap = {0, ROUND_WAIT_NS};
             (void)nanosleep(&nap, NULL);
         }
+    }
+}
+
+void reader_pins_at(struct reader_pins *pins, const struct reader_read *reading)
+{
+    ASSERT_CMP(pins->read_count, ==, 0);
+    pins->borrowed = true;
+    pins->reads[pins->read_count++] = *reading;
+    for (uint32_t i = 0; i < pins->name_count; i++) {
+        pins->names[i].pin = 0;
     }
 }

@@ -30,6 +30,7 @@ struct reader_pins {
     uint32_t name_count;
     struct reader_read reads[READER_PINS_MAX]; /* one per version; reads[].table is not used */
     uint32_t read_count;
+    bool borrowed; /* the one read is the caller's */
 };
 
 /* Empties it. */
@@ -40,6 +41,8 @@ int reader_pins_add(struct reader_pins *pins, const char *name, uint32_t version
                     struct err *err) must_check;
 /* NOT_FOUND: a named version is not there. */
 int reader_pins_begin(struct reader_pins *pins, struct err *err) must_check;
+/* Instead: all names are read as of this read, which outlives the pins. */
+void reader_pins_at(struct reader_pins *pins, const struct reader_read *reading);
 /* Ends the snapshots and forgets the names. */
 void reader_pins_end(struct reader_pins *pins);
 

@@ -14,7 +14,7 @@ export function tables(main) {
   get("v1/tables").then(({ tables: list }) => {
     if (list.length === 0) place.append(h("p", { class: "card" }, "No table is served yet."));
     place.append(...list.map((t) => h("article", { class: "card" },
-      h("div", { class: "row" }, h("h2", {}, t.kind === "view" ? t.name : h("a", { href: "#/t/" + encodeURIComponent(t.name) }, t.name)),
+      h("div", { class: "row" }, h("h2", {}, h("a", { href: "#/t/" + encodeURIComponent(t.name) }, t.name)),
         h("span", { class: "push" }, t.kind === "view" ? pill("view").el : "")),
       h("p", { class: "dim small under" }, `${t.processor} v${t.version}`),
       h("p", { class: "small" }, t.columns.map((c) => c.name + (c.key ? " (key)" : "")).join(", ")))));
@@ -146,7 +146,9 @@ export function tablePage(main, name) {
     place.replaceChildren(h("p", { class: "dim" }, "Reading \u2026"));
     try {
       const list = (await get("v1/tables")).tables;
-      columns = list.find((t) => t.name === name)?.columns ?? [];
+      const known = list.find((t) => t.name === name);
+      columns = known?.columns ?? [];
+      show(form, known?.kind !== "view"); // all rows of a view are followed
       const first = columns.find((c) => c.key);
       put(keyName, first ? first.name + " = " : "Key");
       show(keyName.parentElement, first !== undefined);

@@ -223,8 +223,15 @@ CREATE MATERIALIZED VIEW sessions WITH (retain = '1 m') AS SELECT u, window_star
 CREATE MATERIALIZED VIEW closed WITH (retain = '1 m', emit = 'final') AS SELECT u, window_end, count(*) AS c
   FROM tumble(ev, t, interval '20 s') GROUP BY u, window_start, window_end;
 CREATE VIEW computed AS SELECT * FROM total;
+CREATE VIEW longer AS SELECT u, window_end, c FROM sessions WHERE c > 1;
+CREATE VIEW joined AS SELECT b.u, b.k, h.window_end, h.c FROM by_two AS b JOIN hops AS h ON h.u = b.u WHERE b.k < 3;
+CREATE VIEW doubled AS SELECT u, c FROM longer UNION ALL SELECT u, c FROM longer UNION ALL SELECT u, 1 FROM by_two;
+CREATE VIEW ranked AS SELECT k, sum(s) AS s, rank() OVER (ORDER BY sum(s)) AS r FROM by_two GROUP BY k;
+CREATE VIEW clocked AS SELECT u, now() AS t FROM by_two;
+CREATE VIEW of_clocked AS SELECT u FROM clocked;
 """
-SHAPE_TABLES = ("each", "by_two", "no_key", "total", "hops", "sessions", "closed")
+SHAPE_TABLES = ("each", "by_two", "no_key", "total", "hops", "sessions", "closed",
+                "computed", "computed@1", "longer", "joined", "doubled", "ranked")
 
 
 def test_tables_of_every_shape(embedded):
@@ -250,6 +257,9 @@ def test_tables_of_every_shape(embedded):
     for follower in followers:
         assert follower.count("reset") == 1
         follower.stop()
+    keys = {follower.table: follower.rows for follower in followers}
+    assert list(keys["computed"]) == ["[]"] and all(len(json.loads(key)) == 2 for key in keys["longer"])
+    assert any(len(json.loads(key)) == 3 for key in keys["doubled"])
 
 
 def test_some_rows_of_a_table(embedded):
@@ -347,8 +357,9 @@ def test_what_begins_anew_and_what_ends(embedded):
         assert got == status and answer["error"]["message"], path
     embedded.deploy("v", SHAPES.replace("'ev'", "'wide'"), "--swap", "auto")
     embedded.wait("v", 1)
-    got, answer, _ = embedded.http("GET", "/v1/tables/computed/changes")
-    assert got == 409 and "view" in answer["error"]["message"]
+    for path in ("clocked/changes", "of_clocked/changes", "computed/changes?where=c+%3E+1", "computed/changes?key=1"):
+        got, answer, _ = embedded.http("GET", "/v1/tables/" + path)
+        assert got == 409 and "view" in answer["error"]["message"] and answer["error"]["hint"], path
     # The server ends with all its streams.
     assert embedded.down() == 0
     follower.stop()

@@ -220,7 +220,8 @@ def test_archive_of_a_topic(embedded, page):
 
 def test_a_table_as_it_changes(embedded, page):
     produced(embedded, "events")
-    embedded.deploy("counts", COUNTS % ("", "events", "counts", ""), "--wait")
+    sql = COUNTS + "CREATE VIEW users_of AS SELECT n, count(*) AS users FROM counts GROUP BY n;"
+    embedded.deploy("counts", sql % ("", "events", "counts", ""), "--wait")
     page.open("#/tables")
     page.sees("user_id (key), n")
     page.click("main h2 a")
@@ -235,7 +236,7 @@ def test_a_table_as_it_changes(embedded, page):
     page.click("#follow")
     page.sees("1 row, 0 changes")
     assert page.cells() == [["new", "1"]]
-    embedded.deploy("counts", COUNTS % ("", "events", "counts", " + 5"), "--wait")
+    embedded.deploy("counts", sql % ("", "events", "counts", " + 5"), "--wait")
     page.sees("v2 was swapped in for v1")
     page.sees("1 row, 1 change")
     assert page.cells() == [["new", "6"]]
@@ -265,6 +266,17 @@ def test_a_table_as_it_changes(embedded, page):
         return page.has('"user_id": "many7"', "tbody")
     eventually(told, 60, "the change is shown", every=0.5)
     assert page.cells()[0][1] == "+" and number[0] < 100
+
+    # A view: all of its rows.
+    def as_scanned():
+        return sorted(page.cells()) == sorted([str(r["n"]), str(r["users"])] for r in embedded.scan("users_of"))
+    support.applied_everything(embedded, "counts", 2, "events")
+    page.open("#/t/users_of")
+    page.sees(" rows, 0 changes since you look")
+    assert as_scanned() and not page.driver.find_element("id", "where").is_displayed()
+    embedded.produce("events", [{"user_id": "newest", "event_type": "click"}], "--key", "user_id")
+    support.applied_everything(embedded, "counts", 2, "events")
+    eventually(as_scanned, 60, "the view is as it is")
 
 
 def test_layout_of_the_rest(embedded, page):

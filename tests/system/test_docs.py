@@ -356,3 +356,73 @@ def test_matching():
     assert not matches(["a"], ["a", "b"]) and not matches(["a", "b"], ["a"])
     assert not matches(["total 200.00"], ["total 120.00"])
     assert not matches(["a ... b"], ["a c"])
+
+
+# What the examples of docs/COMMANDS.md are about.
+EXAMPLES_SQL = """
+CREATE TABLE e (user_id text, country text, clicks bigint, at timestamptz)
+    WITH (topic = 'user-events', key = 'user_id', event_time = 'at');
+CREATE MATERIALIZED VIEW user_features AS SELECT user_id, max(country) AS country, sum(clicks) AS clicks,
+    count(*) FILTER (WHERE clicks > 1) AS clicks_5m, count(*) AS views FROM e GROUP BY user_id;
+CREATE MATERIALIZED VIEW totals AS SELECT user_id AS k, sum(clicks) AS clicks, sum(clicks) AS amount FROM e GROUP BY user_id;
+CREATE MATERIALIZED VIEW t AS SELECT user_id AS k, count(*) AS n FROM e GROUP BY user_id;
+CREATE MATERIALIZED VIEW balance AS SELECT clicks, count(*) AS n FROM e GROUP BY clicks;
+CREATE MATERIALIZED VIEW by_country_and_day AS SELECT country, date_trunc('day', at) AS day, count(*) AS n FROM e GROUP BY 1, 2;
+CREATE MATERIALIZED VIEW hourly_value AS
+    SELECT user_id, window_start, count(*) AS n FROM tumble(e, at, interval '1 hour') GROUP BY user_id, window_start;
+CREATE MATERIALIZED VIEW clicks AS SELECT user_id, count(*) AS views FROM e GROUP BY user_id;
+"""
+EXAMPLES_SETUP = """
+cat features.sql > v2.sql; mkdir processors ~/.config/kappa ~/.config/fish/completions -p; cat features.sql > processors/features.sql
+printf '{"user_id":"%s","country":"DE","clicks":3,"at":"2026-01-05T10:20:00Z"}\\n' u1 alice sensor-7 > events.jsonl
+printf 'user_id,k,at\\nu1,u1,2026-01-05T10:30:00Z\\n' > labels.csv; echo 'SELECT * FROM totals' > report.sql
+for topic in users clicks profiles orders payments app-log; do kappa topic create $topic --partitions 2; done
+kappa access add me --role read --access access
+"""
+EXAMPLES_DIFFER = [  # what cannot be run as it stands here, and what is run instead
+    (r"/etc/kappa/", ""), (r"--events 1000000", "--events 1000"), (r"^tail -f app.log", "echo a line"), (r"\| less .*", ""),
+    (r"less README.md", "true"), (r"my-cache", "cat"), (r"--kafka (localhost|broker):\d+", ""), (r" -X \S+", ""),
+    (r"(alice) +as .*", r"\1"), (r"(-17) +a key.*", r"\1"), (r"--timeout \S+", "--timeout 10s"),
+    (r"(--where \"country)", r"--table user_features \1"), (r"doctor.*", r"\g<0> || true")]
+EXAMPLES_GO_ON = re.compile(r"--follow|--watch|kappa tail|--events 0|kappa cat (?!.*( -\S*e|--until))")
+
+
+def examples_of_commands():
+    """(command, example) of each example of docs/COMMANDS.md."""
+    for section in re.split(r"^## kappa ", read("COMMANDS.md"), flags=re.MULTILINE)[1:]:
+        for example in re.findall(r"^    ((?:.*\\\n)*.+)", section.partition("Examples:")[2], re.MULTILINE):
+            yield section.splitlines()[0], example
+
+
+def test_examples_of_commands(tmp_path):
+    """The examples of `kappa help COMMAND` mean something: none is refused as wrong usage, or fails. That there is no such
+    version, or that a safety check is in the way, is an answer."""
+    with Session(str(tmp_path)) as session:
+        with open(os.path.join(session.home, "features.sql"), "w", encoding="utf-8") as file:
+            file.write(EXAMPLES_SQL)
+        session.run(EXAMPLES_SETUP)
+        assert session.code == 0
+        session.run("kappa up --access access 2>up.log &")
+        for command, example in examples_of_commands():
+            if command == "up":  # other tests start servers
+                continue
+            for pattern, instead in EXAMPLES_DIFFER:
+                example = re.sub(pattern, instead, example)
+            goes_on = EXAMPLES_GO_ON.search(example)
+            output = session.run(f"timeout 0.5 bash -c {shlex.quote(example)}" if goes_on else f"( {example}\n)")
+            assert session.code in (0, 3, 4, 7) or goes_on and session.code == 124, \
+                f"{example}\nended with {session.code}\n" + "\n".join(output)
+
+
+def test_commands_in_sentences():
+    """`kappa ...` anywhere in a Markdown file of the repository is a command, with options that it has."""
+    said = {}
+    for path in glob.glob(os.path.join(support.ROOT, "[!b]*", "**", "*.md"), recursive=True) + glob.glob(f"{support.ROOT}/*.md"):
+        with open(path, encoding="utf-8") as file:
+            text = re.sub(r"^```.*?^```", "", file.read(), flags=re.DOTALL | re.MULTILINE)
+        said.update((command, path) for command in re.findall(r"`+(kappa [^`]+)`+", text))
+    assert len(said) > 100
+    for command, path in said.items():
+        words = [word for word in shlex.split(command) if word != "..."]
+        asked = subprocess.run([support.BIN, "--help", *words[1:]], capture_output=True, text=True, timeout=300, check=False)
+        assert asked.returncode == 0 or "needs a value" in asked.stderr, f"{path}: {command}\n{asked.stderr}"

@@ -6,6 +6,7 @@ How a page is written:
     $ kappa status             matter. A line "..." stands for any lines, "..." within a line for any text. Times, digests,
     ...                        durations, sizes and blanks may differ. A command must end with 0, unless `echo $?` follows.
     ```
+    ```console digests         digests must be those of the page: its definitions and records are whole
     ```console kafka           needs a Kafka: kafka:9092 in it is the broker of the tests
     ```console secure-kafka    needs one with passwords: kafka:9093 is it, kafka:9092 its administrator's door. There are a
                                topic "payments", kafka-ca.pem and kafka-acls.sh
@@ -97,9 +98,9 @@ def commands(block):
 
 
 # What differs from run to run, and from machine to machine.
+DIGEST = re.compile(r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{12}([0-9a-f]{20})?\b|\b[0-9a-f]{32}\b")
 VARIES = [
     (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z?"), "TIME"),
-    (re.compile(r"\b(?=[0-9a-f]*[a-f])(?=[0-9a-f]*\d)[0-9a-f]{12}([0-9a-f]{20})?\b|\b[0-9a-f]{32}\b"), "DIGEST"),
     (re.compile(r"(?<![\w.])\d[\d.,]*(e-\d+)? ?(us|ms|s|min|h|B|KiB|MiB|GiB|TiB)(?![\w])"), "AMOUNT"),
     (re.compile(r"\s+"), " "),
     (re.compile(r"-{2,}"), "--"),
@@ -107,20 +108,23 @@ VARIES = [
 PROGRESS = re.compile(r"^\S+ v\d+ \w+  .*records/s  lag ")  # drawn over on a terminal
 
 
-def plain(line):
+def plain(line, digests=False):
+    if not digests:
+        line = DIGEST.sub("DIGEST", line)
     for pattern, instead in VARIES:
         line = pattern.sub(instead, line)
     return line.strip()
 
 
-def matches(expected, output):
+def matches(expected, output, digests=False):
+    """digests: they must be the same."""
     want = "".join(
         r"(?:.*\n)*?" if line.strip() == "..." else
-        ".*?".join(re.escape(plain(part)) if part.strip() else "" for part in line.split("...")) + "\n"
+        ".*?".join(re.escape(plain(part, digests)) if part.strip() else "" for part in line.split("...")) + "\n"
         for line in expected)
     # A blank beside "..." may be part of what it stands for.
     want = want.replace(".*?", " *.*? *")
-    return re.fullmatch(want, "".join(plain(line) + "\n" for line in output)) is not None
+    return re.fullmatch(want, "".join(plain(line, digests) + "\n" for line in output)) is not None
 
 
 class Session:
@@ -233,18 +237,19 @@ def file_name(block):
 
 def run_console(session, page, block):
     todo = commands(block)
+    digests = "digests" in block.words
     for i, (number, command, expected) in enumerate(todo):
         output = session.run(command)
         if expected and READS.match(command):  # tables follow the log within milliseconds, or when the machine is free
             end = time.monotonic() + FOLLOW_SECONDS
-            while not matches(expected, output) and time.monotonic() < end:
+            while not matches(expected, output, digests) and time.monotonic() < end:
                 time.sleep(0.1)
                 output = session.run(command)
         told = i + 1 < len(todo) and todo[i + 1][1] == "echo $?"
         shown = f"docs/{page}:{number}: {command}\n" + "\n".join(output)
         assert session.code == 0 or told, f"{shown}\nended with {session.code}"
         if expected:
-            assert matches(expected, output), f"{shown}\n---- but the page says:\n" + "\n".join(expected)
+            assert matches(expected, output, digests), f"{shown}\n---- but the page says:\n" + "\n".join(expected)
 
 
 def run_sql(session, page, block):
@@ -352,6 +357,7 @@ def test_matching():
     assert matches(["a  1", "...", "z"], ["a 1", "b", "c", "z"])
     assert matches(["held for 0.8 ms", "total ... end"], ["held for  12 ms", "total 7 8 end"])
     assert matches(["old 2e41326463b1cc1399ac96eeee432f57"], ["old 5e8861e25dd25618220678b20f27cb01"])
+    assert not matches(["old 2e41326463b1cc1399ac96eeee432f57"], ["old 5e8861e25dd25618220678b20f27cb01"], digests=True)
     assert matches(["at 2026-01-01T00:00:00Z"], ["at 2027-11-21 15:34:28"])
     assert not matches(["a"], ["a", "b"]) and not matches(["a", "b"], ["a"])
     assert not matches(["total 200.00"], ["total 120.00"])

@@ -104,6 +104,23 @@ void child_stop(struct core *core, struct child *child, bool kill)
     core->ops.worker_stop(core->ops.ctx, child->id, kill);
 }
 
+int64_t child_silence_us(const struct core *core, const struct child *child)
+{
+    int64_t now = core_now_us(core);
+    if (child->phase == CHILD_STARTING) {
+        return now - child->started_us >= OPENING_US ? now - child->started_us : 0;
+    }
+    return child->phase == CHILD_OPEN && now - child->heard_us >= SILENT_US ? now - child->heard_us
+                                                                            : 0;
+}
+
+void child_kill(struct core *core, const struct child *child)
+{
+    if (child->phase != CHILD_OFF && !core->dead) {
+        core->ops.worker_stop(core->ops.ctx, child->id, true);
+    }
+}
+
 void child_watch(struct core *core, struct child *child)
 {
     if (child->phase == CHILD_STOPPING && core_now_us(core) >= child->kill_us) {

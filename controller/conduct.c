@@ -81,6 +81,26 @@ static int check_new(const struct core_version *version, struct err *err)
     return 0;
 }
 
+/* A worker that hangs (in opening, or stopped, or behind a disk) neither holds nor dies. A person who asks
+ * does not wait for it: it is killed, and what its files say is where it is. */
+static int check_hangs(struct core *core, const struct core_version *old, struct err *err)
+{
+    int64_t silent_us = old != NULL ? child_silence_us(core, &old->child) : 0;
+    if (silent_us == 0) {
+        return 0;
+    }
+    trace(TRACE_WARN, "%s v%u: its worker (process %d) hangs, and is killed for a swap",
+          old->processor->name, old->number, old->child.pid);
+    child_kill(core, &old->child);
+    int rc = err_set(err, KE_AGAIN,
+                     "the worker of the serving v%u has said nothing for %lld s, and was killed; "
+                     "it has not ended yet",
+                     old->number, (long long)(silent_us / 1000000));
+    err_hint(err, "a process that waits for a disk ends when that answers: look at process %d",
+             old->child.pid);
+    return rc;
+}
+
 /* What the old version does in the swap; negative: it must be waited for. One whose worker is not
  * running stands still; a person need not wait until it does, an automatic swap waits for a worker
  * that is only being restarted. */
@@ -204,6 +224,7 @@ static int check_member(struct core *core, struct core_version *version, bool as
         return err_set(err, KE_AGAIN, "versions of %s are held for a comparison", processor->name);
     }
     int rc = check_new(version, err);
+    rc = rc == 0 && asked ? check_hangs(core, core_serving(processor), err) : rc;
     return rc == 0 ? part_of_old(core_serving(processor), asked, part, err) : rc;
 }
 
@@ -635,6 +656,10 @@ static void run_out(struct core *core, struct core_processor *processor)
     struct err err = {0};
     (void)err_set(&err, KE_TIMEOUT, "the hold of %lld ms ran out waiting for v%u %s",
                   (long long)(HOLD_US_MAX / 1000), side_version(swap, side)->number, what);
+    if (side == SWAP_OLD) {
+        err_hint(&err,
+                 "once more in some seconds: a worker that hangs is known by then, and killed");
+    }
     conduct_give_up(core, processor, &err);
 }
 

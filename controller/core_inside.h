@@ -36,6 +36,7 @@
 #define STILL_US             INT64_C(1000000)  /* restart backoff: a swap waits no longer */
 #define HEALTHY_US           INT64_C(30000000) /* running for so long: the backoff starts anew */
 #define SILENT_US            INT64_C(5000000)  /* of a worker that speaks every second: it hangs */
+#define OPENING_US           INT64_C(10000000) /* it opens for so long: it hangs */
 #define STOP_US_MAX          INT64_C(10000000) /* to drain; then it is killed */
 #define OUTPUTS_TELL_US      INT64_C(1000000)  /* between tellings of what is sent */
 #define CLOCK_SET_MS         2000              /* apart by so much: it was set */
@@ -382,6 +383,10 @@ void child_free(struct child *child);
 /* {"do":"open",...} for a version's own worker. */
 json_t *child_open_message(const struct core *core, const struct core_version *version);
 bool child_is_open(const struct child *child);
+/* It has said nothing for too long: microseconds; 0: it has, or there is none. */
+int64_t child_silence_us(const struct core *core, const struct child *child);
+/* Ends one that hangs, as if it had died: it comes back later. */
+void child_kill(struct core *core, const struct child *child);
 
 /* ---- events.c ---- */
 /* {"code","message","hint"} as an error; INTERNAL when it is none. */

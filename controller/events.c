@@ -224,6 +224,7 @@ static void check_plugins(struct core *core, struct core_version *version, int s
 
 static void version_exited(struct core *core, struct core_version *version, int status, int signal)
 {
+    struct core_processor *processor = version->processor;
     struct child *child = &version->child;
     bool asked = child->phase == CHILD_STOPPING;
     struct err cause = {0};
@@ -242,6 +243,7 @@ static void version_exited(struct core *core, struct core_version *version, int 
     }
     conduct_give_up_version(core, version, &cause);
     version_advance(core, version);
+    requests_later(core, processor, NULL); /* a swap may have waited for just that */
 }
 
 void core_worker_exited(struct core *core, uint64_t worker, int status, int signal)

@@ -117,9 +117,15 @@ static json_t *worker_json(const struct core *core, const struct child *child)
 static json_t *silence_json(const struct child *child, int64_t silent_us)
 {
     struct err err = {0};
-    (void)err_set(&err, KE_TIMEOUT,
-                  "its worker has said nothing for %lld s: what is shown is as old as that",
-                  (long long)(silent_us / 1000000));
+    long long seconds = (long long)(silent_us / 1000000);
+    if (child->phase == CHILD_STARTING) {
+        (void)err_set(&err, KE_TIMEOUT, "its worker has been opening its files for %lld s",
+                      seconds);
+    } else {
+        (void)err_set(&err, KE_TIMEOUT,
+                      "its worker has said nothing for %lld s: what is shown is as old as that",
+                      seconds);
+    }
     err_hint(&err,
              "it may be stopped, or wait for a disk: look at process %d, and kill it to have "
              "it started again",
@@ -131,13 +137,14 @@ static json_t *silence_json(const struct child *child, int64_t silent_us)
 static json_t *trouble_json(const struct core *core, const struct core_version *version)
 {
     const struct child *child = &version->child;
+    int64_t silent_us = child_silence_us(core, child);
+    if (silent_us > 0 &&
+        (child_is_open(child) || version_is_sealed((enum version_state)version->state))) {
+        return silence_json(child, silent_us); /* one that is built may copy much before it opens */
+    }
     bool down = version_wants_worker((enum version_state)version->state) && !child_is_open(child);
     if (down && child->exit.code != 0) {
         return error_to_json(&child->exit);
-    }
-    int64_t silent_us = core_now_us(core) - child->heard_us;
-    if (child_is_open(child) && silent_us >= SILENT_US) {
-        return silence_json(child, silent_us);
     }
     json_t *trouble = json_object_get(child->stats, "trouble");
     return child_is_open(child) && json_is_object(trouble) ? json_incref(trouble) : json_null();

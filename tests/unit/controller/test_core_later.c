@@ -201,14 +201,77 @@ static void test_last_words(void **state)
     json_decref(status);
 }
 
+static void assert_trouble(struct world *world, const char *says)
+{
+    json_t *status = world_call(world, "status", "p", 0, NULL);
+    const json_t *version = json_array_get(json_object_get(status, "versions"), 1);
+    const char *text = json_text(json_object_get(version, "trouble"), "message", "");
+    if (strstr(text, says) == NULL) {
+        fail_msg("\"%s\" does not say \"%s\"", text, says);
+    }
+    json_decref(status);
+}
+
+/* What serves hangs in opening: a person's rollback gets past it, at the first look when that is known, and
+ * readers go on where they were. */
+static void test_rollback_from_what_hangs_in_opening(void **state)
+{
+    struct world *world = *state;
+    world_serve_second(world);
+    world->silent_at = "open";
+    world->fault_version = 2;
+    world->fault_once = false;
+    kill_workers(world, 2);
+    world_steps(world, 20);
+    world_refused(world, "rollback", 0, json_object(), -KE_AGAIN, "the serving v2 is starting");
+    world_steps(world, 500);
+    assert_trouble(world, "has been opening its files for 1");
+    world_do(world, "rollback", "p", 0);
+    assert_string_equal(world_state(world, 1), "serving");
+    world->silent_at = NULL;
+    world_steps(world, 600);
+    world_do(world, "swap", "p", 2); /* it is none the worse */
+}
+
+/* The same of one that has stopped in the middle. */
+static void test_rollback_from_what_is_stopped(void **state)
+{
+    struct world *world = *state;
+    world_serve_second(world);
+    world->stopped_version = 2;
+    world_steps(world, 50);
+    world_refused(world, "rollback", 0, json_object(), -KE_TIMEOUT, "waiting for v2 to hold");
+    world_steps(world, 200);
+    assert_trouble(world, "has said nothing for ");
+    struct world_worker *worker = worker_of(world, 2);
+    struct world_answer answer;
+    world_ask(world, &answer, "rollback", "p", 0, json_object());
+    assert_false(answer.done);
+    assert_true(worker->exited);
+    world_worker_step(world, worker);
+    world->now_us += 500000; /* it is not started again first, though the time for it has come */
+    uint32_t starts = world->starts;
+    world_step(world);
+    assert_int_equal(world->starts, starts);
+    world_until(world, &answer);
+    assert_non_null(answer.body);
+    json_decref(answer.body);
+    assert_string_equal(world_state(world, 1), "serving");
+}
+
 #define WORLD_TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WORLD_TEST(test_rollback_of_what_served),   WORLD_TEST(test_swap_of_what_was_newest),
-        WORLD_TEST(test_given_up_before_the_hold),  WORLD_TEST(test_drop_ends_a_swap),
-        WORLD_TEST(test_answers_to_earlier_orders), WORLD_TEST(test_last_words),
+        WORLD_TEST(test_rollback_of_what_served),
+        WORLD_TEST(test_swap_of_what_was_newest),
+        WORLD_TEST(test_given_up_before_the_hold),
+        WORLD_TEST(test_drop_ends_a_swap),
+        WORLD_TEST(test_answers_to_earlier_orders),
+        WORLD_TEST(test_last_words),
+        WORLD_TEST(test_rollback_from_what_hangs_in_opening),
+        WORLD_TEST(test_rollback_from_what_is_stopped),
     };
     (void)setenv("KAPPA_LOG", "error", 0);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -122,6 +122,7 @@ struct world {
     const char *die_at;    /* a command that kills the worker of version die_version */
     const char *silent_at; /* a command that it never answers */
     uint32_t fault_version;
+    uint32_t stopped_version;    /* its workers do nothing, until they are killed */
     const char *fault_processor; /* NULL: of any */
     bool fault_once;
     long fail_at;    /* the brain dies at the n-th fail point; 0: never */
@@ -681,8 +682,11 @@ static inline void world_step(struct world *world)
     }
     core_tick(world->core);
     for (int i = 0; i < WORLD_WORKERS; i++) {
-        if (world->workers[i].id != 0) {
-            world_worker_step(world, &world->workers[i]);
+        struct world_worker *worker = &world->workers[i];
+        bool stopped =
+            worker->alive && worker->version != 0 && worker->version == world->stopped_version;
+        if (worker->id != 0 && !stopped) {
+            world_worker_step(world, worker);
         }
     }
     world_jobs_finish(world);

@@ -103,13 +103,17 @@ $(B)/cli/cmd_init.c.o: $(wildcard cli/project/* cli/project/*/*)
 # ---- Unit tests: tests/unit/<folder>/test_*.c, each a program that links the folder and those below it.
 UNIT_SRC := $(wildcard tests/unit/*/test_*.c)
 UNIT_BIN := $(patsubst %.c,$(B)/%,$(UNIT_SRC))
+UNIT_RUN := $(addsuffix .run,$(UNIT_BIN))
+.PHONY: $(UNIT_RUN)
+$(UNIT_RUN): %.run: %
+	$(SAY) TEST $<
+	$(Q)timeout 1200 $<
 define unit_rule
 $(B)/tests/unit/$(1)/%: $(B)/tests/unit/$(1)/%.c.o $$(call archives,$$(LINK_$(1)))
 	$$(SAY) LINK $$@
 	$$(Q)$$(CC) $$(LDFLAGS) -o $$@ $$< $$(LINK_$(1)) -lcmocka
 .PHONY: unit-$(1)
-unit-$(1): $$(filter $(B)/tests/unit/$(1)/%,$$(UNIT_BIN))
-	$$(Q)for t in $$^; do echo "  TEST    $$$$t"; timeout 1200 $$$$t || exit 1; done
+unit-$(1): $$(filter $(B)/tests/unit/$(1)/%,$$(UNIT_RUN))
 endef
 $(foreach f,$(FOLDERS),$(eval $(call unit_rule,$(f))))
 .PHONY: unit
@@ -147,15 +151,24 @@ fuzz:
 	  $$b/fuzz_$$f -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 -max_len=4096 -dict=tests/fuzz/sql.dict \
 	    -artifact_prefix=$$b/ -print_final_stats=1 $$b/found_$$f tests/fuzz/corpus/$$f || exit 1; done
 
-# ---- Simulator: the platform in one thread. make sim SEED=1 RUNS=1000
+# ---- Simulator: the platform in one thread. make sim SEED=1 RUNS=1000; with -j the seeds go to four processes.
 SEED ?= 1
 RUNS ?= 200
+SIM_RUN := sim.0 sim.1 sim.2 sim.3
 $(B)/tests/sim/sim: $(call obj,$(wildcard tests/sim/*.c)) $(call archives,$(LINK_controller))
 	$(SAY) LINK $@
 	$(Q)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LINK_controller)
-.PHONY: sim
-sim: $(B)/tests/sim/sim
-	$(Q)$< --seed $(SEED) --runs $(RUNS)
+.PHONY: sim $(SIM_RUN)
+sim: $(SIM_RUN)
+$(SIM_RUN): sim.%: $(B)/tests/sim/sim
+	$(Q)first=$$(($(RUNS) * $* / 4)) end=$$(($(RUNS) * ($* + 1) / 4)); \
+	  [ $$first = $$end ] || $< --seed $$(($(SEED) + first)) --runs $$((end - first))
+
+# ---- What needs no Python, with sanitizers and without: one pool of jobs, so that no core waits for the last of a part.
+.PHONY: unit-sim unit-sim-san
+unit-sim: unit-sim-san unit sim
+unit-sim-san:
+	+$(Q)$(MAKE) SAN=address,undefined WERROR= SEED=100001 RUNS=60 unit sim
 
 # ---- The source checked
 TRACKED_C = $(shell git ls-files '*.c' '*.h' '*.cc')

@@ -45,7 +45,7 @@ const struct cmd_entry cmd_access_add = {
 #include "serve/roles.def"
 #undef X
         "No role has another one in it: who deploys and looks needs read,operate.",
-    .examples = "kappa access add alice --role read,operate --access /etc/kappa/access\n"
+    .examples = "kappa access add alice --role read,operate --access /var/lib/kappa/access\n"
                 "(umask 077; kappa access add ci --role read,operate > ~/.config/kappa/token)\n"
                 "kappa access add prometheus --role metrics\n",
     .options = add_options,

@@ -60,7 +60,7 @@ const struct cmd_entry cmd_up = {
                 "kappa up --data /var/lib/kappa --kafka broker1:9092,broker2:9092\n"
                 "kappa up --kafka broker:9093 -X security.protocol=SSL --http 127.0.0.1:0\n"
                 "kappa up --data ./replayed --archive /backup/kappa-data/archive\n"
-                "kappa up --http 0.0.0.0:8317 --access /etc/kappa/access\n"
+                "kappa up --http 0.0.0.0:8317 --access /var/lib/kappa/access\n"
                 "kappa up --hook 'curl -fsS --json @- https://chat/hook'\n"
                 "kappa up --redis 127.0.0.1:6379    # redis-cli hgetall user_features:u42\n",
     .options = options,

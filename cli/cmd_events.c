@@ -1,11 +1,13 @@
 /* kappa events. */
 #include "base/clock.h"
+#include "base/suggest.h"
 #include "cli/call.h"
 #include "cli/client.h"
 #include "cli/cmd.h"
 #include "cli/output.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -18,7 +20,8 @@ static int events_run(struct cli *cli, struct err *err);
 
 static const struct cmd_option options[] = {
     {"follow", 'f', NULL, "go on with what happens from now on"},
-    {"limit", 'n', "N", "the newest N to begin with (default 100; at most 1000 are kept)"},
+    {"limit", 'n', "N",
+     "look at the newest N to begin with (default 100, with --type all; at most 1000 are kept)"},
     {"type", '\0', "TYPE,...", "only these types"},
     {NULL, '\0', NULL, NULL},
 };
@@ -49,6 +52,37 @@ const struct cmd_entry cmd_events = {
     .options = options,
     .run = events_run,
 };
+
+/* Each of them must be a type. */
+static int types_check(const char *list, struct err *err)
+{
+    while (list != NULL && *list != '\0') {
+        size_t len = strcspn(list, ",");
+        char *type = xstrndup(list, len);
+        struct suggest suggest;
+        bool known = false;
+        suggest_begin(&suggest, type);
+#define X(word)                                                                                    \
+    suggest_offer(&suggest, #word);                                                                \
+    known |= strcmp(type, #word) == 0;
+#include "controller/journal.def"
+#undef X
+        int rc =
+            known ? 0
+                  : err_set(err, KE_INVALID, "--type %s: there are no events of this type", type);
+        if (rc != 0 && suggest.best != NULL) {
+            err_hint(err, "did you mean %s?", suggest.best);
+        } else if (rc != 0) {
+            err_hint(err, "`kappa help events` lists the types");
+        }
+        free(type);
+        if (rc != 0) {
+            return rc;
+        }
+        list += len + (list[len] == ',');
+    }
+    return 0;
+}
 
 static bool list_has(const char *list, const char *word)
 {
@@ -141,7 +175,12 @@ static int events_run(struct cli *cli, struct err *err)
 {
     int64_t limit = 0;
     json_t *answer = NULL;
-    int rc = cli_option_int(cli, "limit", 0, EVENTS_MAX, EVENTS_FEW, &limit, err);
+    const char *types = cli_option(cli, "type");
+    int rc = types_check(types, err);
+    if (rc == 0) {
+        rc = cli_option_int(cli, "limit", 0, EVENTS_MAX, types == NULL ? EVENTS_FEW : EVENTS_MAX,
+                            &limit, err);
+    }
     if (rc == 0) {
         rc = ask(cli, -1, limit, 0, &answer, err);
     }

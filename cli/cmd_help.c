@@ -63,24 +63,57 @@ static void each_line(struct buf *out, const char *text, const char *before)
     }
 }
 
+/* The title above this command in the list of all, or NULL. */
+static const char *title_at(const char *name)
+{
+    static const struct {
+        const char *first;
+        const char *title;
+    } titles[] = {
+        {"init", "begin"},        {"topic create", "the log"},
+        {"apply", "definitions"}, {"status", "versions"},
+        {"get", "rows"},          {"dead", "records and messages set aside"},
+        {"snapshot", "state"},    {"access add", "and else"},
+    };
+
+    for (size_t i = 0; i < array_len(titles); i++) {
+        if (strcmp(titles[i].first, name) == 0) {
+            return titles[i].title;
+        }
+    }
+    return NULL;
+}
+
+/* From entry i up to the next title; what is behind it. */
+static size_t commands_text(struct buf *out, size_t i)
+{
+    struct out_table table;
+    out_table_begin(&table, 2, 0);
+    table.indent = 2;
+    table.wrap = OUT_LINE;
+    do {
+        const struct cmd_entry *entry = cmd_entries[i++];
+        if (!entry->hidden) {
+            out_table_cellf(&table, "%s %s", entry->name, entry->args);
+            out_table_cell(&table, entry->summary);
+        }
+    } while (cmd_entries[i] != NULL && title_at(cmd_entries[i]->name) == NULL);
+    out_table_end(&table, false, out);
+    return i;
+}
+
 static void overview(const struct cli *cli, struct buf *out)
 {
     buf_append_text(out, "kappa: tables from a log; a new version is replayed beside the old one,\n"
                          "then swapped in at one exact cut\n\n"
                          "usage: kappa COMMAND [ARGUMENTS] [OPTIONS]\n\n");
-    struct out_table table;
-    out_table_begin(&table, 2, 0);
-    table.indent = 2;
-    table.wrap = OUT_LINE;
-    for (size_t i = 0; cmd_entries[i] != NULL; i++) {
-        const struct cmd_entry *entry = cmd_entries[i];
-        if (!entry->hidden) {
-            out_table_cellf(&table, "%s %s", entry->name, entry->args);
-            out_table_cell(&table, entry->summary);
-        }
+    for (size_t i = 0; cmd_entries[i] != NULL;) {
+        const char *title = title_at(cmd_entries[i]->name);
+        out_styled(out, cli->colour, OUT_BOLD, title != NULL ? title : "commands");
+        buf_append_text(out, "\n");
+        i = commands_text(out, i);
+        buf_append_text(out, "\n");
     }
-    out_table_end(&table, false, out);
-    buf_append_text(out, "\n");
     out_styled(out, cli->colour, OUT_BOLD, "options of all commands");
     buf_append_text(out, "\n");
     options_text(out, options_common);

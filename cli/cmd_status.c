@@ -30,9 +30,9 @@ const struct cmd_entry cmd_status = {
         "For every version its state, records, dead and late records, lag in records and in "
         "time, rate "
         "and time left;\n"
-        "for every partition the log's start, the version's cut (the next offset to read), the "
-        "log's end and\n"
-        "the lag; of a version on its way, where its threads' time goes: fetch (reading the log), "
+        "where it shows one processor, for every partition the log's start, the version's cut (the "
+        "next offset to read),\nthe log's end and the lag; of a version on its way, where its "
+        "threads' time goes: fetch (reading the log), "
         "decode, compute,\ncommit, limited (by `kappa limit`) and wait, with --watch over the "
         "last second, and a bar per partition.\nWith -o json: {\"processors\":[...]}; with --watch "
         "one such object a line.",

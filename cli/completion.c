@@ -4,6 +4,7 @@
 #include "cli/call.h"
 #include "cli/options.h"
 #include "cli/topics.h"
+#include "processor/policy.h"
 
 #include <getopt.h>
 #include <stdlib.h>
@@ -40,6 +41,57 @@ static void offer_options(struct line *line, const struct cmd_option *options)
 {
     for (; options->name != NULL; options++) {
         char *word = xasprintf("--%s", options->name);
+        offer(line, word);
+        free(word);
+    }
+}
+
+/* Values that an option or argument of this name may have. What ends with '=' goes on; others can be
+ * found out only by the server, or are free. */
+static const struct {
+    const char *name;
+    const char *words;
+} known_values[] = {
+    {"SHELL", "bash zsh fish"},
+    {"GOAL", "caught-up serving"},
+    {"WHEN", "auto manual"},
+    {"WHAT", "all new"},
+    {"UNIT", "s ms us ns"},
+    {"POSITION", "beginning end"},
+    {"SHARE%|off", "off 1% 5% 10% 25% 50% 100%"},
+    {"LIMIT", "none"},
+
+#define X(ROLE, word, help) word " "
+    {
+        "ROLE[,ROLE]",
+#include "serve/roles.def"
+    },
+#undef X
+#define X(type) #type " "
+    {
+        "TYPE,...",
+#include "controller/journal.def"
+    },
+#undef X
+};
+
+static void offer_known(struct line *line, const char *name)
+{
+    for (size_t i = 0; i < array_len(known_values); i++) {
+        if (strcmp(name, known_values[i].name) == 0) {
+            offer_words(line, known_values[i].words, ' ');
+        }
+    }
+}
+
+/* NAME=VALUE, by what it is of. */
+static void offer_assignment(struct line *line, const char *of)
+{
+    if (strcmp(of, "topic set") == 0) {
+        offer_words(line, "archive=on archive=off retain= retain-bytes=", ' ');
+    }
+    for (int i = 0; strcmp(of, "set") == 0 && i < POLICY_SETTINGS; i++) {
+        char *word = xasprintf("%s=", policy_name((enum policy_setting)i));
         offer(line, word);
         free(word);
     }
@@ -152,8 +204,10 @@ static void offer_argument(struct line *line)
         for (size_t i = 0; line->cli.arg_count == 0 && topics_name(i) != NULL; i++) {
             offer(line, topics_name(i));
         }
-    } else if (strcmp(name, "SHELL") == 0) {
-        offer_words(line, "bash zsh fish", ' ');
+    } else if (strcmp(name, "NAME=VALUE") == 0) {
+        offer_assignment(line, entry->name);
+    } else {
+        offer_known(line, name);
     }
     free(name);
 }
@@ -180,8 +234,12 @@ static void offer_value(struct line *line, const struct cmd_option *option)
         offer_words(line, formats == NULL ? "" : formats, ',');
     } else if (strcmp(option->value, "TOPIC") == 0) {
         offer_topics(line);
-    } else if (strcmp(option->value, "TABLE") == 0) {
-        offer_from_status(line, "TABLE");
+    } else if (strcmp(option->value, "TABLE") == 0 || strcmp(option->value, "PROCESSOR") == 0) {
+        offer_from_status(line, option->value);
+    } else if (strcmp(option->value, "NAME=VALUE") == 0) {
+        offer_assignment(line, option->name);
+    } else {
+        offer_known(line, option->value);
     }
 }
 
@@ -228,6 +286,7 @@ static const char bash[] =
     "    local IFS=$'\\n'\n"
     "    local words=(\"${COMP_WORDS[@]:1:COMP_CWORD}\")\n"
     "    COMPREPLY=($(\"${COMP_WORDS[0]}\" completion --words -- \"${words[@]}\" 2>/dev/null))\n"
+    "    [[ ${COMPREPLY[0]-} != *= ]] || compopt -o nospace 2>/dev/null\n"
     "}\n"
     "complete -o default -o bashdefault -F _kappa kappa\n";
 static const char zsh[] =

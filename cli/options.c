@@ -1,6 +1,7 @@
 /* Parsing with getopt_long from the entries. Own header: options.h. */
 #include "cli/options.h"
 
+#include "base/buf.h"
 #include "base/suggest.h"
 #include "base/timefmt.h"
 
@@ -184,6 +185,22 @@ static const char *meant(const char *word)
     return NULL;
 }
 
+/* "create, list, set" of topic; owned by the caller. */
+static char *second_words(const char *first)
+{
+    struct buf words = {0};
+    size_t len = strlen(first);
+    for (size_t i = 0; cmd_entries[i] != NULL; i++) {
+        const char *name = cmd_entries[i]->name;
+        if (strncmp(name, first, len) == 0 && name[len] == ' ') {
+            buf_printf(&words, "%s%s", words.len > 0 ? ", " : "", name + len + 1);
+        }
+    }
+    char *text = xstrdup(buf_text(&words));
+    buf_free(&words);
+    return text;
+}
+
 static int unknown_command(const char *first, const char *second, struct err *err)
 {
     bool group = false; /* the first word is right */
@@ -199,7 +216,9 @@ static int unknown_command(const char *first, const char *second, struct err *er
     int rc;
     if (group && second == NULL) {
         rc = err_set(err, KE_INVALID, "\"kappa %s\" needs one more word", first);
-        err_hint(err, "`kappa help %s` shows which", first);
+        char *words = second_words(first);
+        err_hint(err, "one of: %s; `kappa help %s` says more", words, first);
+        free(words);
     } else {
         rc = err_set(err, KE_INVALID, "there is no command \"%s\"", group ? both : first);
         if (!group && meant(first) != NULL) {

@@ -420,7 +420,9 @@ static void ways(struct buf *out, const json_t *processor, const struct status_v
     }
 }
 
-static void processor_text(struct buf *out, const json_t *processor, const struct status_view *view)
+/* alone: with its partitions. */
+static void processor_text(struct buf *out, const json_t *processor, bool alone,
+                           const struct status_view *view)
 {
     bool colour = view->colour;
     const json_t *versions = json_object_get(processor, "versions");
@@ -454,7 +456,9 @@ static void processor_text(struct buf *out, const json_t *processor, const struc
         buf_append_text(out, "  * rolled back: serves again only by `kappa swap`\n");
     }
     ways(out, processor, view);
-    sources_table(out, versions, view);
+    if (alone) {
+        sources_table(out, versions, view);
+    }
 }
 
 /* "all replays together are limited to 100 MB/s" */
@@ -477,8 +481,12 @@ void status_text(struct buf *out, const json_t *status, const struct status_view
     }
     size_t i;
     const json_t *processor;
+    bool alone = json_array_size(processors) == 1;
     json_array_foreach (processors, i, processor) {
         buf_append_text(out, i == 0 ? "" : "\n");
-        processor_text(out, processor, view);
+        processor_text(out, processor, alone, view);
+    }
+    if (json_array_size(processors) > 1) {
+        buf_append_text(out, "\n`kappa status PROCESSOR` shows the partitions of one\n");
     }
 }

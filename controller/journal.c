@@ -113,12 +113,22 @@ static void push(struct journal *journal, json_t *event)
     journal->events[(journal->begin + journal->count++) % JOURNAL_EVENTS] = event;
 }
 
+static bool is_type(const char *type)
+{
+#define X(word) || strcmp(type, #word) == 0
+    return false
+#include "controller/journal.def"
+        ;
+#undef X
+}
+
 void journal_note(struct core *core, const char *type, const char *processor, uint32_t version,
                   json_t *more, const char *format, ...)
 {
     struct journal *journal = &core->journal;
     char time[TIME_TEXT_LEN];
     char message[1600];
+    ASSERT(is_type(type));
     va_list args;
     va_start(args, format);
     (void)vsnprintf(message, sizeof message, format, args);

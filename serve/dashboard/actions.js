@@ -34,7 +34,7 @@ function swapChecks(p, from, to) {
   ];
   const policy = words.policyText(v, true);
   if (heldByPolicy(p, v)) checks.push(["no", `Its policy holds v${to} back: ${v.held_back.message}`]);
-  else if (policy && !v.barred) checks.push(["ok", `Its policy is checked first, which may take a while: ${policy}.`]);
+  else if (policy && words.CANDIDATE.includes(v.state)) checks.push(["ok", `Its policy is checked first, which may take a while: ${policy}.`]);
   if (v.barred) checks.push(["note", `v${to} was rolled back before.`]);
   if (old) {
     checks.push(workerCheck(p, from));

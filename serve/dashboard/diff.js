@@ -94,7 +94,7 @@ export function diffView(processor, ask, full) {
     el.replaceChildren(
       h("h2", {}, diff.same ? `v${a} and v${b} are the same in ${rows}` : `What differs between v${a} and v${b}`),
       ...diff.tables.map((t) => tableDiff(t, a, b, full)),
-      h("p", { class: "small dim" }, `Compared in ${f.duration(number(diff.seconds))}; held for ${f.duration(number(diff.hold_ms) / 1000)}.`));
+      h("p", { class: "small dim" }, `Compared in ${number(diff.seconds) < 0.0005 ? "less than 1 ms" : f.duration(number(diff.seconds))}; held for ${f.duration(number(diff.hold_ms) / 1000)}.`));
   }, (error) => {
     if (!abort.signal.aborted) el.replaceChildren(h("h2", {}, "The two could not be compared"), errorBox(error, "warn"));
   });

@@ -51,9 +51,10 @@ export function outputsText(v) {
 }
 
 // "swap.max_dead = 10, swap.max_lag = 5 s", or "".
-// checks: without what is no check.
-export const policyText = (v, checks) =>
-  Object.entries(v?.policy ?? {}).filter(([name]) => !checks || name !== "swap.mode").map(([name, value]) => `${name} = ${value}`).join(", ");
+// checks: only what is checked before a swap.
+const NO_CHECKS = ["swap.mode", "swap.standby", "swap.in_group", "swap.who", "swap.rollback"];
+export const policyText = (v, checks) => Object.entries(v?.policy ?? {})
+  .filter(([name]) => !checks || (name.startsWith("swap.") && !NO_CHECKS.includes(name))).map(([name, value]) => `${name} = ${value}`).join(", ");
 
 // "limited to 50,000 records/s, freshness p99 ≤ 50 ms (now 20,000 records/s: ...)", or "".
 export function limitText(v) {

@@ -42,6 +42,10 @@ def test_words(embedded):
     assert offered(embedded, "scan -o ") == ["text", "json"] == offered(embedded, "status --output ")
     assert offered(embedded, "help win") == ["windows"]
     assert offered(embedded, "help topic cr") == ["create"] and offered(embedded, "completion z") == ["zsh"]
+    for line, words in (("wait counter 1 --for ", ["caught-up", "serving"]), ("deploy --swap m", ["manual"]), ("canary counter o", ["off"]),
+                        ("access add x --role ", ["read", "write", "operate", "metrics"]), ("events --type swap", ["swapped", "swap_failed"]),
+                        ("topic set clicks a", ["archive=on", "archive=off"]), ("deploy --set swap.max_d", ["swap.max_dead="])):
+        assert offered(embedded, line) == words, line
     assert offered(embedded, "swap ") == ["counter"] and offered(embedded, "swap counter ") == ["1"]
     assert offered(embedded, "swap nobody ") == [] == offered(embedded, "swap counter 1 ")
     assert offered(embedded, "diff counter 1 ") == ["1"]

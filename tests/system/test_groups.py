@@ -75,7 +75,9 @@ def test_said_and_done(platform, topic):
     assert "pb has no version newer than v1" in held["message"]
     text = platform.run("swap", "pa", code=4).stderr
     assert "changes over with the group" in text and "--alone" in text
-    assert "group shop, with 1 other" in platform.run("status", "pa").stdout
+    one, all_of_them = platform.run("status", "pa").stdout, platform.run("status").stdout
+    assert "group shop, with 1 other" in one and all_of_them.count("group shop, with 1 other") == 2
+    assert "PARTITION" in one and "PARTITION" not in all_of_them and "`kappa status PROCESSOR`" in all_of_them
     platform.deploy("pb", sql_of(topic, b, RIGHT), "--wait")
     assert serving(platform) == {"pa": 2, "pb": 2}
     members = platform.json("history", "pa")["receipts"][0]["group"]["members"]

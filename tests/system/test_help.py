@@ -76,6 +76,7 @@ def test_manual_has_the_topics():
     (["delete", "p", "1"], "`kappa drop PROCESSOR VERSION`"),
     (["restart"], "SIGTERM"),
     (["topic", "crate"], "did you mean `kappa topic create`?"),
+    (["events", "--type", "swaped"], "did you mean swapped?"), (["topic"], "one of: create, list, set;"),
     (["help", "windws"], "did you mean `kappa help windows`?"),
     (["help", "rolback"], "did you mean `kappa help rollback`?"),
     (["status", "--wach"], "did you mean --watch?"),

@@ -4,6 +4,57 @@
 #include <stdio.h>
 #include <string.h>
 
+static inline uint64_t word_at(const uint8_t *bytes)
+{
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    return __builtin_bswap64(word);
+}
+
+/* Fewer than 8 bytes as a number of the same order among texts of this length. */
+static inline uint64_t short_word(const uint8_t *bytes, size_t len)
+{
+    if (len >= sizeof(uint32_t)) {
+        uint32_t half[2];
+        memcpy(&half[0], bytes, sizeof half[0]);
+        memcpy(&half[1], bytes + len - sizeof half[1], sizeof half[1]);
+        return (uint64_t)__builtin_bswap32(half[0]) << 32 | __builtin_bswap32(half[1]);
+    }
+    return len == 0 ? 0 : (uint64_t)bytes[0] << 16 | (uint64_t)bytes[len / 2] << 8 | bytes[len - 1];
+}
+
+int format_key_order(const MDB_val *a, const MDB_val *b)
+{
+    const uint8_t *left = a->mv_data;
+    const uint8_t *right = b->mv_data;
+    size_t len = a->mv_size < b->mv_size ? a->mv_size : b->mv_size;
+    uint64_t l;
+    uint64_t r;
+    if (len < sizeof l) {
+        l = short_word(left, len);
+        r = short_word(right, len);
+    } else {
+        size_t at = 0;
+        do {
+            l = word_at(left + at);
+            r = word_at(right + at);
+            at += sizeof l;
+        } while (l == r && at + sizeof l <= len);
+        if (l == r) { /* the last ones, some of them again */
+            l = word_at(left + len - sizeof l);
+            r = word_at(right + len - sizeof l);
+        }
+    }
+    return l != r ? (l < r ? -1 : 1) : (a->mv_size > b->mv_size) - (a->mv_size < b->mv_size);
+}
+
+/* Rows or their index. Who opens it again while others read sets what is set already. */
+static int keys_open(MDB_txn *txn, const char *name, unsigned flags, MDB_dbi *out)
+{
+    int rc = mdb_dbi_open(txn, name, flags, out);
+    return rc == 0 ? mdb_set_compare(txn, *out, format_key_order) : rc;
+}
+
 int format_dbs_open(MDB_txn *txn, const struct kappa_table_shape *tables, uint32_t table_count,
                     bool create, struct format_dbs *out)
 {
@@ -31,11 +82,11 @@ int format_dbs_open(MDB_txn *txn, const struct kappa_table_shape *tables, uint32
     for (uint32_t i = 0; i < table_count && rc == 0; i++) {
         char name[16];
         (void)snprintf(name, sizeof name, "r%u", i);
-        rc = mdb_dbi_open(txn, name, flags, &out->rows[i]);
+        rc = keys_open(txn, name, flags, &out->rows[i]);
         out->newest[i] = ENV_NO_HANDLE;
         if (rc == 0 && format_has_index(&tables[i])) {
             (void)snprintf(name, sizeof name, "n%u", i);
-            rc = mdb_dbi_open(txn, name, flags, &out->newest[i]);
+            rc = keys_open(txn, name, flags, &out->newest[i]);
         }
         out->leaves[i] = ENV_NO_HANDLE;
         if (rc == 0 && tables[i].leaves) {

@@ -84,6 +84,10 @@ static inline bool format_has_index(const struct kappa_table_shape *table)
     return table->windowed || table->idle;
 }
 
+/* The order of keys in "r<N>" and "n<N>": LMDB's own (by bytes, then by length), found word by word: a read
+ * compares a dozen keys in each partition. */
+int format_key_order(const MDB_val *a, const MDB_val *b);
+
 /* Opens the handles in txn, making the databases when `create`. A code of LMDB. The caller holds
  * env_handles_lock until the transaction has ended. */
 int format_dbs_open(MDB_txn *txn, const struct kappa_table_shape *tables, uint32_t table_count,

@@ -52,15 +52,19 @@ static bool skip(struct agg_cursor *in, uint64_t count, enum kappa_type type)
     size_t at = in->pos;
     for (uint64_t i = 0; i < count; i++) {
         uint64_t len = 0;
-        if (at < in->len && in->bytes[at] < 0x80) {
-            len = in->bytes[at++];
-        } else if (!varint_read(in->bytes, in->len, &at, &len)) {
+        if (at >= in->len) {
             return false;
         }
-        if (len > in->len - at) {
+        if (in->bytes[at] < 0x80) {
+            at += 1 + (size_t)in->bytes[at];
+        } else if (varint_read(in->bytes, in->len, &at, &len) && len <= in->len - at) {
+            at += len;
+        } else {
             return false;
         }
-        at += len;
+    }
+    if (at > in->len) {
+        return false;
     }
     in->pos = at;
     return true;
@@ -159,24 +163,44 @@ bool agg_unique_is_full(const struct agg_unique *unique)
 
 /* ---- which are different */
 
-/* Where a value that was encoded well ends. */
-static inline uint32_t behind(const struct agg_unique *unique, uint32_t at, enum kappa_type type)
-{
-    if (kappa_type_payload(type) == KAPPA_PAYLOAD_BYTES && unique->bytes[at] < 0x80) {
-        return at + 1 + unique->bytes[at];
-    }
-    struct agg_cursor in = {.bytes = unique->bytes, .len = unique->used, .pos = at};
-    ASSERT(skip(&in, 1, type));
-    return (uint32_t)in.pos;
-}
-
 struct span {
     uint32_t from;
-    uint32_t behind;
+    uint32_t len;
 };
 
-/* The different ones among the encoded values. A value of up to 8 bytes, its length included, is its own
- * key: it needs not be looked at again. */
+/* The length of a value that was encoded well. */
+__attribute__((noinline)) static uint32_t value_len(const struct agg_unique *unique, uint32_t at,
+                                                    enum kappa_type type)
+{
+    struct agg_cursor in = {.bytes = unique->bytes, .len = unique->used, .pos = at};
+    ASSERT(skip(&in, 1, type));
+    return (uint32_t)in.pos - at;
+}
+
+static inline uint32_t len_at(const struct agg_unique *unique, uint32_t at, bool texts,
+                              enum kappa_type type)
+{
+    uint8_t first = unique->bytes[at];
+    return texts && first < 0x80 ? first + UINT32_C(1) : value_len(unique, at, type);
+}
+
+/* A value of up to 8 bytes, its length included, is its own key: it needs not be looked at again. */
+static inline uint64_t key_of(const uint8_t *bytes, uint32_t len)
+{
+    uint64_t key = 0;
+    if (len > WORD) {
+        return hash_bytes(bytes, len);
+    }
+    memcpy(&key, bytes, WORD);
+    return key & UINT64_MAX >> (8 * (WORD - len));
+}
+
+static inline bool is_same(const uint8_t *all, struct span a, struct span b)
+{
+    return a.len == b.len && (a.len <= WORD || memcmp(all + a.from, all + b.from, a.len) == 0);
+}
+
+/* The different ones among the encoded values. */
 static uint32_t find_different(const struct agg_unique *unique, enum kappa_type type,
                                struct arena *arena, struct span *spans)
 {
@@ -188,33 +212,22 @@ static uint32_t find_different(const struct agg_unique *unique, enum kappa_type 
     uint16_t *numbers =
         arena_calloc(arena, ((size_t)mask + 1) * sizeof *numbers); /* + 1; 0: none */
     uint64_t *keys = arena_alloc(arena, ((size_t)mask + 1) * sizeof *keys);
+    bool texts = kappa_type_payload(type) == KAPPA_PAYLOAD_BYTES;
     uint32_t found = 0;
-    uint32_t at = 0;
-    for (uint32_t i = 0; i < unique->count; i++) {
-        struct span span = {at, behind(unique, at, type)};
-        uint32_t len = span.behind - at;
-        const uint8_t *bytes = unique->bytes + at;
-        uint64_t key = 0;
-        if (len <= WORD) {
-            memcpy(&key, bytes, WORD);
-            key &= UINT64_MAX >> (8 * (WORD - len));
-        } else {
-            key = hash_bytes(bytes, len);
-        }
-        uint32_t place = (uint32_t)(key * UINT64_C(0x9E3779B97F4A7C15) >> (64 - bits));
-        bool known = false;
-        while (numbers[place] != 0 && !known) {
-            const struct span *other = &spans[numbers[place] - 1];
-            known = keys[place] == key && other->behind - other->from == len &&
-                    (len <= WORD || memcmp(unique->bytes + other->from, bytes, len) == 0);
+    for (uint32_t at = 0; at < unique->used;) {
+        struct span span = {at, len_at(unique, at, texts, type)};
+        uint64_t key = key_of(unique->bytes + at, span.len);
+        size_t place = key * UINT64_C(0x9E3779B97F4A7C15) >> (64 - bits);
+        while (numbers[place] != 0 &&
+               !(keys[place] == key && is_same(unique->bytes, spans[numbers[place] - 1], span))) {
             place = (place + 1) & mask;
         }
-        if (!known) {
+        if (numbers[place] == 0) {
             spans[found++] = span;
             numbers[place] = (uint16_t)found;
             keys[place] = key;
         }
-        at = span.behind;
+        at += span.len;
     }
     return found;
 }
@@ -222,10 +235,11 @@ static uint32_t find_different(const struct agg_unique *unique, enum kappa_type 
 /* Those of one source are different. */
 static uint32_t take_all(const struct agg_unique *unique, enum kappa_type type, struct span *spans)
 {
+    bool texts = kappa_type_payload(type) == KAPPA_PAYLOAD_BYTES;
     uint32_t at = 0;
     for (uint32_t i = 0; i < unique->count; i++) {
-        spans[i] = (struct span){at, behind(unique, at, type)};
-        at = spans[i].behind;
+        spans[i] = (struct span){at, len_at(unique, at, texts, type)};
+        at += spans[i].len;
     }
     return unique->count;
 }
@@ -261,7 +275,7 @@ uint32_t agg_unique_values(const struct agg_unique *unique, enum kappa_type type
         *values = arena_alloc(arena, count * sizeof **values);
         for (uint32_t i = 0; i < count; i++) {
             struct agg_cursor in = {
-                .bytes = unique->bytes, .len = spans[i].behind, .pos = spans[i].from};
+                .bytes = unique->bytes, .len = unique->used, .pos = spans[i].from};
             struct kappa_value value = {.type = type};
             ASSERT(agg_take_value(&in, &value));
             (*values)[i] = agg_value_canonical(value);

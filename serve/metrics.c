@@ -22,6 +22,8 @@ enum level {
     HTTP,
     ROUTE,
     REDIS,
+    COMMAND,
+    ROUNDS,
     FEEDS,
     ARCHIVE,
     ARCHIVED,
@@ -58,6 +60,8 @@ static const char *const level_labels[] = {
     [HTTP] = "class",
     [ROUTE] = "method, route",
     [REDIS] = "",
+    [COMMAND] = "command",
+    [ROUNDS] = "",
     [FEEDS] = "",
     [ARCHIVE] = "topic",
     [ARCHIVED] = "topic, partition",
@@ -170,15 +174,16 @@ static void histogram_write(struct buf *out, const struct metric *metric, const 
                             const struct histogram *histogram)
 {
     uint64_t count = 0;
+    const char *comma = labels[0] == '\0' ? "" : ",";
     for (uint32_t i = 0; i < HISTOGRAM_COUNTS; i++) {
         count += histogram->counts[i];
         name_open(out, metric, "_bucket");
         buf_append_text(out, labels);
         if (i < HISTOGRAM_BOUNDS) {
-            buf_printf(out, ",le=\"%g\"} %" PRIu64 "\n", (double)histogram_bounds_us[i] / 1e6,
-                       count);
+            buf_printf(out, "%sle=\"%g\"} %" PRIu64 "\n", comma,
+                       (double)histogram_bounds_us[i] / 1e6, count);
         } else {
-            buf_printf(out, ",le=\"+Inf\"} %" PRIu64 "\n", count);
+            buf_printf(out, "%sle=\"+Inf\"} %" PRIu64 "\n", comma, count);
         }
     }
     name_open(out, metric, "_sum");
@@ -354,10 +359,35 @@ static void sample_of_redis(struct buf *out, const struct metric *metric,
 {
     const struct counter members[] = {{"connected", &counters->connected},
                                       {"connections", &counters->connections},
-                                      {"commands", &counters->commands},
                                       {"errors", &counters->errors},
                                       {"cut_off", &counters->cut_off}};
     sample_counter(out, metric, members, array_len(members));
+}
+
+static void samples_of_commands(struct buf *out, const struct metric *metric,
+                                const struct redis_counters *counters)
+{
+    const char *word;
+    for (uint32_t i = 0; (word = redis_command_word(i)) != NULL; i++) {
+        uint64_t count = __atomic_load_n(&counters->commands_of[i], __ATOMIC_RELAXED);
+        if (count > 0) {
+            char small[32] = "";
+            for (size_t c = 0; word[c] != '\0' && c + 1 < sizeof small; c++) {
+                small[c] = (char)(word[c] >= 'A' && word[c] <= 'Z' ? word[c] + 32 : word[c]);
+            }
+            name_open(out, metric, "");
+            label(out, "command", small);
+            buf_printf(out, "} %" PRIu64 "\n", count);
+        }
+    }
+}
+
+static void samples_of_rounds(struct buf *out, const struct metric *metric,
+                              const struct redis_counters *counters)
+{
+    struct histogram took = {0};
+    histogram_merge(&took, &counters->rounds);
+    histogram_write(out, metric, "", &took);
 }
 
 static void sample_of_feeds(struct buf *out, const struct metric *metric,
@@ -454,6 +484,12 @@ static void samples(struct buf *out, const struct metric *metric, const struct s
     case REDIS:
         sample_of_redis(out, metric, shown->counters->redis);
         break;
+    case COMMAND:
+        samples_of_commands(out, metric, shown->counters->redis);
+        break;
+    case ROUNDS:
+        samples_of_rounds(out, metric, shown->counters->redis);
+        break;
     case FEEDS:
         sample_of_feeds(out, metric, shown->counters->feeds);
         break;
@@ -507,7 +543,8 @@ void metrics_render(const json_t *status, const struct route_counters *counters,
     }
     for (size_t m = 0; m < array_len(metrics); m++) {
         const struct metric *metric = &metrics[m];
-        if ((metric->level == REDIS && counters->redis == NULL) ||
+        bool redis = metric->level == REDIS || metric->level == COMMAND || metric->level == ROUNDS;
+        if ((redis && counters->redis == NULL) ||
             (metric->level == PEOPLE && counters->people == NULL) ||
             (metric->level == FEEDS && counters->feeds == NULL)) {
             continue;

@@ -278,9 +278,8 @@ static void answer(struct redis_thread *thread)
 }
 
 /* Cuts off who reads nothing of his answers. */
-static void tick(struct redis_thread *thread)
+static void tick(struct redis_thread *thread, int64_t now)
 {
-    int64_t now = now_us();
     int64_t stall = thread->server->options.stall_ms * 1000;
     if (now < thread->tick_us) {
         return;
@@ -320,6 +319,7 @@ static void *thread_main(void *arg)
     struct epoll_event events[EVENTS];
     for (;;) {
         int count = epoll_wait(thread->epoll, events, EVENTS, thread->active != NULL ? 0 : TICK_MS);
+        int64_t begun = now_us();
         bool stop = false;
         bool knock = false;
         for (int i = 0; i < count; i++) {
@@ -334,8 +334,13 @@ static void *thread_main(void *arg)
         if (stop) {
             break;
         }
+        bool any = thread->active != NULL;
         answer(thread);
-        tick(thread);
+        int64_t now = now_us();
+        if (any) {
+            histogram_add(&server->counters.rounds, now - begun);
+        }
+        tick(thread, now);
         if (knock) {
             accept_some(thread);
         }

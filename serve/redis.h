@@ -18,10 +18,13 @@
 #define KAPPA_SERVE_REDIS_H
 
 #include "base/err.h"
+#include "base/histogram.h"
 
 struct people;
 struct reader;
 struct redis_server;
+
+#define REDIS_COUNTED 64 /* commands that are counted one by one */
 
 struct redis_options {
     const char *address;   /* "host:port", "[v6]:port" or "port"; port 0: any free one */
@@ -38,7 +41,12 @@ struct redis_counters {
     uint64_t commands;
     uint64_t errors;  /* answers that are errors */
     uint64_t cut_off; /* connections closed by us: too slow, too greedy, no Redis protocol */
+    uint64_t commands_of[REDIS_COUNTED]; /* of these commands, by redis_command_word */
+    struct histogram rounds; /* from the arrival of requests to their answers, of a thread */
 };
+
+/* "hgetall"... of commands_of[i]; the last is "unknown", which writing ones are, too; then NULL. */
+const char *redis_command_word(uint32_t i);
 
 /* BUSY when the port is taken: the text names the address, the hint what to do. */
 int redis_server_start(const struct redis_options *options, struct redis_server **out,

@@ -35,7 +35,9 @@ struct redis_context {
     int64_t started_us;
     uint16_t port;
     uint64_t commands; /* answered, not yet in counters */
-    struct buf key;    /* scratch */
+    uint64_t counted;  /* bit i: commands_of[i] is not zero */
+    uint32_t commands_of[REDIS_COUNTED];
+    struct buf key; /* scratch */
     struct buf value;
     char scalar[EXPR_VALUE_TEXT];
 };

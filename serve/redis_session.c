@@ -20,6 +20,15 @@ const struct redis_command redis_commands[] = {
 };
 const uint32_t redis_command_count = array_len(redis_commands);
 
+static const char *const words[] = {/* in the order of the commands */
+#define X(name, function, arity, first, last, queued, help) #name,
+#define W(name)
+#include "serve/redis_commands.def"
+#undef W
+#undef X
+                                    "unknown"};
+_Static_assert(array_len(words) <= REDIS_COUNTED, "each command is counted");
+
 static const char *const writing[] = {
 #define X(name, function, arity, first, last, queued, help)
 #define W(name) #name,
@@ -177,10 +186,18 @@ static void queue(struct redis_session *session, const struct redis_command *com
     }
 }
 
+static void count_one(struct redis_context *context, const struct redis_command *command)
+{
+    size_t i = command == NULL ? array_len(redis_commands) : (size_t)(command - redis_commands);
+    context->commands++;
+    context->commands_of[i]++;
+    context->counted |= UINT64_C(1) << i;
+}
+
 static void request(struct redis_session *session, const struct redis_arg *args, uint32_t count)
 {
-    session->context->commands++;
     const struct redis_command *command = command_for(session, args, count);
+    count_one(session->context, command);
     if (command == NULL || !redis_let_in(session, command)) {
         session->multi_failed = session->multi;
     } else if (session->multi && !at_once(command)) {
@@ -362,6 +379,17 @@ void redis_count_commands(struct redis_context *context)
 {
     __atomic_add_fetch(&context->counters->commands, context->commands, __ATOMIC_RELAXED);
     context->commands = 0;
+    for (; context->counted != 0; context->counted &= context->counted - 1) {
+        int i = __builtin_ctzll(context->counted);
+        __atomic_add_fetch(&context->counters->commands_of[i], context->commands_of[i],
+                           __ATOMIC_RELAXED);
+        context->commands_of[i] = 0;
+    }
+}
+
+const char *redis_command_word(uint32_t i)
+{
+    return i < array_len(words) ? words[i] : NULL;
 }
 
 bool redis_session_run(struct redis_session *session, struct redis_context *context)

@@ -29,22 +29,23 @@ def starts_at(row):
     return support.ms_of(row[1])
 
 
-def fed(platform, rng, first, count, processor="sums", version=1):
-    platform.produce("e", list(events(rng, first, count)), "--key", "k")
-    support.applied_everything(platform, processor, version, "e", "committed")
+def fed(platform, rng, first, count, topic="e", version=1):
+    platform.produce(topic, list(events(rng, first, count)), "--key", "k")
+    support.applied_everything(platform, "sums", version, topic, "committed")
 
 
 def expected(old, new, since):
     return {**{k: v for k, v in old.items() if starts_at(k) < since}, **{k: v for k, v in new.items() if starts_at(k) >= since}}
 
 
-def test_only_what_is_touched(platform, tmp_path):
+def test_only_what_is_touched(platform, topic, tmp_path):
     rng, _ = support.seed_for("in_window")
-    platform.topic("e", 3)
+    old_sql, new_sql = (sql.replace("topic = 'e'", f"topic = '{topic}'") for sql in (OLD, NEW))
+    platform.topic(topic, 3)
     fed_to = 0
-    platform.deploy("sums", OLD, "--wait")
+    platform.deploy("sums", old_sql, "--wait")
     for _ in range(5):  # commits in between: there is where to begin
-        fed(platform, rng, fed_to, 9000)
+        fed(platform, rng, fed_to, 9000, topic)
         fed_to += 9000
     at = BASE + 1000 * rng.randrange(fed_to - 12000, fed_to - 3000)
     since = at - at % (5 * MINUTE)
@@ -52,19 +53,19 @@ def test_only_what_is_touched(platform, tmp_path):
     dry = platform.json("replay", "sums", "--dry-run", "--from", f"@{at}", "--in-window")
     assert dry["begins"]["with"] == "window" and support.rfc3339(since) in dry["begins"]["why"]
 
-    made = platform.deploy("sums", NEW, "--from", f"@{at}", "--in-window", "--wait").stdout
+    made = platform.deploy("sums", new_sql, "--from", f"@{at}", "--in-window", "--wait").stdout
     assert "it begins with what serves: windows from " + support.rfc3339(since) in made
     version = platform.version("sums", 2)
     assert not version["complete"] and version["complete_since"] == support.rfc3339(since)
-    support.applied_everything(platform, "sums", 2, "e", "committed")
-    platform.deploy("whole", NEW.replace("sums", "whole"), "--wait")
-    support.applied_everything(platform, "whole", 1, "e", "committed")
+    support.applied_everything(platform, "sums", 2, topic, "committed")
+    platform.deploy("whole", new_sql.replace("sums", "whole"), "--wait")
+    support.applied_everything(platform, "whole", 1, topic, "committed")
     assert rows(platform, "sums") == expected(old, rows(platform, "whole"), since)
     # It did not read all: the index has places, one every 4,096 offsets and a commit of 3,000.
     assert version["worker"]["bytes"] < platform.version("whole", 1)["worker"]["bytes"] * 0.9
     # It goes on as the new definition says, and says what it cannot do.
-    fed(platform, rng, fed_to, 2000, version=2)
-    support.applied_everything(platform, "whole", 1, "e", "committed")
+    fed(platform, rng, fed_to, 2000, topic, version=2)
+    support.applied_everything(platform, "whole", 1, topic, "committed")
     now, full = rows(platform, "sums"), rows(platform, "whole")
     assert {k: v for k, v in now.items() if starts_at(k) >= since} == {k: v for k, v in full.items() if starts_at(k) >= since}
     assert "took windows over from v1" in platform.run("verify", "sums", 2, code=4).stderr
@@ -74,7 +75,7 @@ def test_only_what_is_touched(platform, tmp_path):
     # And over that one again, by the same definition, from an earlier time: as if it had been from there at once.
     earlier = at - 40 * MINUTE
     platform.run("replay", "sums", "--from", f"@{earlier}", "--in-window", "--wait")
-    support.applied_everything(platform, "sums", 3, "e", "committed")
+    support.applied_everything(platform, "sums", 3, topic, "committed")
     assert rows(platform, "sums") == expected(now, full, earlier - earlier % (5 * MINUTE))
 
 
@@ -169,29 +170,29 @@ def assert_hops(platform, model):
         assert hop_rows(platform, name) == model.rows(name), name
 
 
-def test_hops(platform):
+def test_hops(platform, topic):
     """Nothing is late: each window is the one definition's or the other's, whichever panes they share."""
     rng, _ = support.seed_for("in_window_hops")
-    platform.topic("hops", 3)
+    platform.topic(topic, 3)
     old, all_new, fed_to = HopModel(False), HopModel(True), 0
 
     def feed(count, version, *models):
         nonlocal fed_to
         records = list(events(rng, fed_to, count))
-        platform.produce("hops", records, "--key", "k")
-        support.applied_everything(platform, "hops", version, "hops", "committed")
+        platform.produce(topic, records, "--key", "k")
+        support.applied_everything(platform, "hops", version, topic, "committed")
         for model in models:
             model.add(records)
         fed_to += count
 
-    platform.deploy("hops", hops_sql(OF_OLD, "hops"), "--wait")
+    platform.deploy("hops", hops_sql(OF_OLD, topic), "--wait")
     for _ in range(4):
         feed(3000, 1, old, all_new)
     assert_hops(platform, old)
     at = BASE + 1000 * rng.randrange(fed_to - 6000, fed_to - 600)
-    platform.deploy("hops", hops_sql(OF_NEW, "hops"), "--from", f"@{at}", "--in-window", "--wait")
+    platform.deploy("hops", hops_sql(OF_NEW, topic), "--from", f"@{at}", "--in-window", "--wait")
     mixed = old.taken_by(all_new, at)
-    support.applied_everything(platform, "hops", 2, "hops", "committed")
+    support.applied_everything(platform, "hops", 2, topic, "committed")
     assert_hops(platform, mixed)
     key = sorted(mixed.windows["parts"])[len(mixed.windows["parts"]) // 2]  # and by its key
     got = platform.json("get", "parts", key[0], "--at", support.rfc3339(key[1] + 10 * MINUTE - 1))
@@ -203,25 +204,25 @@ def test_hops(platform):
     for number, at in ((3, at - rng.randrange(20 * MINUTE)), (4, at + rng.randrange(20 * MINUTE))):
         platform.run("replay", "hops", "--from", f"@{at}", "--in-window", "--wait")
         mixed = mixed.taken_by(all_new, at)
-        support.applied_everything(platform, "hops", number, "hops", "committed")
+        support.applied_everything(platform, "hops", number, topic, "committed")
         assert_hops(platform, mixed)
 
 
-def test_hops_of_the_same_definition(platform):
+def test_hops_of_the_same_definition(platform, topic):
     """Late rows, evictions, commits of any size: a version that takes over has the rows of a full replay."""
     rng, _ = support.seed_for("in_window_hops_same")
-    platform.topic("hops_same", 4)
-    sql = hops_sql(OF_OLD, "hops_same", watermark="3 min", lateness="2 min", retain="2 h")
+    platform.topic(topic, 4)
+    sql = hops_sql(OF_OLD, topic, watermark="3 min", lateness="2 min", retain="2 h")
     platform.deploy("hops", sql, "--wait", "--shards", 2, "--cache-bytes", 200000)
     for i in range(4):
-        platform.produce("hops_same", list(events(rng, 4000 * i, 4000)), "--key", "k")
-        support.applied_everything(platform, "hops", 1, "hops_same", "committed")
+        platform.produce(topic, list(events(rng, 4000 * i, 4000)), "--key", "k")
+        support.applied_everything(platform, "hops", 1, topic, "committed")
     at = BASE + 1000 * rng.randrange(12000, 15900)
     platform.run("replay", "hops", "--from", f"@{at}", "--in-window", "--wait")
-    platform.produce("hops_same", list(events(rng, 16000, 2000)), "--key", "k")
+    platform.produce(topic, list(events(rng, 16000, 2000)), "--key", "k")
     platform.deploy("again", sql.replace("VIEW ", "VIEW again_"), "--wait")
-    support.applied_everything(platform, "hops", 2, "hops_same", "committed")
-    support.applied_everything(platform, "again", 1, "hops_same", "committed")
+    support.applied_everything(platform, "hops", 2, topic, "committed")
+    support.applied_everything(platform, "again", 1, topic, "committed")
     for name in HOPS:
         assert hop_rows(platform, name) == hop_rows(platform, "again_" + name), name
 

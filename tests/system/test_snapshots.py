@@ -143,10 +143,13 @@ def test_by_itself_and_limits(embedded):
         assert "snapshot." in embedded.deploy("other", bad + SQL, code=None).stderr
 
 BASE = 1_700_000_000_000
-BEGUN = """CREATE TABLE t (k text, n bigint, at timestamptz) WITH (topic = 't', format = 'json', key = 'k');
-CREATE TABLE tens (k text, n bigint) WITH (topic = 'tens', key = 'k');
-CREATE MATERIALIZED VIEW counts AS SELECT k, count(*) AS n, sum(n) AS s FROM t %s GROUP BY k %s;
-INSERT INTO tens SELECT k, n FROM t WHERE n %% 10 = 0;
+
+
+def begun(topic, where="", having=""):
+    return f"""CREATE TABLE t (k text, n bigint, at timestamptz) WITH (topic = '{topic}', format = 'json', key = 'k');
+CREATE TABLE tens (k text, n bigint) WITH (topic = '{topic}-tens', key = 'k');
+CREATE MATERIALIZED VIEW counts AS SELECT k, count(*) AS n, sum(n) AS s FROM t {where} GROUP BY k {having};
+INSERT INTO tens SELECT k, n FROM t WHERE n % 10 = 0;
 """
 
 
@@ -167,18 +170,18 @@ def table(platform, name="counts"):
     return {row["k"]: (row["n"], row["s"]) for row in platform.scan(name)}
 
 
-def test_replay_begins_with_a_snapshot(platform):
+def test_replay_begins_with_a_snapshot(platform, topic):
     """--from @TIME: the last snapshot at or before it with the same state, else all; the result is that of a full replay."""
-    platform.topic("t", 3)
+    platform.topic(topic, 3)
     lines = timed(0, 3000)
-    platform.produce("t", lines[:1000], "--key", "k", "--time", "at")
-    platform.deploy("counts", BEGUN % ("", ""), "--wait")
-    support.applied_everything(platform, "counts", 1, "t", "committed")
+    platform.produce(topic, lines[:1000], "--key", "k", "--time", "at")
+    platform.deploy("counts", begun(topic), "--wait")
+    support.applied_everything(platform, "counts", 1, topic, "committed")
     first = platform.json("snapshot", "counts", "--name", "first")
-    platform.produce("t", lines[1000:2000], "--key", "k", "--time", "at")
-    support.applied_everything(platform, "counts", 1, "t", "committed")
+    platform.produce(topic, lines[1000:2000], "--key", "k", "--time", "at")
+    support.applied_everything(platform, "counts", 1, topic, "committed")
     second = platform.json("snapshot", "counts")
-    platform.produce("t", lines[2000:], "--key", "k", "--time", "at")
+    platform.produce(topic, lines[2000:], "--key", "k", "--time", "at")
 
     def plan(at, *args):
         return platform.json("replay", "counts", "--dry-run", "--from", f"@{BASE + 1000 * at}", *args)
@@ -202,7 +205,7 @@ def test_replay_begins_with_a_snapshot(platform):
     assert "it begins with a snapshot" in made
     version = platform.version("counts", 2)
     assert version["complete"] and version["complete_since"] is None and version["begins"]["with"] == "snapshot"
-    support.applied_everything(platform, "counts", 2, "t", "committed")
+    support.applied_everything(platform, "counts", 2, topic, "committed")
     assert table(platform) == totals(3000)
     verified = platform.json("verify", "counts", 2)
     assert verified["verified"] and verified["records"] == 3000
@@ -210,16 +213,16 @@ def test_replay_begins_with_a_snapshot(platform):
     assert platform.version("counts", 2)["worker"]["bytes"] < platform.json("verify", "counts", 1)["records"] * 30
 
     # A change of what is read only keeps the state; one of what is stored does not.
-    platform.deploy("counts", BEGUN % ("", "HAVING count(*) > 0"), "--from", f"@{BASE + 2500_000}", "--wait")
+    platform.deploy("counts", begun(topic, having="HAVING count(*) > 0"), "--from", f"@{BASE + 2500_000}", "--wait")
     assert platform.version("counts", 3)["begins"]["with"] == "snapshot"
-    support.applied_everything(platform, "counts", 3, "t", "committed")
+    support.applied_everything(platform, "counts", 3, topic, "committed")
     assert table(platform) == totals(3000) and platform.json("verify", "counts", 3)["verified"]
-    other = platform.deploy("counts", BEGUN % ("WHERE n >= 0", ""), "--from", f"@{BASE + 2500_000}", "--wait").stdout
+    other = platform.deploy("counts", begun(topic, where="WHERE n >= 0"), "--from", f"@{BASE + 2500_000}", "--wait").stdout
     assert "it begins at the beginning: no snapshot of counts fits: 2 hold the state of another definition" in other
     assert platform.version("counts", 4)["complete"] and table(platform) == totals(3000)
     # Messages were sent once, whoever made them.
-    support.eventually(lambda: len(platform.cat("tens")) >= 300, 30, "all are sent")
-    sent = sorted(record["value"]["n"] for record in platform.cat("tens"))
+    support.eventually(lambda: len(platform.cat(topic + "-tens")) >= 300, 30, "all are sent")
+    sent = sorted(record["value"]["n"] for record in platform.cat(topic + "-tens"))
     assert sent == list(range(0, 3000, 10))
 
     # Empty state, asked for: stamped as complete since that time.
@@ -243,7 +246,7 @@ def test_beginning_with_a_snapshot_survives_crashes(tmp_path):
         platform.up()
         platform.topic("t", 4)
         platform.produce("t", timed(0, 2000), "--key", "k", "--time", "at")
-        platform.deploy("counts", BEGUN % ("", ""), "--shards", 2, "--wait")
+        platform.deploy("counts", begun("t"), "--shards", 2, "--wait")
         support.applied_everything(platform, "counts", 1, "t", "committed")
         snapshot = platform.json("snapshot", "counts")["id"]
         platform.produce("t", timed(2000, 1000), "--key", "k", "--time", "at")

@@ -38,8 +38,20 @@ static bool window_of(const struct plan_view *view, int64_t at_us, int64_t *end)
     return true;
 }
 
+/* Is there anything newer than the window in this source, whatever the key? 1, 0, negative; not even that
+ * window: `has` is false. */
+static int has_newer(const struct reader_read *reading, uint32_t source, int64_t end, bool *has,
+                     struct err *err)
+{
+    int64_t last = 0;
+    int rc = view_last_window(reading->snapshot, reading->table, source, &last, err);
+    *has = last >= end;
+    return rc < 0 ? rc : last > end;
+}
+
 /* 1 and the newest window over all sources of the table that is shown, 0: the key has none. Sources in
- * front of the first and behind the last one that have this window are left out of `all`. */
+ * front of the first and behind the last one that may have this window are left out of `all`: a source
+ * that ends with it is not asked whether the key's newest one is it, since its row will be looked for. */
 static int newest_of(const struct reader_read *reading, struct view_sources *all,
                      const uint8_t *key, size_t len, int64_t shown, int64_t *end, struct err *err)
 {
@@ -47,10 +59,18 @@ static int newest_of(const struct reader_read *reading, struct view_sources *all
     const struct view_sources sources = *all;
     for (uint32_t source = sources.first; source < sources.behind; source++) {
         int64_t of_source = 0;
-        int rc = shown == INT64_MAX ? view_newest(reading->snapshot, reading->table, source, key,
+        bool has = false;
+        int rc = found == 1 ? has_newer(reading, source, *end, &has, err) : 1;
+        if (rc == 0) {
+            all->behind = has ? source + 1 : all->behind;
+            continue;
+        }
+        if (rc == 1) {
+            rc = shown == INT64_MAX ? view_newest(reading->snapshot, reading->table, source, key,
                                                   len, &of_source, err)
                                     : view_window_below(reading->snapshot, reading->table, source,
                                                         key, len, shown + 1, &of_source, err);
+        }
         if (rc < 0) {
             return rc;
         }

@@ -255,6 +255,77 @@ int view_newest(struct view_snapshot *snapshot, uint32_t table, uint32_t source,
     return rc;
 }
 
+static bool last_known(const struct view_last *last, uint64_t what, uint64_t commit,
+                       int64_t *window_end)
+{
+    uint32_t seq = __atomic_load_n(&last->seq, __ATOMIC_ACQUIRE);
+    bool same = __atomic_load_n(&last->what, __ATOMIC_ACQUIRE) == what &&
+                __atomic_load_n(&last->commit, __ATOMIC_ACQUIRE) == commit;
+    *window_end = __atomic_load_n(&last->window_end, __ATOMIC_ACQUIRE);
+    return same && seq % 2 == 0 && __atomic_load_n(&last->seq, __ATOMIC_RELAXED) == seq;
+}
+
+/* Not while another thread does. */
+static void last_keep(struct view_last *last, uint64_t what, uint64_t commit, int64_t window_end)
+{
+    uint32_t seq = __atomic_load_n(&last->seq, __ATOMIC_RELAXED);
+    if (seq % 2 == 0 && __atomic_compare_exchange_n(&last->seq, &seq, seq + 1, false,
+                                                    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+        __atomic_store_n(&last->what, what, __ATOMIC_RELEASE);
+        __atomic_store_n(&last->commit, commit, __ATOMIC_RELEASE);
+        __atomic_store_n(&last->window_end, window_end, __ATOMIC_RELEASE);
+        __atomic_store_n(&last->seq, seq + 2, __ATOMIC_RELEASE);
+    }
+}
+
+/* From the source's last row: a code of LMDB. */
+static int last_find(MDB_txn *txn, MDB_dbi rows, uint32_t source, int64_t *window_end)
+{
+    uint8_t next[KAPPA_KEY_SOURCE_BYTES];
+    MDB_cursor *cursor = NULL;
+    MDB_val key = val_of(next, sizeof next);
+    MDB_val value;
+    int rc = mdb_cursor_open(txn, rows, &cursor);
+    if (rc != 0) {
+        return rc;
+    }
+    store_u16_be(next, u16_from(source + 1)); /* sources are fewer */
+    rc = mdb_cursor_get(cursor, &key, &value, MDB_SET_RANGE);
+    if (rc == 0 || rc == MDB_NOTFOUND) {
+        rc = mdb_cursor_get(cursor, &key, &value, rc == 0 ? MDB_PREV : MDB_LAST);
+    }
+    *window_end = INT64_MIN;
+    if (rc == 0 && key.mv_size >= KAPPA_KEY_SOURCE_BYTES + KAPPA_KEY_WINDOW_BYTES &&
+        load_u16_be(key.mv_data) == source) {
+        *window_end = load_i64_sortable((const uint8_t *)key.mv_data + KAPPA_KEY_SOURCE_BYTES);
+    }
+    mdb_cursor_close(cursor);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int view_last_window(struct view_snapshot *snapshot, uint32_t table, uint32_t source,
+                     int64_t *window_end, struct err *err)
+{
+    MAGIC_ASSERT(snapshot, SNAPSHOT_MAGIC);
+    struct view *view = snapshot->view;
+    ASSERT_CMP(table, <, view->table_count);
+    ASSERT(view->windowed[table]);
+    const struct view_shard *shard = &view->shards[source % view->shard_count];
+    MDB_txn *txn = snapshot->txns[source % view->shard_count];
+    struct view_last *last = &view->lasts[(source + 31 * table) % VIEW_LASTS];
+    uint64_t what = ((uint64_t)table + 1) << 32 | source;
+    uint64_t commit = mdb_txn_id(txn);
+    if (last_known(last, what, commit, window_end)) {
+        return 0;
+    }
+    int rc = last_find(txn, shard->dbs.rows[table], source, window_end);
+    if (rc != 0) {
+        return env_error(shard->env, rc, "cannot read the last window", err);
+    }
+    last_keep(last, what, commit, *window_end);
+    return 0;
+}
+
 uint64_t view_entries(struct view_snapshot *snapshot, uint32_t table)
 {
     MAGIC_ASSERT(snapshot, SNAPSHOT_MAGIC);

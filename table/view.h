@@ -42,6 +42,10 @@ int view_newest(struct view_snapshot *snapshot, uint32_t table, uint32_t source,
 int view_window_from(struct view_snapshot *snapshot, uint32_t table, uint32_t source,
                      const uint8_t *key_columns, size_t len, int64_t from, int64_t *window_end,
                      struct err *err) must_check;
+/* The last window that any key has in this source, INT64_MIN: none. A table's is looked for once a commit:
+ * a source whose last window is not after one that was found needs not be asked for its newest. */
+int view_last_window(struct view_snapshot *snapshot, uint32_t table, uint32_t source,
+                     int64_t *window_end, struct err *err) must_check;
 /* Rows stored in a table over all sources: partials, so at least as many as it has rows. */
 uint64_t view_entries(struct view_snapshot *snapshot, uint32_t table);
 /* The last one with an end < below. */

@@ -12,6 +12,17 @@ struct view_shard {
     struct format_dbs dbs;
 };
 
+#define VIEW_LASTS 128
+
+/* The last window of a source in a table, as of a commit of its shard. All atomic; whoever makes seq odd
+ * writes the others, and who has read them looks at it again. */
+struct view_last {
+    uint32_t seq;
+    uint64_t what; /* table and source, never 0 */
+    uint64_t commit;
+    int64_t window_end;
+};
+
 struct view {
     uint32_t magic;
     uint32_t table_count;
@@ -19,6 +30,7 @@ struct view {
     uint32_t snapshots; /* not ended yet; atomic */
     bool windowed[STORE_DIGESTS];
     bool history[STORE_DIGESTS];
+    struct view_last lasts[VIEW_LASTS];
     struct view_shard shards[];
 };
 

@@ -1,7 +1,9 @@
 /* Goal: a reader in another process sees whole commits only, while the writer grows the map under
- * it; merged scans over shards and sources are in order. Method: every commit of the writer leaves
- * all rows and the source's state with the commit's number; children loop over snapshots and check
- * that all numbers are one, never go back, and that the digest is the rehash. */
+ * it; merged scans over shards and sources are in order; the last window of a source is that of the
+ * snapshot's commit. Method: every commit of the writer leaves all rows and the source's state with
+ * the commit's number; children loop over snapshots and check that all numbers are one, never go
+ * back, and that the digest is the rehash. */
+#include "base/prng.h"
 #include "table/env.h"
 #include "table/view.h"
 #include "tests/unit/table/temp.h"
@@ -233,6 +235,95 @@ static void test_shards(void **state)
     remove_dir(dir);
 }
 
+/* ---- the last window of a source */
+
+enum { LAST_SOURCES = 4, WINDOWS = 12 };
+
+/* Which windows (ends 1 to WINDOWS) a source has rows in. */
+struct windows {
+    bool there[LAST_SOURCES][WINDOWS + 1];
+};
+
+static const struct kappa_table_shape window_table[] = {
+    {.name = "windows", .windowed = true},
+};
+
+/* Some windows of each source but the first expire, and some others come. */
+static void change_windows(struct store *store, struct prng *prng, struct windows *windows)
+{
+    const struct kappa_change_sink *sink = store_sink(store);
+    assert_ok(store_begin(store, &fault));
+    for (uint32_t source = 1; source < LAST_SOURCES; source++) {
+        int64_t expired = (int64_t)prng_below(prng, 2 * WINDOWS) - WINDOWS;
+        assert_ok(sink->expire(sink->ctx, 0, source, expired, &fault));
+        for (int64_t end = 1; end <= expired; end++) {
+            windows->there[source][end] = false;
+        }
+        for (int64_t end = 1; end <= WINDOWS; end++) {
+            uint8_t key[12];
+            store_u16_be(key, (uint16_t)source);
+            store_i64_sortable(key + 2, end);
+            store_u16_be(key + 10, (uint16_t)end);
+            if (end > expired && prng_below(prng, 8) == 0) {
+                bool new = !windows->there[source][end];
+                windows->there[source][end] = true;
+                assert_ok(sink->put(sink->ctx, 0, key, sizeof key, key, 2, new, &fault));
+            }
+        }
+    }
+    assert_ok(store_commit(store, &fault));
+}
+
+static void check_last(struct view_snapshot *snapshot, const struct windows *windows)
+{
+    for (int again = 0; again < 2; again++) {
+        for (uint32_t source = 0; source < LAST_SOURCES; source++) {
+            int64_t expected = INT64_MIN;
+            int64_t found = 0;
+            for (int64_t end = 1; end <= WINDOWS; end++) {
+                expected = windows->there[source][end] ? end : expected;
+            }
+            assert_ok(view_last_window(snapshot, 0, source, &found, &fault));
+            assert_int_equal(found, expected);
+        }
+    }
+}
+
+/* Each snapshot has that of its own commit, whichever was asked before. */
+static void test_last_window(void **state)
+{
+    (void)state;
+    struct prng prng;
+    prng_init(&prng, unit_seed("last window"));
+    char *dir = temp_dir();
+    char *path = xasprintf("%s/0", dir);
+    struct store_options options = {
+        .dir = path, .tables = window_table, .table_count = 1, .building = true};
+    struct store *store = NULL;
+    struct view *view = NULL;
+    struct windows now = {{{false}}};
+    assert_ok(store_open(&options, &store, &fault));
+    change_windows(store, &prng, &now);
+    assert_ok(view_open(dir, 1, window_table, 1, &view, &fault));
+    for (int commit = 0; commit < 100; commit++) {
+        struct windows before = now;
+        struct view_snapshot *snapshots[2];
+        assert_ok(view_snapshot_begin(view, &snapshots[0], &fault));
+        change_windows(store, &prng, &now);
+        assert_ok(view_snapshot_begin(view, &snapshots[1], &fault));
+        for (int i = 0; i < 3; i++) {
+            uint64_t which = prng_below(&prng, 2);
+            check_last(snapshots[which], which == 0 ? &before : &now);
+        }
+        view_snapshot_end(snapshots[0]);
+        view_snapshot_end(snapshots[1]);
+    }
+    view_close(view);
+    store_close(store);
+    free(path);
+    remove_dir(dir);
+}
+
 /* A snapshot stands still while the writer goes on, also when the version's files are removed. */
 static void test_snapshot_stands(void **state)
 {
@@ -273,6 +364,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_readers_in_processes),
         cmocka_unit_test(test_shards),
+        cmocka_unit_test(test_last_window),
         cmocka_unit_test(test_snapshot_stands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

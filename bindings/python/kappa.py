@@ -34,6 +34,7 @@ import kappa_abi as abi
 
 _EPOCH = datetime.datetime(1970, 1, 1)
 _EPOCH_UTC = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
+_ROWS_AT_ONCE = 4096
 _KINDS = ("rows", "groups", "windows")
 _lib = None
 
@@ -173,9 +174,7 @@ def _moment(epoch):
 
 
 def _decimal(low, high, scale):
-    coefficient = (high << 64) + low
-    digits = tuple(int(digit) for digit in str(abs(coefficient)))
-    return decimal.Decimal((1 if coefficient < 0 else 0, digits, -scale))
+    return decimal.Decimal("%dE-%d" % ((high << 64) + low, scale))
 
 
 class _Column:
@@ -202,6 +201,8 @@ class _Column:
         """The value; unpacked[at]: is_null, then the fields. address: of the value in memory."""
         if unpacked[at]:
             return None
+        if self.kind == abi.TEXT:
+            return ctypes.string_at(unpacked[at + 1], unpacked[at + 2]).decode("utf-8", "replace") if unpacked[at + 2] else ""
         if self.kind & abi.ARRAY:
             return json.loads(abi.printed(_lib.kappa_value_json, address))
         if self.kind in abi.BYTES:
@@ -212,10 +213,32 @@ class _Column:
         made = self.convert(*unpacked[at + 1:at + 1 + self.fields])
         return abi.printed(_lib.kappa_value_text, address) if made is None else made
 
+    @property
+    def borrows(self):
+        """Has a row only the place of the value, in memory that goes with the next row?"""
+        return bool(self.kind & abi.ARRAY) or self.kind in abi.BYTES
+
+    def values(self, rows, at):
+        """The values of unpacked rows, of a column that does not borrow."""
+        convert = self.convert
+        if convert is None:
+            return [None if row[at] else row[at + 1] for row in rows]
+        if self.fields == 3:
+            return [None if row[at] else convert(row[at + 1], row[at + 2], row[at + 3]) for row in rows]
+        made = [None if row[at] else convert(row[at + 1]) for row in rows]
+        if None in made:
+            made = [self._beyond(row[at + 1]) if value is None and not row[at] else value
+                    for value, row in zip(made, rows)]
+        return made
+
+    def _beyond(self, number):
+        """A time that Python's do not reach, as text."""
+        value = abi.Value(type=self.kind)
+        getattr(value, "is").i = number
+        return abi.printed(_lib.kappa_value_text, ctypes.addressof(value))
+
 
 def _from_bytes(kind, data):
-    if kind == abi.TEXT:
-        return data.decode("utf-8", "replace")
     if kind == abi.JSONB:
         return json.loads(data)
     return uuid.UUID(bytes=data) if kind == abi.UUID and len(data) == 16 else data
@@ -237,6 +260,35 @@ class _Layout:
     def row(self, address):
         unpacked = self.unpack.unpack(ctypes.string_at(address, self.unpack.size))
         return [value(unpacked, at, address + offset) for value, at, offset in self.steps]
+
+    def lists(self, addresses):
+        """A list of values for each column; addresses: of rows, each there until the next one is taken."""
+        lists = [[] for _ in self.columns]
+        early, late = [], []
+        for column, (value, at, offset), into in zip(self.columns, self.steps, lists):
+            if column.borrows:
+                early.append((value, at, offset, into.append))
+            else:
+                late.append((column.values, at, into.extend))
+        rows = []
+
+        def convert():
+            for values, at, extend in late:
+                extend(values(rows, at))
+            rows.clear()
+        seen = memory = None
+        unpack, keep = self.unpack.unpack_from, rows.append
+        for address in addresses:
+            if address != seen:  # mostly it is the same
+                seen, memory = address, (ctypes.c_char * self.unpack.size).from_address(address)
+            unpacked = unpack(memory)
+            keep(unpacked)
+            for value, at, offset, append in early:
+                append(value(unpacked, at, address + offset))
+            if len(rows) == _ROWS_AT_ONCE:
+                convert()
+        convert()
+        return lists
 
 
 # ---- reading
@@ -404,14 +456,14 @@ class Table:
 
         key: leading key values that are equal; of the one behind them: prefix (text), or start <= value < stop.
         window_least, window_most: bounds of the window's end, inclusive; datetime or us."""
-        for row in self._scan(key, prefix, start, stop, window_least, window_most):
-            yield dict(zip(self._layout.names, row))
+        names, take = self._layout.names, self._layout.row
+        for address in self._scan(key, prefix, start, stop, window_least, window_most):
+            yield dict(zip(names, take(address)))
 
     def columns(self, key=(), prefix=None, start=None, stop=None, window_least=None, window_most=None):
         """The same rows as {column: [values]}: what pandas.DataFrame takes."""
-        names = self._layout.names
-        rows = list(self._scan(key, prefix, start, stop, window_least, window_most))
-        return dict(zip(names, map(list, zip(*rows)))) if rows else {name: [] for name in names}
+        addresses = self._scan(key, prefix, start, stop, window_least, window_most)
+        return dict(zip(self._layout.names, self._layout.lists(addresses)))
 
     def _scan(self, key, prefix, start, stop, window_least, window_most):
         self._scope._alive()
@@ -422,14 +474,15 @@ class Table:
         row = ctypes.c_void_p()
         error = abi.Error()
         error_at, row_at = ctypes.byref(error), ctypes.byref(row)
-        following, take = _lib.kappa_rows_next, self._layout.row
+        following, scope = _lib.kappa_rows_next, self._scope
         try:
             while True:
-                self._scope._alive()  # between two rows the caller may have ended it
+                if scope._handle is None:  # between two rows the caller may have ended it
+                    scope._alive()
                 result = following(rows, row_at, error_at)
                 if result != 1:
                     break
-                yield take(row.value)
+                yield row.value
             if result < 0:
                 raise KappaError(_lib.kappa_code_word(result).decode(), error.text.decode("utf-8", "replace"),
                                  error.hint.decode("utf-8", "replace"))

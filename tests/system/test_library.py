@@ -97,6 +97,11 @@ def test_values_and_keys(types):
         assert read.table("by_id").get_many([ID, None, uuid.UUID(int=0)])[1:] == [{"id": None, "n": 4}, None]
         columns = by_day.columns()
         assert list(columns) == ["day", "price", "revenue"] and len(columns["day"]) == 3
+        for name in ("rows", "by_id", "by_day", "hourly", "sliding", "visits", "top2"):
+            columns, found = read.table(name).columns(), list(read.table(name).scan())
+            assert [dict(zip(columns, row)) for row in zip(*columns.values())] == found and found, name
+        beyond = kappa._Column("t", kappa.abi.TIMESTAMPTZ).values([(False, 253_402_300_800_000_000), (True, 0), (False, 0)], 0)
+        assert beyond == ["253402300800000000", None, datetime.datetime(1970, 1, 1, tzinfo=UTC)]
         assert read.table("hourly").columns(key="nobody") == {name: [] for name in
                                                               ["s", "window_start", "window_end", "n"]}
 

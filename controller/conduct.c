@@ -657,8 +657,9 @@ static void run_out(struct core *core, struct core_processor *processor)
     (void)err_set(&err, KE_TIMEOUT, "the hold of %lld ms ran out waiting for v%u %s",
                   (long long)(HOLD_US_MAX / 1000), side_version(swap, side)->number, what);
     if (side == SWAP_OLD) {
-        err_hint(&err,
-                 "once more in some seconds: a worker that hangs is known by then, and killed");
+        err_hint(
+            &err,
+            "a worker that has said nothing for 5 s is killed when a swap is asked for by hand");
     }
     conduct_give_up(core, processor, &err);
 }

@@ -37,6 +37,7 @@
 #define HEALTHY_US           INT64_C(30000000) /* running for so long: the backoff starts anew */
 #define SILENT_US            INT64_C(5000000)  /* of a worker that speaks every second: it hangs */
 #define OPENING_US           INT64_C(10000000) /* it opens for so long: it hangs */
+#define VERIFY_SILENT_US     INT64_C(60000000) /* so long silent while it verifies: it is given up */
 #define STOP_US_MAX          INT64_C(10000000) /* to drain; then it is killed */
 #define OUTPUTS_TELL_US      INT64_C(1000000)  /* between tellings of what is sent */
 #define CLOCK_SET_MS         2000              /* apart by so much: it was set */

@@ -186,6 +186,7 @@ static void verify_finish(struct core *core, struct core_verify *verify, int64_t
 void verify_event(struct core *core, struct core_verify *verify, const json_t *event)
 {
     const char *word = json_text(event, "is", "");
+    verify->child.heard_us = core_now_us(core);
     if (strcmp(word, "opened") == 0) {
         verify->child.phase = CHILD_OPEN;
     } else if (strcmp(word, "progress") == 0 && verify->at_cut != NULL &&
@@ -209,10 +210,25 @@ void verify_exited(struct core *core, struct core_verify *verify, const struct e
     verify_remove(core, verify);
 }
 
+/* Somebody waits, perhaps a swap: for a worker that hangs nobody does for ever. */
+static void watch_silence(struct core *core, struct core_verify *verify)
+{
+    int64_t silent_us = child_silence_us(core, &verify->child);
+    if (silent_us >= VERIFY_SILENT_US) {
+        struct err err = {0};
+        (void)err_set(&err, KE_TIMEOUT,
+                      "the replay for verifying: its worker has said nothing for %lld s",
+                      (long long)(silent_us / 1000000));
+        verify_answer(core, verify, NULL, &err);
+        child_stop(core, &verify->child, true);
+    }
+}
+
 void verify_tick(struct core *core)
 {
     for (struct core_verify *verify = core->verifies; verify != NULL; verify = verify->next) {
         child_watch(core, &verify->child);
+        watch_silence(core, verify);
     }
 }
 

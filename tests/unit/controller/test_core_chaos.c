@@ -1,7 +1,7 @@
-/* Goal: whatever is asked in whatever order, while workers die or are silent, answers of jobs come late,
- * topics are made again and the brain dies: no read goes back, each request is answered once, files that
- * somebody needs are there; and when the noise is over, a version can be made and swapped in as ever.
- * Method: the world of world.h and a seed. */
+/* Goal: whatever is asked in whatever order, while workers die, hang or are silent, answers of jobs come
+ * late, topics are made again, the clock is set and the brain dies: no read goes back, each request is
+ * answered once, files that somebody needs are there; and when the noise is over, a version can be made and
+ * swapped in as ever. Method: the world of world.h and a seed. */
 #include "tests/unit/controller/world.h"
 
 #define SEEDS 15
@@ -152,7 +152,6 @@ static void find_topic(struct chaos *chaos, struct world_worker *worker)
 
 static void disturb(struct chaos *chaos)
 {
-    /* One that hangs while it opens is not ended (controller/README.md): only death there. */
     static const char *const words[] = {"near", "hold", "run_to", "seal", "open"};
     struct world *world = &chaos->world;
     struct world_worker *worker = &world->workers[prng_below(&chaos->prng, 12)];
@@ -165,7 +164,7 @@ static void disturb(struct chaos *chaos)
         world->fault_once = true;
         bool dies = chance(chaos, 2);
         *(dies ? &world->die_at : &world->silent_at) =
-            words[prng_below(&chaos->prng, array_len(words) - (dies ? 0 : 1))];
+            words[prng_below(&chaos->prng, array_len(words))];
     }
     if (chance(chaos, 100)) {
         world->pace = chance(chaos, 2) ? 40 : 1000;
@@ -173,6 +172,17 @@ static void disturb(struct chaos *chaos)
     }
     if (chance(chaos, 300)) {
         world->refuse_start = 3;
+    }
+    if (chance(chaos, 200)) {
+        size_t count = 0;
+        world->stopped_version =
+            chance(chaos, 2) ? 0 : (uint32_t)prng_below(&chaos->prng, newest_of(chaos, &count) + 1);
+    }
+    if (chance(chaos, 100)) {
+        world->sends = !world->sends;
+    }
+    if (chance(chaos, 300)) {
+        world->set_ms += (int64_t)prng_below(&chaos->prng, 20000) - 10000;
     }
     if (chance(chaos, 500)) {
         make_topic_again(chaos);
@@ -270,11 +280,22 @@ static uint32_t deploy_at_last(struct chaos *chaos, const char *sql)
     return version;
 }
 
+/* A version from what there is; of nothing, when none has ever served and all were dropped. */
+static json_t *make_again(struct chaos *chaos)
+{
+    size_t count = 0;
+    (void)newest_of(chaos, &count);
+    return count > 0 ? chaos_call(chaos, "replay", 0, json_pack("{s:s}", "swap", "manual"))
+                     : chaos_call(chaos, "deploy", 0, world_definition(COUNTS_1, "manual"));
+}
+
 static void calm_down(struct chaos *chaos)
 {
     struct world *world = &chaos->world;
     world->die_at = NULL;
     world->silent_at = NULL;
+    world->stopped_version = 0;
+    world->sends = true;
     world->refuse_start = 0;
     world->fail_at = 0;
     world->pace = 1000;
@@ -286,7 +307,7 @@ static void calm_down(struct chaos *chaos)
         chaos_step(chaos);
     }
     take_answers(chaos, true);
-    json_t *made = chaos_call(chaos, "replay", 0, json_pack("{s:s}", "swap", "manual"));
+    json_t *made = make_again(chaos);
     uint32_t version = (uint32_t)json_int(made, "version", 0);
     json_decref(made);
     for (int i = 0; i < 400; i++) {

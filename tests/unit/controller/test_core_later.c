@@ -259,6 +259,35 @@ static void test_rollback_from_what_is_stopped(void **state)
     assert_string_equal(world_state(world, 1), "serving");
 }
 
+/* A verify whose worker hangs is given up after a minute: who asked hears of it, and the next one can
+ * begin. */
+static void test_verify_that_hangs(void **state)
+{
+    struct world *world = *state;
+    struct world_answer answer;
+    world_serve_first(world);
+    world_ask(world, &answer, "verify", "p", 1, json_object());
+    struct world_worker *scratch = NULL;
+    for (int steps = 0; steps < 100 && scratch == NULL; steps++) {
+        world_step(world);
+        for (int i = 0; i < WORLD_WORKERS; i++) {
+            struct world_worker *worker = &world->workers[i];
+            scratch = worker->alive && worker->version != 1 ? worker : scratch;
+        }
+    }
+    assert_non_null(scratch);
+    assert_int_equal(scratch->command_count, 1); /* it never sees its `open` */
+    json_decref(scratch->commands[0]);
+    scratch->command_count = 0;
+    world_steps(world, 2900);
+    assert_false(answer.done);
+    world_steps(world, 200);
+    assert_true(answer.done);
+    assert_int_equal(answer.err.code, -KE_TIMEOUT);
+    assert_non_null(strstr(answer.err.text, "said nothing for 60 s"));
+    world_do(world, "verify", "p", 1);
+}
+
 #define WORLD_TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int main(void)
@@ -272,6 +301,7 @@ int main(void)
         WORLD_TEST(test_last_words),
         WORLD_TEST(test_rollback_from_what_hangs_in_opening),
         WORLD_TEST(test_rollback_from_what_is_stopped),
+        WORLD_TEST(test_verify_that_hangs),
     };
     (void)setenv("KAPPA_LOG", "error", 0);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -390,6 +390,7 @@ static inline void world_command(struct world *world, struct world_worker *worke
     if (processor != NULL) {
         (void)snprintf(worker->processor, sizeof worker->processor, "%s", processor);
     }
+    worker->until = worker->until || json_is_array(json_object_get(message, "until"));
     worker->near = strcmp(word, "near") == 0 || (worker->near && strcmp(word, "release") != 0);
     bool of_it =
         world->fault_processor == NULL || strcmp(world->fault_processor, worker->processor) == 0;
@@ -503,8 +504,10 @@ static inline void world_worker_work(struct world *world, struct world_worker *w
     }
     json_t *outbox = NULL;
     if (world->sends && worker->serving) {
-        outbox =
-            json_pack("{s:o, s:i}", "positions", world_vector(worker->files->next), "epoch", 1);
+        const json_t *spans = json_object_get(world->outbox, "spans");
+        const json_t *last = json_array_get(spans, json_array_size(spans) - 1);
+        outbox = json_pack("{s:o, s:I}", "positions", world_vector(worker->files->next), "epoch",
+                           (json_int_t)json_int(last, "epoch", 1));
     }
     world_event(
         world, worker,
@@ -522,6 +525,9 @@ static inline void world_worker_work(struct world *world, struct world_worker *w
 
 static inline void world_worker_step(struct world *world, struct world_worker *worker)
 {
+    if (worker->alive && worker->version != 0 && worker->version == world->stopped_version) {
+        return;
+    }
     for (uint32_t i = 0; i < worker->command_count && worker->alive; i++) {
         json_t *command = worker->commands[i];
         worker->commands[i] = NULL;
@@ -682,11 +688,8 @@ static inline void world_step(struct world *world)
     }
     core_tick(world->core);
     for (int i = 0; i < WORLD_WORKERS; i++) {
-        struct world_worker *worker = &world->workers[i];
-        bool stopped =
-            worker->alive && worker->version != 0 && worker->version == world->stopped_version;
-        if (worker->id != 0 && !stopped) {
-            world_worker_step(world, worker);
+        if (world->workers[i].id != 0) {
+            world_worker_step(world, &world->workers[i]);
         }
     }
     world_jobs_finish(world);

@@ -105,10 +105,10 @@ int query_view_scan(struct query *query, const char *view, uint32_t version, int
 
 /* The same as of a read of its version. Before the rows *key is set (a new reference): an array of the names
  * of the columns that are its key, those of query_view_get and a window's end, when all are there that name
- * a row of its first table; else null. */
+ * a row of its first table; else null. timeout_us, stop: as in the options. */
 int query_view_at(struct query *query, const char *view, const struct reader_read *reading,
                   json_t **key, bool (*row)(void *ctx, const json_t *row), void *ctx,
-                  const bool *stop, struct err *err) must_check;
+                  int64_t timeout_us, const bool *stop, struct err *err) must_check;
 /* Does it, or a view that it reads, ask what time it is, or for chance? Then its rows are no function of
  * the tables. */
 bool query_view_drifts(const struct plan *plan, const char *view);

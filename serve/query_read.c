@@ -445,7 +445,7 @@ static json_t *key_names(const struct view_key *key)
 
 int query_view_at(struct query *query, const char *view, const struct reader_read *reading,
                   json_t **key, bool (*row)(void *ctx, const json_t *row), void *ctx,
-                  const bool *stop, struct err *err)
+                  int64_t timeout_us, const bool *stop, struct err *err)
 {
     const struct plan *plan = reading->version->plan;
     const struct plan_read_view *found = find_view(plan, view);
@@ -463,8 +463,11 @@ int query_view_at(struct query *query, const char *view, const struct reader_rea
     struct objects objects = {.give = row, .ctx = ctx};
     struct query_result result = {0};
     struct query_sink sink = {.ctx = &objects, .columns = take_columns, .row = take_row};
-    struct query_options options = {
-        .rows_max = -1, .stop = stop, .version = reading->version->number, .at = reading};
+    struct query_options options = {.rows_max = -1,
+                                    .timeout_us = timeout_us,
+                                    .stop = stop,
+                                    .version = reading->version->number,
+                                    .at = reading};
     rc = query_run(query, select, strlen(select), &options, &sink, &result, err);
     json_decref(result.stamps);
     objects_free(&objects);

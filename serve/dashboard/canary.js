@@ -47,7 +47,7 @@ function dialog(p) {
 
 // The part of a processor's page.
 export function canary(current) {
-  const text = h("p", { class: "dim" });
+  const text = h("p", { class: "dim under" });
   const numbers = facts("Same", "Different", "One has no row", "Failed");
   const button = h("button", { id: "canary", onclick: () => dialog(current()) }, "Change the share");
   const el = h("section", { class: "card" }, h("div", { class: "row" }, h("h2", {}, "Canary"), h("span", { class: "push" }, button)), text, numbers.el);

@@ -44,18 +44,20 @@ const struct cmd_entry cmd_up = {
     .name = "up",
     .args = "",
     .summary = "run the platform in the foreground",
-    .help = "Starts the controller on the data directory, which is made when missing: it brings "
-            "back what was\n"
-            "deployed, runs a worker process for each version, and answers HTTP. Messages go to "
-            "standard error\n"
-            "(KAPPA_LOG=debug says more). SIGTERM and SIGINT let the workers commit and end it. "
-            "HTTP\n"
-            "listens on this machine only, unless --http says otherwise; the same holds for Redis, "
-            "which is off\n"
-            "unless --redis is given. Whoever reaches them may do everything, unless --access asks "
-            "for tokens: then\n"
-            "only who can read the server's own files needs none. There is no TLS: that is for a "
-            "proxy in front.",
+    .help =
+        "Starts the controller on the data directory, which is made when missing (a folder that "
+        "holds\n"
+        "something else is refused): it brings back what was deployed, runs a worker process for "
+        "each version, and answers HTTP. Messages go to "
+        "standard error\n"
+        "(KAPPA_LOG=debug says more). SIGTERM and SIGINT let the workers commit and end it. "
+        "HTTP\n"
+        "listens on this machine only, unless --http says otherwise; the same holds for Redis, "
+        "which is off\n"
+        "unless --redis is given. Whoever reaches them may do everything, unless --access asks "
+        "for tokens: then\n"
+        "only who can read the server's own files needs none. There is no TLS: that is for a "
+        "proxy in front.",
     .examples = "kappa up --data ./kappa-data\n"
                 "kappa up --data /var/lib/kappa --kafka broker1:9092,broker2:9092\n"
                 "kappa up --kafka broker:9093 -X security.protocol=SSL --http 127.0.0.1:0\n"

@@ -356,8 +356,8 @@ int core_open(const struct core_options *options, struct core **out, struct err 
         core_close(core);
         return rc;
     }
-    journal_note(core, "started", NULL, 0, NULL, "the server has started, with %u processors",
-                 core->processor_count);
+    journal_note(core, "started", NULL, 0, NULL, "the server has started, with %u processor%s",
+                 core->processor_count, core->processor_count == 1 ? "" : "s");
     *out = core;
     return 0;
 }

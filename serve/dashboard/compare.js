@@ -2,7 +2,7 @@
 import { live } from "./api.js";
 import { diffView } from "./diff.js";
 import { h } from "./dom.js";
-import { tabs } from "./tabs.js";
+import { missing, tabs } from "./tabs.js";
 import * as words from "./words.js";
 
 const SAMPLES = 20; // rows of each kind and table
@@ -37,7 +37,7 @@ export function compare(main, name) {
   main.append(h("h1", { class: "head" }, name), tabs(name, "compare"), h("section", { class: "card" },
     h("p", { class: "dim" }, "Both are held at one cut for a moment, 2 s at most; what differs then is the definitions' doing."),
     form, place));
-  let known = "";
+  let known = null;
   const stop = live.watch((status) => {
     const p = status.processors.find((one) => one.name === name);
     const versions = p ? p.versions.filter((v) => v.state !== "aborted") : [];
@@ -45,6 +45,9 @@ export function compare(main, name) {
     go.disabled = busy || numbers.length < 2;
     if (numbers.join() === known) return;
     known = numbers.join();
+    if (!p) place.replaceChildren(missing(name));
+    else if (numbers.length < 2) place.replaceChildren(h("p", {}, "It takes two versions: kappa deploy or kappa replay makes another one."));
+    else if (!diff) place.replaceChildren();
     for (const [select, chosen] of [[a, p?.serving ?? numbers[0]], [b, p && (words.toSwap(p)?.version ?? words.standbyOf(p)?.version)]]) {
       const before = select.value;
       select.replaceChildren(...versions.map((v) => h("option", { value: v.version }, `v${v.version}, ${words.stateWord(v.state)}`)));

@@ -50,7 +50,7 @@ function card() {
 
 export function overview(main) {
   const grid = h("div", { class: "grid" });
-  const empty = h("p", { class: "card" }, "There is no processor yet. ", h("code", {}, "kappa deploy FILE.sql"), " makes one.");
+  const empty = h("p", { class: "card" }, "There is no processor yet. ", h("code", {}, "kappa deploy FILE.sql"), " makes one; ", h("code", {}, "kappa init"), " makes an example project.");
   empty.hidden = true;
   const files = disk();
   const news = events(null);

@@ -6,7 +6,7 @@ import { errorBox, facts, h, keyed, pill, put, show } from "./dom.js";
 import * as f from "./format.js";
 import { limit } from "./limit.js";
 import { COLOURS, lives, plot } from "./plot.js";
-import { tabs } from "./tabs.js";
+import { missing, tabs } from "./tabs.js";
 import * as words from "./words.js";
 
 const PARTITIONS_MAX = 64; // bars; those furthest behind
@@ -215,7 +215,7 @@ function groupText(group) {
 export function processor(main, name) {
   let current = null;
   const state = pill();
-  const missing = h("div");
+  const none = h("div");
   const swap = h("button", { class: "main", id: "swap", onclick: () => actions.swap(current, words.toSwap(current).version) }, "Swap");
   const back = h("button", { id: "rollback", onclick: () => void actions.rollback(current) }, "Roll back");
   const why = h("p", { class: "small dim why" });
@@ -229,15 +229,14 @@ export function processor(main, name) {
   const body = h("div", {}, errors, h("section", { class: "card row" }, swap, back, why, together), share.el,
     h("section", { class: "card" }, h("h2", {}, "Versions"), list), charts.el, life.el);
   body.hidden = true;
-  main.append(h("div", { class: "row head" }, h("h1", {}, name), state.el), what, tabs(name, "versions"), missing, body);
+  main.append(h("div", { class: "row head" }, h("h1", {}, name), state.el), what, tabs(name, "versions"), none, body);
   const rows = keyed(list, (v) => v.version, versionRow(() => current));
   let shown = "";
   let grouped = "";
   const stop = live.watch((status) => {
     current = status.processors.find((p) => p.name === name) ?? null;
     show(body, current !== null);
-    missing.replaceChildren(...(current ? [] : [errorBox({ message: `There is no processor "${name}".`,
-      hint: "the list of processors is under Processors, at the top" })]));
+    none.replaceChildren(...(current ? [] : [missing(name)]));
     if (!current) return;
     const p = current;
     const next = words.toSwap(p);

@@ -3,7 +3,7 @@ import { get, getExact, getLines, live, processorPath } from "./api.js";
 import { errorBox, h, put, table } from "./dom.js";
 import { events } from "./events.js";
 import * as f from "./format.js";
-import { tabs } from "./tabs.js";
+import { missing, tabs } from "./tabs.js";
 import * as words from "./words.js";
 
 const LIMIT = 200;
@@ -127,7 +127,7 @@ export function kept(main, name, kind) {
     return [h("p", { class: "small dim" }, rows.length >= LIMIT ? `${LIMIT} of them; kappa ${shows ?? kind} shows more.` : `${rows.length} of them.`),
       h("div", { class: "scroll" }, table(columns, rows.map(row), "cards"))];
   });
-  let known = "";
+  let known = null;
   return live.watch((status) => {
     const p = status.processors.find((one) => one.name === name);
     const numbers = p ? p.versions.map((v) => v.version) : [];
@@ -138,7 +138,9 @@ export function kept(main, name, kind) {
     const chosen = version.value || String(p?.serving ?? numbers.at(-1) ?? "");
     version.replaceChildren(...[...numbers].reverse().map((n) => h("option", { value: n }, `v${n}` + (n === p.serving ? ", serving" : ""))));
     version.value = chosen;
+    again.disabled = !version.value;
     if (version.value) void load();
+    else place.replaceChildren(p ? h("p", {}, "It has no version.") : missing(name));
   });
 }
 

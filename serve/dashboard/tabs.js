@@ -1,5 +1,8 @@
 // The pages of a processor.
-import { h } from "./dom.js";
+import { errorBox, h } from "./dom.js";
+
+export const missing = (name) => errorBox({ message: `There is no processor "${name}".`,
+  hint: "the list of processors is under Processors, at the top" });
 
 export const tabs = (name, here) => h("nav", { class: "tabs", "aria-label": name },
   [["versions", ""], ["compare", "/compare"], ["history", "/history"], ["messages", "/messages"], ["dead", "/dead"], ["late", "/late"]].map(([text, path]) =>

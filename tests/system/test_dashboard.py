@@ -22,6 +22,10 @@ def test_deploy_watch_swap_roll_back(embedded, page):
     page.sees("features")
     page.sees("up to date")
     page.sees("v1 serves user_features")
+    page.go("#/p/features/compare")
+    page.sees("It takes two versions")
+    page.go("#/")
+    page.sees("v1 serves user_features")
     page.click("article h2 a")
     page.sees("Nothing to swap in")
     assert not page.find("#swap").is_enabled() and not page.find("#rollback").is_enabled()
@@ -190,6 +194,9 @@ def test_layout(embedded, page):
         assert box["x"] >= 0 and box["x"] + box["width"] <= width, box
         page.click("#cancel")
     assert page.complaints() == []
+    for hash_ in ("", "/compare", "/messages", "/dead"):
+        page.go("#/p/nowhere" + hash_)
+        page.sees("There is no processor")
     page.go("#/p/nowhere")
     page.sees("There is no processor")
     assert page.driver.execute_script("return document.querySelector('.pill').checkVisibility()") is False

@@ -12,7 +12,8 @@
  * they begin together, COMMIT waits until all are in CHECK and is one transaction of all, and giving up
  * one gives up all.
  *
- * Readers see an old cut from PREPARE to RELEASE: the hold. A candidate writes seldom, so it is first
+ * Readers see an old cut from when the old version has stopped to RELEASE: the hold. (It stops between two
+ * commits: one under way goes on, and readers see what it writes.) A candidate writes seldom, so it is first
  * told that a cut is near. Should it not answer in time, that is no reason to give up: the hold is
  * longer then.
  *
@@ -563,10 +564,15 @@ static void send_cut(struct core *core, struct core_swap *swap)
 }
 
 static int on_held(struct core *core, struct core_swap *swap, enum swap_side side,
-                   const int64_t *next, uint64_t id, struct err *err)
+                   const int64_t *next, uint64_t id, const json_t *event, struct err *err)
 {
     uint32_t before = swap->swap.step;
     int rc = swap_held(&swap->swap, side, id, next, side_version(swap, side)->lag.count, err);
+    if (rc == 0 && before == SWAP_PREPARE && id == swap->swap.id && side == SWAP_OLD) {
+        int64_t now_us = core_now_us(core);
+        swap_held_since(&swap->swap, i64_min(json_int(event, "held_us", 0), now_us));
+        swap->step_us[SWAP_PREPARE] = swap->swap.started_us;
+    }
     if (rc == 0 && before == SWAP_PREPARE && swap->swap.step == SWAP_RUN_TO) {
         send_cut(core, swap);
     }
@@ -600,7 +606,7 @@ void conduct_event(struct core *core, struct core_version *version, const json_t
                                  : err_set(&err, KE_INTERNAL, "the worker of v%u answers nonsense",
                                            version->number);
     } else if (held) {
-        rc = on_held(core, swap, side, offsets, id, &err);
+        rc = on_held(core, swap, side, offsets, id, event, &err);
     } else {
         rc = on_at_cut(swap, side, offsets, id, event, &err);
     }

@@ -142,6 +142,12 @@ int swap_held(struct swap *swap, enum swap_side side, uint64_t id, const int64_t
     return 0;
 }
 
+void swap_held_since(struct swap *swap, int64_t at_us)
+{
+    ASSERT(swap->step <= SWAP_RUN_TO);
+    swap->started_us = i64_max(swap->started_us, at_us);
+}
+
 void swap_cut_of(const struct swap *swap, enum swap_side side, int64_t *out)
 {
     const struct swap_party *party = &swap->party[side];

@@ -58,7 +58,7 @@ struct swap_party {
 struct swap {
     uint32_t step;      /* enum swap_step */
     uint64_t id;        /* of this try: comes back in the workers' answers */
-    int64_t started_us; /* monotonic: when PREPARE was sent */
+    int64_t started_us; /* monotonic: when PREPARE was sent, or since when the old one holds */
     int64_t hold_us_max;
     uint32_t partition_count; /* of the union */
     int64_t *cut;             /* per partition of the union; set from RUN_TO on; owned */
@@ -76,6 +76,8 @@ void swap_close(struct swap *swap);
  * sends each live party its part of it. INVALID when the count is not the version's. */
 int swap_held(struct swap *swap, enum swap_side side, uint64_t id, const int64_t *next,
               uint32_t count, struct err *err) must_check;
+/* The old version has held since then. */
+void swap_held_since(struct swap *swap, int64_t at_us);
 /* The cut in the numbering of one side; out has its count. From RUN_TO on. */
 void swap_cut_of(const struct swap *swap, enum swap_side side, int64_t *out);
 /* A party has committed this cut. When all have, the step is CHECK. */

@@ -655,6 +655,9 @@ static int commit_now(struct shard *shard, struct err *err)
         return rc;
     }
     commit_done(shard, started);
+    if (shard->hold == HOLD_NONE) {
+        store_reserve(shard->store);
+    }
     pump_spent(shard, SHARD_COMMIT);
     return 0;
 }

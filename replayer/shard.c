@@ -302,6 +302,7 @@ int shard_near(struct shard *shard, struct err *err)
 void shard_hold(struct shard *shard)
 {
     shard->hold = HOLD_HELD;
+    shard->held_us = clock_mono_us(shard->clock);
 }
 
 void shard_run_to(struct shard *shard, const int64_t *cut)
@@ -387,6 +388,7 @@ void shard_status(struct shard *shard, struct shard_status *out)
         .sealed = store_sealed(shard->store),
         .commits = shard->commits,
         .commit_us_max = shard->commit_us_max,
+        .held_us = shard->held_us,
         .cut_commit_us = shard->cut_commit_us,
         .commits_took = shard->commits_took,
         .freshness = shard->freshness,

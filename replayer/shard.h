@@ -145,6 +145,7 @@ struct shard_status {
     uint64_t archived_bytes;      /* of them, from archives */
     uint64_t commits;
     int64_t commit_us_max; /* spent in the slowest */
+    int64_t held_us;       /* since when it has been held (monotonic) */
     int64_t cut_commit_us; /* in that of the last cut: 0 when there was nothing to write */
     struct histogram commits_took;
     struct histogram freshness; /* while serving, a count a commit: pump.c */

@@ -68,6 +68,7 @@ struct shard {
     int64_t commit_spent_us; /* how long it took */
     uint64_t commits;
     int64_t commit_us_max;
+    int64_t held_us; /* since when it has been held */
     int64_t cut_commit_us;
     struct histogram commits_took;
     struct histogram freshness;

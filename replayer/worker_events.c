@@ -51,6 +51,7 @@ static void add_status(struct worker_snapshot *s, const struct shard_status *sta
     s->commits += status->commits;
     s->commit_us_max = i64_max(s->commit_us_max, status->commit_us_max);
     s->cut_commit_us = i64_max(s->cut_commit_us, status->cut_commit_us);
+    s->held_us = i64_min(s->held_us, status->held_us);
     histogram_merge(&s->commits_took, &status->commits_took);
     histogram_merge(&s->freshness, &status->freshness);
     for (uint32_t i = 0; i < SHARD_TIME_COUNT; i++) {
@@ -100,6 +101,7 @@ void worker_snapshot_take(struct worker *w)
                                   .record_time_ms = s->record_time_ms,
                                   .at_end = s->at_end,
                                   .blocked = s->blocked,
+                                  .held_us = INT64_MAX,
                                   .mode = SHARD_PAUSED,
                                   .sealed = true};
     for (uint32_t i = 0; i < w->shard_count; i++) {
@@ -195,6 +197,7 @@ void worker_say_held(struct worker *w, uint64_t id)
     json_t *event = event_new("held");
     set_count(event, "id", id);
     set_offsets(event, "next", w->snapshot.next, w->open.source_count);
+    set_count(event, "held_us", u64_from_i64(w->snapshot.held_us));
     event_say(w, event);
 }
 

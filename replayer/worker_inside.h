@@ -31,6 +31,7 @@ struct worker_snapshot {
     bool sealed; /* all shards */
     uint64_t records, dead, late, duplicates, bytes, archived_bytes, commits;
     int64_t commit_us_max, cut_commit_us;
+    int64_t held_us; /* since when the first of the shards is held */
     struct histogram commits_took, freshness;
     int64_t time_us[SHARD_TIME_COUNT];
     uint32_t readers;      /* of the shard with the most */

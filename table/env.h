@@ -90,6 +90,10 @@ int env_sync(struct env *env, struct err *err) must_check;
 /* Syncs the directory and its parent, so that the files are found after a power cut. */
 int env_sync_dir(struct env *env, struct err *err) must_check;
 uint64_t env_file_bytes(struct env *env);
+/* Makes the file this much longer than what the environment uses, in blocks that have been written and
+ * are synced: a commit that grows a file waits for the journal of the file system, and so for what
+ * others write. Not within a write transaction, and by who writes. */
+int env_reserve(struct env *env, uint32_t bytes, struct err *err) must_check;
 /* Is the file larger than the map? */
 bool env_outgrown(struct env *env);
 

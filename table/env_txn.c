@@ -360,6 +360,43 @@ int env_sync_dir(struct env *env, struct err *err)
     return rc;
 }
 
+/* Zeros from the end of the file on. */
+static int lengthen(int fd, off_t from, off_t to)
+{
+    static const uint8_t zeros[1 << 16];
+    while (from < to) {
+        ssize_t n = pwrite(fd, zeros, (size_t)i64_min(to - from, sizeof zeros), from);
+        if (n < 0 && errno != EINTR) {
+            return errno;
+        }
+        from += n > 0 ? n : 0;
+    }
+    return fdatasync(fd) == 0 ? 0 : errno;
+}
+
+int env_reserve(struct env *env, uint32_t bytes, struct err *err)
+{
+    int rc = env_check(env, err);
+    if (rc != 0) {
+        return rc;
+    }
+    mdb_filehandle_t fd;
+    MDB_envinfo info;
+    MDB_stat pages;
+    struct stat st;
+    rc = mdb_env_get_fd(env->mdb, &fd);
+    rc = rc == 0 ? mdb_env_info(env->mdb, &info) : rc;
+    rc = rc == 0 ? mdb_env_stat(env->mdb, &pages) : rc;
+    rc = rc == 0 && fstat(fd, &st) != 0 ? errno : rc;
+    if (rc == 0) {
+        off_t used = (off_t)((info.me_last_pgno + 1) * pages.ms_psize);
+        off_t from = st.st_size > used ? st.st_size : used;
+        off_t to = i64_min(used + (off_t)bytes, (off_t)info.me_mapsize);
+        rc = from - used < (off_t)bytes / 2 ? lengthen(fd, from, to) : 0;
+    }
+    return rc == 0 ? 0 : env_error(env, rc, "cannot make the file longer", err);
+}
+
 uint64_t env_file_bytes(struct env *env)
 {
     int fd = -1;

@@ -12,6 +12,7 @@
  * A failure at any step leaves the last commit, on disk and in memory. seq finds a second writer:
  * what it reads when it begins must be what the last commit of this store wrote.
  */
+#include "base/trace.h"
 #include "table/history.h"
 #include "table/store_inner.h"
 
@@ -24,6 +25,7 @@
 #define READER_CHECK_EVERY 256  /* commits */
 #define STORE_PAGE_BYTES   4096 /* LMDB takes the system's page size */
 #define LEAF_BITS          10
+#define RESERVE_BYTES      (2U << 20)
 
 /* ---- opening */
 
@@ -526,6 +528,18 @@ int store_commit(struct store *store, struct err *err)
         rc = commit(store, err);
     }
     return rc != 0 ? rc : fail_point(store, "committed", err);
+}
+
+void store_reserve(struct store *store)
+{
+    MAGIC_ASSERT(store, STORE_MAGIC);
+    ASSERT(store->txn == NULL);
+    struct err err = {0};
+    int64_t room = i64_min((int64_t)(store->used_bytes / 4), RESERVE_BYTES);
+    room -= room % STORE_PAGE_BYTES;
+    if (store->sealed && env_reserve(store->env, (uint32_t)room, &err) != 0) {
+        trace(TRACE_DEBUG, "%s", err.text);
+    }
 }
 
 int store_seal(struct store *store, struct err *err)

@@ -106,6 +106,11 @@ void store_abort(struct store *store);
 /* Syncs everything to disk, marks the environment sealed, and from now on every commit syncs. */
 int store_seal(struct store *store, struct err *err) must_check;
 
+/* Room in the file of a sealed store for the next commits: a quarter of it, 2 MiB at most, written and
+ * synced, so that they need not wait for it to grow. Only when little is left. A full disk is no error
+ * here. Not within a commit. */
+void store_reserve(struct store *store);
+
 /* Snapshots of the environment that are open, in any process. oldest: the commit that the oldest of
  * them shows while newer ones have come, else 0; pages freed since are not used again. */
 struct store_readers {

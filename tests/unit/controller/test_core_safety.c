@@ -3,6 +3,7 @@
  * that failed, dropping what serves; and each refusal changes nothing. Method: the world of world.h. */
 #include "tests/unit/controller/world.h"
 
+#include <math.h>
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -268,12 +269,34 @@ static void test_catalog_that_cannot_be_written(void **state)
     assert_string_equal(world_state(world, 2), "serving");
 }
 
+/* The hold begins when the old version has stopped: not when it was told to, nor when it says so. */
+static void test_hold_begins_when_it_stops(void **state)
+{
+    struct world *world = *state;
+    world_deploy(world, COUNTS_2, "auto");
+    world_wait(world, 2, "serving");
+    static const int64_t ago_us[] = {0, 1000, 1000000000, -1000000000};
+    double hold_ms[array_len(ago_us)];
+    for (size_t i = 0; i < array_len(ago_us); i++) {
+        world_do(world, "rollback", "p", 0);
+        world->held_ago_us = ago_us[i];
+        json_t *receipt = world_call(world, "swap", "p", 2, json_object());
+        hold_ms[i] = json_number(receipt, "hold_ms", -1);
+        json_decref(receipt);
+    }
+    assert_true(hold_ms[0] >= 0);
+    assert_true(fabs(hold_ms[1] - hold_ms[0] - 1) < 0.01);
+    assert_true(hold_ms[2] > hold_ms[1] && hold_ms[2] < 1000); /* not before it was told */
+    assert_true(fabs(hold_ms[3] - hold_ms[0]) < 0.01);         /* nor in the future */
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, world_teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_two_deploys_at_once),
         TEST(test_deploy_during_a_swap),
+        TEST(test_hold_begins_when_it_stops),
         TEST(test_gap_at_the_deploy),
         TEST(test_gap_at_the_swap),
         TEST(test_topic_made_anew),

@@ -119,6 +119,7 @@ struct world {
     uint32_t starts;        /* of workers, ever */
     uint32_t refuse_start;  /* so many starts fail */
     /* Faults. */
+    int64_t held_ago_us;   /* workers say so late that they hold */
     const char *die_at;    /* a command that kills the worker of version die_version */
     const char *silent_at; /* a command that it never answers */
     uint32_t fault_version;
@@ -413,8 +414,9 @@ static inline void world_command(struct world *world, struct world_worker *worke
     } else if (strcmp(word, "hold") == 0) {
         worker->held = true;
         world_event(world, worker,
-                    json_pack("{s:s, s:I, s:o}", "is", "held", "id", id, "next",
-                              world_vector(worker->files->next)));
+                    json_pack("{s:s, s:I, s:o, s:I}", "is", "held", "id", id, "next",
+                              world_vector(worker->files->next), "held_us",
+                              (json_int_t)(world->now_us - world->held_ago_us)));
     } else if (strcmp(word, "run_to") == 0) {
         assert_true(worker->held);
         worker->running_to = true;

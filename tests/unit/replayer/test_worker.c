@@ -107,6 +107,7 @@ static void test_hold_and_run_to(void **state)
         json_t *event = worker_wait(child, "held");
         worst = i64_max(worst, ms_since(start));
         assert_int_equal(json_int(event, "id", 0), id);
+        assert_in_range(json_int(event, "held_us", 0), start, clock_mono_us(clock_real()));
         event_offsets(event, "next", held);
         json_decref(event);
         place_produce(place, 100);

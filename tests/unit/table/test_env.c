@@ -73,6 +73,64 @@ static void test_group_reads(void **state)
     }
 }
 
+static void put_bytes(struct env *env, uint32_t key, size_t len)
+{
+    MDB_txn *txn = NULL;
+    MDB_dbi dbi = 0;
+    uint8_t *value = xcalloc(1, len);
+    memset(value, (int)key, len);
+    MDB_val k = {sizeof key, &key};
+    MDB_val v = {len, value};
+    assert_ok(env_write_begin(env, &txn, &fault));
+    assert_int_equal(mdb_dbi_open(txn, NULL, 0, &dbi), 0);
+    assert_int_equal(mdb_put(txn, dbi, &k, &v, 0), 0);
+    assert_ok(env_write_commit(env, txn, "test", &fault));
+    free(value);
+}
+
+/* What was reserved is used before the file grows, and nothing in it changes. */
+static void test_reserve(void **state)
+{
+    (void)state;
+    char *dir = temp_dir();
+    struct env *env = NULL;
+    assert_ok(env_open(dir, true, 8 << 20, &env, &fault));
+    put_bytes(env, 1, 100000);
+    uint64_t before = env_file_bytes(env);
+    assert_ok(env_reserve(env, 1 << 20, &fault));
+    uint64_t reserved = env_file_bytes(env);
+    assert_int_equal(reserved, before + (1 << 20));
+    assert_ok(env_reserve(env, 1 << 20, &fault));
+    assert_int_equal(env_file_bytes(env), reserved);
+    for (uint32_t key = 2; key < 10; key++) {
+        put_bytes(env, key, 100000);
+        assert_int_equal(env_file_bytes(env), reserved);
+    }
+    assert_ok(env_reserve(env, 1 << 20, &fault));
+    assert_true(env_file_bytes(env) > reserved);
+    env_close(env);
+    assert_ok(env_open(dir, true, 8 << 20, &env, &fault));
+    MDB_txn *txn = NULL;
+    MDB_dbi dbi = 0;
+    assert_ok(env_read_begin(env, &txn, &fault));
+    assert_int_equal(mdb_dbi_open(txn, NULL, 0, &dbi), 0);
+    for (uint32_t key = 1; key < 10; key++) {
+        MDB_val k = {sizeof key, &key};
+        MDB_val v;
+        assert_int_equal(mdb_get(txn, dbi, &k, &v), 0);
+        assert_int_equal(v.mv_size, 100000);
+        for (size_t i = 0; i < v.mv_size; i++) {
+            assert_int_equal(((const uint8_t *)v.mv_data)[i], key);
+        }
+    }
+    env_read_end(env, txn);
+    env_fix_map(env);
+    assert_ok(env_reserve(env, 1U << 30, &fault)); /* never beyond the map */
+    assert_false(env_outgrown(env));
+    env_close(env);
+    remove_dir(dir);
+}
+
 static void test_empty_file(void **state)
 {
     (void)state;
@@ -409,6 +467,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_opened_once),
         cmocka_unit_test(test_group_reads),
+        cmocka_unit_test(test_reserve),
         cmocka_unit_test(test_empty_file),
         cmocka_unit_test(test_fork),
         cmocka_unit_test(test_growth_waits_for_readers),

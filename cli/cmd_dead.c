@@ -23,29 +23,32 @@ static const struct cmd_option options[] = {
 
 const struct cmd_entry cmd_dead = {
     .name = "dead",
-    .args = "PROCESSOR VERSION",
-    .args_min = 2,
+    .args = "PROCESSOR [VERSION]",
+    .args_min = 1,
     .args_max = 2,
     .summary = "show the records that could not be processed",
-    .help = "Malformed JSON, a wrong type, a missing event time: such a record is kept with its "
-            "place and the\n"
-            "reason, and the stream goes on. With -o json: {\"dead\":[...]} with the whole bytes.",
-    .examples = "kappa dead features 2\nkappa dead features 2 --limit 1000 -o json\n",
+    .help =
+        "Malformed JSON, a wrong type, a missing event time: such a record is kept with its "
+        "place and the\n"
+        "reason, and the stream goes on. Without VERSION: those of the one that serves. With -o "
+        "json:\n{\"dead\":[...]} with the whole bytes.",
+    .examples = "kappa dead features\nkappa dead features 2 --limit 1000 -o json\n",
     .options = options,
     .run = dead_run,
 };
 
 const struct cmd_entry cmd_late = {
     .name = "late",
-    .args = "PROCESSOR VERSION",
-    .args_min = 2,
+    .args = "PROCESSOR [VERSION]",
+    .args_min = 1,
     .args_max = 2,
     .summary = "show the records that came too late",
-    .help = "A record is late when the window it belongs to is closed. It is counted; it is kept, "
-            "with its\n"
-            "place and the window, when its table says WITH (late='late'). With -o json: "
-            "{\"late\":[...]}.",
-    .examples = "kappa late features 2\nkappa late features 2 --limit 1000 -o json\n",
+    .help =
+        "A record is late when the window it belongs to is closed. It is counted; it is kept, "
+        "with its\n"
+        "place and the window, when its table says WITH (late='late'). Without VERSION: those of "
+        "the\none that serves. With -o json: {\"late\":[...]}.",
+    .examples = "kappa late features\nkappa late features 2 --limit 1000 -o json\n",
     .options = options,
     .run = late_run,
 };
@@ -58,14 +61,37 @@ struct kept {
                 json_t **out, struct err *err);
 };
 
+/* The number of the version that serves. */
+static int serving_remote(const struct cli *cli, uint32_t *version, struct err *err)
+{
+    struct buf path = {0};
+    json_t *processor = NULL;
+    buf_append_text(&path, "/v1/processors");
+    client_path_add(&path, cli->args[0]);
+    int rc = call_server(cli, buf_text(&path), NULL, CLIENT_WAIT_SECONDS, &processor, err);
+    buf_free(&path);
+    if (rc < 0) {
+        return rc;
+    }
+    *version = (uint32_t)json_int(processor, "serving", 0);
+    json_decref(processor);
+    return *version != 0
+               ? 0
+               : err_set(err, KE_NOT_FOUND, "no version of %s serves yet: name one", cli->args[0]);
+}
+
 static int kept_remote(const struct cli *cli, const struct kept *kept, uint32_t version,
                        int64_t limit, json_t **out, struct err *err)
 {
     struct buf path = {0};
+    int rc = version == 0 ? serving_remote(cli, &version, err) : 0;
+    if (rc < 0) {
+        return rc;
+    }
     buf_append_text(&path, "/v1/processors");
     client_path_add(&path, cli->args[0]);
     buf_printf(&path, "/versions/%" PRIu32 "/%s?limit=%" PRId64, version, kept->word, limit);
-    int rc = call_server(cli, buf_text(&path), NULL, CLIENT_WAIT_SECONDS, out, err);
+    rc = call_server(cli, buf_text(&path), NULL, CLIENT_WAIT_SECONDS, out, err);
     buf_free(&path);
     return rc;
 }
@@ -120,7 +146,7 @@ static int kept_run(struct cli *cli, const struct kept *kept, struct err *err)
     uint32_t version = 0;
     int64_t limit = 0;
     json_t *answer = NULL;
-    int rc = cli_version_arg(cli->args[1], &version, err);
+    int rc = cli->arg_count > 1 ? cli_version_arg(cli->args[1], &version, err) : 0;
     if (rc == 0) {
         rc = cli_option_int(cli, "limit", 0, 10000, LIMIT_DEFAULT, &limit, err);
     }

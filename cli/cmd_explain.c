@@ -4,7 +4,10 @@
 #include "cli/output.h"
 #include "processor/explain.h"
 
-#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TEXT_COLUMN 13 /* where the text of an item begins */
 
 static int explain_run(struct cli *cli, struct err *err);
 
@@ -28,6 +31,23 @@ const struct cmd_entry cmd_explain = {
     .run = explain_run,
 };
 
+/* On a terminal long lines go on below their text: "  word       text". */
+static void explain_wrapped(struct buf *out, const char *text)
+{
+    while (*text != '\0') {
+        size_t len = strcspn(text, "\n");
+        size_t column = *text == ' ' && len > TEXT_COLUMN ? TEXT_COLUMN : 0;
+        if (len > OUT_LINE) {
+            buf_append(out, text, column);
+            out_wrapped(out, text + column, len - column, column, OUT_LINE, &column);
+        } else {
+            buf_append(out, text, len);
+        }
+        buf_append_u8(out, '\n');
+        text += len + (text[len] == '\n');
+    }
+}
+
 static int explain_run(struct cli *cli, struct err *err)
 {
     struct buf sql = {0};
@@ -44,7 +64,14 @@ static int explain_run(struct cli *cli, struct err *err)
             rc = out_json(answer, err);
             json_decref(answer);
         } else {
-            (void)fputs(buf_text(&text), stdout);
+            struct buf shown = {0};
+            if (isatty(STDOUT_FILENO) == 1) {
+                explain_wrapped(&shown, buf_text(&text));
+            } else {
+                buf_append(&shown, text.data, text.len);
+            }
+            rc = out_write(&shown, err);
+            buf_free(&shown);
         }
     }
     definition_free(&definition);

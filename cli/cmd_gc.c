@@ -102,8 +102,9 @@ static int print(const struct cli *cli, const json_t *answer, struct err *err)
     }
     const json_t *snapshots = json_object_get(answer, "snapshots_used");
     if (json_int(snapshots, "count", 0) > 0) {
-        buf_printf(&text, "%" PRId64 " snapshots take %s (counted in the disk budget)\n",
+        buf_printf(&text, "%" PRId64 " %s %s (counted in the disk budget)\n",
                    json_int(snapshots, "count", 0),
+                   json_int(snapshots, "count", 0) == 1 ? "snapshot takes" : "snapshots take",
                    out_bytes(json_number(snapshots, "bytes", 0), size));
     }
     const json_t *budget = json_object_get(answer, "budget");

@@ -448,9 +448,8 @@ void plan_explain(const struct plan *plan, struct buf *out)
                    plan->settings[i].name, plan->settings[i].value);
     }
     buf_append_text(
-        out,
-        "\ndeterministic: a partition is processed in offset order by one thread, state is kept "
-        "per\npartition, time comes from the records alone, and nothing reads clock or chance. "
-        "The same\ndefinition over the same records gives the same rows, live and in any "
-        "replay.\n");
+        out, "\ndeterministic: a partition is processed in offset order by one thread, state is\n"
+             "kept per partition, time comes from the records alone, and nothing reads clock\n"
+             "or chance. The same definition over the same records gives the same rows, live\n"
+             "and in any replay.\n");
 }

@@ -109,7 +109,7 @@ void reader_value_write(struct buf *out, const struct kappa_value *value);
 int reader_table_object(struct reader *reader, const char *table, uint32_t version, json_t **object,
                         uint32_t *view, struct err *err) must_check;
 
-/* Dead records of a version: array of
+/* Dead records of a version (0: the serving one): array of
  * {"topic","partition","offset","table"|null,"reason","value","base64"?}, at most limit, by topic,
  * partition, offset. "value" is text; bytes that are not UTF-8 come as base64:true. */
 int reader_dead(struct reader *reader, const char *processor, uint32_t version, int64_t limit,

@@ -285,6 +285,9 @@ int reader_processor_of(struct reader *reader, const char *table, uint32_t versi
 /* The newest version on its way to serve. NOT_FOUND when there is none. */
 int reader_candidate_of(struct reader *reader, const char *processor, uint32_t *version,
                         struct err *err) must_check;
+/* The version itself; for 0 the one that serves, for READER_CANDIDATE the newest on its way to serve. */
+int reader_number_of(struct reader *reader, const char *processor, uint32_t version, uint32_t *out,
+                     struct err *err) must_check;
 /* The same; READER_CANDIDATE in *version becomes a number. */
 int reader_version_resolve(struct reader *reader, const char *table, uint32_t *version,
                            char *processor, struct err *err) must_check;

@@ -206,6 +206,33 @@ int reader_candidate_of(struct reader *reader, const char *processor, uint32_t *
     return rc;
 }
 
+int reader_number_of(struct reader *reader, const char *processor, uint32_t version, uint32_t *out,
+                     struct err *err)
+{
+    char key[CATALOG_KEY_LEN];
+    json_t *object = NULL;
+    *out = version;
+    if (version == READER_CANDIDATE) {
+        return reader_candidate_of(reader, processor, out, err);
+    }
+    if (version != 0) {
+        return 0;
+    }
+    catalog_key_processor(key, processor);
+    int rc = catalog_get(reader->catalog, key, &object, err);
+    if (rc == -KE_NOT_FOUND) {
+        return reader_version_unknown(reader, processor, 0, err);
+    }
+    if (rc != 0) {
+        return rc;
+    }
+    *out = (uint32_t)json_int(object, "serving", 0);
+    json_decref(object);
+    return *out != 0
+               ? 0
+               : err_set(err, KE_NOT_FOUND, "no version of %s serves yet: name one", processor);
+}
+
 int reader_version_resolve(struct reader *reader, const char *table, uint32_t *version,
                            char *processor, struct err *err)
 {

@@ -53,34 +53,6 @@ static bool list_row(void *ctx, const struct outbox_row *row)
     return true;
 }
 
-/* The number of the serving version when none is named, or of the candidate. */
-static int number_of(struct reader *reader, const char *processor, uint32_t version, uint32_t *out,
-                     struct err *err)
-{
-    char key[CATALOG_KEY_LEN];
-    json_t *object = NULL;
-    *out = version;
-    if (version == READER_CANDIDATE) {
-        return reader_candidate_of(reader, processor, out, err);
-    }
-    if (version != 0) {
-        return 0;
-    }
-    catalog_key_processor(key, processor);
-    int rc = catalog_get(reader->catalog, key, &object, err);
-    if (rc == -KE_NOT_FOUND) {
-        return reader_version_unknown(reader, processor, 0, err);
-    }
-    if (rc != 0) {
-        return rc;
-    }
-    *out = (uint32_t)json_int(object, "serving", 0);
-    json_decref(object);
-    return *out != 0
-               ? 0
-               : err_set(err, KE_NOT_FOUND, "no version of %s serves yet: name one", processor);
-}
-
 static int list(struct listing *listing, struct outbox *outbox, struct err *err)
 {
     int rc = outbox_begin(outbox, err);
@@ -101,7 +73,7 @@ int reader_outbox(struct reader *reader, const char *processor, uint32_t version
     struct reader_version *taken = NULL;
     struct outbox *outbox = NULL;
     uint32_t number = 0;
-    int rc = number_of(reader, processor, version, &number, err);
+    int rc = reader_number_of(reader, processor, version, &number, err);
     if (rc == 0) {
         rc = reader_version_take(reader, processor, number, &taken, err);
     }

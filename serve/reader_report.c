@@ -178,7 +178,9 @@ static int kept(struct reader *reader, const char *processor, uint32_t version, 
                 int64_t limit, json_t **out, struct err *err)
 {
     struct report report;
-    int rc = report_begin(reader, processor, version, &report, err);
+    uint32_t number = 0;
+    int rc = reader_number_of(reader, processor, version, &number, err);
+    rc = rc != 0 ? rc : report_begin(reader, processor, number, &report, err);
     if (rc != 0) {
         return rc;
     }

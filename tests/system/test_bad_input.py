@@ -42,6 +42,8 @@ def test_bad_records_go_to_dead(platform, topic):
     version = platform.version("features", 1)
     assert version["dead"] == len(BAD)
     dead = platform.json("dead", "features", 1)["dead"]
+    for args in ([], ["--server", platform.server()["http"]]):  # without a version: the one that serves
+        assert platform.json("dead", "features", *args)["dead"] == dead and platform.json("late", "features", *args) == {"late": []}
     assert [(d["topic"], d["partition"], d["offset"]) for d in dead] == [(topic, 1, n) for n in range(len(BAD))]
     for entry, (line, word) in zip(dead, BAD):
         assert word in entry["reason"], (entry["reason"], word)

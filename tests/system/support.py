@@ -41,9 +41,11 @@ GROUP BY user_id, window_start, window_end;
 # slower, or busy, has this many times as long.
 PATIENCE = 6
 
-# What a hold of two versions at one cut, two seconds at most, is refused for on a slow machine; nothing has changed then.
-TRY_AGAIN = re.compile(r" is not caught up: lag |they cannot be held at one cut|the hold of \d+ ms ran out|"
-                       r"the hold ran out before the commit")
+# What a hold of two versions at one cut, two seconds at most, is refused for on a slow machine, or for a moment after a
+# worker was killed; nothing has changed then.
+TRY_AGAIN = re.compile(r" is not caught up: (lag|it is) |they cannot be held at one cut|the hold of \d+ ms ran out|"
+                       r"the hold ran out before the commit|the worker of v\d+ is (not running|starting)|"
+                       r"the lag of v\d+ is not known yet|its worker was killed by signal 9")
 HOLDING = ("swap", "rollback", "canary", "diff")
 
 CLICKS_WRONG = "event_type IN ('click', 'purchase')"

@@ -51,7 +51,8 @@ static int64_t sim_mono_us(void *ctx)
 
 static int64_t sim_wall_ms(void *ctx)
 {
-    return INT64_C(1790000000000) + ((struct sim *)ctx)->now_us / 1000;
+    const struct sim *sim = ctx;
+    return INT64_C(1790000000000) + sim->set_ms + sim->now_us / 1000;
 }
 
 static struct sim_worker *worker_find(struct sim *sim, uint64_t id)
@@ -264,6 +265,19 @@ static void crash_something(struct sim *sim)
     }
 }
 
+/* The machine is slow, or somebody sets its clock. */
+static void hinder(struct sim *sim)
+{
+    if (sim_chance(sim, 3)) {
+        sim->set_ms += (int64_t)prng_below(&sim->prng, 7200000) - 3600000;
+        sim_note(sim, "the clock is set");
+    } else if (sim->workers != NULL && sim->now_us >= sim->stopped_us) {
+        sim->stopped = sim->workers->id;
+        sim->stopped_us = sim->now_us + (int64_t)prng_below(&sim->prng, 15000000);
+        sim_note(sim, "worker %llu stops for a while", (unsigned long long)sim->stopped);
+    }
+}
+
 /* ---- The scheduler ---- */
 
 static void hear_worker(struct sim *sim, struct sim_worker *worker)
@@ -323,6 +337,10 @@ static void step_worker(struct sim *sim, uint64_t draw)
     if (worker == NULL) {
         return;
     }
+    bool stopped = !worker->gone && worker->id == sim->stopped && sim->now_us < sim->stopped_us;
+    if (stopped && draw < 13) {
+        return;
+    }
     if (draw < 9) {
         sim_worker_step(worker);
     } else if (draw < 13) {
@@ -352,6 +370,9 @@ void sim_step(struct sim *sim, bool produce)
     }
     if (sim->crashes && sim_chance(sim, 2500)) {
         crash_something(sim);
+    }
+    if (sim->crashes && sim_chance(sim, 6000)) {
+        hinder(sim);
     }
     if (sim->core_dead) {
         controller_down(sim);

@@ -113,6 +113,7 @@ struct sim {
     char boot_id[64]; /* changes when the machine dies */
     uint32_t boots;
     int64_t now_us;
+    int64_t set_ms; /* somebody set the clock by this much */
     struct clock_ops clock;
 
     struct log *log;
@@ -136,6 +137,8 @@ struct sim {
     json_t *log_config;
     struct reader *reader;
     struct sim_worker *workers;
+    uint64_t stopped;   /* the worker that gets no time (a SIGSTOP, a disk that hangs), until */
+    int64_t stopped_us; /* this moment */
     struct core_job *jobs[16];
     uint32_t job_count;
 

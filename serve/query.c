@@ -100,6 +100,10 @@ static int setup(struct query *query)
                                          NULL);
     }
     if (rc == SQLITE_OK) {
+        rc = sqlite3_create_collation_v2(db, QUERY_NUMBERS, SQLITE_UTF8, NULL, query_number_collate,
+                                         NULL);
+    }
+    if (rc == SQLITE_OK) {
         rc = query_functions_add(query);
     }
     if (rc == SQLITE_OK) {
@@ -338,7 +342,7 @@ static int rows_give(struct query *query, sqlite3_stmt *statement, const struct 
             break;
         }
         for (int i = 0; i < count; i++) {
-            query_value_take(statement, i, types[i], &values[i]);
+            query_value_take(query, statement, i, types[i], &values[i]);
         }
         result->rows++;
         if (!sink->row(sink->ctx, values, (uint32_t)count)) {
@@ -415,6 +419,7 @@ static int run_pinned(struct query *query, const struct query_text *text,
         result->stamps = stamps(query);
     }
     query_names_drop(query);
+    query_exact_forget(query);
     return rc;
 }
 

@@ -10,8 +10,8 @@
  *
  * Values: whole numbers, doubles, text; booleans are 0 and 1; a time is text of one width,
  * 2026-01-31T12:00:00.000000Z, so that texts compare as times do; columns that hold times also
- * compare with a time written in any other form of RFC 3339. A numeric is a whole number or a double
- * where that is exactly its value to 15 digits, else the text of its digits.
+ * compare with a time written in any other form of RFC 3339. A numeric is a whole number or a double,
+ * above 10^18 the text of its digits; where it is only selected all its digits are told.
  *
  * Safety: one SELECT, nothing else (an authorizer refuses the rest); a time limit, a bound on rows
  * and on memory. */

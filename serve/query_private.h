@@ -14,6 +14,7 @@
 
 #define QUERY_MAGIC     0x71756572U
 #define QUERY_COLLATION "kappa_time"          /* of columns that hold times */
+#define QUERY_NUMBERS   "kappa_number"        /* of numeric columns: texts are digits */
 #define QUERY_TIME_LEN  40                    /* room for the text of a time */
 #define QUERY_NAME_LEN  (LIMIT_NAME_LEN + 16) /* room for table@version */
 
@@ -36,6 +37,12 @@ struct query_table {
     uint32_t key_count;           /* columns of the key */
 };
 
+/* A numeric of more digits than a double keeps, which SQLite has as that double. */
+struct query_exact {
+    uint64_t bits;      /* of the double */
+    const char *digits; /* in exact_memory; "": several have this double; NULL: free */
+};
+
 struct query {
     uint32_t magic;
     sqlite3 *db;
@@ -53,6 +60,9 @@ struct query {
     int64_t until_us;             /* monotonic; INT64_MAX: no limit */
     int64_t now_us;               /* now() of the statement, since 1970 */
     const bool *stop;
+    struct query_exact *exact; /* of the statement: a hash table; NULL: none yet */
+    uint32_t exact_count;
+    struct arena exact_memory;
     struct err err; /* why a table could not be read, or what is refused */
 };
 
@@ -81,7 +91,10 @@ int query_prepare(struct query *query, const struct query_text *text, sqlite3_st
                   struct err *err) must_check;
 
 /* query_value.c */
-void query_result_value(sqlite3_context *context, const struct kappa_value *value);
+void query_result_value(struct query *query, sqlite3_context *context,
+                        const struct kappa_value *value);
+/* The statement is over: numerics that it has seen are forgotten. */
+void query_exact_forget(struct query *query);
 /* The same for a parameter of a statement. A code of SQLite. */
 int query_bind_value(sqlite3_stmt *statement, int number, const struct kappa_value *value);
 /* The declared type of a column; and what is shown of one: its first word in small letters. */
@@ -97,11 +110,12 @@ void query_time_text(int64_t us, char *text);
 /* RFC 3339 in any form, or digits: ms since 1970. */
 bool query_time_parse(const char *text, size_t len, int64_t *us);
 int query_time_collate(void *ctx, int a_len, const void *a, int b_len, const void *b);
+int query_number_collate(void *ctx, int a_len, const void *a, int b_len, const void *b);
 /* Digits, perhaps with a sign before and a point among them: a JSON number. */
 bool query_is_number(const char *text, size_t len);
 /* A column of the row at hand. */
-void query_value_take(sqlite3_stmt *statement, int column, const char *type,
-                      struct query_value *out);
+void query_value_take(const struct query *query, sqlite3_stmt *statement, int column,
+                      const char *type, struct query_value *out);
 
 /* query_function.c, query_aggregate.c */
 int query_functions_add(struct query *query);

@@ -408,7 +408,7 @@ static int cursor_column(sqlite3_vtab_cursor *base, sqlite3_context *context, in
     const struct query_cursor *cursor = (const struct query_cursor *)base;
     const struct query_table *table = table_of(base->pVtab);
     if ((uint32_t)column < table->view->output_count) {
-        query_result_value(context, &cursor->values[column]);
+        query_result_value(table->query, context, &cursor->values[column]);
     } else {
         result_key(cursor, context);
     }

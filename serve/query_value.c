@@ -10,6 +10,10 @@
 #define DIGITS_MAX                                                                                 \
     15 /* of a time in ms: until the year 33658; and of what a double keeps exactly */
 
+#define WHOLE_MAX   18 /* digits in front of the point, of what is a number to SQLite */
+#define EXACT_SLOTS 16384
+#define EXACT_MAX   (EXACT_SLOTS / 2) /* of a statement: later ones are told as doubles */
+
 /* ---- times */
 
 void query_time_text(int64_t us, char *text)
@@ -85,7 +89,7 @@ const char *query_type_declared(enum kappa_type type)
     case KAPPA_TYPE_BIGINT:
         return "BIGINT";
     case KAPPA_TYPE_NUMERIC:
-        return "NUMERIC";
+        return "NUMERIC COLLATE " QUERY_NUMBERS;
     case KAPPA_TYPE_REAL:
         return "REAL";
     case KAPPA_TYPE_DOUBLE:
@@ -198,11 +202,99 @@ static void plain_of(const struct kappa_value *value, struct buf *text, struct q
     }
 }
 
-void query_result_value(sqlite3_context *context, const struct kappa_value *value)
+/* ---- numerics of many digits
+ *
+ * SQLite compares and sorts them as doubles, beside those of few digits; what is only selected is told
+ * with all digits, which are remembered for each double. Where several have one double, that is told.
+ * Those above 10^18 stay texts: these sort behind all numbers, and by QUERY_NUMBERS among themselves. */
+
+static uint32_t exact_slot(const struct query *query, uint64_t bits)
+{
+    uint32_t slot = (uint32_t)((bits * UINT64_C(0x9E3779B97F4A7C15)) >> 32) % EXACT_SLOTS;
+    while (query->exact[slot].digits != NULL && query->exact[slot].bits != bits) {
+        slot = (slot + 1) % EXACT_SLOTS;
+    }
+    return slot;
+}
+
+static uint64_t bits_of(double d)
+{
+    uint64_t bits;
+    memcpy(&bits, &d, sizeof bits);
+    return bits;
+}
+
+static void exact_keep(struct query *query, double d, const char *digits)
+{
+    if (query->exact == NULL) {
+        query->exact = xcalloc(EXACT_SLOTS, sizeof *query->exact);
+        arena_init(&query->exact_memory);
+    }
+    struct query_exact *at = &query->exact[exact_slot(query, bits_of(d))];
+    if (at->digits != NULL) {
+        at->digits = strcmp(at->digits, digits) == 0 ? at->digits : "";
+    } else if (query->exact_count < EXACT_MAX) {
+        query->exact_count++;
+        *at = (struct query_exact){bits_of(d), arena_strdup(&query->exact_memory, digits)};
+    }
+}
+
+static const char *exact_find(const struct query *query, double d)
+{
+    const char *digits =
+        query->exact == NULL ? NULL : query->exact[exact_slot(query, bits_of(d))].digits;
+    return digits == NULL || digits[0] == '\0' ? NULL : digits;
+}
+
+void query_exact_forget(struct query *query)
+{
+    if (query->exact != NULL) {
+        free(query->exact);
+        arena_free(&query->exact_memory);
+        query->exact = NULL;
+        query->exact_count = 0;
+    }
+}
+
+/* Bytes of the whole part of digits, without leading zeros. */
+static size_t whole_digits(const char *text, size_t len)
+{
+    const char *point = memchr(text, '.', len);
+    return point == NULL ? len : (size_t)(point - text);
+}
+
+int query_number_collate(void *ctx, int a_len, const void *a, int b_len, const void *b)
+{
+    (void)ctx;
+    size_t len[2] = {(size_t)a_len, (size_t)b_len};
+    const char *text[2] = {a, b};
+    bool plain = true;
+    for (int i = 0; i < 2; i++) {
+        plain = plain && query_is_number(text[i], len[i]) && text[i][0] != '-';
+        while (plain && memchr(text[i], '.', len[i]) != NULL && text[i][len[i] - 1] == '0') {
+            len[i]--;
+        }
+        len[i] -= plain && text[i][len[i] - 1] == '.' ? 1 : 0;
+    }
+    size_t whole[2] = {whole_digits(text[0], len[0]), whole_digits(text[1], len[1])};
+    if (plain && whole[0] != whole[1]) {
+        return whole[0] < whole[1] ? -1 : 1;
+    }
+    return bytes_order(text[0], len[0], text[1], len[1]);
+}
+
+void query_result_value(struct query *query, sqlite3_context *context,
+                        const struct kappa_value *value)
 {
     struct buf text = {0};
     struct query_value plain;
     plain_of(value, &text, &plain);
+    if (value->type == KAPPA_TYPE_NUMERIC && plain.kind == QUERY_TEXT &&
+        query_is_number(plain.bytes, plain.len) &&
+        (plain.bytes[0] == '-' || whole_digits(plain.bytes, plain.len) <= WHOLE_MAX)) {
+        plain = (struct query_value){.kind = QUERY_DOUBLE, .d = strtod(buf_text(&text), NULL)};
+        exact_keep(query, plain.d, buf_text(&text));
+    }
     if (plain.kind == QUERY_INTEGER) {
         sqlite3_result_int64(context, plain.i);
     } else if (plain.kind == QUERY_DOUBLE) {
@@ -324,9 +416,10 @@ bool query_is_number(const char *text, size_t len)
     return whole && at == len;
 }
 
-void query_value_take(sqlite3_stmt *statement, int column, const char *type,
-                      struct query_value *out)
+void query_value_take(const struct query *query, sqlite3_stmt *statement, int column,
+                      const char *type, struct query_value *out)
 {
+    const char *digits = NULL;
     *out = (struct query_value){.kind = QUERY_NULL};
     switch (sqlite3_column_type(statement, column)) {
     case SQLITE_INTEGER:
@@ -336,6 +429,11 @@ void query_value_take(sqlite3_stmt *statement, int column, const char *type,
     case SQLITE_FLOAT:
         out->kind = QUERY_DOUBLE;
         out->d = sqlite3_column_double(statement, column);
+        digits = type != NULL && strcmp(type, "NUMERIC") == 0 ? exact_find(query, out->d) : NULL;
+        if (digits != NULL) {
+            *out =
+                (struct query_value){.kind = QUERY_NUMBER, .bytes = digits, .len = strlen(digits)};
+        }
         break;
     case SQLITE_TEXT:
         out->kind = QUERY_TEXT;

@@ -378,6 +378,26 @@ def test_formats_and_server_down(embedded, topic):
     assert embedded.run("sql", "-o", "xml", "SELECT 1", code=2).stderr
 
 
+def test_numerics_of_many_digits(embedded, topic):
+    """What is only selected has all its digits; it is sorted, compared and grouped beside numbers of few."""
+    numbers = ["-12345678901234567890.10", "3.3333333333333333333", "5.5", "9999999999999999.5", "999999999999999999",
+               "12345678901234567890.1", "12345678901234567890.10", "22345678901234567890.5", "122345678901234567890.5"]
+    embedded.topic(topic, 1)
+    embedded.produce(topic, [{"k": f"k{i}", "n": n} for i, n in enumerate(numbers)])
+    embedded.deploy("p", f"CREATE TABLE e (k text, n numeric) WITH (topic='{topic}'); CREATE MATERIALIZED VIEW t AS "
+                    "SELECT k, max(n) AS n FROM e GROUP BY k;", "--wait")
+
+    def column(statement):
+        return embedded.run("sql", "-o", "csv", statement).stdout.splitlines()[1:]
+    assert column("SELECT n FROM t ORDER BY k") == numbers
+    assert column("SELECT n FROM t ORDER BY n, k") == numbers
+    assert column("SELECT max(n) FROM t") == numbers[-1:] and column("SELECT k FROM t WHERE n < 0") == ["k0"]
+    assert column("SELECT k FROM t ORDER BY n LIMIT 3") == ["k0", "k1", "k2"]
+    assert column("SELECT k FROM t WHERE n > 5.5 AND n < 1e18 ORDER BY k") == ["k3", "k4"]
+    assert column("SELECT count(*) FROM t GROUP BY n HAVING count(*) > 1") == ["2"]
+    assert column("SELECT count(DISTINCT n) FROM t") == ["8"]
+
+
 class Shell:
     """`kappa sql` on a pseudo terminal."""
 

@@ -2,8 +2,9 @@
  * core_inside.h.
  *
  *     conduct_start     near to the new one                (it writes what it has)
- *     near              hold to both                       (PREPARE)
- *     held, held        run_to(C) to both                  (RUN_TO)
+ *     near              hold to the new one                (PREPARE)
+ *     held              hold to the old one
+ *     held              run_to(C) to both                  (RUN_TO)
  *     at_cut, at_cut    checks                             (CHECK)
  *     commit            one catalog transaction            (COMMIT: from here on it has happened)
  *                       serving on/off, release, receipt   (RELEASE)
@@ -145,14 +146,13 @@ static void set_party(struct core_swap *swap, enum swap_side side, enum swap_par
     free(map);
 }
 
-static void send_both(struct core *core, struct core_swap *swap, const char *word)
+static void send_side(struct core *core, struct core_swap *swap, enum swap_side side,
+                      const char *word)
 {
-    for (int side = 0; side < SWAP_SIDES; side++) {
-        if (side_is_live(swap, (enum swap_side)side)) {
-            json_t *message = json_pack("{s:s, s:I}", "do", word, "id", (json_int_t)swap->swap.id);
-            ASSERT(message != NULL);
-            child_send(core, &side_version(swap, (enum swap_side)side)->child, message);
-        }
+    if (side_is_live(swap, side)) {
+        json_t *message = json_pack("{s:s, s:I}", "do", word, "id", (json_int_t)swap->swap.id);
+        ASSERT(message != NULL);
+        child_send(core, &side_version(swap, side)->child, message);
     }
 }
 
@@ -162,7 +162,8 @@ static void send_release(struct core *core, struct core_swap *swap)
     if (!side_is_live(swap, SWAP_NEW)) {
         child_send_word(core, &swap->new->child, "release");
     }
-    send_both(core, swap, "release");
+    send_side(core, swap, SWAP_OLD, "release");
+    send_side(core, swap, SWAP_NEW, "release");
 }
 
 bool conduct_moves(const struct core_processor *processor, uint64_t move)
@@ -186,7 +187,23 @@ static void prepare_all(struct core *core, uint64_t move)
             swap->step_us[SWAP_PREPARE] = swap->swap.started_us;
             set_party(swap, SWAP_OLD, swap->part);
             set_party(swap, SWAP_NEW, SWAP_LIVE);
-            send_both(core, swap, "hold");
+            send_side(core, swap, SWAP_NEW, "hold");
+        }
+    }
+}
+
+/* Readers wait from when the old ones hold: they are told once all new ones do. */
+static void hold_old(struct core *core, uint64_t move)
+{
+    for (uint32_t i = 0; i < core->processor_count; i++) {
+        const struct core_processor *member = core->processors[i];
+        if (conduct_moves(member, move) && !member->swap.swap.party[SWAP_NEW].held) {
+            return;
+        }
+    }
+    for (uint32_t i = 0; i < core->processor_count; i++) {
+        if (conduct_moves(core->processors[i], move)) {
+            send_side(core, &core->processors[i]->swap, SWAP_OLD, "hold");
         }
     }
 }
@@ -453,7 +470,8 @@ static json_t *steps_json(const struct core_swap *swap, int64_t end_us)
     return steps;
 }
 
-/* Behind COMMIT: who serves is told, and all go on. */
+/* Behind COMMIT: who serves is told, and all go on. The new one first: then readers see newer cuts again
+ * (who is woken may take the CPU from who wakes it). */
 static void release_member(struct core *core, struct core_swap *swap)
 {
     swap_committed(&swap->swap);
@@ -461,11 +479,12 @@ static void release_member(struct core *core, struct core_swap *swap)
     if (swap->canary == NULL) {
         send_serving(core, swap->new, true);
     }
+    send_side(core, swap, SWAP_NEW, "release");
+    int64_t now_us = core_now_us(core);
     if (swap->canary == NULL && swap->old != NULL) {
         send_serving(core, swap->old, false);
     }
-    send_both(core, swap, "release");
-    int64_t now_us = core_now_us(core);
+    send_side(core, swap, SWAP_OLD, "release");
     int64_t hold_us = now_us - swap->swap.started_us;
     object_set(swap->receipt, "hold_ms", json_real((double)hold_us / 1000.0));
     object_set(swap->receipt, "steps_ms", steps_json(swap, now_us));
@@ -572,6 +591,8 @@ static int on_held(struct core *core, struct core_swap *swap, enum swap_side sid
         int64_t now_us = core_now_us(core);
         swap_held_since(&swap->swap, i64_min(json_int(event, "held_us", 0), now_us));
         swap->step_us[SWAP_PREPARE] = swap->swap.started_us;
+    } else if (rc == 0 && before == SWAP_PREPARE && id == swap->swap.id) {
+        hold_old(core, swap->move);
     }
     if (rc == 0 && before == SWAP_PREPARE && swap->swap.step == SWAP_RUN_TO) {
         send_cut(core, swap);

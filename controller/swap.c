@@ -223,7 +223,8 @@ const char *swap_waits_for(const struct swap *swap, enum swap_side *side)
 {
     bool holding = swap->step == SWAP_PREPARE;
     const struct swap_party *old = &swap->party[SWAP_OLD];
-    bool old_missing = old->part == SWAP_LIVE && !(holding ? old->held : old->at_cut);
-    *side = old_missing ? SWAP_OLD : SWAP_NEW;
+    bool new_missing = holding ? !swap->party[SWAP_NEW].held /* it is asked first */
+                               : old->part != SWAP_LIVE || old->at_cut;
+    *side = new_missing ? SWAP_NEW : SWAP_OLD;
     return holding ? "to hold" : "to reach the cut";
 }

@@ -2,6 +2,7 @@
 #include "cli/client.h"
 #include "cli/cmd.h"
 #include "cli/place.h"
+#include "cli/row_choice.h"
 #include "cli/rows.h"
 #include "serve/query.h"
 #include "serve/row_range.h"
@@ -11,13 +12,7 @@
 static int scan_run(struct cli *cli, struct err *err);
 
 static const struct cmd_option options[] = {
-    {"prefix", '\0', "TEXT", "only rows whose next key column begins so"},
-    {"from", '\0', "VALUE", "only rows whose next key column is this or behind it"},
-    {"below", '\0', "VALUE", "only rows whose next key column is below this"},
-    {"at", '\0', "TIME", "of a window table: only windows that hold TIME"},
-    {"since", '\0', "TIME", "only windows that end later than TIME"},
-    {"until", '\0', "TIME", "only windows that end at TIME or before"},
-    {"where", '\0', "EXPR", "only rows of which this is true: \"score > 5\""},
+    ROW_CHOICE_OPTIONS,
     {"limit", '\0', "N", "at most so many rows"},
     {"version", '\0', "N", "read this version, or `candidate`, instead of the one that serves"},
     {NULL, '\0', NULL, NULL},
@@ -106,23 +101,15 @@ static int scan_local(const struct cli *cli, const struct row_range_ask *ask, st
 
 static int scan_remote(const struct cli *cli, struct rows *rows, struct err *err)
 {
-    static const char *const names[] = {"prefix", "from",  "below", "at",     "since",
-                                        "until",  "where", "limit", "version"};
     struct client *client;
     int rc = place_client(cli, &client, err);
     if (rc < 0) {
         return rc;
     }
     struct buf path = {0};
-    buf_append_text(&path, "/v1/tables");
-    client_path_add(&path, cli->args[0]);
-    buf_append_text(&path, "/rows");
-    for (int i = 1; i < cli->arg_count; i++) {
-        client_query_add(&path, "key", cli->args[i]);
-    }
-    for (size_t i = 0; i < array_len(names); i++) {
-        client_query_add(&path, names[i], cli_option(cli, names[i]));
-    }
+    row_choice_path(cli, "/rows", &path);
+    client_query_add(&path, "limit", cli_option(cli, "limit"));
+    client_query_add(&path, "version", cli_option(cli, "version"));
     rc = client_lines(client, buf_text(&path), take_line, rows, err);
     buf_free(&path);
     client_close(client);

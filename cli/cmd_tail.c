@@ -4,6 +4,7 @@
 #include "cli/cmd.h"
 #include "cli/output.h"
 #include "cli/place.h"
+#include "cli/row_choice.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -20,13 +21,7 @@ static int tail_run(struct cli *cli, struct err *err);
 
 static const struct cmd_option options[] = {
     {"rows", '\0', NULL, "begin with all rows"},
-    {"prefix", '\0', "TEXT", "only rows whose next key column begins so"},
-    {"from", '\0', "VALUE", "only rows whose next key column is this or behind it"},
-    {"below", '\0', "VALUE", "only rows whose next key column is below this"},
-    {"at", '\0', "TIME", "of a window table: only windows that hold TIME"},
-    {"since", '\0', "TIME", "only windows that end later than TIME"},
-    {"until", '\0', "TIME", "only windows that end at TIME or before"},
-    {"where", '\0', "EXPR", "only rows of which this is true: \"score > 5\""},
+    ROW_CHOICE_OPTIONS,
     {"limit", 'n', "N", "end after so many rows and deletions"},
     {"after", '\0', "ID", "go on behind the cut of this id"},
     {NULL, '\0', NULL, NULL},
@@ -219,9 +214,6 @@ static bool take_line(void *ctx, const char *text, size_t len)
     return tail->rc == 0 && !tail->done;
 }
 
-/* Options that are parameters of the server's. */
-static const char *const passed_on[] = {"prefix", "from", "below", "at", "since", "until", "where"};
-
 /* One connection, until it ends. */
 static int follow_once(struct tail *tail, struct err *err)
 {
@@ -231,17 +223,9 @@ static int follow_once(struct tail *tail, struct err *err)
     if (rc < 0) {
         return rc;
     }
-    buf_append_text(&path, "/v1/tables");
-    client_path_add(&path, tail->cli->args[0]);
-    buf_append_text(&path, "/changes");
+    row_choice_path(tail->cli, "/changes", &path);
     client_query_add(&path, "after", tail->after[0] == '\0' ? NULL : tail->after);
     client_query_add(&path, "rows", tail->rows ? "1" : "0");
-    for (int i = 1; i < tail->cli->arg_count; i++) {
-        client_query_add(&path, "key", tail->cli->args[i]);
-    }
-    for (size_t i = 0; i < array_len(passed_on); i++) {
-        client_query_add(&path, passed_on[i], cli_option(tail->cli, passed_on[i]));
-    }
     tail->event[0] = '\0';
     tail->id[0] = '\0';
     rc = client_lines(client, buf_text(&path), take_line, tail, err);

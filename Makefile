@@ -52,7 +52,7 @@ endef
 # Archives and libraries for each folder's programs, dependents first.
 LIBS_EXT_base      := -ljansson -lxxhash -lm
 LIBS_EXT_log       := -lrdkafka -lzstd $(LIBS_EXT_base)
-LIBS_EXT_processor := -lpg_query -lsimdjson -lstdc++ -lutf8proc -lpcre2-8 $(LIBS_EXT_base)
+LIBS_EXT_processor := -lpg_query -lsimdjson -lstdc++ -lutf8proc -lpcre2-8 -lnettle $(LIBS_EXT_base)
 LIBS_EXT_table     := -llmdb $(LIBS_EXT_base)
 LIBS_EXT_all       := -lpg_query -lsimdjson -lstdc++ -lutf8proc -lpcre2-8 -lrdkafka -lzstd -llmdb -luv -lmicrohttpd -lnettle -lcurl -lsqlite3 -ledit -lz $(LIBS_EXT_base)
 A = $(foreach f,$(1),$(B)/lib$(f).a)
@@ -220,7 +220,7 @@ fresh:
 
 # ---- libkappa: rows of tables for other programs (include/kappa/reader.h). Shared: libkappa.so.0 exports kappa_* alone.
 # Static: one object, in which all other names are local. Both stand on LIBS_EXT_library.
-LIBS_EXT_library := -lpg_query -lsimdjson -lstdc++ -lutf8proc -lpcre2-8 -llmdb $(LIBS_EXT_base)
+LIBS_EXT_library := -lpg_query -lsimdjson -lstdc++ -lutf8proc -lpcre2-8 -lnettle -llmdb $(LIBS_EXT_base)
 LIB_OBJ     = $(call obj,$(SRC_library))
 LIB_BELOW   = $(call A,serve table processor base)
 LIB_VERSION = $(shell sed -n 's/.*KAPPA_VERSION "\(.*\)"/\1/p' include/kappa/version.h)

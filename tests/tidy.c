@@ -52,7 +52,7 @@ static const struct {
     {"<pcre2.h>", " processor/expr_regex.c "},
     {"<utf8proc.h>", " processor/letter.c "},
     {"<simdjson.h>", " processor/json_simd.cc "},
-    {"<nettle/", " serve/people_token.c "},
+    {"<nettle/", " processor/expr_encode.c serve/people_token.c "},
     {"<microhttpd.h>", " serve/http.c serve/http_private.h bench/http_constant.c "},
     {"<curl/curl.h>", " cli/client.c replayer/schemas.c tests/ "},
     {"<uv.h>", " controller/ serve/ tests/ "},

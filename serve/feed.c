@@ -442,6 +442,7 @@ struct feeds *feeds_new(struct reader *reader)
     struct feeds *feeds = xcalloc(1, sizeof *feeds);
     feeds->magic = FEEDS_MAGIC;
     feeds->reader = reader;
+    feeds->view_us = FEED_VIEW_US;
     int rc = pthread_mutex_init(&feeds->lock, NULL);
     ASSERT_CMP(rc, ==, 0);
     cond_init(&feeds->moved);

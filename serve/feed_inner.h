@@ -16,6 +16,7 @@
 #define FEED_RING_BYTES  (16U << 20)
 #define FEED_STEP_BYTES  (FEED_RING_BYTES / 2) /* of one step: more becomes a reset */
 #define FEED_VIEW_BYTES  (8U << 20) /* of a view's rows as text; twice while it is compared */
+#define FEED_VIEW_US     10000000   /* of a view's run, which holds a snapshot */
 #define FEED_PIECES      8192       /* of the ring */
 #define FEED_PIECE_BYTES 65536      /* and one event more */
 
@@ -125,6 +126,7 @@ struct feed {
 struct feeds {
     uint32_t magic;
     struct reader *reader;
+    int64_t view_us; /* FEED_VIEW_US; a test, which waits for no clock, makes it less */
     pthread_mutex_t lock;
     pthread_cond_t moved;          /* a follower came or wants rows, a thread ended, closing */
     struct feed *first;            /* lock */

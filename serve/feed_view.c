@@ -4,7 +4,7 @@
  * each point, as of the point's snapshot, and its rows are kept as texts, sorted by (key, row): what
  * differs between two points is a merge. That is exact for every view whose rows are a function of its
  * tables; one that asks for the time or for chance is refused, as are more rows than
- * FEED_VIEW_BYTES hold, and a run of more than VIEW_US_MAX.
+ * FEED_VIEW_BYTES hold, and a run of more than FEED_VIEW_US.
  *
  * The key of a row: the key columns of the first table that the view reads, and the window's end, when it
  * gives them all out under their names; else all of its values. Rows beyond the first of one key (joins,
@@ -15,8 +15,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-
-#define VIEW_US_MAX 10000000 /* of a run, which holds a snapshot */
 
 struct view_row {
     const char *key; /* JSON: a list */
@@ -195,10 +193,10 @@ int feed_view_read(struct feed *feed, struct feed_point *point, struct err *err)
     struct taking taking = {.view = view};
     arena_init(&view->memory);
     rc = query_view_at(feed->query, plain, &point->reading, &taking.key, take_row, &taking,
-                       VIEW_US_MAX, &feed->feeds->closing, err);
+                       feed->feeds->view_us, &feed->feeds->closing, err);
     if (rc == -KE_TIMEOUT) {
         rc = err_set(err, KE_REFUSED, "view %s takes more than %d s to run: it cannot be followed",
-                     plain, VIEW_US_MAX / 1000000);
+                     plain, FEED_VIEW_US / 1000000);
         err_hint(err, "follow the tables that it reads");
     }
     if (rc == 0 && taking.too_many) {

@@ -541,6 +541,54 @@ static void test_growing_file(void **state)
     client_leave(&client);
 }
 
+static void point_at(const char *table)
+{
+    const struct catalog_pointer pointer = {.processor = "p", .version = 3, .epoch = ++epoch};
+    assert_ok(catalog_begin(world.catalog, &fault));
+    assert_ok(catalog_pointer_put(world.catalog, table, &pointer, &fault));
+    assert_ok(catalog_commit(world.catalog, &fault));
+}
+
+/* Follows a view to its end, which says why. */
+static void too_much(const char *view, const char *why)
+{
+    struct client client;
+    client_follow(&client, view, NULL, true);
+    while (client_next(&client)) {
+        assert_string_not_equal(client.event, "cut");
+    }
+    assert_string_equal(client.event, "end");
+    const json_t *error = json_object_get(client.data, "error");
+    assert_string_equal(json_text(error, "code", ""), "refused");
+    assert_non_null(strstr(json_text(error, "message", ""), why));
+    assert_non_null(strstr(json_text(error, "hint", ""), "the tables that it reads"));
+    client_leave(&client);
+}
+
+/* Views that are too much to be followed: of too many rows, and one that would run for years. */
+static void test_views_that_are_too_much(void **state)
+{
+    (void)state;
+    char *text = xasprintf(
+        "%sCREATE VIEW few AS SELECT u, n FROM raw;\n"
+        "CREATE VIEW wide AS SELECT a.u, a.n, a.t, b.t AS other FROM raw a, raw b, raw c;\n"
+        "CREATE VIEW endless AS SELECT count(*) AS c FROM raw a, raw b, raw c, raw d, raw e, raw "
+        "f;\n",
+        definition);
+    struct client client;
+    make_version_of(&world, 3, MANY, text);
+    free(text);
+    point_at("few");
+    point_at("wide");
+    point_at("endless");
+    client_follow(&client, "few", NULL, true);
+    client_to_cut(&client, epoch - 2);
+    client_leave(&client);
+    too_much("wide", "more than 8 MiB");
+    feeds->view_us = 1;
+    too_much("endless", "takes more than 10 s");
+}
+
 static void test_ends(void **state)
 {
     (void)state;
@@ -586,6 +634,7 @@ int main(void)
         TEST(test_state_of_taken_windows),
         TEST(test_slow_follower),
         TEST(test_growing_file),
+        TEST(test_views_that_are_too_much),
         TEST(test_ends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -87,7 +87,7 @@ static int options_read(struct export_job *export, struct err *err)
         rc = err_set(err, KE_REFUSED, "an export reads the data directory, not a server");
         err_hint(err, "run it where the server runs, with --data DIR");
     }
-    return rc;
+    return rc == 0 ? place_own_check(cli, err) : rc;
 }
 
 static int scratch_make(struct export_job *export, struct err *err)

@@ -75,7 +75,8 @@ static int up(struct cli *cli, struct err *err)
         return err_set(err, KE_INVALID, "kappa up is the server: --server is for other commands");
     }
     json_t *kafka = NULL;
-    int rc = place_kafka(cli, &kafka, err);
+    int rc = place_own_check(cli, err);
+    rc = rc == 0 ? place_kafka(cli, &kafka, err) : rc;
     if (rc == 0 && kafka != NULL && cli_option(cli, "archive") != NULL) {
         json_decref(kafka);
         rc = err_set(err, KE_INVALID, "--kafka and --archive each name the log: give one of them");

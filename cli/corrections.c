@@ -376,7 +376,8 @@ int corrections_run(const struct cli *cli, const char *processor, bool send, int
                       .lock_fd = -1,
                       .samples = json_array(),
                       .stop = interrupt_catch()};
-    int rc = corrections_look(cli, processor, &job.known, err);
+    int rc = place_own_check(cli, err);
+    rc = rc == 0 ? corrections_look(cli, processor, &job.known, err) : rc;
     if (rc == 0 && job.known.none == NULL) {
         rc = job_run(&job, err);
     }

@@ -142,6 +142,24 @@ char *place_access(const struct cli *cli)
     return path;
 }
 
+/* Is this root, and the data another user's? */
+static bool of_another(const char *data, struct stat *folder)
+{
+    return getuid() == 0 && stat(data, folder) == 0 && folder->st_uid != 0;
+}
+
+/* Before data is read: what that makes there (LMDB's lock file, the log's heads after the machine has
+ * started) has to be its owner's, so root reads as that user. Where it may not be, or that user cannot
+ * come there, it goes on as it is. */
+static void read_as_owner(const char *data)
+{
+    struct stat folder;
+    if (of_another(data, &folder) && setegid(folder.st_gid) == 0 && seteuid(folder.st_uid) == 0 &&
+        !is_dir(data)) {
+        (void)!seteuid(0);
+    }
+}
+
 int place_reader(const struct cli *cli, struct reader **out, struct err *err)
 {
     const char *data = place_data(cli);
@@ -150,6 +168,7 @@ int place_reader(const struct cli *cli, struct reader **out, struct err *err)
         err_hint(err, "--data DIR or KAPPA_DATA names it; `kappa up --data DIR` makes one");
         return rc;
     }
+    read_as_owner(data);
     return reader_open(data, out, err);
 }
 
@@ -184,6 +203,7 @@ static json_t *log_of_catalog(const char *data)
     char *dir = xasprintf("%s/catalog", data);
     struct catalog *catalog;
     json_t *setting = NULL;
+    read_as_owner(data);
     if (catalog_open(dir, false, &catalog, NULL) == 0) {
         if (catalog_get(catalog, "x/log", &setting, NULL) != 0) {
             setting = NULL;
@@ -249,6 +269,7 @@ static int log_config(const struct cli *cli, bool make, json_t **out, struct err
         return rc;
     }
     const char *data = place_data(cli);
+    read_as_owner(data);
     if (!has_embedded_log(data)) { /* which can be read without its server */
         rc = place_server_file_check(data, err);
     }
@@ -283,25 +304,35 @@ int place_log(const struct cli *cli, bool make, struct log **out, struct err *er
     return rc;
 }
 
-int place_own_check(const struct cli *cli, struct err *err)
+/* more: what else may be done, behind the hint. */
+static int own_check(const struct cli *cli, const char *more, struct err *err)
 {
     const char *data = place_data(cli);
     struct stat folder;
-    if (geteuid() != 0 || stat(data, &folder) != 0 || folder.st_uid == 0) {
+    if (!of_another(data, &folder)) {
         return 0;
     }
     const struct passwd *owner = getpwuid(folder.st_uid);
+    char *name = owner == NULL ? xasprintf("'#%ld'", (long)folder.st_uid) : xstrdup(owner->pw_name);
     int rc = err_set(err, KE_REFUSED, "%s belongs to %s, who could not use what root makes there",
-                     data, owner == NULL ? "another user" : owner->pw_name);
-    err_hint(err, "run it as that user (runuser -u USER -- kappa ...), or name the server with "
-                  "--server HOST:PORT or KAPPA_SERVER");
+                     data, owner == NULL ? "another user" : name);
+    err_hint(err, "run it as that user: sudo -u %s kappa ...%s", name, more);
+    free(name);
     return rc;
+}
+
+int place_own_check(const struct cli *cli, struct err *err)
+{
+    return own_check(cli, "", err);
 }
 
 int place_log_write(const struct cli *cli, bool make, struct log **out, struct err *err)
 {
     json_t *elsewhere = cli_option(cli, "kafka") == NULL ? known_log(place_data(cli)) : json_true();
-    int rc = elsewhere == NULL ? place_own_check(cli, err) : 0;
+    int rc = 0;
+    if (elsewhere == NULL) {
+        rc = own_check(cli, "; or name the server with --server HOST:PORT or KAPPA_SERVER", err);
+    }
     json_decref(elsewhere);
     return rc == 0 ? place_log(cli, make, out, err) : rc;
 }

@@ -25,7 +25,8 @@ int place_server_file_check(const char *data, struct err *err) must_check;
 int place_client(const struct cli *cli, struct client **out, struct err *err) must_check;
 /* The access file: --access, or that of the server on the data directory. Malloc'd; NULL: none. */
 char *place_access(const struct cli *cli);
-/* A reader on the data directory. NOT_FOUND when there is none. */
+/* A reader on the data directory. NOT_FOUND when there is none. Root is the directory's owner from here
+ * on, as with place_log: reading makes files, which that user could not open else. */
 int place_reader(const struct cli *cli, struct reader **out, struct err *err) must_check;
 
 /* The option --version: a number, or READER_CANDIDATE; 0 when it is not given. */

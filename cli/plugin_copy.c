@@ -92,10 +92,10 @@ static int copy_one(const struct cli *cli, const char *beside, const char *name,
 int plugins_copy(const struct cli *cli, const char *file, const struct plan *plan, json_t **out,
                  struct err *err)
 {
-    int rc = 0;
+    int rc = plan->plugin_count == 0 ? 0 : place_own_check(cli, err);
     json_t *hashes = json_object();
     *out = NULL;
-    if (plan->plugin_count > 0 && place_server(cli) != NULL) {
+    if (rc == 0 && plan->plugin_count > 0 && place_server(cli) != NULL) {
         rc = err_set(err, KE_REFUSED,
                      "plugins are deployed on the machine of the server, with --data");
         err_hint(err, "native code is not taken over HTTP");

@@ -2,9 +2,12 @@
 
 import json
 import os
+import pathlib
 import re
+import shutil
 import signal
 import subprocess
+import tempfile
 
 import pytest
 
@@ -102,10 +105,49 @@ def test_the_data_of_another_user(tmp_path):
 def test_root_in_the_data_of_a_service(tmp_path):
     """What root made there its server could not open."""
     os.chown(tmp_path, NOBODY, NOBODY)
-    for command in (["topic", "create", "t"], ["produce", "t"], ["nexmark", "--events", "1"], ["topic", "set", "t", "archive=on"]):
+    for command in (["topic", "create", "t"], ["produce", "t"], ["nexmark", "--events", "1"], ["topic", "set", "t", "archive=on"],
+                    ["up", "--http", "127.0.0.1:0"], ["corrections", "p"],
+                    ["export", "t", "--labels", "l.csv", "--time-column", "at", "--out", tmp_path / "out.csv"]):
         code, out, said = kappa(*command, "--data", tmp_path, input="{}")
-        assert code == 4 and out == "" and "belongs to" in said and "--server" in said, command
+        assert code == 4 and out == "" and "belongs to" in said and "sudo -u" in said, command
+        assert ("--server" in said) == (command[0] in ("topic", "produce", "nexmark") and command[1] != "set"), said
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def open_dir():
+    """A folder that every user may enter."""
+    folder = tempfile.mkdtemp(prefix="kappa-mistakes-")
+    os.chmod(folder, 0o755)
+    yield pathlib.Path(folder)
+    shutil.rmtree(folder)
+
+
+def after_a_reboot(data):
+    """What the machine's memory held of the log is lost, and a backup leaves LMDB's lock files out."""
+    for head in data.glob("log/*/*/head"):
+        with open(head, "r+b") as file:
+            file.seek(16)
+            file.write(b"another boot")
+    for path in [data / "log" / "~notify", *data.rglob("lock.mdb")]:
+        path.unlink()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write into another user's folder")
+def test_root_reads_the_data_of_a_service(open_dir):
+    """Also reading makes files: a log is recovered by who opens it first, an environment has a lock file."""
+    data = open_dir / "data"
+    assert kappa("topic", "create", "t", "--partitions", 2, "--data", data)[0] == 0
+    assert kappa("produce", "t", "--data", data, input='{"n":1}\n{"n":2}\n')[0] == 0
+    assert up_and_down(data)[0] == 0
+    after_a_reboot(data)
+    for path in [data, *data.rglob("*")]:
+        os.chown(path, NOBODY, NOBODY)
+    assert len(kappa("cat", "t", "--exit", "--data", data)[1].splitlines()) == 2
+    assert kappa("topic", "list", "--data", data)[1].count("\n") > 1
+    assert kappa("get", "none", "k", "--data", data)[0] == 3
+    assert (data / "catalog" / "lock.mdb").exists() and (data / "log" / "~notify").exists()
+    assert [str(path) for path in data.rglob("*") if path.stat().st_uid != NOBODY] == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")

@@ -27,14 +27,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CONNECTIONS_MAX 1024 /* of all threads */
-#define EVENTS          256  /* of a round */
-#define TAKE_BYTES      (64 << 10)
-#define IN_MAX          (REDIS_REQUEST_MAX + TAKE_BYTES)
-#define BUFFER_KEPT     (256 << 10) /* of an idle connection; more is given back */
-#define STALL_MS        10000
-#define TICK_MS         500
-#define REDIS_MAGIC     0x52656469U
+#define EVENTS      256 /* of a round */
+#define TAKE_BYTES  (64 << 10)
+#define IN_MAX      (REDIS_REQUEST_MAX + TAKE_BYTES)
+#define BUFFER_KEPT (256 << 10) /* of an idle connection; more is given back */
+#define STALL_MS    10000
+#define TICK_MS     500
+#define REDIS_MAGIC 0x52656469U
 
 struct connection {
     struct connection *next; /* of its thread */
@@ -126,7 +125,7 @@ static void connection_open(struct redis_thread *thread, int fd,
     static const char full[] = "-ERR max number of clients reached\r\n";
     struct redis_counters *counters = &thread->server->counters;
     int on = 1;
-    if (__atomic_load_n(&counters->connected, __ATOMIC_RELAXED) >= CONNECTIONS_MAX) {
+    if (__atomic_load_n(&counters->connected, __ATOMIC_RELAXED) >= REDIS_CONNECTIONS_MAX) {
         (void)send(fd, full, sizeof full - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
         count_add(&counters->cut_off, 1);
         (void)close(fd);

@@ -4,8 +4,6 @@
 
 #include <string.h>
 
-#define ANYBODY "default" /* the user of clients that know a password only */
-
 static struct people *people_of(const struct redis_session *session)
 {
     return session->context->people;
@@ -23,7 +21,7 @@ bool redis_login(struct redis_session *session, const struct redis_arg *name,
         return false;
     }
     bool found = people_find(people, token->text, token->len, &person);
-    if (found && name != NULL && !redis_arg_is(name, ANYBODY)) {
+    if (found && name != NULL && !redis_arg_is(name, REDIS_ANYBODY)) {
         found = strlen(person.name) == name->len && memcmp(person.name, name->text, name->len) == 0;
     }
     if (!found) { /* who was let in before is so still, as with Redis */

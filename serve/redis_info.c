@@ -4,9 +4,11 @@
 
 #include "base/clock.h"
 #include "include/kappa/version.h"
+#include "serve/process_stats.h"
 
 #include <inttypes.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define LIKE_REDIS "7.0.0" /* whose commands these are; clients choose features by it */
@@ -98,10 +100,34 @@ void redis_latency(struct redis_session *session, const struct redis_arg *args, 
     (void)count;
     if (redis_arg_is(&args[1], "LATEST") || redis_arg_is(&args[1], "HISTORY")) {
         redis_reply_array(&session->reply, 0);
+    } else if (redis_arg_is(&args[1], "HISTOGRAM")) {
+        redis_reply_map(&session->reply, 0);
     } else if (redis_arg_is(&args[1], "RESET")) {
         redis_reply_int(&session->reply, 0);
     } else {
-        redis_reply_error(&session->reply, "ERR LATENCY takes LATEST, HISTORY or RESET");
+        redis_reply_error(&session->reply, "ERR LATENCY takes LATEST, HISTORY, HISTOGRAM or RESET");
+    }
+}
+
+void redis_module(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+{
+    (void)count;
+    if (redis_arg_is(&args[1], "LIST")) {
+        redis_reply_array(&session->reply, 0);
+    } else {
+        redis_reply_error(&session->reply, "ERR MODULE takes LIST: there are no modules");
+    }
+}
+
+void redis_acl(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+{
+    const char *name = session->person.name;
+    (void)count;
+    if (redis_arg_is(&args[1], "WHOAMI")) {
+        redis_reply_text(&session->reply, name[0] == '\0' ? REDIS_ANYBODY : name);
+    } else {
+        redis_reply_error(&session->reply, "ERR ACL takes WHOAMI: who may read is in the file of "
+                                           "kappa up --access");
     }
 }
 
@@ -248,8 +274,13 @@ void redis_client(struct redis_session *session, const struct redis_arg *args, u
         redis_reply_int(&session->reply, (int64_t)session->id);
     } else if (redis_arg_is(what, "INFO") || redis_arg_is(what, "LIST")) {
         reply_client(session);
-    } else if (redis_arg_is(what, "NO-EVICT") || redis_arg_is(what, "NO-TOUCH")) {
+    } else if (redis_arg_is(what, "NO-EVICT") || redis_arg_is(what, "NO-TOUCH") ||
+               (redis_arg_is(what, "TRACKING") && count == 3 && redis_arg_is(&args[2], "OFF"))) {
         redis_reply_status(&session->reply, "OK");
+    } else if (redis_arg_is(what, "TRACKING")) {
+        redis_reply_error(&session->reply,
+                          "ERR CLIENT TRACKING is refused: nobody is told when a row changes, so a "
+                          "cache in the client would be stale; switch it off there");
     } else {
         redis_reply_error(&session->reply,
                           "ERR unknown subcommand '%.64s' of CLIENT, or wrong "
@@ -275,7 +306,7 @@ static void reply_command(struct redis_session *session, const struct redis_comm
     struct redis_reply *reply = &session->reply;
     char name[32];
     command_name(name, command);
-    redis_reply_array(reply, 6);
+    redis_reply_array(reply, 10);
     redis_reply_text(reply, name);
     redis_reply_int(reply, command->arity);
     redis_reply_set(reply, 1);
@@ -283,6 +314,11 @@ static void reply_command(struct redis_session *session, const struct redis_comm
     redis_reply_int(reply, command->first_key);
     redis_reply_int(reply, command->last_key);
     redis_reply_int(reply, command->first_key > 0);
+    redis_reply_set(reply, 1);
+    redis_reply_status(reply, command->first_key > 0 ? "@read" : "@connection");
+    redis_reply_array(reply, 0); /* tips */
+    redis_reply_array(reply, 0); /* places of keys: the three numbers say it all */
+    redis_reply_array(reply, 0); /* subcommands */
 }
 
 static void reply_docs(struct redis_session *session, const struct redis_command *command)
@@ -402,36 +438,106 @@ static bool section(const struct redis_arg *args, uint32_t count, const char *na
     return count == 1;
 }
 
-void redis_info(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+static void info_server(struct redis_session *session, struct buf *text)
+{
+    int64_t up = uptime_s(session);
+    buf_printf(text,
+               "redis_version:" LIKE_REDIS "\r\nkappa_version:" KAPPA_VERSION
+               "\r\nredis_mode:standalone\r\nos:Linux\r\narch_bits:64\r\nprocess_id:%d\r\n"
+               "tcp_port:%u\r\nuptime_in_seconds:%" PRId64 "\r\nuptime_in_days:%" PRId64 "\r\n",
+               (int)getpid(), session->context->port, up, up / 86400);
+}
+
+static void info_clients(struct redis_session *session, struct buf *text)
+{
+    buf_printf(text,
+               "connected_clients:%" PRIu64 "\r\nmaxclients:%d\r\nblocked_clients:0\r\n"
+               "tracking_clients:0\r\n",
+               counter(&session->context->counters->connected), REDIS_CONNECTIONS_MAX);
+}
+
+/* Of the whole server: tables are mapped files, and the pages of them that are in memory count. */
+static void info_memory(struct redis_session *session, struct buf *text)
+{
+    json_t *stats = process_stats();
+    json_int_t rss = json_integer_value(json_object_get(stats, "rss_bytes"));
+    (void)session;
+    buf_printf(text,
+               "used_memory:%" JSON_INTEGER_FORMAT "\r\nused_memory_rss:%" JSON_INTEGER_FORMAT
+               "\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n",
+               rss, rss);
+    json_decref(stats);
+}
+
+static void info_persistence(struct redis_session *session, struct buf *text)
+{
+    (void)session;
+    buf_append_text(text, "loading:0\r\n");
+}
+
+static void info_stats(struct redis_session *session, struct buf *text)
 {
     const struct redis_counters *counters = session->context->counters;
+    redis_count_commands(session->context);
+    buf_printf(text,
+               "total_connections_received:%" PRIu64 "\r\ntotal_commands_processed:%" PRIu64
+               "\r\ntotal_error_replies:%" PRIu64
+               "\r\nexpired_keys:0\r\nevicted_keys:0\r\npubsub_channels:0\r\n",
+               counter(&counters->connections), counter(&counters->commands),
+               counter(&counters->errors));
+}
+
+static void info_replication(struct redis_session *session, struct buf *text)
+{
+    (void)session;
+    buf_append_text(text, "role:master\r\nconnected_slaves:0\r\n");
+}
+
+static void info_cpu(struct redis_session *session, struct buf *text)
+{
+    struct rusage usage;
+    (void)session;
+    if (getrusage(RUSAGE_SELF, &usage) == 0) {
+        buf_printf(text, "used_cpu_sys:%ld.%06ld\r\nused_cpu_user:%ld.%06ld\r\n",
+                   (long)usage.ru_stime.tv_sec, (long)usage.ru_stime.tv_usec,
+                   (long)usage.ru_utime.tv_sec, (long)usage.ru_utime.tv_usec);
+    }
+}
+
+static void info_cluster(struct redis_session *session, struct buf *text)
+{
+    (void)session;
+    buf_append_text(text, "cluster_enabled:0\r\n");
+}
+
+/* As with Redis, nothing of a database without keys; nor of one whose tables cannot be counted now. */
+static void info_keyspace(struct redis_session *session, struct buf *text)
+{
+    struct err none;
+    int64_t rows = 0;
+    if (!session->context->reads.pinned && redis_rows(session->context, &rows, &none) == 0 &&
+        rows > 0) {
+        buf_printf(text, "db0:keys=%" PRId64 ",expires=0,avg_ttl=0\r\n", rows);
+    }
+}
+
+void redis_info(struct redis_session *session, const struct redis_arg *args, uint32_t count)
+{
+    static const struct {
+        const char *name;
+        void (*print)(struct redis_session *session, struct buf *text);
+    } sections[] = {{"Server", info_server},    {"Clients", info_clients},
+                    {"Memory", info_memory},    {"Persistence", info_persistence},
+                    {"Stats", info_stats},      {"Replication", info_replication},
+                    {"CPU", info_cpu},          {"Cluster", info_cluster},
+                    {"Keyspace", info_keyspace}};
     struct buf *text = &session->context->value;
     buf_reset(text);
-    if (section(args, count, "server")) {
-        buf_printf(text,
-                   "# Server\r\nredis_version:" LIKE_REDIS "\r\nkappa_version:" KAPPA_VERSION
-                   "\r\nredis_mode:standalone\r\nprocess_id:%d\r\ntcp_port:%u\r\n"
-                   "uptime_in_seconds:%" PRId64 "\r\n\r\n",
-                   (int)getpid(), session->context->port, uptime_s(session));
-    }
-    if (section(args, count, "clients")) {
-        buf_printf(text, "# Clients\r\nconnected_clients:%" PRIu64 "\r\n\r\n",
-                   counter(&counters->connected));
-    }
-    if (section(args, count, "persistence")) {
-        buf_append_text(text, "# Persistence\r\nloading:0\r\n\r\n");
-    }
-    if (section(args, count, "stats")) {
-        redis_count_commands(session->context);
-        buf_printf(text,
-                   "# Stats\r\ntotal_connections_received:%" PRIu64
-                   "\r\ntotal_commands_processed:%" PRIu64 "\r\ntotal_error_replies:%" PRIu64
-                   "\r\n\r\n",
-                   counter(&counters->connections), counter(&counters->commands),
-                   counter(&counters->errors));
-    }
-    if (section(args, count, "replication")) {
-        buf_append_text(text, "# Replication\r\nrole:master\r\nconnected_slaves:0\r\n\r\n");
+    for (size_t i = 0; i < array_len(sections); i++) {
+        if (section(args, count, sections[i].name)) {
+            buf_printf(text, "%s# %s\r\n", text->len > 0 ? "\r\n" : "", sections[i].name);
+            sections[i].print(session, text);
+        }
     }
     redis_reply_bulk(&session->reply, buf_text(text), text->len);
 }

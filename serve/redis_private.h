@@ -14,13 +14,15 @@
 
 #include <pthread.h>
 
-#define REDIS_ROUND_COMMANDS 4096       /* of a connection in one round; then others have a turn */
-#define REDIS_OUT_PAUSE      (1 << 20)  /* answers that wait: no more requests are taken up */
-#define REDIS_OUT_MAX        (64 << 20) /* answers that wait: more are a reason to cut off */
-#define REDIS_MULTI_MAX      (4 << 20)  /* bytes of a transaction */
-#define REDIS_NAME_MAX       64         /* bytes of a client's name, and of its library's */
-#define REDIS_SCAN_MAX       1000       /* rows that one SCAN goes through */
-#define REDIS_SCAN_PLACES    1024       /* places of scans that are remembered */
+#define REDIS_ROUND_COMMANDS  4096       /* of a connection in one round; then others have a turn */
+#define REDIS_OUT_PAUSE       (1 << 20)  /* answers that wait: no more requests are taken up */
+#define REDIS_OUT_MAX         (64 << 20) /* answers that wait: more are a reason to cut off */
+#define REDIS_MULTI_MAX       (4 << 20)  /* bytes of a transaction */
+#define REDIS_CONNECTIONS_MAX 1024       /* of all threads */
+#define REDIS_ANYBODY         "default"  /* the user of clients that know a password only */
+#define REDIS_NAME_MAX        64         /* bytes of a client's name, and of its library's */
+#define REDIS_SCAN_MAX        1000       /* rows that one SCAN goes through */
+#define REDIS_SCAN_PLACES     1024       /* places of scans that are remembered */
 
 struct redis_session;
 struct redis_scans;
@@ -106,6 +108,8 @@ void redis_scans_free(struct redis_scans *scans);
 
 /* The names of the tables that serve, sorted: an array of texts, a new reference. */
 int redis_tables(struct reader *reader, json_t **out, struct err *err) must_check;
+/* Stored rows of all tables that serve. Not while a transaction is answered: it has pinned what it reads. */
+int redis_rows(struct redis_context *context, int64_t *out, struct err *err) must_check;
 
 /* Word for word in any case? */
 bool redis_arg_is(const struct redis_arg *arg, const char *word);
@@ -115,9 +119,6 @@ void redis_wrong_count(struct redis_session *session, const char *name);
 
 #define X(name, function, arity, first, last, queued, help)                                        \
     void function(struct redis_session *session, const struct redis_arg *args, uint32_t count);
-#define W(name)
 #include "serve/redis_commands.def"
-#undef W
-#undef X
 
 #endif

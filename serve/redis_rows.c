@@ -233,20 +233,35 @@ void redis_hstrlen(struct redis_session *session, const struct redis_arg *args, 
     }
 }
 
+/* False: they cannot be understood. */
+static bool hscan_options(const struct redis_arg *args, uint32_t count,
+                          const struct redis_arg **pattern, bool *values)
+{
+    bool good = redis_arg_is(&args[2], "0");
+    for (uint32_t i = 3; good && i < count; i++) {
+        if (redis_arg_is(&args[i], "NOVALUES")) {
+            *values = false;
+            continue;
+        }
+        bool match = redis_arg_is(&args[i], "MATCH");
+        good = (match || redis_arg_is(&args[i], "COUNT")) && i + 1 < count;
+        *pattern = good && match ? &args[i + 1] : *pattern;
+        i++;
+    }
+    return good;
+}
+
 void redis_hscan(struct redis_session *session, const struct redis_arg *args, uint32_t count)
 {
     struct row row;
     const struct redis_arg *pattern = NULL;
     uint32_t found = 0;
-    bool good = count % 2 == 1 && redis_arg_is(&args[2], "0");
-    for (uint32_t i = 3; good && i < count; i += 2) {
-        good = redis_arg_is(&args[i], "MATCH") || redis_arg_is(&args[i], "COUNT");
-        pattern = redis_arg_is(&args[i], "MATCH") ? &args[i + 1] : pattern;
-    }
-    if (!good) {
-        redis_reply_error(&session->reply,
-                          "ERR write HSCAN name 0 [MATCH pattern] [COUNT n]: all columns come in "
-                          "one answer");
+    bool values = true;
+    if (!hscan_options(args, count, &pattern, &values)) {
+        redis_reply_error(
+            &session->reply,
+            "ERR write HSCAN name 0 [MATCH pattern] [COUNT n] [NOVALUES]: all columns "
+            "come in one answer");
         return;
     }
     if (!row_find(session, &args[1], &row)) {
@@ -262,10 +277,12 @@ void redis_hscan(struct redis_session *session, const struct redis_arg *args, ui
     }
     redis_reply_array(&session->reply, 2);
     redis_reply_text(&session->reply, "0");
-    redis_reply_array(&session->reply, 2 * (uint64_t)found);
+    redis_reply_array(&session->reply, (values ? 2 : 1) * (uint64_t)found);
     for (uint32_t i = 0; row.values != NULL && i < row.view->output_count; i++) {
         if (wanted[i]) {
             redis_reply_text(&session->reply, row.view->outputs[i].name);
+        }
+        if (wanted[i] && values) {
             reply_value(session, &row.values[i]);
         }
     }

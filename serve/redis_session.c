@@ -13,28 +13,20 @@
 const struct redis_command redis_commands[] = {
 #define X(name, function, arity, first, last, queued, help)                                        \
     {#name, function, arity, first, last, queued, help},
-#define W(name)
 #include "serve/redis_commands.def"
-#undef W
-#undef X
 };
 const uint32_t redis_command_count = array_len(redis_commands);
 
 static const char *const words[] = {/* in the order of the commands */
 #define X(name, function, arity, first, last, queued, help) #name,
-#define W(name)
 #include "serve/redis_commands.def"
-#undef W
-#undef X
                                     "unknown"};
 _Static_assert(array_len(words) <= REDIS_COUNTED, "each command is counted");
 
-static const char *const writing[] = {
-#define X(name, function, arity, first, last, queued, help)
-#define W(name) #name,
+static const char *const refused[][2] = {
+    /* a command, and the error that it gets */
+#define R(name, why) {#name, why},
 #include "serve/redis_commands.def"
-#undef W
-#undef X
 };
 
 /* ---- life */
@@ -114,11 +106,9 @@ const struct redis_command *redis_command_find(const struct redis_arg *name)
 
 static void unknown(struct redis_session *session, const struct redis_arg *name)
 {
-    for (uint32_t i = 0; i < array_len(writing); i++) {
-        if (redis_arg_is(name, writing[i])) {
-            redis_reply_error(&session->reply,
-                              "READONLY You can't write against a read only replica: tables are "
-                              "written by the log alone; produce a record to the topic instead");
+    for (uint32_t i = 0; i < array_len(refused); i++) {
+        if (redis_arg_is(name, refused[i][0])) {
+            redis_reply_error(&session->reply, "%s", refused[i][1]);
             return;
         }
     }

@@ -100,6 +100,43 @@ def test_python_client(door):
     assert json.loads(client.mget("one:k1", "one:none")[0])["c"] == 10
 
 
+def test_what_clients_ask(door):
+    """What libraries and tools of Redis look at, beside rows."""
+    client = redis.Redis(*door.redis)
+    cursor, names = client.scan(0, "one:*", 10)
+    assert 0 < cursor < 2**53 and len(names) == 10  # node-redis 4 keeps cursors as doubles
+    assert cli(door, "hscan", "one:k7", "0", "novalues", "match", "[ks]").split() == ["0", "k", "s"]
+    assert cli(door, "hscan", "one:k7", "0", "match", "k", "count", "9").split() == ["0", "k", "k7"]
+    for wrong in (["match"], ["count"], ["values"], ["novalues", "match"]):
+        assert cli(door, "hscan", "one:k7", "0", *wrong).startswith("ERR write HSCAN")
+    info = client.info("everything")
+    assert info["db0"]["keys"] == client.dbsize() and info["cluster_enabled"] == 0 and info["blocked_clients"] == 0
+    assert info["used_memory"] > 1000000 and info["used_cpu_user"] >= 0 and info["maxclients"] == 1024
+    assert set(client.info("keyspace")) == {"db0"}
+    assert "\ncluster_enabled:0\n" in cli(door, stdin="multi\ninfo\nget one:k7\nexec\n")
+    about = json.loads(cli(door, "-3", "--json", "command", "info", "hget"))[0]
+    assert len(about) == 10 and about[:2] == ["hget", 3] and about[3:6] == [1, 1, 1] and about[6] == ["@read"]
+    assert client.acl_whoami() == "default" and client.execute_command("MODULE LIST") == []
+    assert cli(door, "client", "tracking", "off") == "OK" and cli(door, "-3", "--json", "latency", "histogram") == "{}"
+
+
+def test_refusals_say_why(door):
+    for command, says in {"client tracking on": "ERR CLIENT TRACKING is refused", "subscribe a": "ERR there are no channels",
+                          "publish a b": "kappa tail TABLE", "monitor": "ERR what others read", "save": "ERR nothing is to be",
+                          "eval x 0": "ERR there are no scripts", "script load x": "ERR there are no scripts",
+                          "cluster slots": "ERR This instance has cluster support disabled", "acl list": "ERR ACL takes WHOAMI",
+                          "lrange one:k7 0 1": "WRONGTYPE", "zrange one:k7 0 1": "WRONGTYPE", "wait 1 1": "no replication",
+                          "hsetex one:k7 fields 1 a b": "READONLY", "lrem a 1 b": "READONLY", "nosuch": "unknown command 'nosuch'",
+                          "select 1": "there is 0 alone"}.items():
+        answer = cli(door, *command.split())
+        assert says in answer and "\n" not in answer, (command, answer)
+    with pytest.raises(redis.ResponseError, match="no channels"):
+        redis.Redis(*door.redis).execute_command("SUBSCRIBE", "a")
+    with pytest.raises(redis.exceptions.RedisClusterException, match="luster mode is not enabled"):
+        redis.cluster.RedisCluster(*door.redis)
+    assert "EXECABORT" in cli(door, stdin="multi\nget one:k7\nsubscribe a\nexec\n")
+
+
 def test_swaps_under_load(door):
     """No read fails, nobody goes back, MULTI and a pipeline see one version."""
     door.deploy("p", SQL % (2, 2), "--wait")

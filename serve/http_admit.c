@@ -9,6 +9,45 @@
 #include <string.h>
 #include <strings.h>
 
+/* ---- Headers */
+
+struct framing {
+    uint32_t hosts;
+    uint32_t lengths;
+    uint32_t codings;
+};
+
+static enum MHD_Result framing_count(void *ctx, enum MHD_ValueKind kind, const char *name,
+                                     const char *value)
+{
+    struct framing *framing = ctx;
+    (void)kind;
+    (void)value;
+    framing->hosts += strcasecmp(name, "Host") == 0 ? 1 : 0;
+    framing->lengths += strcasecmp(name, "Content-Length") == 0 ? 1 : 0;
+    framing->codings += strcasecmp(name, "Transfer-Encoding") == 0 ? 1 : 0;
+    return MHD_YES;
+}
+
+/* Where a body ends must be said once: a proxy in front might believe the other header, and give to one
+ * client the answer to what another one has hidden in a body. */
+static int check_framing(struct MHD_Connection *connection, struct http_request *request)
+{
+    struct framing framing = {0};
+    (void)MHD_get_connection_values(connection, MHD_HEADER_KIND, framing_count, &framing);
+    if (framing.lengths + framing.codings <= 1 && framing.hosts <= 1) {
+        return 0;
+    }
+    int rc = framing.hosts > 1
+                 ? err_set(&request->err, KE_INVALID, "the request has more than one Host header")
+                 : err_set(&request->err, KE_INVALID,
+                           "the request says more than once how long it is (Content-Length, "
+                           "Transfer-Encoding)");
+    err_hint(&request->err, "a request has one Host, and one of the other two: what sends it, or "
+                            "passes it on, is not in order");
+    return rc;
+}
+
 /* A browser that was led here by a foreign name (DNS rebinding) sends that name. */
 static int check_host(const struct http_server *server, struct MHD_Connection *connection,
                       struct http_request *request)
@@ -89,6 +128,20 @@ static int check_type(struct MHD_Connection *connection, struct http_request *re
     return -KE_INVALID;
 }
 
+static int check_coding(struct MHD_Connection *connection, struct http_request *request)
+{
+    const char *coding =
+        MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Content-Encoding");
+    if (coding == NULL || coding[0] == '\0' || strcasecmp(coding, "identity") == 0) {
+        return 0;
+    }
+    request->status = MHD_HTTP_UNSUPPORTED_MEDIA_TYPE;
+    int rc = err_set(&request->err, KE_INVALID, "bodies with Content-Encoding %.100s are not read",
+                     coding);
+    err_hint(&request->err, "send it as it is; answers are compressed for who accepts gzip");
+    return rc;
+}
+
 int http_request_too_large(struct http_request *request)
 {
     int rc = err_set(&request->err, KE_LIMIT, "the body of the request is larger than %d MiB",
@@ -126,14 +179,27 @@ static enum MHD_Result query_add(void *ctx, enum MHD_ValueKind kind, const char 
     return MHD_YES;
 }
 
+/* As clients write it that take this server for a proxy, http://HOST/PATH, it is the same address. */
+static const char *path_of(const char *url)
+{
+    if (strncasecmp(url, "http://", 7) != 0) {
+        return url;
+    }
+    const char *path = strchr(url + 7, '/');
+    return path == NULL ? "/" : path;
+}
+
 int http_request_admit(struct http_server *server, struct MHD_Connection *connection,
                        const char *url, const char *method, struct http_request *request)
 {
-    int rc = check_host(server, connection, request);
+    int rc = check_framing(connection, request);
+    if (rc == 0) {
+        rc = check_host(server, connection, request);
+    }
     if (rc < 0) {
         return rc;
     }
-    request->path = xstrdup(url);
+    request->path = xstrdup(path_of(url));
     request->parsed.method = strcmp(method, "HEAD") == 0 ? "GET" : method;
     rc = route_split(request->path, &request->parsed, &request->err);
     if (rc < 0) {
@@ -158,6 +224,9 @@ int http_request_admit(struct http_server *server, struct MHD_Connection *connec
         rc = check_site(connection, request);
         if (rc == 0) {
             rc = check_type(connection, request);
+        }
+        if (rc == 0) {
+            rc = check_coding(connection, request);
         }
         if (rc == 0) {
             rc = check_length(connection, request);

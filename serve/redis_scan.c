@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Behind the seconds since 1970: until 2106 a cursor is then below 2^53, since some clients keep it as a double, and
- * less than two million calls a second never reach the cursors of a server that is started later. */
+/* Behind the seconds since 1970: until 2106 a cursor is then below 2^53, since some clients keep it as a
+ * double. At two million calls a second it would reach the cursors of a server that is started later. */
 #define PLACE_ID_BITS 21
 
 struct place {

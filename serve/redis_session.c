@@ -24,7 +24,7 @@ static const char *const words[] = {/* in the order of the commands */
 _Static_assert(array_len(words) <= REDIS_COUNTED, "each command is counted");
 
 static const char *const refused[][2] = {
-    /* a command, and the error that it gets */
+/* a command, and the error that it gets */
 #define R(name, why) {#name, why},
 #include "serve/redis_commands.def"
 };

@@ -1,11 +1,13 @@
 """Reads over HTTP against a recount of the log: many keys at one cut, ranges, pages and times, features in Feast's
 shape, tags that save an answer, and answers that are compressed."""
 
+import contextlib
 import gzip
 import http.client
 import json
 import random
 import shutil
+import socket
 import urllib.parse
 
 import support
@@ -234,3 +236,42 @@ def test_tags_and_gzip(embedded):
     plain = raw(embedded, "/v1/tables/wides/rows")[1]
     packed = raw(embedded, "/v1/tables/wides/rows", Accept_Encoding="gzip")
     assert len(plain) > 3_000_000 and gzip.decompress(packed[1]) == plain and lines
+
+
+def test_how_requests_are_written(embedded):
+    """What sends them: HTTP/1.0, pipelines, chunks, proxies; and what a proxy must not pass on."""
+    place = embedded.server()["http"]
+    sql = b'{"sql":"SELECT 1 AS x"}'
+    post = b"POST /v1/sql HTTP/1.1\r\nHost: " + place.encode() + b"\r\nContent-Type: application/json\r\n"
+    alive = b"GET /healthz HTTP/1.1\r\nHost: " + place.encode() + b"\r\n"
+    end = alive + b"Connection: close\r\n\r\n"
+
+    def statuses(*requests):
+        """Of what is answered until the server closes the connection, and all it has sent."""
+        host, port = place.rsplit(":", 1)
+        with socket.create_connection((host, int(port)), timeout=60) as connection:
+            connection.sendall(b"".join(requests))
+            text = b""
+            with contextlib.suppress(ConnectionResetError):  # what it refuses, it does not read to the end
+                while got := connection.recv(65536):
+                    text += got
+        return [int(part[:3]) for part in text.split(b"HTTP/1.1 ")[1:]], text
+
+    assert statuses(alive.replace(b"1.1", b"1.0") + b"\r\n")[0] == [200]
+    assert statuses(*[alive + b"\r\n"] * 20, end)[0] == [200] * 21
+    length = b"Content-Length: %d\r\n" % len(sql)
+    assert statuses(post + length + b"Expect: 100-continue\r\n\r\n" + sql + end)[0] == [100, 200, 200]
+    chunked = post + b"Transfer-Encoding: chunked\r\n\r\n5\r\n" + sql[:5] + b"\r\n%x;a=b\r\n" % (len(sql) - 5)
+    assert statuses(chunked + sql[5:] + b"\r\n0\r\nX-Trailer: 1\r\n\r\n" + end)[0] == [200, 200]
+    whole = end.replace(b"GET /", b"GET http://" + place.encode() + b"/")
+    assert statuses(whole)[0] == [200]
+    assert statuses(whole.replace(b"Host: 127.0.0.1", b"Host: example.org"))[0] == [403]
+    # Where the body ends is said once, or nothing behind it is answered: it may be another client's.
+    for twice in (length + b"Transfer-Encoding: chunked\r\n", length + b"Content-Length: 4\r\n", length + length):
+        found, text = statuses(post + twice + b"\r\n" + sql + end)
+        assert found == [400] and b"more than once how long" in text, twice
+    found, text = statuses(alive + b"Host: other\r\n\r\n" + end)
+    assert found[0] == 400 and b"more than one Host" in text
+    packed = gzip.compress(sql)
+    found, text = statuses(post + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed) + packed + end)
+    assert found[0] == 415 and b"Content-Encoding gzip" in text

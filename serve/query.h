@@ -21,6 +21,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "base/library.h"
+#include "base/limits.h"
 #include "serve/reader.h"
 
 struct query;
@@ -94,8 +95,55 @@ int query_check_views(const struct plan *plan, const char *file, struct err *err
 
 /* Is this the name of a view of a definition? name and version as for reader_get. */
 bool query_is_view(struct reader *reader, const char *name, uint32_t version);
-/* As reader_get, of a view. Its key: the columns of the key of the first table that it reads, as far
- * as it gives them out under the same names. */
+
+/* How rows of a view are asked for: by the columns of the key of the first table that it reads, as far as
+ * it gives them out under the same names. */
+struct query_view_key {
+    const struct plan_view *base; /* that table, or NULL: it reads none */
+    uint32_t count;
+    const struct plan_key *columns[LIMIT_COLUMNS]; /* of the table; all borrowed from the plan */
+    const char *names[LIMIT_COLUMNS];              /* in the view */
+    const char *start;                             /* of the window, or NULL */
+    const char *end;
+    uint32_t end_output; /* which column of the view `end` is */
+    bool whole;          /* all that names a row of the table is there */
+};
+
+/* Rows of a view by their keys as of a read, all that are asked for by one statement:
+ *
+ *     query_rows_open -> (query_rows_ask... -> query_rows_run)... -> query_rows_close
+ *
+ * The read is one of a version that has the view (reader_begin_any, struct reader_pins); it and the query
+ * outlive this. */
+struct query_rows;
+#define QUERY_VIEW_TIMEOUT_US 60000000 /* where nobody else waits for it */
+
+int query_rows_open(struct query *query, const char *view, const struct reader_read *reading,
+                    struct query_rows **out, struct err *err) must_check;
+void query_rows_close(struct query_rows *rows);
+/* Borrowed until the close. */
+const struct query_view_key *query_rows_key(const struct query_rows *rows);
+/* The view's columns as outputs, for reader_row_write; nothing else of it is filled. Borrowed; their names
+ * may move with query_rows_run. */
+const struct plan_view *query_rows_shape(const struct query_rows *rows);
+/* REFUSED: there is no column to ask by, and why. */
+int query_rows_keyless(const struct query_rows *rows, struct err *err);
+/* One more key: texts and time as for reader_get. INVALID: it is none of this view; REFUSED: as above. */
+int query_rows_ask(struct query_rows *rows, const char *const *texts, uint32_t count, int64_t at_us,
+                   struct err *err) must_check;
+/* One more that no row has. */
+void query_rows_ask_none(struct query_rows *rows);
+/* Gives the row of each key in the order in which they were asked for, NULL where there is none; of windows
+ * the newest one. Values are borrowed until the next row. False: no more are wanted. Then nothing is
+ * asked for. REFUSED: a key has several rows. TIMEOUT, LIMIT, SQL: as query_run. */
+int query_rows_run(struct query_rows *rows, int64_t timeout_us, const bool *stop,
+                   bool (*give)(void *ctx, size_t i, const struct kappa_value *values), void *ctx,
+                   struct err *err) must_check;
+/* The row of one key, behind a run: 1, 0 there is none, negative. Values are borrowed until the next run. */
+int query_rows_one(struct query_rows *rows, const char *const *texts, uint32_t count, int64_t at_us,
+                   int64_t timeout_us, const struct kappa_value **values,
+                   struct err *err) must_check;
+/* As reader_get, of a view. */
 int query_view_get(struct query *query, const char *view, uint32_t version, const char *const *keys,
                    uint32_t key_count, int64_t at_us, json_t **out, struct err *err) must_check;
 /* As reader_scan, in the view's own order; rows are objects, borrowed. stop: atomic, or NULL. */

@@ -1,7 +1,7 @@
 /* The inside of read-time SQL: query.c (statements), query_table.c (tables as SQLite sees them),
  * query_value.c (values in and out), query_function.c, query_aggregate.c, query_sum.c (functions
- * that SQLite lacks or does otherwise), query_view.c (names and views), query_read.c (views read like
- * tables), query_describe.c (what there is). The one header that includes sqlite3.h. */
+ * that SQLite lacks or does otherwise), query_view.c (names and views), query_read.c and query_rows.c (views
+ * read like tables), query_describe.c (what there is). The one header that includes sqlite3.h. */
 #ifndef KAPPA_SERVE_QUERY_PRIVATE_H
 #define KAPPA_SERVE_QUERY_PRIVATE_H
 
@@ -84,6 +84,26 @@ void query_names_drop(struct query *query);
 /* All tables and views of a plan, without any data. */
 int query_plan_bind(struct query *query, const struct plan *plan, struct err *err) must_check;
 
+/* query_rows.c: a row of a view as readers of tables have one. */
+struct query_row {
+    struct plan_view shape;     /* its outputs: name, and TIMESTAMPTZ or no type */
+    struct kappa_value *values; /* of the row at hand */
+    struct arena names;         /* of the shape and the values */
+    struct arena memory;        /* of texts of the row at hand */
+};
+
+void query_row_init(struct query_row *row);
+void query_row_free(struct query_row *row);
+/* Before the first row, as the sink of a statement is told. */
+void query_row_columns(struct query_row *row, const struct query_column *columns, uint32_t count);
+/* Copies a row of these columns. */
+void query_row_set(struct query_row *row, const struct query_value *values);
+
+/* query_rows.c: which columns of the view are its key; and all of its columns. */
+int query_view_key_read(struct query *query, const struct plan *plan,
+                        const struct plan_read_view *view, struct query_view_key *key,
+                        struct query_row *row, struct err *err) must_check;
+
 /* query.c: runs a statement of our own. */
 int query_exec(struct query *query, const char *text, struct err *err) must_check;
 /* Prepares a user's text. */
@@ -91,6 +111,8 @@ int query_prepare(struct query *query, const struct query_text *text, sqlite3_st
                   struct err *err) must_check;
 
 /* query_value.c */
+/* A value as SQLite has it; text is room for the ones that are made, empty before. */
+void query_value_plain(const struct kappa_value *value, struct buf *text, struct query_value *out);
 void query_result_value(struct query *query, sqlite3_context *context,
                         const struct kappa_value *value);
 /* The statement is over: numerics that it has seen are forgotten. */

@@ -177,8 +177,7 @@ static void text_plain(const struct kappa_value *value, struct buf *text, struct
     }
 }
 
-/* As SQLite has it; text is room for the ones that are made. */
-static void plain_of(const struct kappa_value *value, struct buf *text, struct query_value *out)
+void query_value_plain(const struct kappa_value *value, struct buf *text, struct query_value *out)
 {
     if (value->is_null) {
         *out = (struct query_value){.kind = QUERY_NULL};
@@ -288,7 +287,7 @@ void query_result_value(struct query *query, sqlite3_context *context,
 {
     struct buf text = {0};
     struct query_value plain;
-    plain_of(value, &text, &plain);
+    query_value_plain(value, &text, &plain);
     if (value->type == KAPPA_TYPE_NUMERIC && plain.kind == QUERY_TEXT &&
         query_is_number(plain.bytes, plain.len) &&
         (plain.bytes[0] == '-' || whole_digits(plain.bytes, plain.len) <= WHOLE_MAX)) {
@@ -312,7 +311,7 @@ int query_bind_value(sqlite3_stmt *statement, int number, const struct kappa_val
     struct buf text = {0};
     struct query_value plain;
     int code = SQLITE_OK;
-    plain_of(value, &text, &plain);
+    query_value_plain(value, &text, &plain);
     if (plain.kind == QUERY_INTEGER) {
         code = sqlite3_bind_int64(statement, number, plain.i);
     } else if (plain.kind == QUERY_DOUBLE) {

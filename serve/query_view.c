@@ -34,23 +34,13 @@ static uint32_t table_in(const struct plan *plan, const char *name)
     return PLAN_NONE;
 }
 
-static const struct plan_read_view *view_in(const struct plan *plan, const char *name)
-{
-    for (uint32_t i = 0; i < plan->read_view_count; i++) {
-        if (strcmp(plan->read_views[i].name, name) == 0) {
-            return &plan->read_views[i];
-        }
-    }
-    return NULL;
-}
-
 /* Has the version a table or view of this name? */
 static bool is_named(const struct query *query, const char *name, uint32_t version)
 {
     char processor[LIMIT_NAME_LEN + 1];
     if (query->at != NULL) {
         const struct plan *plan = query->at->version->plan;
-        return table_in(plan, name) != PLAN_NONE || view_in(plan, name) != NULL;
+        return table_in(plan, name) != PLAN_NONE || reader_view_find(plan, name) != NULL;
     }
     return strlen(name) <= LIMIT_NAME_LEN &&
            reader_processor_of(query->reader, name, version == READER_CANDIDATE ? 0 : version,
@@ -127,7 +117,7 @@ static int bind_names_of(const struct binding *binding, const char *text, struct
             continue;
         }
         uint32_t index = table_in(binding->plan, name);
-        const struct plan_read_view *view = view_in(binding->plan, name);
+        const struct plan_read_view *view = reader_view_find(binding->plan, name);
         if (index == PLAN_NONE && view == NULL) {
             continue;
         }
@@ -216,7 +206,7 @@ static int bind_name(const struct binding *binding, const char *name, struct err
                    ? 0
                    : err_set(err, KE_INTERNAL, "table %s: %s", name, sqlite3_errmsg(query->db));
     }
-    const struct plan_read_view *view = view_in(binding->plan, name);
+    const struct plan_read_view *view = reader_view_find(binding->plan, name);
     if (view == NULL || is_created(query, known)) {
         return 0; /* a version may lack what another has: SQLite says so */
     }

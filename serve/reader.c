@@ -70,15 +70,21 @@ void reader_end(struct reader *reader, struct reader_read *reading)
     reader_version_give(reader, reading->version);
 }
 
-/* Is it computed when it is read (query.h)? */
-static bool is_view(const struct plan *plan, const char *name)
+const struct plan_read_view *reader_view_find(const struct plan *plan, const char *name)
 {
     for (uint32_t i = 0; i < plan->read_view_count; i++) {
         if (strcmp(plan->read_views[i].name, name) == 0) {
-            return true;
+            return &plan->read_views[i];
         }
     }
-    return false;
+    return NULL;
+}
+
+int reader_view_refused(const char *view, struct err *err)
+{
+    int rc = err_set(err, KE_REFUSED, "%s is a view: it is read by a statement", view);
+    err_hint(err, "kappa sql 'SELECT * FROM %s'", view);
+    return rc;
 }
 
 /* The snapshot of a version that is at hand; gives the version back when it fails. */
@@ -87,10 +93,7 @@ static int snapshot_of(struct reader *reader, const char *table, struct reader_r
 {
     reading->table = reader_version_table(reading->version, table);
     int rc;
-    if (reading->table == PLAN_NONE && is_view(reading->version->plan, table)) {
-        rc = err_set(err, KE_REFUSED, "%s is a view: it is read by a statement", table);
-        err_hint(err, "kappa sql 'SELECT * FROM %s'", table);
-    } else if (reading->table == PLAN_NONE) {
+    if (reading->table == PLAN_NONE && reader_view_find(reading->version->plan, table) == NULL) {
         rc = err_set(err, KE_NOT_FOUND, "version %u of %s has no table %s",
                      reading->version->number, reading->version->processor, table);
         err_hint(err, "if it is a view over tables, ask by SQL: SELECT * FROM %s", table);
@@ -194,8 +197,8 @@ int reader_name_split(const char *text, char *table, uint32_t *version, struct e
     return 0;
 }
 
-int reader_begin(struct reader *reader, const char *table, uint32_t version,
-                 struct reader_read *reading, struct err *err)
+int reader_begin_any(struct reader *reader, const char *table, uint32_t version,
+                     struct reader_read *reading, struct err *err)
 {
     MAGIC_ASSERT(reader, READER_MAGIC);
     *reading = (struct reader_read){0};
@@ -210,5 +213,16 @@ int reader_begin(struct reader *reader, const char *table, uint32_t version,
     int rc = version == 0 ? serving_begin(reader, table, reading, err)
                           : named_begin(reader, table, version, reading, err);
     ASSERT(rc != 0 || reading->snapshot != NULL);
+    return rc;
+}
+
+int reader_begin(struct reader *reader, const char *table, uint32_t version,
+                 struct reader_read *reading, struct err *err)
+{
+    int rc = reader_begin_any(reader, table, version, reading, err);
+    if (rc == 0 && reading->table == PLAN_NONE) {
+        reader_end(reader, reading);
+        rc = reader_view_refused(table, err);
+    }
     return rc;
 }

@@ -69,7 +69,7 @@ void reader_sweep(struct reader *reader);
  *               offset)
  *     at_us     the window that holds that time, or KAPPA_NO_TIME: the key's newest window; INVALID
  *               on tables without windows
- * NOT_FOUND: no such table, version or row (the text says which). REFUSED: it is a view (query.h), or
+ * NOT_FOUND: no such table, version or row (the text says which). REFUSED: it is a view (query_view_get), or
  * a value is in an error state. */
 int reader_get(struct reader *reader, const char *table, uint32_t version, const char *const *keys,
                uint32_t key_count, int64_t at_us, json_t **out, struct err *err) must_check;

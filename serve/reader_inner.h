@@ -107,9 +107,16 @@ struct reader_read {
     struct catalog_canary canary; /* of a serving read, as of the pointer */
 };
 
-/* version 0: the serving one. */
+/* version 0: the serving one. REFUSED: it is a view. */
 int reader_begin(struct reader *reader, const char *table, uint32_t version,
                  struct reader_read *reading, struct err *err) must_check;
+/* The same, of a view too: then the table is PLAN_NONE, and statements read it (query.h). */
+int reader_begin_any(struct reader *reader, const char *table, uint32_t version,
+                     struct reader_read *reading, struct err *err) must_check;
+/* A view of the plan that is computed when it is read, or NULL. */
+const struct plan_read_view *reader_view_find(const struct plan *plan, const char *name);
+/* REFUSED: what was asked is not for views. */
+int reader_view_refused(const char *view, struct err *err);
 void reader_end(struct reader *reader, struct reader_read *reading);
 
 /* Which rows of a table: those that differ from it are left out. */

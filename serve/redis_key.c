@@ -87,11 +87,10 @@ uint32_t redis_key_parts(const struct plan_view *view)
     return key_columns(view) + (view->top != NULL && view->top->limit != 1 ? 1 : 0);
 }
 
-int redis_key_split(const struct redis_key *key, const struct plan_view *view, struct buf *text,
+int redis_key_split(const struct redis_key *key, uint32_t want, struct buf *text,
                     const char *parts[REDIS_KEY_PARTS], uint32_t *count, struct err *err)
 {
     size_t places[REDIS_KEY_PARTS];
-    uint32_t want = redis_key_parts(view);
     buf_reset(text);
     *count = 0;
     if (key->rest == NULL || (want == 0 && key->rest_len == 0)) {

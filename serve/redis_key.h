@@ -32,8 +32,9 @@ int redis_key_parse(const char *text, size_t len, struct redis_key *out,
                     struct err *err) must_check;
 /* How many values the key of a table has. */
 uint32_t redis_key_parts(const struct plan_view *view);
-/* Splits the rest for this table. parts point into text, which is reset first. INVALID, LIMIT. */
-int redis_key_split(const struct redis_key *key, const struct plan_view *view, struct buf *text,
+/* Splits the rest for a table or view of so many parts. parts point into text, which is reset first.
+ * INVALID, LIMIT. */
+int redis_key_split(const struct redis_key *key, uint32_t want, struct buf *text,
                     const char *parts[REDIS_KEY_PARTS], uint32_t *count,
                     struct err *err) must_check;
 /* Appends the name of a row whose stored key (window end, key columns) this is; prefix: of the

@@ -23,6 +23,10 @@
 #define REDIS_NAME_MAX        64         /* bytes of a client's name, and of its library's */
 #define REDIS_SCAN_MAX        1000       /* rows that one SCAN goes through */
 #define REDIS_SCAN_PLACES     1024       /* places of scans that are remembered */
+/* For the views of one request, or transaction, and of those in front of it; and after how much others
+ * have a turn. */
+#define REDIS_VIEWS_MAX_US    1000000
+#define REDIS_VIEWS_PAUSE_US  100000
 
 struct redis_session;
 struct redis_scans;
@@ -36,6 +40,7 @@ struct redis_context {
     struct redis_counters *counters;
     int64_t started_us;
     uint16_t port;
+    int64_t views_us;  /* what the views of this turn have taken */
     uint64_t commands; /* answered, not yet in counters */
     uint64_t counted;  /* bit i: commands_of[i] is not zero */
     uint32_t commands_of[REDIS_COUNTED];

@@ -1,6 +1,7 @@
 /* Own header: redis_reads.h. */
 #include "serve/redis_reads.h"
 
+#include <stdio.h>
 #include <string.h>
 
 void redis_reads_init(struct redis_reads *reads, struct reader *reader)
@@ -19,10 +20,19 @@ static void finisher_give(struct redis_reads *reads)
     }
 }
 
+static void rows_close(struct redis_reads *reads)
+{
+    query_rows_close(reads->rows);
+    reads->rows = NULL;
+}
+
 static void read_end(struct redis_reads *reads, uint32_t read)
 {
     if (reads->finisher != NULL && reads->finisher_version == reads->reads[read].version) {
         finisher_give(reads);
+    }
+    if (reads->rows_snapshot == reads->reads[read].snapshot) {
+        rows_close(reads);
     }
     reader_end(reads->reader, &reads->reads[read]);
     reads->reads[read] = (struct reader_read){0};
@@ -38,6 +48,7 @@ static void read_end(struct redis_reads *reads, uint32_t read)
 void redis_reads_end(struct redis_reads *reads)
 {
     finisher_give(reads);
+    rows_close(reads);
     for (uint32_t i = 0; i < REDIS_READS_MAX; i++) {
         if (reads->reads[i].version != NULL) {
             read_end(reads, i);
@@ -45,6 +56,31 @@ void redis_reads_end(struct redis_reads *reads)
     }
     reader_pins_end(&reads->pins);
     reads->pinned = false;
+}
+
+void redis_reads_free(struct redis_reads *reads)
+{
+    redis_reads_end(reads);
+    query_close(reads->query);
+    reads->query = NULL;
+}
+
+int redis_reads_view(struct redis_reads *reads, const char *view, const struct reader_read *reading,
+                     struct query_rows **out, struct err *err)
+{
+    int rc = 0;
+    if (reads->rows == NULL || reads->rows_snapshot != reading->snapshot ||
+        strcmp(reads->rows_view, view) != 0) {
+        rows_close(reads);
+        rc = reads->query == NULL ? query_open(reads->reader, &reads->query, err) : 0;
+        if (rc == 0) {
+            rc = query_rows_open(reads->query, view, reading, &reads->rows, err);
+        }
+        reads->rows_snapshot = reading->snapshot;
+        (void)snprintf(reads->rows_view, sizeof reads->rows_view, "%s", view);
+    }
+    *out = reads->rows;
+    return rc;
 }
 
 struct row_finisher *redis_reads_finisher(struct redis_reads *reads,
@@ -80,14 +116,14 @@ static int pinned_get(struct redis_reads *reads, const char *table, uint32_t ver
         }
         *out = pins->reads[name->pin];
         out->table = reader_version_table(out->version, table);
-        if (out->table != PLAN_NONE) {
+        if (out->table != PLAN_NONE || reader_view_find(out->version->plan, table) != NULL) {
             return 0;
         }
         break;
     }
     /* The reader knows why, and nothing is answered from this look. */
     struct reader_read look = {0};
-    int rc = reader_begin(reads->reader, table, version, &look, err);
+    int rc = reader_begin_any(reads->reader, table, version, &look, err);
     if (rc == 0) {
         reader_end(reads->reader, &look);
         rc = err_set(err, KE_AGAIN, "table %s began to be served while this ran: ask again", table);
@@ -134,7 +170,7 @@ static bool shared_get(struct redis_reads *reads, const char *table, struct read
             continue;
         }
         uint32_t index = reader_version_table(read->version, table);
-        if (index == PLAN_NONE) {
+        if (index == PLAN_NONE && reader_view_find(read->version->plan, table) == NULL) {
             return false;
         }
         name_add(reads, table, 0, index, i);
@@ -209,6 +245,13 @@ int redis_reads_row(struct redis_reads *reads, const char *table, const char *co
 int redis_reads_get(struct redis_reads *reads, const char *table, uint32_t version,
                     struct reader_read *out, struct err *err)
 {
+    int rc = redis_reads_any(reads, table, version, out, err);
+    return rc == 0 && out->table == PLAN_NONE ? reader_view_refused(table, err) : rc;
+}
+
+int redis_reads_any(struct redis_reads *reads, const char *table, uint32_t version,
+                    struct reader_read *out, struct err *err)
+{
     if (reads->pinned) {
         return pinned_get(reads, table, version, out, err);
     }
@@ -221,7 +264,7 @@ int redis_reads_get(struct redis_reads *reads, const char *table, uint32_t versi
     if (version == 0 && shared_get(reads, table, out)) {
         return 0;
     }
-    int rc = reader_begin(reads->reader, table, version, out, err);
+    int rc = reader_begin_any(reads->reader, table, version, out, err);
     if (rc != 0) {
         return rc;
     }

@@ -9,6 +9,7 @@
 #ifndef KAPPA_SERVE_REDIS_READS_H
 #define KAPPA_SERVE_REDIS_READS_H
 
+#include "serve/query.h"
 #include "serve/reader_pins.h"
 
 #define REDIS_READS_MAX 16 /* names held at once; more begin anew */
@@ -31,12 +32,23 @@ struct redis_reads {
     struct row_finisher *finisher; /* taken last, or NULL */
     struct reader_version *finisher_version;
     uint32_t finisher_table;
+    struct query *query;     /* for views; NULL: none was asked for yet */
+    struct query_rows *rows; /* of the view asked last, or NULL */
+    const struct view_snapshot *rows_snapshot;
+    char rows_view[LIMIT_NAME_LEN + 1];
 };
 
 void redis_reads_init(struct redis_reads *reads, struct reader *reader);
+void redis_reads_free(struct redis_reads *reads);
 /* A read of a table, borrowed until redis_reads_end: of its members, table and epoch too. */
 int redis_reads_get(struct redis_reads *reads, const char *table, uint32_t version,
                     struct reader_read *out, struct err *err) must_check;
+/* The same, of a view too: then the table is PLAN_NONE. */
+int redis_reads_any(struct redis_reads *reads, const char *table, uint32_t version,
+                    struct reader_read *out, struct err *err) must_check;
+/* Its rows as of such a read of it, until the next view is asked for. */
+int redis_reads_view(struct redis_reads *reads, const char *view, const struct reader_read *reading,
+                     struct query_rows **out, struct err *err) must_check;
 /* *reading is a serving read of the table by the last call: which version answers for this row (a canary's
  * share). It may be another read afterwards; nothing is changed while pins hold. */
 int redis_reads_row(struct redis_reads *reads, const char *table, const char *const *keys,

@@ -7,6 +7,7 @@
  * A table that is not there is an error, not an absent row: but for EXISTS and TYPE. */
 #include "serve/redis_private.h"
 
+#include "base/clock.h"
 #include "base/timefmt.h"
 #include "processor/value_cast.h"
 #include "processor/value_text.h"
@@ -18,6 +19,37 @@ struct row {
     const struct plan_view *view;
     const struct kappa_value *values; /* NULL: there is none */
 };
+
+/* As row_look, of a view; it may take no longer than this turn has left for views. */
+static int view_look(struct redis_session *session, const struct redis_key *key,
+                     const struct reader_read *reading, struct row *row, struct err *err)
+{
+    struct redis_context *context = session->context;
+    const char *parts[REDIS_KEY_PARTS];
+    struct query_rows *rows = NULL;
+    uint32_t count = 0;
+    int64_t begun = clock_mono_us(clock_real());
+    int64_t left = REDIS_VIEWS_MAX_US - context->views_us;
+    int rc = redis_reads_view(&context->reads, key->table, reading, &rows, err);
+    if (rc == 0) {
+        row->view = query_rows_shape(rows);
+        rc = redis_key_split(key, query_rows_key(rows)->count, &context->key, parts, &count, err);
+    }
+    if (rc == 0) {
+        rc = left <= 0 ? -KE_TIMEOUT
+                       : query_rows_one(rows, parts, count, key->at_us, left, &row->values, err);
+    }
+    context->views_us += clock_mono_us(clock_real()) - begun;
+    if (rc == -KE_TIMEOUT) {
+        rc = err_set(err, KE_TIMEOUT,
+                     "view %s takes too long here: others wait while it is computed, for %d ms at "
+                     "most for all views of a request",
+                     key->table, REDIS_VIEWS_MAX_US / 1000);
+        err_hint(err, "HTTP has more time: GET /v1/tables/%s/rows/KEY, POST /v1/tables/%s/get",
+                 key->table, key->table);
+    }
+    return rc;
+}
 
 /* 0 also when there is no row; negative with its error. alone: the command reads no other key, so that a
  * canary may answer. */
@@ -32,13 +64,17 @@ static int row_look(struct redis_session *session, const struct redis_arg *name,
     *row = (struct row){0};
     int rc = redis_key_parse(name->text, name->len, &key, err);
     if (rc == 0) {
-        rc = redis_reads_get(&context->reads, key.table, key.version, &reading, err);
+        rc = redis_reads_any(&context->reads, key.table, key.version, &reading, err);
     }
     if (rc < 0) {
         return rc;
     }
+    if (reading.table == PLAN_NONE) {
+        rc = view_look(session, &key, &reading, row, err);
+        return rc < 0 ? rc : 0;
+    }
     row->view = &reading.version->plan->views[reading.table];
-    rc = redis_key_split(&key, row->view, &context->key, parts, &count, err);
+    rc = redis_key_split(&key, redis_key_parts(row->view), &context->key, parts, &count, err);
     if (rc == 0 && key.version == 0 && alone) {
         rc = redis_reads_row(&context->reads, key.table, parts, count, key.at_us, &reading, err);
         row->view = rc == 0 ? &reading.version->plan->views[reading.table] : row->view;

@@ -61,7 +61,7 @@ void redis_context_init(struct redis_context *context, struct reader *reader,
 
 void redis_context_free(struct redis_context *context)
 {
-    redis_reads_end(&context->reads);
+    redis_reads_free(&context->reads);
     buf_free(&context->key);
     buf_free(&context->value);
 }
@@ -390,8 +390,9 @@ bool redis_session_run(struct redis_session *session, struct redis_context *cont
     session->context = context;
     session->reply.out = &session->out;
     bool more = true;
+    context->views_us = 0;
     while (more && !session->closing && !session->cut_off && done < REDIS_ROUND_COMMANDS &&
-           session->out.len < REDIS_OUT_PAUSE) {
+           session->out.len < REDIS_OUT_PAUSE && context->views_us < REDIS_VIEWS_PAUSE_US) {
         more = run_next(session, &at) == 1;
         done++;
     }

@@ -9,8 +9,8 @@
  *
  * results are by feature, in the order of feature_names, and hold a value for each entity, as Feast's
  * clients read them. A feature view is a table, its join keys are the table's key columns; of windows
- * the newest one is given, and its end is the event's time (else 1970). All tables of a processor
- * are read from one version at one cut. */
+ * the newest one is given, and its end is the event's time (else 1970). A view (CREATE VIEW) is one too, by
+ * its own key (serve/query.h). All tables and views of a processor are read from one version at one cut. */
 #include "base/timefmt.h"
 #include "include/kappa/record.h"
 #include "serve/reader_pins.h"
@@ -145,6 +145,15 @@ static uint32_t output_of(const struct plan_view *view, const char *name)
     return PLAN_NONE;
 }
 
+static int column_find(struct feature *feature, const char *kind, const struct plan_view *view,
+                       struct err *err)
+{
+    feature->output = output_of(view, feature->column);
+    return feature->output != PLAN_NONE ? 0
+                                        : err_set(err, KE_NOT_FOUND, "%s %s has no column %.100s",
+                                                  kind, feature->table, feature->column);
+}
+
 static int feature_find(struct request *request, struct feature *feature, struct err *err)
 {
     feature->pin = pin_of(&request->pins, feature->table);
@@ -153,16 +162,8 @@ static int feature_find(struct request *request, struct feature *feature, struct
     }
     const struct reader_version *version = request->pins.reads[feature->pin].version;
     uint32_t table = reader_version_table(version, feature->table);
-    if (table == PLAN_NONE) {
-        int rc = err_set(err, KE_REFUSED, "%s is a view: its rows have no key", feature->table);
-        err_hint(err, "name a table that CREATE MATERIALIZED VIEW makes");
-        return rc;
-    }
-    feature->output = output_of(&version->plan->views[table], feature->column);
-    return feature->output != PLAN_NONE
-               ? 0
-               : err_set(err, KE_NOT_FOUND, "table %s has no column %.100s", feature->table,
-                         feature->column);
+    return table == PLAN_NONE ? 0 /* a view's columns are known when it is read */
+                              : column_find(feature, "table", &version->plan->views[table], err);
 }
 
 static int pin_tables(struct request *request, struct err *err)
@@ -209,56 +210,85 @@ static int check(const struct request *request, struct err *err)
     return rc;
 }
 
-/* The end of the row's window, where it is a column. */
-static void event_time(const struct plan_view *view, const struct kappa_value *row, char *text)
+/* The column that is the end of the row's window, or PLAN_NONE. */
+static uint32_t window_end_of(const struct plan_view *view)
+{
+    uint32_t output = PLAN_NONE;
+    for (uint32_t k = 0; k < view->key_count && output == PLAN_NONE; k++) {
+        output = view->keys[k].role == PLAN_KEY_WINDOW_END ? output_of(view, view->keys[k].name)
+                                                           : PLAN_NONE;
+    }
+    return output;
+}
+
+/* What the column of the window's end says. */
+static void event_time(const struct kappa_value *row, uint32_t end, char *text)
 {
     memcpy(text, NO_TIME_TEXT, sizeof NO_TIME_TEXT);
-    for (uint32_t k = 0; k < view->key_count && row != NULL; k++) {
-        uint32_t output = view->keys[k].role == PLAN_KEY_WINDOW_END
-                              ? output_of(view, view->keys[k].name)
-                              : PLAN_NONE;
-        if (output != PLAN_NONE && !row[output].is_null) {
-            time_format(row[output].i, text);
-        }
+    if (row != NULL && end != PLAN_NONE && !row[end].is_null &&
+        row[end].type == KAPPA_TYPE_TIMESTAMPTZ) {
+        time_format(row[end].i, text);
     }
 }
 
-/* The lists that the key columns of a table are read from. */
-static int key_lists(const struct request *request, const struct plan_view *view,
-                     const json_t **lists, uint32_t *count, struct err *err)
+/* The lists that the columns of a key are read from. */
+struct key_lists {
+    const json_t *lists[ROUTE_KEYS_MAX];
+    uint32_t count;
+};
+
+/* One more column of the key of a table, or view. */
+static int key_list_add(const struct request *request, const char *kind, const char *table,
+                        const char *column, struct key_lists *keys, struct err *err)
 {
-    *count = 0;
-    for (uint32_t k = 0; k < ROUTE_KEYS_MAX; k++) {
-        const struct plan_key *key = reader_key_column(view, k);
-        if (key == NULL) {
-            break;
-        }
-        lists[(*count)++] = json_object_get(request->entities, key->name);
-        if (lists[k] == NULL) {
-            return err_set(err, KE_INVALID, "table %s is read by %s, which is not in \"entities\"",
-                           view->shape.name, key->name);
-        }
+    const json_t *list = json_object_get(request->entities, column);
+    if (list == NULL) {
+        return err_set(err, KE_INVALID, "%s %s is read by %s, which is not in \"entities\"", kind,
+                       table, column);
     }
-    if (*count == 0) {
-        return err_set(err, KE_REFUSED, "table %s has no key columns to read it by",
-                       view->shape.name);
+    if (keys->count == ROUTE_KEYS_MAX) {
+        return err_set(err, KE_LIMIT, "%s %s has a key of more than %d columns", kind, table,
+                       ROUTE_KEYS_MAX);
     }
+    keys->lists[keys->count++] = list;
     return 0;
+}
+
+static int table_keys(const struct request *request, const struct plan_view *view,
+                      struct key_lists *keys, struct err *err)
+{
+    int rc = 0;
+    *keys = (struct key_lists){0};
+    const struct plan_key *key;
+    for (uint32_t k = 0; rc == 0 && (key = reader_key_column(view, k)) != NULL; k++) {
+        rc = key_list_add(request, "table", view->shape.name, key->name, keys, err);
+    }
+    return rc == 0 && keys->count == 0
+               ? err_set(err, KE_REFUSED, "table %s has no key columns to read it by",
+                         view->shape.name)
+               : rc;
+}
+
+/* The key of an entity: 1, 0 it names no row, negative. */
+static int key_of(const struct key_lists *keys, size_t i, struct route_key *key, struct err *err)
+{
+    json_t *columns = json_array();
+    for (uint32_t k = 0; k < keys->count; k++) {
+        json_t *value = json_array_get(keys->lists[k], i);
+        ASSERT(json_array_append(columns, value) == 0);
+    }
+    int rc = route_key_read(columns, key, err);
+    json_decref(columns);
+    return rc;
 }
 
 /* 1 a row, 0 none. */
 static int row_find(const struct reader_read *reading, struct row_finisher *finisher,
-                    const json_t *const *lists, uint32_t count, size_t i,
-                    const struct kappa_value **values, struct err *err)
+                    const struct key_lists *keys, size_t i, const struct kappa_value **values,
+                    struct err *err)
 {
     struct route_key key;
-    json_t *columns = json_array();
-    for (uint32_t k = 0; k < count; k++) {
-        json_t *value = json_array_get(lists[k], i);
-        ASSERT(json_array_append(columns, value) == 0);
-    }
-    int rc = route_key_read(columns, &key, err);
-    json_decref(columns);
+    int rc = key_of(keys, i, &key, err);
     if (rc == 1) {
         rc = reader_row_find_text(reading, finisher, (const char *const *)key.texts, key.count,
                                   KAPPA_NO_TIME, values, err);
@@ -297,24 +327,111 @@ static int table_read(struct request *request, const struct feature *first, stru
     struct reader_read reading = request->pins.reads[first->pin];
     reading.table = reader_version_table(reading.version, first->table);
     const struct plan_view *view = &reading.version->plan->views[reading.table];
-    const json_t *lists[ROUTE_KEYS_MAX];
-    uint32_t count = 0;
-    int rc = key_lists(request, view, lists, &count, err);
+    uint32_t end = window_end_of(view);
+    struct key_lists keys;
+    int rc = table_keys(request, view, &keys, err);
     struct row_finisher *finisher =
         reader_finisher_take(request->pins.reader, reading.version, reading.table);
     for (size_t i = 0; i < request->rows && rc == 0; i++) {
         const struct kappa_value *row = NULL;
         char time[TIME_TEXT_LEN + 1];
-        rc = row_find(&reading, finisher, lists, count, i, &row, err);
+        rc = row_find(&reading, finisher, &keys, i, &row, err);
         if (rc >= 0) {
             row = rc == 1 ? row : NULL;
-            event_time(view, row, time);
+            event_time(row, end, time);
             put_row(request, first->table, i, row, time);
             rc = check(request, err);
         }
     }
     reader_finisher_give(request->pins.reader, reading.version, reading.table, finisher);
     return rc;
+}
+
+/* ---- views */
+
+struct view_giving {
+    struct request *request;
+    const char *view;
+    uint32_t end; /* column of the window's end, or PLAN_NONE */
+    int rc;
+    struct err *err;
+};
+
+static bool view_row(void *ctx, size_t i, const struct kappa_value *row)
+{
+    struct view_giving *giving = ctx;
+    char time[TIME_TEXT_LEN + 1];
+    event_time(row, giving->end, time);
+    put_row(giving->request, giving->view, i, row, time);
+    giving->rc = check(giving->request, giving->err);
+    return giving->rc == 0;
+}
+
+/* Where the columns are, of the features that are of this view, and the lists of its key. */
+static int view_find(struct request *request, const char *view, const struct query_rows *rows,
+                     struct key_lists *keys, struct err *err)
+{
+    const struct query_view_key *key = query_rows_key(rows);
+    int rc = key->count == 0 ? query_rows_keyless(rows, err) : 0;
+    *keys = (struct key_lists){0};
+    for (uint32_t f = 0; f < request->count && rc == 0; f++) {
+        struct feature *feature = &request->features[f];
+        rc = strcmp(feature->table, view) == 0
+                 ? column_find(feature, "view", query_rows_shape(rows), err)
+                 : 0;
+    }
+    for (uint32_t k = 0; k < key->count && rc == 0; k++) {
+        rc = key_list_add(request, "view", view, key->names[k], keys, err);
+    }
+    return rc;
+}
+
+static int entities_ask(const struct request *request, const struct key_lists *keys,
+                        struct query_rows *rows, struct err *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < request->rows && rc == 0; i++) {
+        struct route_key key;
+        rc = key_of(keys, i, &key, err);
+        if (rc == 0) {
+            query_rows_ask_none(rows);
+        } else if (rc == 1) {
+            rc =
+                query_rows_ask(rows, (const char *const *)key.texts, key.count, KAPPA_NO_TIME, err);
+            route_key_free(&key);
+        }
+        if (rc < 0) {
+            err_prefix(err, "entity %zu", i);
+        }
+    }
+    return rc;
+}
+
+/* The same of a view, at the cut of the tables of its processor. */
+static int view_read(struct request *request, const struct feature *first, struct err *err)
+{
+    const struct route_context *context = request->context;
+    struct query *query = NULL;
+    struct query_rows *rows = NULL;
+    struct key_lists keys;
+    int rc = route_view_rows(context, first->table, &request->pins.reads[first->pin], &query, &rows,
+                             err);
+    if (rc < 0) {
+        return rc;
+    }
+    const struct query_view_key *key = query_rows_key(rows);
+    struct view_giving giving = {.request = request,
+                                 .view = first->table,
+                                 .end = key->end != NULL ? key->end_output : PLAN_NONE,
+                                 .err = err};
+    rc = view_find(request, first->table, rows, &keys, err);
+    rc = rc == 0 ? entities_ask(request, &keys, rows, err) : rc;
+    if (rc == 0) {
+        rc = query_rows_run(rows, QUERY_VIEW_TIMEOUT_US, context->stop, view_row, &giving, err);
+    }
+    query_rows_close(rows);
+    query_pool_give(context->queries, query);
+    return rc < 0 ? rc : giving.rc;
 }
 
 /* ---- the answer */
@@ -395,8 +512,11 @@ static int features_answer(struct request *request, struct route_answer *answer,
 {
     int rc = pin_tables(request, err);
     for (uint32_t i = 0; i < request->count && rc == 0; i++) {
-        if (!request->features[i].done) {
-            rc = request->rows == 0 ? 0 : table_read(request, &request->features[i], err);
+        const struct feature *feature = &request->features[i];
+        if (!feature->done && request->rows > 0) {
+            bool view = reader_version_table(request->pins.reads[feature->pin].version,
+                                             feature->table) == PLAN_NONE;
+            rc = (view ? view_read : table_read)(request, feature, err);
         }
     }
     if (rc == 0 && request->pins.read_count == 1) {

@@ -114,18 +114,24 @@ static int get_many_read(const json_t *body, struct get_many *out, struct err *e
     return route_version_json(body, &out->version, err);
 }
 
+/* What is asked by key i: 1 a key, 0 it names no row, negative. */
+static int key_asked(const struct get_many *asked, size_t i, struct route_key *key, int64_t *at_us,
+                     struct err *err)
+{
+    const json_t *at = json_is_array(asked->at) ? json_array_get(asked->at, i) : asked->at;
+    *at_us = KAPPA_NO_TIME;
+    int rc = at == NULL || json_is_null(at) ? 0 : route_time_json(at, at_us, err);
+    return rc < 0 ? rc : route_key_read(json_array_get(asked->keys, i), key, err);
+}
+
 /* Appends row i: null when there is none. */
 static int get_one(const struct reader_read *reading, struct row_finisher *finisher,
                    const struct get_many *asked, size_t i, struct buf *out, struct err *err)
 {
-    const json_t *at = json_is_array(asked->at) ? json_array_get(asked->at, i) : asked->at;
-    int64_t at_us = KAPPA_NO_TIME;
+    int64_t at_us;
     struct route_key key;
     const struct kappa_value *values = NULL;
-    int rc = at == NULL || json_is_null(at) ? 0 : route_time_json(at, &at_us, err);
-    if (rc == 0) {
-        rc = route_key_read(json_array_get(asked->keys, i), &key, err);
-    }
+    int rc = key_asked(asked, i, &key, &at_us, err);
     if (rc == 1) {
         rc = reader_row_find_text(reading, finisher, (const char *const *)key.texts, key.count,
                                   at_us, &values, err);
@@ -164,13 +170,76 @@ static int get_rows(const struct route_context *context, const struct reader_rea
     return rc;
 }
 
+/* Rows of a view on their way out. */
+struct view_answer {
+    struct route_answer *answer;
+    const struct plan_view *shape;
+    int rc;
+    struct err *err;
+};
+
+static bool put_view_row(void *ctx, size_t i, const struct kappa_value *values)
+{
+    struct view_answer *view = ctx;
+    struct buf *out = &view->answer->body;
+    buf_append_text(out, i == 0 ? "" : ",\n");
+    if (values == NULL) {
+        buf_append_text(out, "null");
+    } else {
+        reader_row_write(out, view->shape, values);
+    }
+    view->rc = route_answer_spill(view->answer, view->err);
+    return view->rc == 0;
+}
+
+static int view_keys_ask(struct query_rows *rows, const struct get_many *asked, struct err *err)
+{
+    int rc = 0;
+    for (size_t i = 0; i < json_array_size(asked->keys) && rc == 0; i++) {
+        int64_t at_us;
+        struct route_key key;
+        rc = key_asked(asked, i, &key, &at_us, err);
+        if (rc == 0) {
+            query_rows_ask_none(rows);
+        } else if (rc == 1) {
+            rc = query_rows_ask(rows, (const char *const *)key.texts, key.count, at_us, err);
+            route_key_free(&key);
+        }
+        if (rc < 0) {
+            err_prefix(err, "key %zu", i);
+        }
+    }
+    return rc;
+}
+
+/* The same of a view. */
+static int get_view_rows(const struct route_context *context, const char *view,
+                         const struct reader_read *reading, const struct get_many *asked,
+                         struct route_answer *answer, struct err *err)
+{
+    struct query *query = NULL;
+    struct query_rows *rows = NULL;
+    int rc = route_view_rows(context, view, reading, &query, &rows, err);
+    if (rc < 0) {
+        return rc;
+    }
+    struct view_answer out = {.answer = answer, .shape = query_rows_shape(rows), .err = err};
+    rc = view_keys_ask(rows, asked, err);
+    if (rc == 0) {
+        rc = query_rows_run(rows, QUERY_VIEW_TIMEOUT_US, context->stop, put_view_row, &out, err);
+    }
+    query_rows_close(rows);
+    query_pool_give(context->queries, query);
+    return rc < 0 ? rc : out.rc;
+}
+
 static int get_many_answer(const struct route_context *context, const char *table,
                            const struct get_many *asked, struct route_answer *answer,
                            struct err *err)
 {
     struct reader_read reading;
     struct reader_stamp stamp;
-    int rc = reader_begin(context->reader, table, asked->version, &reading, err);
+    int rc = reader_begin_any(context->reader, table, asked->version, &reading, err);
     if (rc < 0) {
         return rc;
     }
@@ -179,7 +248,8 @@ static int get_many_answer(const struct route_context *context, const char *tabl
     route_stamp_body(&answer->body, table, &stamp);
     json_decref(stamp.cut);
     buf_append_text(&answer->body, ",\"rows\":[");
-    rc = get_rows(context, &reading, asked, answer, err);
+    rc = reading.table == PLAN_NONE ? get_view_rows(context, table, &reading, asked, answer, err)
+                                    : get_rows(context, &reading, asked, answer, err);
     buf_append_text(&answer->body, "]}\n");
     reader_end(context->reader, &reading);
     return rc;

@@ -2,6 +2,7 @@
 #ifndef KAPPA_SERVE_ROUTES_PRIVATE_H
 #define KAPPA_SERVE_ROUTES_PRIVATE_H
 
+#include "serve/query.h"
 #include "serve/reader.h"
 #include "serve/routes.h"
 
@@ -32,6 +33,11 @@ void route_stamp_body(struct buf *body, const char *table, const struct reader_s
 /* Was it refused (rc) because it is a view? Then err is cleared. */
 bool route_is_view(const struct route_context *context, const char *name, uint32_t version, int rc,
                    struct err *err);
+/* Rows of a view by keys, as of a read that is one of it (its table is PLAN_NONE); name as it was asked for.
+ * The caller closes the rows and gives the query back. REFUSED when there is no read-time SQL here. */
+int route_view_rows(const struct route_context *context, const char *name,
+                    const struct reader_read *reading, struct query **query,
+                    struct query_rows **out, struct err *err) must_check;
 int route_row(const struct route_context *context, const struct route_request *request,
               struct route_answer *answer, struct err *err);
 int route_view(const struct route_context *context, const struct route_request *request,

@@ -6,6 +6,7 @@
 #include "base/timefmt.h"
 #include "include/kappa/record.h"
 #include "serve/query.h"
+#include "serve/reader_inner.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -168,6 +169,29 @@ bool route_is_view(const struct route_context *context, const char *name, uint32
         *err = (struct err){0};
     }
     return yes;
+}
+
+int route_view_rows(const struct route_context *context, const char *name,
+                    const struct reader_read *reading, struct query **query,
+                    struct query_rows **out, struct err *err)
+{
+    char view[LIMIT_NAME_LEN + 1];
+    uint32_t version = 0;
+    if (context->queries == NULL) {
+        return reader_view_refused(name, err);
+    }
+    int rc = reader_name_split(name, view, &version, err);
+    if (rc == 0) {
+        rc = query_pool_take(context->queries, query, err);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    rc = query_rows_open(*query, view, reading, out, err);
+    if (rc < 0) {
+        query_pool_give(context->queries, *query);
+    }
+    return rc;
 }
 
 /* A row of a view, in a thread of its own. */

@@ -160,7 +160,7 @@ def test_features_as_feast_asks(embedded):
     full = embedded.http("POST", "/get-online-features", {**asked, "full_feature_names": True})[1]
     assert full["metadata"]["feature_names"][1] == "user_features__clicks"
     for wrong, code in (({"features": ["users"]}, 400), ({"features": ["users:none"]}, 404), ({"features": ["none:n"]}, 404),
-                        ({"entities": {"other": ["u1"]}}, 400), ({"feature_service": "s"}, 400), ({"features": ["busy:n"]}, 409),
+                        ({"entities": {"other": ["u1"]}}, 400), ({"feature_service": "s"}, 400), ({"features": ["busy:none"]}, 404),
                         ({"features": ["users:n", "users:n"]}, 400), ({"entities": {"user_id": ["a"], "x": []}}, 400)):
         status, answer, _ = embedded.http("POST", "/get-online-features", {**asked, **wrong})
         assert status == code and answer["error"]["message"], (wrong, answer)

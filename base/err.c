@@ -106,6 +106,8 @@ int err_errno(struct err *err, int errnum, const char *format, ...)
         if (errnum == EACCES) {
             err_hint(err,
                      "run it as the user to whom it belongs, or let this one in (chown, chmod)");
+        } else if (errnum == EMFILE) {
+            err_hint(err, "raise the limit of open files (`ulimit -n`, LimitNOFILE=)");
         }
     }
     return -(int)code;

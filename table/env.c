@@ -90,6 +90,20 @@ int env_error(struct env *env, int rc, const char *what, struct err *err)
     case EDQUOT:
     case EIO:
         return disk_full(env, rc, what, err);
+    case EROFS:
+        (void)err_set(
+            err, KE_REFUSED,
+            "%s: %s: it is mounted read-only, so that nobody can take a reader's place in "
+            "its lock.mdb: rows would be written over while they are read",
+            dir, what);
+        err_hint(err, "mount it for writing (rights to the files say who writes); where nobody "
+                      "writes to it elsewhere either, set KAPPA_ANY_FS=1");
+        return -KE_REFUSED;
+    case ENOMEM: {
+        int code = err_errno(err, rc, "%s: %s: there is no room for its map", dir, what);
+        err_hint(err, "raise the limit of address space (`ulimit -v`, LimitAS=)");
+        return code;
+    }
     case EAGAIN:
         (void)err_set(err, KE_BUSY, "%s: %s: another process with the same process id reads it",
                       dir, what);
@@ -132,6 +146,12 @@ int env_error(struct env *env, int rc, const char *what, struct err *err)
 
 /* ---- opening */
 
+static bool takes_any_fs(void)
+{
+    const char *any = getenv("KAPPA_ANY_FS");
+    return any != NULL && strcmp(any, "1") == 0;
+}
+
 int env_refuse_network(const char *dir, struct err *err)
 {
     static const struct {
@@ -142,8 +162,7 @@ int env_refuse_network(const char *dir, struct err *err)
         {0x517BU, "SMB"}, {0x01021997U, "9p"},
     };
     struct statfs fs;
-    const char *any = getenv("KAPPA_ANY_FS");
-    if ((any != NULL && strcmp(any, "1") == 0) || statfs(dir, &fs) != 0) {
+    if (takes_any_fs() || statfs(dir, &fs) != 0) {
         return 0;
     }
     for (size_t i = 0; i < array_len(network); i++) {
@@ -195,11 +214,12 @@ static int lmdb_open_once(struct env *env, size_t map_bytes)
 }
 
 /* Opened for writing where that is allowed, although most only read: a process that reads may come
- * to write later, and could not open it twice. */
+ * to write later, and could not open it twice. Where a mount is read-only, LMDB would read without a place in
+ * the lock file, while who has it mounted for writing uses the pages again. */
 static int lmdb_open(struct env *env, bool create, size_t map_bytes)
 {
     int rc = lmdb_open_once(env, map_bytes);
-    if ((rc == EACCES || rc == EROFS || rc == EPERM) && !create) {
+    if ((rc == EACCES || rc == EPERM || (rc == EROFS && takes_any_fs())) && !create) {
         env->read_only = true;
         rc = lmdb_open_once(env, map_bytes);
     }

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -43,6 +44,22 @@ bool env_outgrown(struct env *env)
     return env_file_bytes(env) > map;
 }
 
+/* LMDB lets the old map go before it makes the new one, and stands without any where that fails: so whether
+ * there is room is tried before. */
+static int map_move(struct env *env, size_t size)
+{
+    size_t now = map_bytes_now(env);
+    if (size > now) {
+        void *more =
+            mmap(NULL, size - now, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (more == MAP_FAILED) {
+            return errno;
+        }
+        (void)munmap(more, size - now);
+    }
+    return mdb_env_set_mapsize(env->mdb, size);
+}
+
 /* Moves the map to this size (0: the one in the file, with room), unless it moved since `seen`. */
 static int env_remap(struct env *env, size_t bytes, uint32_t seen, struct err *err)
 {
@@ -60,7 +77,7 @@ static int env_remap(struct env *env, size_t bytes, uint32_t seen, struct err *e
                      env->dir, env->readers, ENV_REMAP_WAIT);
     } else {
         size_t size = bytes > 0 ? bytes : env_map_bytes_for_reading(env_file_bytes(env));
-        rc = mdb_env_set_mapsize(env->mdb, size);
+        rc = map_move(env, size);
         env->remaps++;
         rc = rc == 0 ? 0 : env_error(env, rc, "cannot move the map", err);
     }

@@ -8,8 +8,10 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -283,6 +285,44 @@ static void test_threads_and_growth(void **state)
     remove_dir(dir);
 }
 
+/* A map that cannot grow stays what it was: LMDB alone would be left without one. */
+static int no_room_child(const char *dir)
+{
+    struct env *env = NULL;
+    MDB_txn *txn = NULL;
+    struct rlimit limit;
+    unsigned long pages = 0;
+    FILE *statm = fopen("/proc/self/statm", "r");
+    (void)signal(SIGSEGV, SIG_DFL); /* cmocka's would go on with the parent's tests */
+    int wrong = env_open(dir, true, (size_t)64 << 20, &env, &fault) != 0;
+    wrong |= statm == NULL || fscanf(statm, "%lu", &pages) != 1 || fclose(statm) != 0;
+    wrong |= getrlimit(RLIMIT_AS, &limit) != 0;
+    limit.rlim_cur = (rlim_t)pages * (rlim_t)getpagesize() + ((rlim_t)32 << 20);
+    wrong |= setrlimit(RLIMIT_AS, &limit) != 0;
+    wrong |= env_grow(env, &fault) != -KE_IO || strstr(fault.hint, "ulimit -v") == NULL;
+    fill(env, 50);
+    wrong |= env_read_begin(env, &txn, &fault) != 0;
+    env_read_end(env, txn);
+    limit.rlim_cur = limit.rlim_max;
+    wrong |= setrlimit(RLIMIT_AS, &limit) != 0 || env_grow(env, &fault) != 0;
+    env_close(env);
+    return wrong;
+}
+
+static void test_no_room_for_the_map(void **state)
+{
+    (void)state;
+    char *dir = temp_dir();
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(no_room_child(dir));
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    remove_dir(dir);
+}
+
 /* A reader that was killed holds its pages back only until the map is full. */
 static void test_killed_reader(void **state)
 {
@@ -351,6 +391,45 @@ static int fill_disk(struct env *env, uint64_t *written)
             return rc;
         }
         *written = i + 1;
+    }
+}
+
+/* Without a place in the lock file, pages that a snapshot sees would be used again. */
+static int read_only_child(const char *dir)
+{
+    struct env *env = NULL;
+    char *path = xasprintf("%s/0", dir);
+    int wrong = env_open(path, true, ENV_MAP_MIN, &env, &fault) != 0;
+    fill(env, 50);
+    env_close(env);
+    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount(dir, dir, NULL, MS_BIND, NULL) != 0 ||
+        mount(NULL, dir, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) != 0) {
+        return CHILD_SKIPPED;
+    }
+    wrong |= env_open(path, false, 0, &env, &fault) != -KE_REFUSED;
+    wrong |= strstr(fault.text, "read-only") == NULL || strstr(fault.hint, "KAPPA_ANY_FS") == NULL;
+    wrong |= setenv("KAPPA_ANY_FS", "1", 1) != 0 || env_open(path, false, 0, &env, &fault) != 0;
+    MDB_txn *txn = NULL;
+    wrong |= env_read_begin(env, &txn, &fault) != 0;
+    env_read_end(env, txn);
+    env_close(env);
+    free(path);
+    return wrong;
+}
+
+static void test_mounted_read_only(void **state)
+{
+    (void)state;
+    char *dir = temp_dir();
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(read_only_child(dir));
+    }
+    bool worked = child_worked(child);
+    remove_dir(dir);
+    if (!worked) {
+        skip();
     }
 }
 
@@ -473,6 +552,8 @@ int main(void)
         cmocka_unit_test(test_growth_waits_for_readers),
         cmocka_unit_test(test_threads_and_growth),
         cmocka_unit_test(test_killed_reader),
+        cmocka_unit_test(test_no_room_for_the_map),
+        cmocka_unit_test(test_mounted_read_only),
         cmocka_unit_test(test_disk_full),
         cmocka_unit_test(test_pid_namespaces),
     };

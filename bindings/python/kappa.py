@@ -19,6 +19,7 @@ Python types: bool, int, float, str, bytes, decimal.Decimal (numeric), uuid.UUID
 JSON values, None. Times beyond what datetime holds come as text.
 
 Threads share an open directory; what `read` gives is used by one thread at a time. After a fork the child opens its own.
+What is still open when the interpreter exits is left to the end of the process, since daemon threads may be reading.
 """
 
 import ctypes
@@ -26,6 +27,7 @@ import datetime
 import decimal
 import json
 import operator
+import os
 import struct
 import uuid
 import weakref
@@ -68,6 +70,20 @@ def _call(function, *arguments):
         raise KappaError(_lib.kappa_code_word(result).decode(), error.text.decode("utf-8", "replace"),
                          error.hint.decode("utf-8", "replace"))
     return result
+
+
+def _c_text(data):
+    """Bytes that C reads whole."""
+    if b"\0" in data:
+        raise ValueError(f"{data!r} has a NUL in it")
+    return data
+
+
+def _finalize(owner, function, *arguments):
+    """Calls it when the owner is garbage, but not at the interpreter's exit: daemon threads still read then."""
+    finalizer = weakref.finalize(owner, function, *arguments)
+    finalizer.atexit = False
+    return finalizer
 
 
 def open(data_dir):  # noqa: A001: as kappa.open
@@ -299,9 +315,9 @@ class Reader:
     def __init__(self, data_dir):
         lib = _library()
         handle = ctypes.c_void_p()
-        _call(lib.kappa_reader_open, str(data_dir).encode(), ctypes.byref(handle))
+        _call(lib.kappa_reader_open, _c_text(os.fsencode(data_dir)), ctypes.byref(handle))
         self._handle = handle
-        self._finalizer = weakref.finalize(self, lib.kappa_reader_close, handle, None)
+        self._finalizer = _finalize(self, lib.kappa_reader_close, handle, None)
 
     def close(self):
         """Refused while a `read` is open."""
@@ -354,12 +370,12 @@ class Scope:
     def __init__(self, reader, name, key=None):
         handle = ctypes.c_void_p()
         if key is None:
-            _call(_lib.kappa_scope_begin, reader._handle, name.encode(), ctypes.byref(handle))
+            _call(_lib.kappa_scope_begin, reader._handle, _c_text(name.encode()), ctypes.byref(handle))
         else:
-            _call(_lib.kappa_scope_begin_for, reader._handle, name.encode(), key.encode(), ctypes.byref(handle))
+            _call(_lib.kappa_scope_begin_for, reader._handle, _c_text(name.encode()), _c_text(key.encode()), ctypes.byref(handle))
         self._reader = reader  # lives longer than the scope
         self._handle = handle
-        self._finalizer = weakref.finalize(self, _lib.kappa_scope_end, handle)
+        self._finalizer = _finalize(self, _lib.kappa_scope_end, handle)
         stamp = abi.Stamp()
         _call(_lib.kappa_scope_stamp, handle, ctypes.byref(stamp))
         self.processor = stamp.processor.decode()
@@ -400,7 +416,7 @@ class Table:
     def __init__(self, scope, name):
         handle = ctypes.c_void_p()
         shape = abi.Shape()
-        _call(_lib.kappa_scope_table, scope._handle, name.encode() if name is not None else None,
+        _call(_lib.kappa_scope_table, scope._handle, _c_text(name.encode()) if name is not None else None,
               ctypes.byref(handle))
         _call(_lib.kappa_table_describe, handle, ctypes.byref(shape))
         self._scope = scope

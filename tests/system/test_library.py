@@ -157,6 +157,12 @@ def test_errors(types):
         read.table()
     assert {entry["table"] for entry in data.tables()} >= {"rows", "by_id", "hourly"}
 
+    for call in (lambda: kappa.open(platform.data + "\0x"), lambda: data.read("rows\0x"), lambda: data.read("rows", "a\0x")):
+        with pytest.raises(ValueError, match="NUL"):
+            call()
+    with kappa.open(os.fsencode(platform.data)) as other:
+        assert other.get("rows", (0, 1))["s"] == "a1"
+
     missing = {**os.environ, "KAPPA_LIB": "/nowhere.so", "PYTHONPATH": os.path.join(support.ROOT, "bindings", "python")}
     said = subprocess.run([sys.executable, "-c", "import kappa; kappa.open('.')"], env=missing, capture_output=True, text=True)
     assert "KappaError" in said.stderr and "KAPPA_LIB=" in said.stderr
@@ -173,6 +179,27 @@ def test_errors(types):
     process.start()
     process.join(180)
     assert process.exitcode == 0 and data.get("rows", (0, 1))["s"] == "a1"
+
+
+LATE = """
+import atexit, sys
+def late():  # registered first, it runs last: so may a daemon thread
+    assert next(rows)["s"] == "a1" and data.get("rows", (0, 1))["s"] == "a1"
+    print("read")
+atexit.register(late)
+import kappa
+data = kappa.open(sys.argv[1])
+read = data.read("rows")
+rows = read.table().scan()
+next(rows)
+"""
+
+
+def test_open_when_the_interpreter_exits(types):
+    platform, _ = types
+    env = {**os.environ, "PYTHONPATH": os.path.join(support.ROOT, "bindings", "python")}
+    said = subprocess.run([sys.executable, "-c", LATE, platform.data], env=env, capture_output=True, text=True)
+    assert (said.returncode, said.stdout, said.stderr) == (0, "read\n", "")
 
 
 COUNTS = """CREATE TABLE ev (user_id text, amount double precision, event_time timestamptz)

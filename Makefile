@@ -170,6 +170,12 @@ unit-sim: unit-sim-san unit sim
 unit-sim-san:
 	+$(Q)$(MAKE) SAN=address,undefined WERROR= SEED=100001 RUNS=60 unit sim
 
+# ---- Data races: the unit tests of what has threads, under ThreadSanitizer.
+.PHONY: tsan
+tsan:
+	+$(Q)TSAN_OPTIONS="suppressions=$(abspath tests/tsan.supp) history_size=4" \
+	  $(MAKE) SAN=thread WERROR= $(addprefix unit-,base table replayer serve library controller)
+
 # ---- The source checked
 TRACKED_C = $(shell git ls-files '*.c' '*.h' '*.cc')
 $(B)/tests/tidy: tests/tidy.c base/base.c
@@ -270,7 +276,7 @@ deb:
 	$(Q)cd build/deb && lintian --fail-on error,warning *.changes && ls *.deb
 help:
 	@sed -n '3,6s/^# \{0,1\}//p' Makefile
-	@echo 'all unit-FOLDER unit sim system check test fresh bench demo fmt lint tidy docs lib wheel install deb clean'
+	@echo 'all unit-FOLDER unit sim system check test tsan fuzz fresh bench demo fmt lint tidy docs lib wheel install deb clean'
 
 .PRECIOUS: $(B)/%.c.o $(B)/%.cc.o $(B)/tests/unit/%
 .PHONY: clean

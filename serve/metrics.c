@@ -297,7 +297,7 @@ static void samples_of_http(struct buf *out, const struct metric *metric,
 {
     for (size_t i = 1; i < array_len(counters->answers); i++) {
         buf_printf(out, "kappa_%s{class=\"%zuxx\"} %" PRIu64 "\n", metric->name, i,
-                   counters->answers[i]);
+                   __atomic_load_n(&counters->answers[i], __ATOMIC_RELAXED));
     }
 }
 

@@ -24,14 +24,14 @@ struct rig {
     pthread_cond_t came;
     struct http_call *calls[RIG_CALLS_MAX]; /* not yet answered by the test */
     int call_count;
-    bool echo; /* answer at once, from the thread that asks, with the processor's name */
+    bool echo; /* atomic: answer at once, from the thread that asks, with the processor's name */
 };
 
 static inline void rig_call(void *ctx, struct http_call *call)
 {
     struct rig *rig = ctx;
     assert_int_equal(call->magic, HTTP_CALL_MAGIC);
-    if (rig->echo) {
+    if (__atomic_load_n(&rig->echo, __ATOMIC_ACQUIRE)) {
         const char *name = call->processor == NULL ? "" : call->processor;
         http_call_reply(
             call, json_pack("{s:s,s:s}", "name", name, "verb", http_verb_word(call->verb)), NULL);

@@ -154,7 +154,7 @@ static void test_refusals(void **state)
 static void test_other_sites(void **state)
 {
     struct rig *rig = *state;
-    rig->echo = true;
+    __atomic_store_n(&rig->echo, true, __ATOMIC_RELEASE);
 
     static const struct {
         const char *headers;
@@ -234,7 +234,7 @@ static void test_large_bodies(void **state)
     body[LIMIT_HTTP_BODY_BYTES] = '\0';
     body[0] = '{';
     body[1] = '}';
-    rig->echo = true;
+    __atomic_store_n(&rig->echo, true, __ATOMIC_RELEASE);
     rig_expect(rig, "POST", "/v1/processors/p/swap", RIG_JSON, body, 200, "");
     free(body);
 }
@@ -334,6 +334,9 @@ static void *hammer_run(void *ctx)
         rig_ask(hammer->rig, "GET", path, "", NULL, &answer);
         hammer->good += answer.status == 200 && strstr(buf_text(&answer.body), wanted) != NULL;
         answer_free(&answer);
+        if (i % 10 == 0) { /* looks at what the other threads count */
+            rig_expect(hammer->rig, "GET", "/metrics", "", NULL, 200, "");
+        }
     }
     return NULL;
 }
@@ -342,7 +345,7 @@ static void *hammer_run(void *ctx)
 static void test_answers_at_once_from_many_threads(void **state)
 {
     struct rig *rig = *state;
-    rig->echo = true;
+    __atomic_store_n(&rig->echo, true, __ATOMIC_RELEASE);
     struct hammer hammers[8];
     pthread_t threads[8];
     for (int i = 0; i < 8; i++) {
@@ -359,7 +362,7 @@ static void test_answers_at_once_from_many_threads(void **state)
 static void test_garbage(void **state)
 {
     struct rig *rig = *state;
-    rig->echo = true;
+    __atomic_store_n(&rig->echo, true, __ATOMIC_RELEASE);
     struct prng prng;
     prng_init(&prng, unit_seed("garbage"));
     static const char good[] =
@@ -416,7 +419,7 @@ static void test_without_data(void **state)
     rig->server = bare;
     rig_expect(rig, "GET", "/v1/tables/t/rows/k", "", NULL, 503, "closed");
     rig_expect(rig, "GET", "/v1/topics", "", NULL, 503, "closed");
-    rig->echo = true;
+    __atomic_store_n(&rig->echo, true, __ATOMIC_RELEASE);
     rig_expect(rig, "GET", "/v1/status", "", NULL, 200, "");
     rig->server = whole;
     http_server_stop(bare);

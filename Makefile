@@ -137,9 +137,9 @@ FUZZ_SECONDS ?= 60
 FUZZ_SRC := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BIN := $(patsubst %.c,$(B)/%,$(FUZZ_SRC))
 LIBFUZZER := $(findstring fuzzer-no-link,$(SAN))
-$(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.c.o $(if $(LIBFUZZER),,$(B)/tests/fuzz/replay.c.o) $(call archives,$(LINK_processor))
+$(B)/tests/fuzz/fuzz_%: $(B)/tests/fuzz/fuzz_%.c.o $(if $(LIBFUZZER),,$(B)/tests/fuzz/replay.c.o) $(call archives,$(LINK_serve))
 	$(SAY) LINK $@
-	$(Q)$(CC) $(LDFLAGS) $(if $(LIBFUZZER),-fsanitize=fuzzer) -o $@ $(filter %.o,$^) $(LINK_processor)
+	$(Q)$(CC) $(LDFLAGS) $(if $(LIBFUZZER),-fsanitize=fuzzer) -o $@ $(filter %.o,$^) $(LINK_serve)
 .PHONY: fuzz fuzz-replay fuzz-bin
 fuzz-bin: $(FUZZ_BIN)
 fuzz-replay: $(FUZZ_BIN)

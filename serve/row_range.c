@@ -63,7 +63,9 @@ static int window_at(const struct row_range *asked, const struct plan_view *view
     int rc = route_time(asked->at, &us, err);
     if (rc == 0) {
         range->window_least = us + 1;
-        range->window_most = us + view->window_us;
+        if (__builtin_add_overflow(us, view->window_us, &range->window_most)) {
+            range->window_most = INT64_MAX;
+        }
     }
     return rc;
 }

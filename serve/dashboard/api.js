@@ -74,7 +74,7 @@ let retry = null;
 let latest = null;
 
 export const live = {
-  state: "connecting", // on, off, forbidden
+  state: "connecting", // on, off, forbidden, crowded
   onstate: () => {},
   // Calls fn with each status, and with the last one soon; the answer stops that.
   watch(fn) {
@@ -108,7 +108,10 @@ async function open() {
     await stream("v1/status/stream", own.signal, event);
   } catch (error) {
     if (error.code === "forbidden") state = "forbidden";
-    if (error.code === "again") get("v1/status").then(take, () => {}); // too many watch already
+    if (error.code === "again") { // too many watch already
+      state = "crowded";
+      get("v1/status").then(take, () => {});
+    }
   }
   if (source !== own) return; // it was closed here
   source = null;

@@ -55,7 +55,7 @@ export function pill(text, kind) {
 // {message, hint} as people read it; the message may hold a caret under a line of SQL.
 export function errorBox(error, kind) {
   const message = error.message ?? String(error);
-  return h("div", { class: "error " + (kind ?? ""), role: "alert" },
+  return h("div", { class: "error " + (kind ?? ""), role: "alert", "data-code": error.code },
     message.includes("\n") ? h("pre", {}, message) : h("p", {}, message),
     error.hint ? h("p", { class: "hint" }, "What to do: " + error.hint) : null);
 }

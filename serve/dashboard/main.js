@@ -1,8 +1,9 @@
 // The addresses behind the '#', and the frame around the pages. A page is a function that fills <main> and gives
 // back what ends it.
 import { live, startLive } from "./api.js";
-import { errorBox, put } from "./dom.js";
+import { errorBox, put, show } from "./dom.js";
 import { compare } from "./compare.js";
+import { time } from "./format.js";
 import { overview } from "./overview.js";
 import { processor } from "./processor.js";
 import * as records from "./records.js";
@@ -27,6 +28,7 @@ const PAGES = [
 
 const main = document.getElementById("main");
 const sign = document.getElementById("live");
+const stale = document.getElementById("stale");
 let leave = () => {};
 
 function decode(text) {
@@ -53,14 +55,27 @@ function route() {
   }
 }
 
+// What was fetched before the server went away must not look like the truth; pages that could not be read then are read
+// again when it is back.
 live.onstate = (state) => {
-  put(sign, { on: "live", forbidden: "you may not read here" }[state] ?? "no connection");
+  put(sign, { on: "live", crowded: "every 2 s", forbidden: "you may not read here" }[state] ?? "no connection");
+  const lost = state === "off";
+  if (lost && stale.hidden) {
+    put(stale, `The server does not answer since ${time(Date.now())}. What stands here is older; it is tried again every 2 s.`);
+  }
+  show(stale, lost);
+  main.classList.toggle("stale", lost);
   sign.className = state;
+  if (state === "on" && main.querySelector('[data-code="closed"]')) route();
 };
 document.getElementById("skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();
 });
-window.addEventListener("hashchange", () => { route(); main.focus(); });
+window.addEventListener("hashchange", () => {
+  route();
+  main.focus({ preventScroll: true }); // with the menu in sight
+  scrollTo(0, 0);
+});
 route();
 startLive();

@@ -10,6 +10,9 @@ import { missing, tabs } from "./tabs.js";
 import * as words from "./words.js";
 
 const PARTITIONS_MAX = 64; // bars; those furthest behind
+const PARTITIONS_OPEN = 16; // more of them are shown when asked for: the plots stay near
+const OVER_SHOWN = 5; // versions that are over; the older ones when asked for
+const LIVES_MAX = 20; // of the timeline
 const POINT_MS = 5000;
 
 // ---- One version
@@ -70,7 +73,7 @@ function versionRow(current) {
       onclick: () => actions.simple(current(), number, name) }, name[0].toUpperCase() + name.slice(1)));
     const faster = h("button", { "data-action": "limit", onclick: () => limit(current(), number) }, "Limit");
     const swapTo = h("button", { "data-action": "swap-to", onclick: () => actions.swap(current(), number) }, "Swap to this");
-    details.open = words.isCandidate(first);
+    let opened = false; // once: then it is the reader's choice
     let shown = "";
     const el = h("div", { class: "version", "data-version": number },
       h("div", { class: "row" }, h("h3", {}, "v" + number), state.el, what,
@@ -90,6 +93,10 @@ function versionRow(current) {
         show(progress, words.isCandidate(v));
         put(progressText, [`${f.percent(v.progress)} of the log`, words.eta(v), words.limitText(v)].filter(Boolean).join(", "));
         bar.style.width = v.progress * 100 + "%";
+        if (!opened && v.sources.length) {
+          opened = true;
+          details.open = words.isCandidate(v) && v.sources.length <= PARTITIONS_OPEN;
+        }
         if (details.open || !details.hidden) parts.update(v);
         put(more, v.worker.rss_bytes ? `memory ${f.bytes(v.worker.rss_bytes)}, files ${f.bytes(v.worker.file_bytes)}, ` +
           `${f.some(v.shards, "shard")}, worker restarted ${f.some(v.worker.restarts, "time")}` : "");
@@ -156,13 +163,16 @@ function plots(name) {
 
 function timeline(name) {
   const place = h("div");
-  const el = h("section", { class: "card" }, h("h2", {}, "Versions over time"), place,
-    h("p", { class: "small dim" }, "Grey: there. Coloured: serving."));
+  const said = h("p", { class: "small dim" });
+  const el = h("section", { class: "card" }, h("h2", {}, "Versions over time"), place, said);
   let receipts = [];
   let epoch = null;
   let processor = null;
   const draw = () => {
-    if (processor?.versions.length) place.replaceChildren(lives(processor.versions, receipts, place.clientWidth || 400));
+    const all = processor?.versions ?? [];
+    const drawn = all.filter((v, i) => words.isLive(v) || i >= all.length - LIVES_MAX);
+    put(said, "Grey: there. Coloured: serving." + (drawn.length < all.length ? ` The newest ${drawn.length} of ${all.length}.` : ""));
+    if (drawn.length) place.replaceChildren(lives(drawn, receipts, place.clientWidth || 400));
   };
   const size = new ResizeObserver(draw);
   size.observe(place);
@@ -224,13 +234,17 @@ export function processor(main, name) {
   const what = h("p", { class: "dim" });
   const errors = h("div");
   const list = h("div");
+  const olderList = h("div");
+  const olderTitle = h("summary");
+  const older = h("details", { id: "older" }, olderTitle, olderList);
   const charts = plots(name);
   const life = timeline(name);
   const body = h("div", {}, errors, h("section", { class: "card row" }, swap, back, why, together), share.el,
-    h("section", { class: "card" }, h("h2", {}, "Versions"), list), charts.el, life.el);
+    h("section", { class: "card" }, h("h2", {}, "Versions"), list, older), charts.el, life.el);
   body.hidden = true;
   main.append(h("div", { class: "row head" }, h("h1", {}, name), state.el), what, tabs(name, "versions"), none, body);
   const rows = keyed(list, (v) => v.version, versionRow(() => current));
+  const olderRows = keyed(olderList, (v) => v.version, versionRow(() => current));
   let shown = "";
   let grouped = "";
   const stop = live.watch((status) => {
@@ -264,7 +278,12 @@ export function processor(main, name) {
       errors.replaceChildren(...(p.last_swap_error ? [errorBox({ ...p.last_swap_error,
         message: "The last swap did not happen: " + p.last_swap_error.message }, "warn")] : []));
     }
-    rows([...p.versions].reverse());
+    const newest = [...p.versions].reverse();
+    const over = newest.filter((v) => !words.isLive(v)).slice(OVER_SHOWN);
+    rows(newest.filter((v) => !over.includes(v)));
+    olderRows(over);
+    put(olderTitle, f.some(over.length, "older version") + (over.length === 1 ? " that is over" : " that are over"));
+    show(older, over.length > 0);
     charts.update(p);
     void life.update(p);
   });

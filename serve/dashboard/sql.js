@@ -5,6 +5,14 @@ import * as f from "./format.js";
 
 const ROWS_MAX = 1000;
 let kept = ""; // the text stays while the page does
+let asked = false; // by another page, which comes here next
+
+const someRows = (table) => `SELECT * FROM "${table.replaceAll('"', '""')}" LIMIT 100`;
+
+export function ask(table) {
+  kept = someRows(table);
+  asked = true;
+}
 
 const NUMBERS = /^(bigint|integer|smallint|double|real|numeric|int|float)/;
 
@@ -58,8 +66,10 @@ export function sql(main) {
   get("v1/tables").then((body) => {
     tables.replaceChildren(...body.tables.map((t) => h("button", {
       title: t.columns.map((c) => `${c.name} ${c.type}${c.key ? ", key" : ""}`).join("\n"),
-      onclick: () => { text.value = `SELECT * FROM "${t.name.replaceAll('"', '""')}" LIMIT 100`; text.focus(); } }, t.name)));
+      onclick: () => { text.value = someRows(t.name); text.focus(); } }, t.name)));
     if (body.tables.length === 0) tables.append(h("span", { class: "dim" }, "No table is served yet."));
   }, (error) => tables.replaceChildren(errorBox(error)));
+  if (asked) void run();
+  asked = false;
   return () => { kept = text.value; };
 }

@@ -2,6 +2,7 @@
 import { get, getLines, stream } from "./api.js";
 import { errorBox, h, pill, put, show, table } from "./dom.js";
 import * as f from "./format.js";
+import { ask } from "./sql.js";
 
 const ROWS_MAX = 300; // followed as rows; a larger table is followed by its changes
 const LOG_MAX = 200;
@@ -70,13 +71,15 @@ export function tablePage(main, name) {
   const where = h("input", { id: "where", class: "wide mono", spellcheck: "false", autocomplete: "off", placeholder: "all rows; or: score > 5" });
   const summary = h("p", { class: "small dim", id: "summary" });
   const note = h("p", { class: "done" });
+  const some = h("p", { class: "small" }, h("a", { href: "#/sql", onclick: () => ask(name) }, "Some of its rows, by SQL"));
   const place = h("div", { class: "tall", tabindex: 0, role: "region", "aria-label": "rows" });
   const form = h("form", { class: "row head", onsubmit: (event) => { event.preventDefault(); void follow(); } },
     h("label", { id: "key-label" }, keyName, key), h("label", { class: "grow" }, "where ", where),
     h("button", { class: "main", id: "follow" }, "Follow"));
   main.append(h("div", { class: "row head" }, h("h1", {}, name)),
-    h("section", { class: "card" }, form, note, summary, place));
+    h("section", { class: "card" }, form, note, summary, some, place));
   show(note, false);
+  show(some, false);
   let source = null;
   let now = state();
   let turn = 0; // of follow: an earlier one that answers late is not heard
@@ -98,6 +101,7 @@ export function tablePage(main, name) {
     show(note, now.note !== "");
     if (few) place.replaceChildren(rowsTable(columns, now));
     else place.replaceChildren(now.log.length ? logTable(now) : h("p", { class: "dim" }, "Changes come here."));
+    show(some, !few);
     now.changed.clear();
   }
 

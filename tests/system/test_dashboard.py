@@ -202,6 +202,65 @@ def test_layout(embedded, page):
     assert page.driver.execute_script("return document.querySelector('.pill').checkVisibility()") is False
 
 
+def test_many(embedded, page):
+    """Many partitions and versions leave the plots near; the rest is there when it is asked for."""
+    topic = embedded.topic("events", 20)
+    embedded.produce(topic, support.events_lines(2000, users=1000), "--key", "user_id")
+    sql = (f"CREATE TABLE events (user_id text) WITH (topic = '{topic}', key = 'user_id');\n"
+           "CREATE MATERIALIZED VIEW counts AS SELECT user_id, count(*) AS n FROM events GROUP BY user_id;\n")
+    embedded.deploy("counts", sql, "--wait")
+    for _ in range(8):
+        embedded.run("replay", "counts", "--wait")
+    embedded.run("replay", "counts", "--swap", "manual", "--wait")
+    page.size(360, True)
+    page.open("#/p/counts")
+    page.sees("2 older versions that are over")
+    for number, seen in ((10, True), (9, True), (8, True), (3, True), (2, False), (1, False)):
+        assert page.driver.execute_script(
+            "return document.querySelector(arguments[0]).checkVisibility()", row(number)) is seen, number
+    page.click("#older summary")
+    page.sees("retired", row(1))
+    assert not page.has("partition 0", row(10))
+    page.click(row(10) + " summary")
+    page.sees("partition 19", row(10))
+    clipped = page.driver.execute_script("""
+        return [...document.querySelectorAll(arguments[0] + " .parts > span")]
+          .filter(span => span.scrollWidth > span.clientWidth).map(span => span.textContent)""", row(10))
+    assert clipped == []
+    page.click("#swap")
+    page.sees("are the same in every row", "dialog")
+    assert page.driver.execute_script(
+        "const box = document.querySelector('dialog .inside'); return box.scrollWidth - box.clientWidth") == 0
+    page.click("#cancel")
+
+    # A table of more rows than are followed leads to some of them.
+    page.go("#/t/counts")
+    page.sees("Changes come here")
+    page.click('main a[href="#/sql"]')
+    page.sees("100 rows in")
+
+
+def test_server_away(embedded, page):
+    """What stands on the page is not taken for the truth when the server is gone; back again, all is read anew."""
+    topic = embedded.topic("events")
+    embedded.produce(topic, support.events_lines(200), "--key", "user_id")
+    embedded.deploy("features", support.features_sql(topic), "--wait")
+    page.open("#/")
+    page.sees("up to date")
+    assert not page.find("#stale").is_displayed()
+    embedded.kill()
+    page.sees("The server does not answer since", "#stale")
+    page.driver.execute_script("scrollTo(0, document.body.scrollHeight)")
+    assert page.find("#stale").rect["y"] >= page.driver.execute_script("return scrollY")  # in sight
+    page.go("#/topics")
+    page.sees("The server does not answer.")
+    assert page.driver.execute_script("return scrollY") == 0  # a new page begins at the menu
+    embedded.args = [*embedded.args, "--http", page.address]
+    embedded.up()
+    page.sees(topic)
+    assert not page.find("#stale").is_displayed() and page.find("#live").text == "live"
+
+
 def test_page_and_other_sites(embedded):
     """What the server says to the browser; needs no browser."""
     status, text, headers = embedded.http("GET", "/")

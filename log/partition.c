@@ -9,11 +9,27 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- Open, close, lock ---- */
+
+/* A crash of the machine may have left half a record behind what readers may see: nobody reads before it
+ * was looked at, and what is found is written. */
+static int recovery_check(const struct partition *partition, struct err *err)
+{
+    if (faccessat(AT_FDCWD, partition->dir, W_OK, AT_EACCESS) == 0) {
+        return 0;
+    }
+    int rc = err_set(err, KE_IO,
+                     "it has not been opened since the machine started, and who does it first has "
+                     "to write in %s: %s",
+                     partition->dir, strerror(errno));
+    err_hint(err, "let the user to whom it belongs read the topic once: kappa cat TOPIC --exit");
+    return rc;
+}
 
 static int open_or_recover(struct partition *partition, struct err *err)
 {
@@ -23,7 +39,8 @@ static int open_or_recover(struct partition *partition, struct err *err)
         return rc;
     }
     head_close(&partition->head);
-    rc = partition_lock(partition, err);
+    rc = recovery_check(partition, err);
+    rc = rc == 0 ? partition_lock(partition, err) : rc;
     if (rc != 0) {
         return rc;
     }

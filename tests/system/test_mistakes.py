@@ -84,16 +84,22 @@ def test_an_address_of_another_machine(tmp_path):
     assert code == 1 and "an address of this machine" in said
 
 
-def test_the_data_of_another_user(tmp_path):
-    """Its server runs perhaps: "is not running" would be wrong."""
-    (tmp_path / "server.json").write_text("{}")
-    (tmp_path / "server.json").chmod(0)
+def another_user():
+    """How kappa() runs it as a user who may write nothing of root's; as somebody else than root it is that one."""
     who = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
     try:
         if kappa("version", **who)[0] != 0:
             pytest.skip("another user may not run the program")
     except PermissionError:
         pytest.skip("another user may not run the program")
+    return who
+
+
+def test_the_data_of_another_user(tmp_path):
+    """Its server runs perhaps: "is not running" would be wrong."""
+    (tmp_path / "server.json").write_text("{}")
+    (tmp_path / "server.json").chmod(0)
+    who = another_user()
     for command in [["status"], ["topic", "list"]]:
         code, out, said = kappa(*command, "--data", tmp_path, **who)
         assert code == 6 and out == "" and "belongs to another user" in said and "--server" in said
@@ -148,6 +154,25 @@ def test_root_reads_the_data_of_a_service(open_dir):
     assert kappa("get", "none", "k", "--data", data)[0] == 3
     assert (data / "catalog" / "lock.mdb").exists() and (data / "log" / "~notify").exists()
     assert [str(path) for path in data.rglob("*") if path.stat().st_uid != NOBODY] == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has users beside it")
+def test_who_may_only_read_after_a_reboot(open_dir):
+    """The log is recovered by who opens it first, and that writes: who may not is told so, and reads when it is done."""
+    who = another_user()
+    assert kappa("topic", "create", "t", "--data", open_dir)[0] == 0
+    for head in ("of another boot", "missing"):
+        assert kappa("produce", "t", "--data", open_dir, input='{"n":1}\n')[0] == 0
+        before = kappa("cat", "t", "--exit", "--data", open_dir, **who)
+        assert before[0] == 0
+        after_a_reboot(open_dir)
+        if head == "missing":
+            (open_dir / "log" / "t" / "0" / "head").unlink()
+        code, out, said = kappa("cat", "t", "--exit", "--data", open_dir, **who)
+        assert code == 1 and out == "" and "has not been opened since the machine started" in said, said
+        assert "let the user to whom it belongs read" in said
+        assert kappa("cat", "t", "--exit", "--data", open_dir) == before
+        assert kappa("cat", "t", "--exit", "--data", open_dir, **who) == before
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small tmpfs needs root")

@@ -658,12 +658,6 @@ void requests_later(struct core *core, struct core_processor *processor, const s
 /* plots.c: notes where all versions stand, every 5 s. */
 void plots_tick(struct core *core);
 json_t *plots_json(const struct core_processor *processor);
-
-/* ---- history.c ---- */
-
-/* {"receipts"} of this processor, or of all (NULL), newest first and at most so many. NULL: an error. */
-json_t *history_json(struct core *core, const struct core_processor *only, size_t most,
-                     struct err *err);
 void plot_free(struct plot *plot);
 json_t *status_processor(const struct core *core, const struct core_processor *processor);
 json_t *status_all(const struct core *core);
@@ -673,5 +667,11 @@ bool waiters_take(struct core_waiter **list, void *request);
 /* Answers all with a copy of body, or err. */
 void waiters_reply(struct core *core, struct core_waiter **list, const json_t *body,
                    const struct err *err);
+
+/* ---- history.c ---- */
+
+/* {"receipts"} of this processor, or of all (NULL), newest first and at most so many. NULL: an error. */
+json_t *history_json(struct core *core, const struct core_processor *only, size_t most,
+                     struct err *err);
 
 #endif

@@ -409,7 +409,7 @@ int env_reserve(struct env *env, uint32_t bytes, struct err *err)
         off_t used = (off_t)((info.me_last_pgno + 1) * pages.ms_psize);
         off_t from = st.st_size > used ? st.st_size : used;
         off_t to = i64_min(used + (off_t)bytes, (off_t)info.me_mapsize);
-        rc = from - used < (off_t)bytes / 2 ? lengthen(fd, from, to) : 0;
+        rc = from < to && from - used < (off_t)bytes / 2 ? lengthen(fd, from, to) : 0;
     }
     return rc == 0 ? 0 : env_error(env, rc, "cannot make the file longer", err);
 }

@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define NEW_DIR "/tmp/kappa-datadir-XXXXXX"
+
 static void run(const char *dir, const char *text)
 {
     char *command = xasprintf("cd '%s' && %s", dir, text);
@@ -25,14 +27,29 @@ static bool is_there(const char *dir, const char *name)
     return there;
 }
 
-static void test_trash_of_an_earlier_server(void **state)
+/* A data directory in a folder that is made: dir is NEW_DIR. */
+static struct datadir *opened(char *dir)
 {
-    (void)state;
-    char dir[] = "/tmp/kappa-datadir-XXXXXX";
     struct datadir *datadir = NULL;
     struct err err = {0};
     assert_non_null(mkdtemp(dir));
     assert_int_equal(datadir_open(dir, &datadir, &err), 0);
+    return datadir;
+}
+
+/* It goes, with its folder. */
+static void close_and_remove(struct datadir *datadir, const char *dir)
+{
+    datadir_close(datadir);
+    file_remove_tree(dir);
+}
+
+static void test_trash_of_an_earlier_server(void **state)
+{
+    (void)state;
+    char dir[] = NEW_DIR;
+    struct err err = {0};
+    struct datadir *datadir = opened(dir);
     run(dir, "mkdir -p versions/p/1/0 versions/p/2/0 && touch versions/p/1/0/a versions/p/2/0/b");
     char *left =
         xasprintf("mkdir -p versions/" DATADIR_TRASH "%ld-0/0 versions/" DATADIR_TRASH "%ld-1/0",
@@ -46,8 +63,7 @@ static void test_trash_of_an_earlier_server(void **state)
     assert_false(is_there(dir, "versions/p/2"));
     datadir_sweep(datadir, true);
     run(dir, "test -z \"$(ls -A versions | grep -v '^p$')\"");
-    datadir_close(datadir);
-    file_remove_tree(dir);
+    close_and_remove(datadir, dir);
 }
 
 static bool first_of_p(void *ctx, const char *processor, uint32_t version)
@@ -60,11 +76,8 @@ static bool first_of_p(void *ctx, const char *processor, uint32_t version)
 static void test_versions_that_nobody_knows(void **state)
 {
     (void)state;
-    char dir[] = "/tmp/kappa-datadir-XXXXXX";
-    struct datadir *datadir = NULL;
-    struct err err = {0};
-    assert_non_null(mkdtemp(dir));
-    assert_int_equal(datadir_open(dir, &datadir, &err), 0);
+    char dir[] = NEW_DIR;
+    struct datadir *datadir = opened(dir);
     run(dir, "mkdir -p versions/p/1/0 versions/p/2/0 versions/q/1/0 versions/p/snapshots/2 "
              "versions/p/02 versions/p/2x versions/p/.verify-2 && touch versions/p/SENT");
     datadir_forget(datadir, first_of_p, NULL);
@@ -74,14 +87,13 @@ static void test_versions_that_nobody_knows(void **state)
     run(dir, "cd versions/p && ls -d snapshots/2 02 2x .verify-2 SENT > ../names");
     datadir_sweep(datadir, false);
     run(dir, "test -z \"$(ls -A versions | grep -v '^[pq]$' | grep -v names)\"");
-    datadir_close(datadir);
-    file_remove_tree(dir);
+    close_and_remove(datadir, dir);
 }
 
 static void test_a_folder_of_something_else(void **state)
 {
     (void)state;
-    char dir[] = "/tmp/kappa-datadir-XXXXXX";
+    char dir[] = NEW_DIR;
     struct err err = {0};
     assert_non_null(mkdtemp(dir));
     char *missing = xasprintf("%s/missing", dir);
@@ -99,8 +111,7 @@ static void test_a_folder_of_something_else(void **state)
     run(dir,
         "mkdir catalog"); /* one that runs already: what others put beside it is their matter */
     assert_int_equal(datadir_open(dir, &datadir, &err), 0);
-    datadir_close(datadir);
-    file_remove_tree(dir);
+    close_and_remove(datadir, dir);
 }
 
 int main(void)

@@ -71,7 +71,8 @@ int library_key_value(const struct plan_view *view, uint32_t column,
 /* A whole key: columns has room for LIMIT_TABLE_KEY_LEN bytes, out points to it. */
 int library_key(const struct plan_view *view, const struct kappa_value *given, uint32_t count,
                 uint8_t *columns, struct reader_key *out, struct err *err) must_check;
-/* Is it one that a caller may give: a type that there is, bytes where there must be some? */
+/* Is it one that a caller may give: a type that there is, bytes where there must be some, a day that has a
+ * date? */
 bool library_value_is_sound(const struct kappa_value *value);
 /* The value of key i (its columns, then perhaps the row's number; of append views partition and
  * offset). */

@@ -25,7 +25,7 @@ bool library_value_is_sound(const struct kappa_value *value)
         int128 bound = (int128)numeric_power10(NUMERIC_DIGITS);
         return value->n.scale <= NUMERIC_SCALE_MAX && c > -bound && c < bound;
     }
-    return true;
+    return type != KAPPA_TYPE_DATE || (value->i >= INT32_MIN && value->i <= INT32_MAX);
 }
 
 static bool is_whole(enum kappa_type type)
@@ -37,11 +37,12 @@ static bool is_whole(enum kappa_type type)
 static int from_text(const struct plan_key *key, const struct kappa_text *text,
                      struct arena *memory, struct kappa_value *out, struct err *err)
 {
-    if (text->len > LIMIT_TABLE_KEY_LEN || memchr(text->bytes, '\0', text->len) != NULL) {
+    const char *bytes = text->len > 0 ? text->bytes : "";
+    if (text->len > LIMIT_TABLE_KEY_LEN || memchr(bytes, '\0', text->len) != NULL) {
         return err_set(err, KE_INVALID, "the text given for \"%s\" is no value of its type",
                        key->name);
     }
-    const char *copy = arena_strndup(memory, text->bytes, text->len);
+    const char *copy = arena_strndup(memory, bytes, text->len);
     return plan_key_value_from_text(key, copy, memory, out, err);
 }
 

@@ -373,6 +373,13 @@ static void test_arguments(void **state)
     assert_int_equal(kappa_value_text(&odd, NULL, 0), -KAPPA_INVALID);
     odd = (struct kappa_value){.type = KAPPA_TYPE_TEXT, .s = {NULL, 5}};
     assert_refused(kappa_get(totals, &odd, 1, KAPPA_NEWEST, &row, &error), KAPPA_INVALID);
+    struct kappa_value nothing[2] = {{.type = KAPPA_TYPE_TEXT}, {.type = KAPPA_TYPE_TEXT}};
+    assert_refused(kappa_get(table(&rig, "raw"), nothing, 2, KAPPA_NEWEST, &row, &error),
+                   KAPPA_INVALID);
+    odd = (struct kappa_value){.type = KAPPA_TYPE_DATE, .i = INT64_MAX};
+    assert_int_equal(kappa_value_text(&odd, NULL, 0), -KAPPA_INVALID);
+    odd.i = INT32_MIN;
+    assert_true(kappa_value_text(&odd, NULL, 0) > 0);
     char *longest = xcalloc(1, 2000);
     memset(longest, 'x', 1999);
     odd = text_value(longest);

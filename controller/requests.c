@@ -523,6 +523,62 @@ static const struct ask_row *find_row(const char *verb)
     return NULL;
 }
 
+static bool is_text(const json_t *value)
+{
+    return json_is_string(value);
+}
+
+static bool is_whole(const json_t *value)
+{
+    return json_is_integer(value);
+}
+
+static bool is_truth(const json_t *value)
+{
+    return json_is_boolean(value);
+}
+
+/* What a member is, in all calls that have it; null is left out. One of another type would count as left
+ * out, too, and "dry_run":"true" as an order to do it. */
+static int check_members(const json_t *body, struct err *err)
+{
+    static const struct {
+        const char *name;
+        bool (*is)(const json_t *value);
+        const char *what;
+    } members[] = {{"accept_gap", is_truth, "true or false"},
+                   {"added", is_whole, "a whole number"},
+                   {"alone", is_truth, "true or false"},
+                   {"cache_bytes", is_whole, "a whole number"},
+                   {"dry_run", is_truth, "true or false"},
+                   {"empty_state", is_truth, "true or false"},
+                   {"epoch", is_whole, "a whole number"},
+                   {"file", is_text, "text"},
+                   {"force", is_truth, "true or false"},
+                   {"from", is_text, "text"},
+                   {"in_window", is_truth, "true or false"},
+                   {"name", is_text, "text"},
+                   {"outputs", is_text, "text"},
+                   {"processor", is_text, "text"},
+                   {"reason", is_text, "text"},
+                   {"replaced", is_whole, "a whole number"},
+                   {"retracted", is_whole, "a whole number"},
+                   {"shadow", is_truth, "true or false"},
+                   {"shards", is_whole, "a whole number"},
+                   {"snapshot", is_text, "text"},
+                   {"sql", is_text, "text"},
+                   {"swap", is_text, "text"},
+                   {"who", is_text, "text"}};
+
+    for (size_t i = 0; i < array_len(members); i++) {
+        const json_t *value = json_object_get(body, members[i].name);
+        if (value != NULL && !json_is_null(value) && !members[i].is(value)) {
+            return err_set(err, KE_INVALID, "\"%s\" must be %s", members[i].name, members[i].what);
+        }
+    }
+    return 0;
+}
+
 /* Finds the processor and version that the row needs. */
 static int resolve(struct ask *ask, const struct ask_row *row, struct err *err)
 {
@@ -556,7 +612,7 @@ void core_request(struct core *core, void *request, const char *verb, const char
         (void)err_set(&err, KE_CLOSED, "the server is shutting down");
     } else if (row == NULL) {
         (void)err_set(&err, KE_INVALID, "there is no call '%s'", verb);
-    } else if (resolve(&ask, row, &err) == 0) {
+    } else if (check_members(body, &err) == 0 && resolve(&ask, row, &err) == 0) {
         row->fn(&ask);
         return;
     }

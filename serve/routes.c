@@ -290,6 +290,22 @@ int route_body_object(const struct route_request *request, json_t **out, struct 
     return 0;
 }
 
+int route_body_int(const json_t *body, const char *name, int64_t least, int64_t most, int64_t *out,
+                   struct err *err)
+{
+    const json_t *value = json_object_get(body, name);
+    if (value == NULL || json_is_null(value)) {
+        return 0;
+    }
+    if (!json_is_integer(value) || json_integer_value(value) < least ||
+        json_integer_value(value) > most) {
+        return err_set(err, KE_INVALID, "\"%s\" must be a whole number from %lld to %lld", name,
+                       (long long)least, (long long)most);
+    }
+    *out = json_integer_value(value);
+    return 0;
+}
+
 static bool name_valid(const char *name)
 {
     size_t len = strlen(name);

@@ -98,7 +98,11 @@ static int entities_read(struct request *request, struct err *err)
 static int request_read(const json_t *body, struct request *out, struct err *err)
 {
     const json_t *features = json_object_get(body, "features");
-    bool full = json_bool(body, "full_feature_names", false);
+    const json_t *full_names = json_object_get(body, "full_feature_names");
+    if (full_names != NULL && !json_is_null(full_names) && !json_is_boolean(full_names)) {
+        return err_set(err, KE_INVALID, "\"full_feature_names\" must be true or false");
+    }
+    bool full = json_is_true(full_names);
     out->entities = json_object_get(body, "entities");
     if (json_object_get(body, "feature_service") != NULL) {
         int rc = err_set(err, KE_INVALID, "there are no feature services here");

@@ -107,5 +107,8 @@ int route_topic_read(const struct route_context *context, const struct route_req
 /* The body as a JSON object; an empty body is {}. A new reference. */
 int route_body_object(const struct route_request *request, json_t **out,
                       struct err *err) must_check;
+/* A member that is a whole number from least to most; *out stays when it is null or not there. */
+int route_body_int(const json_t *body, const char *name, int64_t least, int64_t most, int64_t *out,
+                   struct err *err) must_check;
 
 #endif

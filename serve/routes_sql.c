@@ -29,22 +29,6 @@ static bool take_row(void *ctx, const struct query_value *values, uint32_t count
     return sql->rc == 0;
 }
 
-static int bounded(const json_t *body, const char *name, int64_t least, int64_t most, int64_t *out,
-                   struct err *err)
-{
-    const json_t *value = json_object_get(body, name);
-    if (value == NULL || json_is_null(value)) {
-        return 0;
-    }
-    if (!json_is_integer(value) || json_integer_value(value) < least ||
-        json_integer_value(value) > most) {
-        return err_set(err, KE_INVALID, "\"%s\" must be a whole number from %lld to %lld", name,
-                       (long long)least, (long long)most);
-    }
-    *out = json_integer_value(value);
-    return 0;
-}
-
 static int options_read(const json_t *body, const struct route_context *context,
                         struct query_options *options, struct err *err)
 {
@@ -68,9 +52,9 @@ static int options_read(const json_t *body, const struct route_context *context,
     if (json_text(body, "sql", NULL) == NULL) {
         return err_set(err, KE_INVALID, "the body needs \"sql\", a text");
     }
-    int rc = bounded(body, "limit", 0, INT64_MAX, &options->rows_max, err);
+    int rc = route_body_int(body, "limit", 0, INT64_MAX, &options->rows_max, err);
     if (rc == 0) {
-        rc = bounded(body, "timeout_ms", 1, TIMEOUT_MAX_MS, &timeout_ms, err);
+        rc = route_body_int(body, "timeout_ms", 1, TIMEOUT_MAX_MS, &timeout_ms, err);
     }
     if (rc == 0) {
         rc = route_version_json(body, &options->version, err);

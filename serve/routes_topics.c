@@ -67,18 +67,23 @@ static int topic_options_read(const json_t *body, const char **name,
                               struct log_topic_options *options, struct err *err)
 {
     *name = json_text(body, "name", NULL);
-    int64_t partitions = json_int(body, "partitions", 1);
+    int64_t partitions = 1;
+    *options = (struct log_topic_options){.retain_ms = -1, .retain_bytes = -1};
     if (*name == NULL) {
         return err_set(err, KE_INVALID, "a topic needs a \"name\"");
     }
-    if (partitions < 1 || partitions > UINT32_MAX) {
-        return err_set(err, KE_INVALID, "\"partitions\" must be a number from 1");
+    int rc = route_body_int(body, "partitions", 1, UINT32_MAX, &partitions, err);
+    if (rc == 0) {
+        rc = route_body_int(body, "retain_ms", -1, INT64_MAX, &options->retain_ms, err);
     }
-    *options = (struct log_topic_options){.partitions = (uint32_t)partitions,
-                                          .retain_ms = json_int(body, "retain_ms", -1),
-                                          .retain_bytes = json_int(body, "retain_bytes", -1),
-                                          .segment_bytes = json_int(body, "segment_bytes", 0)};
-    return 0;
+    if (rc == 0) {
+        rc = route_body_int(body, "retain_bytes", -1, INT64_MAX, &options->retain_bytes, err);
+    }
+    if (rc == 0) {
+        rc = route_body_int(body, "segment_bytes", 0, INT64_MAX, &options->segment_bytes, err);
+    }
+    options->partitions = (uint32_t)partitions;
+    return rc;
 }
 
 int route_topic_create(const struct route_context *context, const struct route_request *request,

@@ -130,6 +130,9 @@ def test_answers_are_as_described(embedded):
 
     lines = {"Content-Type": "application/x-ndjson"}
     p = "/v1/processors/{P}"
+    least = {"/v1/processors": {"name": "q", "sql": "SELECT 1"}, "/v1/topics": {"name": "x"}, "/v1/sql": {"sql": "SELECT 1"},
+             "/get-online-features": {"features": [], "entities": {}}, p + "/diff": {"a": 1, "b": 1},
+             p + "/canary": {"share": 0}}
     ask("POST", "/v1/topics", {"name": "events", "partitions": 2})
     ask("POST", "/v1/topics", {"name": "events", "partitions": 2}, status=409)
     events = "\n".join(support.events_lines(500)) + '\n{"user_id":"u1","event_time":"never"}\n'
@@ -219,6 +222,18 @@ def test_answers_are_as_described(embedded):
         assert seen in ({"status"}, {"reset", "upsert", "cut"})
         connection.close()
         asked.add(("GET", path))
+
+    # A member of another type is not taken for one that was left out.
+    wrong = {"string": 7, "boolean": "true", "integer": "7"}
+    for path, methods in document["paths"].items():
+        body = methods.get("post", {}).get("requestBody", {"content": {}})
+        assert body.get("required", True), path
+        schema_of = body["content"].get("application/json", {}).get("schema", {"properties": {}})
+        address = path.replace("{P}", "p").replace("{N}", "1").replace("{T}", "user_features")
+        for name, one in schema_of["properties"].items():
+            if isinstance(one.get("type"), str) and one["type"] in wrong:
+                status, answer, _ = embedded.http("POST", address, {**least.get(path, {}), name: wrong[one["type"]]})
+                assert status == 400 and name in answer["error"]["message"], (path, name, answer)
 
     every = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     assert every - asked == set()

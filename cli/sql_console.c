@@ -211,7 +211,8 @@ int sql_console_meta(struct sql_console *console, const char *line, struct err *
     }
     char *name = xstrndup(argument, argument_len);
     int rc = 0;
-    if (strcmp(word, "\\d") == 0 || strcmp(word, "\\dt") == 0 || strcmp(word, "\\dv") == 0) {
+    if (strcmp(word, "\\d") == 0 || strcmp(word, "\\d+") == 0 || strcmp(word, "\\dt") == 0 ||
+        strcmp(word, "\\dv") == 0) {
         rc = describe(console, name, err);
     } else if (strcmp(word, "\\o") == 0) {
         rc = sql_format_parse(name, &console->format)

@@ -395,7 +395,10 @@ static int check_select(const char *text, size_t len, struct err *err)
     bool known = token.kind == QUERY_TOKEN_WORD;
     int rc = err_set(err, known ? KE_REFUSED : KE_SQL, "only SELECT is allowed here, not %.*s",
                      token.len < 40 ? (int)token.len : 40, token.text);
-    err_hint(err, "tables are changed by producing to their topics, and by `kappa deploy`");
+    bool asks = query_token_is(&token, "SHOW") || query_token_is(&token, "DESCRIBE") ||
+                query_token_is(&token, "DESC") || query_token_is(&token, "TABLE");
+    err_hint(err, asks ? "kappa sql '\\d' lists all tables, '\\d NAME' the columns of one"
+                       : "tables are changed by producing to their topics, and by `kappa deploy`");
     return rc;
 }
 

@@ -389,10 +389,32 @@ static int typed_literal(struct pass *pass)
     return 1;
 }
 
+/* EXPLAIN: the plan, which people mean, and not SQLite's program. Returns 1, or negative. */
+static int explain_plan(struct pass *pass)
+{
+    size_t at = 0;
+    struct query_token next = peek(pass, &at);
+    if (query_token_is(&next, "ANALYZE") || query_token_is(&next, "VERBOSE") ||
+        query_token_is(&next, "(")) {
+        return refuse(pass, "EXPLAIN has no options here",
+                      "EXPLAIN SELECT ... shows the plan; \\timing in `kappa sql` says how long a "
+                      "statement takes");
+    }
+    put_token(pass);
+    if (!query_token_is(&next, "QUERY")) {
+        put(pass, QUERY_TOKEN_WORD, "QUERY");
+        put(pass, QUERY_TOKEN_WORD, "PLAN");
+    }
+    return 1;
+}
+
 /* 1 done, 0 nothing special, negative. */
 static int word(struct pass *pass)
 {
     const struct query_token *token = &pass->token;
+    if (query_token_is(token, "EXPLAIN") && pass->query->count == 0) {
+        return explain_plan(pass);
+    }
     bool inside_cast = pass->depth > 0 && pass->levels[pass->depth - 1].cast;
     if (query_token_is(token, "AS") && inside_cast) {
         int rc = cast_as(pass);

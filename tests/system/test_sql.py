@@ -375,6 +375,10 @@ def test_formats_and_server_down(embedded, topic):
         assert "none" in embedded.run(*words, code=3).stderr
     assert embedded.run("sql", "SELECT 1; DELETE FROM totals; SELECT 2", code=4).stdout.count("(1 row)") == 1
     assert "totals" in embedded.run("sql", "\\d").stdout
+    assert embedded.run("sql", "\\d+ totals").stdout == embedded.run("sql", "\\d totals").stdout
+    assert "SCAN totals" in embedded.run("sql", "EXPLAIN SELECT * FROM totals").stdout
+    for asked in ("SHOW TABLES", "DESCRIBE totals"):
+        assert "'\\d' lists all tables" in embedded.run("sql", asked, code=4).stderr
     assert embedded.run("sql", "-o", "xml", "SELECT 1", code=2).stderr
 
 

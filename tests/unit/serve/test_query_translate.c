@@ -45,6 +45,8 @@ static void test_becomes(void **state)
         {"SELECT a->'x', a->>'y', b<<2", "SELECT a->'x', a->>'y', b<<2"},
         {"SELECT 1e-5, .5, x.\"y z\"", "SELECT 1e-5, .5, x.\"y z\""},
         {"SELECT ~a, a-~b", "SELECT ~a, a-~b"},
+        {"EXPLAIN SELECT a FROM explain", "EXPLAIN QUERY PLAN SELECT a FROM explain"},
+        {"explain query plan SELECT 1", "explain query plan SELECT 1"},
         {"", ""},
     };
 
@@ -82,6 +84,7 @@ static void test_refused(void **state)
     } cases[] = {
         {"SELECT DISTINCT ON (a) b FROM c", "1:17: DISTINCT ON"},
         {"SELECT a\nFROM b, LATERAL (SELECT 1)", "2:9: LATERAL"},
+        {"EXPLAIN ANALYZE SELECT 1", "1:1: EXPLAIN has no options"},
         {"SELECT a::box", "1:11: there is no conversion"},
         {"SELECT ::int", "1:8: there is nothing to convert"},
         {"SELECT interval '1 hour'", "1:8: an interval can only"},

@@ -128,7 +128,8 @@ const struct query_view_key *query_rows_key(const struct query_rows *rows);
 const struct plan_view *query_rows_shape(const struct query_rows *rows);
 /* REFUSED: there is no column to ask by, and why. */
 int query_rows_keyless(const struct query_rows *rows, struct err *err);
-/* One more key: texts and time as for reader_get. INVALID: it is none of this view; REFUSED: as above. */
+/* One more key: texts and time as for reader_get. INVALID: it is none of this view; REFUSED: as above;
+ * then nothing is asked for any more. */
 int query_rows_ask(struct query_rows *rows, const char *const *texts, uint32_t count, int64_t at_us,
                    struct err *err) must_check;
 /* One more that no row has. */

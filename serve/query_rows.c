@@ -320,8 +320,14 @@ static int key_value(const struct plan_key *column, const char *text, json_t **o
     return rc;
 }
 
-int query_rows_ask(struct query_rows *rows, const char *const *texts, uint32_t count, int64_t at_us,
-                   struct err *err)
+static void forget(struct query_rows *rows)
+{
+    json_array_clear(rows->asked);
+    rows->timed = false;
+}
+
+/* Can the view be asked by so many values, and for a time? */
+static int key_check(const struct query_rows *rows, uint32_t count, int64_t at_us, struct err *err)
 {
     const struct query_view_key *key = &rows->key;
     if (count != key->count && key->count == 0) {
@@ -337,15 +343,25 @@ int query_rows_ask(struct query_rows *rows, const char *const *texts, uint32_t c
         return err_set(err, KE_INVALID, "view %s gives out no window: it takes no time",
                        rows->view);
     }
+    return 0;
+}
+
+int query_rows_ask(struct query_rows *rows, const char *const *texts, uint32_t count, int64_t at_us,
+                   struct err *err)
+{
     json_t *item = json_array();
-    for (uint32_t i = 0; i < count; i++) {
+    int rc = key_check(rows, count, at_us, err);
+    for (uint32_t i = 0; i < count && rc == 0; i++) {
         json_t *value = NULL;
-        int rc = key_value(key->columns[i], texts[i], &value, err);
-        if (rc < 0) {
-            json_decref(item);
-            return rc;
+        rc = key_value(rows->key.columns[i], texts[i], &value, err);
+        if (rc == 0) {
+            ASSERT(json_array_append_new(item, value) == 0);
         }
-        ASSERT(json_array_append_new(item, value) == 0);
+    }
+    if (rc < 0) {
+        json_decref(item);
+        forget(rows);
+        return rc;
     }
     char time[QUERY_TIME_LEN];
     if (at_us != KAPPA_NO_TIME) {
@@ -495,8 +511,7 @@ int query_rows_run(struct query_rows *rows, int64_t timeout_us, const bool *stop
     json_decref(params);
     free(keys);
     buf_free(&select);
-    json_array_clear(rows->asked);
-    rows->timed = false;
+    forget(rows);
     return rc;
 }
 

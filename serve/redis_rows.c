@@ -20,24 +20,81 @@ struct row {
     const struct kappa_value *values; /* NULL: there is none */
 };
 
-/* As row_look, of a view; it may take no longer than this turn has left for views. */
-static int view_look(struct redis_session *session, const struct redis_key *key,
-                     const struct reader_read *reading, struct row *row, struct err *err)
+/* What a name of a row says, and a read of its table or view. */
+static int name_look(struct redis_session *session, const struct redis_arg *name,
+                     struct redis_key *key, struct reader_read *reading, struct err *err)
 {
-    struct redis_context *context = session->context;
+    int rc = redis_key_parse(name->text, name->len, key, err);
+    return rc < 0
+               ? rc
+               : redis_reads_any(&session->context->reads, key->table, key->version, reading, err);
+}
+
+/* Rows of a view as they come. */
+struct view_rows {
+    struct redis_session *session;
+    struct row row;                                                      /* the last one */
+    void (*reply)(struct redis_session *session, const struct row *row); /* to each, or NULL */
+};
+
+static bool view_row(void *ctx, size_t i, const struct kappa_value *values)
+{
+    struct view_rows *rows = ctx;
+    (void)i;
+    rows->row.values = values;
+    if (rows->reply != NULL) {
+        rows->reply(rows->session, &rows->row);
+    }
+    return rows->session->out.len <= REDIS_OUT_MAX;
+}
+
+static int view_ask(struct redis_session *session, const struct redis_key *key,
+                    struct query_rows *rows, struct err *err)
+{
     const char *parts[REDIS_KEY_PARTS];
-    struct query_rows *rows = NULL;
     uint32_t count = 0;
+    int rc = redis_key_split(key, query_rows_key(rows)->count, &session->context->key, parts,
+                             &count, err);
+    return rc < 0 ? rc : query_rows_ask(rows, parts, count, key->at_us, err);
+}
+
+/* The row of a view that the first of the names is, whose key this is; and of the names behind it, as long as
+ * they are of the same view. How many that were, or negative. */
+static int view_ask_all(struct redis_session *session, const struct redis_key *key,
+                        const struct redis_arg *names, uint32_t count, struct query_rows *rows,
+                        struct err *err)
+{
+    int rc = view_ask(session, key, rows, err);
+    uint32_t asked = 1;
+    for (; rc == 0 && asked < count; asked++) {
+        struct redis_key next;
+        struct err none;
+        if (redis_key_parse(names[asked].text, names[asked].len, &next, &none) < 0 ||
+            next.version != key->version || strcmp(next.table, key->table) != 0) {
+            break;
+        }
+        rc = view_ask(session, &next, rows, err);
+    }
+    return rc < 0 ? rc : int_from(asked);
+}
+
+/* Gives the rows of these names: how many they were, or negative. It may take no longer than this turn has
+ * left for views. */
+static int view_look(struct view_rows *out, const struct redis_key *key,
+                     const struct reader_read *reading, const struct redis_arg *names,
+                     uint32_t count, struct err *err)
+{
+    struct redis_context *context = out->session->context;
+    struct query_rows *rows = NULL;
     int64_t begun = clock_mono_us(clock_real());
     int64_t left = REDIS_VIEWS_MAX_US - context->views_us;
-    int rc = redis_reads_view(&context->reads, key->table, reading, &rows, err);
+    int asked = 0;
+    int rc = left <= 0 ? -KE_TIMEOUT
+                       : redis_reads_view(&context->reads, key->table, reading, &rows, err);
     if (rc == 0) {
-        row->view = query_rows_shape(rows);
-        rc = redis_key_split(key, query_rows_key(rows)->count, &context->key, parts, &count, err);
-    }
-    if (rc == 0) {
-        rc = left <= 0 ? -KE_TIMEOUT
-                       : query_rows_one(rows, parts, count, key->at_us, left, &row->values, err);
+        out->row.view = query_rows_shape(rows);
+        asked = view_ask_all(out->session, key, names, count, rows, err);
+        rc = asked < 0 ? asked : query_rows_run(rows, left, NULL, view_row, out, err);
     }
     context->views_us += clock_mono_us(clock_real()) - begun;
     if (rc == -KE_TIMEOUT) {
@@ -48,7 +105,30 @@ static int view_look(struct redis_session *session, const struct redis_key *key,
         err_hint(err, "HTTP has more time: GET /v1/tables/%s/rows/KEY, POST /v1/tables/%s/get",
                  key->table, key->table);
     }
-    return rc;
+    return rc < 0 ? rc : asked;
+}
+
+/* The row of a table; of none its values are NULL. */
+static int table_look(struct redis_session *session, const struct redis_key *key, bool alone,
+                      struct reader_read *reading, struct row *row, struct err *err)
+{
+    struct redis_context *context = session->context;
+    const char *parts[REDIS_KEY_PARTS];
+    uint32_t count = 0;
+    row->view = &reading->version->plan->views[reading->table];
+    int rc = redis_key_split(key, redis_key_parts(row->view), &context->key, parts, &count, err);
+    if (rc == 0 && key->version == 0 && alone) {
+        rc = redis_reads_row(&context->reads, key->table, parts, count, key->at_us, reading, err);
+        row->view = rc == 0 ? &reading->version->plan->views[reading->table] : row->view;
+    }
+    if (rc == 0) {
+        rc = reader_row_find_text(reading, redis_reads_finisher(&context->reads, reading), parts,
+                                  count, key->at_us, &row->values, err);
+    }
+    if (rc != 1) {
+        row->values = NULL;
+    }
+    return rc < 0 ? rc : 0;
 }
 
 /* 0 also when there is no row; negative with its error. alone: the command reads no other key, so that a
@@ -56,36 +136,19 @@ static int view_look(struct redis_session *session, const struct redis_key *key,
 static int row_look(struct redis_session *session, const struct redis_arg *name, bool alone,
                     struct row *row, struct err *err)
 {
-    struct redis_context *context = session->context;
-    const char *parts[REDIS_KEY_PARTS];
     struct redis_key key;
     struct reader_read reading;
-    uint32_t count = 0;
     *row = (struct row){0};
-    int rc = redis_key_parse(name->text, name->len, &key, err);
-    if (rc == 0) {
-        rc = redis_reads_any(&context->reads, key.table, key.version, &reading, err);
-    }
+    int rc = name_look(session, name, &key, &reading, err);
     if (rc < 0) {
         return rc;
     }
-    if (reading.table == PLAN_NONE) {
-        rc = view_look(session, &key, &reading, row, err);
-        return rc < 0 ? rc : 0;
+    if (reading.table != PLAN_NONE) {
+        return table_look(session, &key, alone, &reading, row, err);
     }
-    row->view = &reading.version->plan->views[reading.table];
-    rc = redis_key_split(&key, redis_key_parts(row->view), &context->key, parts, &count, err);
-    if (rc == 0 && key.version == 0 && alone) {
-        rc = redis_reads_row(&context->reads, key.table, parts, count, key.at_us, &reading, err);
-        row->view = rc == 0 ? &reading.version->plan->views[reading.table] : row->view;
-    }
-    if (rc == 0) {
-        rc = reader_row_find_text(&reading, redis_reads_finisher(&context->reads, &reading), parts,
-                                  count, key.at_us, &row->values, err);
-    }
-    if (rc != 1) {
-        row->values = NULL;
-    }
+    struct view_rows rows = {.session = session};
+    rc = view_look(&rows, &key, &reading, name, 1, err);
+    *row = rows.row;
     return rc < 0 ? rc : 0;
 }
 
@@ -400,19 +463,42 @@ void redis_get(struct redis_session *session, const struct redis_arg *args, uint
     }
 }
 
+/* Answers the first of these names, and where that is a row of a view, those of the same view behind it with
+ * one statement: how many, or negative. */
+static int mget_some(struct redis_session *session, const struct redis_arg *names, uint32_t count,
+                     bool alone, struct err *err)
+{
+    struct redis_key key;
+    struct reader_read reading;
+    struct row row = {0};
+    int rc = name_look(session, &names[0], &key, &reading, err);
+    if (rc == 0 && reading.table == PLAN_NONE) {
+        struct view_rows rows = {.session = session, .reply = reply_row};
+        return view_look(&rows, &key, &reading, names, count, err);
+    }
+    if (rc == 0) {
+        rc = table_look(session, &key, alone, &reading, &row, err);
+    }
+    if (rc < 0) {
+        return rc;
+    }
+    reply_row(session, &row);
+    return 1;
+}
+
 void redis_mget(struct redis_session *session, const struct redis_arg *args, uint32_t count)
 {
     size_t begin = session->out.len;
     redis_reply_array(&session->reply, count - 1);
-    for (uint32_t i = 1; i < count && session->out.len <= REDIS_OUT_MAX; i++) {
-        struct row row;
+    for (uint32_t i = 1; i < count && session->out.len <= REDIS_OUT_MAX;) {
         struct err err;
-        if (row_look(session, &args[i], count == 2, &row, &err) < 0) {
+        int answered = mget_some(session, &args[i], count - i, count == 2, &err);
+        if (answered < 0) {
             session->out.len = begin;
             redis_reply_err(&session->reply, &err);
             return;
         }
-        reply_row(session, &row);
+        i += (uint32_t)answered;
     }
 }
 

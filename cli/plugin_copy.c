@@ -24,7 +24,10 @@ static int read_all(const char *path, struct buf *out, struct err *err)
     FILE *file = fopen(path, "re");
     if (file == NULL) {
         int rc = err_errno(err, errno, "cannot read the plugin %s", path);
-        err_hint(err, "build it beside the definition: cc -shared -fPIC -I include -o %s", path);
+        err_hint(
+            err,
+            "build it beside the definition: cc -shared -fPIC $(pkg-config --cflags kappa) -o %s",
+            path);
         return rc;
     }
     char block[65536];

@@ -21,7 +21,7 @@ static int load(const char *file, const char *path, void **library,
         const char *why = dlerror();
         int rc = err_set(err, KE_REFUSED, "plugin %s cannot be loaded: %s", file,
                          why == NULL ? "unknown reason" : why);
-        err_hint(err, "build it with: cc -shared -fPIC -I include -o %s", file);
+        err_hint(err, "build it with: cc -shared -fPIC $(pkg-config --cflags kappa) -o %s", file);
         return rc;
     }
     /* ISO C has no conversion from object to function pointers; POSIX says this one works. */

@@ -1,10 +1,10 @@
 /* The rules of examples/fraud in C, as a plugin: what each payment looks like beside those before it.
  *
- *     cc -shared -fPIC -O2 -I include -o fraud.so fraud.c -lm
+ *     cc -shared -fPIC -O2 $(pkg-config --cflags kappa) -o fraud.so fraud.c -lm
  *
  * Of each user the payments of the last hour (and 5 seconds, for those that come out of order) are kept in
  * the order of (event time, offset), and what all of them came to, under the user's name. */
-#include "include/kappa/plugin.h"
+#include <kappa/plugin.h>
 
 #include <math.h>
 #include <stdlib.h>

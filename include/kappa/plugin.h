@@ -1,6 +1,6 @@
 /* Plugins: stream logic in C, for what SQL cannot say. This header is all that a plugin needs:
  *
- *     cc -shared -fPIC -I include -o fraud.so fraud.c
+ *     cc -shared -fPIC $(pkg-config --cflags kappa) -o fraud.so fraud.c
  *
  * In a definition a plugin is a table of rows that it makes out of the rows of another:
  *

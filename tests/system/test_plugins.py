@@ -44,7 +44,7 @@ FROM plugin('harm.so', words) AS h(word text, n bigint) GROUP BY word;
 
 
 def build(source, target, *flags):
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-I", support.ROOT, *flags, "-o", target, source, "-lm"], check=True,
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-I", support.ROOT, "-I", f"{support.ROOT}/include", *flags, "-o", target, source, "-lm"], check=True,
                    timeout=300)
 
 

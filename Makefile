@@ -219,7 +219,7 @@ demo: $(B)/kappa $(B)/bench/events
 	$(Q)KAPPA_BIN=$(abspath $(B)/kappa) KAPPA_EVENTS=$(abspath $(B)/bench/events) \
 	  $(PYTHON) examples/replay-fix/demo.py $(if $(KAFKA),--kafka $(KAFKA)) $(DEMO_ARGS)
 
-# The README's commands and docker/Dockerfile in empty Debian 12 roots: as root, needs mmdebstrap, minutes.
+# The README's commands and docker/Dockerfile in empty Debian 12 roots: as root, needs mmdebstrap (and systemd-container for the unit), minutes.
 .PHONY: fresh
 fresh:
 	$(Q)$(PYTHON) tests/fresh.py $(FRESH_ARGS)

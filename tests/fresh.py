@@ -4,7 +4,7 @@
     make fresh                      as root; needs mmdebstrap; about 5 minutes. FRESH_ARGS="--test": all tests, too
 
 There is no container daemon in it: the Dockerfile is read, and each of its steps done in a chroot as docker build
-would. A root has its own mounts, processes and (where nothing is to be installed) network; all of it goes at the end.
+would. The packages' root is also booted, by systemd-nspawn where that is installed (systemd-container). A root has its own mounts, processes and (where nothing is to be installed) network; all of it goes at the end.
 It uses the package sources of this machine. Steps of a kind that is not known here are an error, not passed over.
 """
 
@@ -92,8 +92,8 @@ def packages(base):
     for name in os.listdir(f"{root}/kappa/build/deb"):
         if name.endswith(".deb") and "dbgsym" not in name:
             shutil.copy(f"{root}/kappa/build/deb/{name}", f"{image.root}/tmp/")
-    install = "apt-get update -qq && apt-get install -y -qq --no-install-recommends /tmp/*.deb gcc libc6-dev pkg-config"
-    subprocess.run(image.command(["sh", "-c", f"{install} >/dev/null && rm /tmp/*.deb"]), check=True)
+    install = "apt-get update -qq && apt-get install -y -qq --no-install-recommends /tmp/*.deb gcc libc6-dev pkg-config systemd-sysv"
+    subprocess.run(image.command(["sh", "-c", f"{install} >/dev/null && mkdir /debs && mv /tmp/*.deb /debs"]), check=True)
     with open(f"{image.root}/tmp/reader.c", "w") as file:
         file.write("#include <kappa/reader.h>\nint main(void) { return kappa_reader_open == 0; }\n")
     compile_it = "cc /tmp/reader.c $(pkg-config --cflags --libs kappa) -o /tmp/reader && /tmp/reader"
@@ -108,9 +108,78 @@ def packages(base):
     image.user = f"nobody:{unit['Group']}"
     read = subprocess.run(image.command(["kappa", "get", "sums", "a"]), stdout=subprocess.PIPE, text=True, check=True)
     assert re.search(r"n +8\b", read.stdout), f"one of the group reads: {read.stdout}"
+    denied = subprocess.run(image.command(["cat", "/etc/kappa/kappa.conf"]), stderr=subprocess.PIPE, text=True, check=False)
+    assert denied.returncode != 0 and "Permission denied" in denied.stderr, "the group reads tables, and no passwords"
     image.user = None
+    booted(image.root)
     purge = "dpkg --purge kappa && [ -d /var/lib/kappa/versions ] && [ ! -e /etc/kappa ] && [ ! -e /usr/bin/kappa ]"
     subprocess.run(image.command(["sh", "-c", purge]), check=True)
+
+
+# Runs as root in the booted machine: the unit as systemd runs it, with a plugin, an upgrade and settings that are wrong.
+MACHINE = r"""
+set -e
+until systemctl is-active -q multi-user.target 2>/dev/null; do sleep 0.1; done
+is() { [ "$1" = "$2" ] || { echo "$3: \"$1\" and not \"$2\"; $(journalctl -u kappa -n 30 --no-pager)" >&2; exit 1; }; }
+pid() { systemctl show -p MainPID --value kappa; }
+sums() { KAPPA_SERVER=127.0.0.1:8317 kappa get sums a -o json | sed 's/.*"n": *\([0-9]*\).*/\1/'; }
+is "$(systemctl is-active kappa)" active 'the service after the boot'
+is "$(sums)" 8 'a row of the version that came back'
+is "$(sed -n 's/^NoNewPrivs:\t//p; s/^Seccomp:\t//p; s/^CapBnd:\t//p' /proc/$(pid)/status | tr '\n' ' ')" \
+    '0000000000000000 1 2 ' 'no capabilities, no new privileges, a filter of system calls'
+is "$(nsenter -m -t $(pid) sh -c 'echo > /etc/kappa/x' 2>&1 | grep -c Read-only)" 1 'the settings are out of reach'
+cp -r /usr/share/doc/kappa/examples/fraud-plugin /srv && cd /srv/fraud-plugin
+cc -shared -fPIC -O2 $(pkg-config --cflags kappa) -o fraud.so fraud.c -lm
+as() { runuser -u kappa -- env KAPPA_DATA=/var/lib/kappa "$@"; }
+as kappa topic create transactions && as kappa topic create plugin-alerts
+echo '{"user_id":"u","amount":1,"lat":1,"lon":1,"ts":"2026-01-01T00:00:00Z"}' | as kappa produce transactions --key user_id
+as kappa deploy fraud.sql --wait
+as kappa status fraud | grep -q 'v1  *serving'
+before=$(pid) && kill -9 $before
+until [ "$(systemctl is-active kappa)" = active ] && [ "$(pid)" != $before ]; do sleep 0.1; done
+is "$(sums)" 8 'a row after a crash'
+before=$(pid) && dpkg -i /debs/kappa_*.deb >/dev/null
+is "$(systemctl is-active kappa)" active 'the service after an upgrade' && [ "$(pid)" != $before ]
+is "$(sums)" 8 'a row after an upgrade'
+cp -p /etc/kappa/kappa.conf /root && echo 'htpp = 1' >> /etc/kappa/kappa.conf
+! systemctl restart kappa 2>/dev/null
+is "$(systemctl show -p NRestarts -p SubState --value kappa | tr '\n' ' ')" '0 failed ' 'wrong settings wait for a person'
+cp -p /root/kappa.conf /etc/kappa/ && systemctl start kappa && systemctl stop kappa
+is "$(systemctl show -p Result --value kappa)" success 'the stop'
+"""
+
+
+def booted(root):
+    """Boots the root with systemd-nspawn, with a network of its own, and does in it what MACHINE says."""
+    if not shutil.which("systemd-nspawn"):
+        say("the unit is not run under systemd: that needs the package systemd-container")
+        return
+    say("the unit under systemd")
+    machine = subprocess.Popen(["systemd-nspawn", "--quiet", f"--directory={root}", "--register=no", "--keep-unit",
+                                "--private-network", "--console=pipe", "--boot"], stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while (leader := systemd_of(machine.pid)) is None:
+            assert machine.poll() is None and time.monotonic() < deadline, "systemd-nspawn does not boot the root"
+            time.sleep(0.1)
+        inside = ["nsenter", "-t", leader, "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "env", "-i", f"PATH={PATH}"]
+        subprocess.run([*inside, "sh", "-c", MACHINE], check=True, timeout=300)
+        subprocess.run([*inside, "systemctl", "poweroff"], check=True, stderr=subprocess.DEVNULL)
+        machine.wait(120)
+    finally:
+        machine.kill()
+        machine.wait()
+
+
+def systemd_of(nspawn):
+    """The process that is the first one inside, once it is systemd: from then on its namespaces are whole."""
+    with open(f"/proc/{nspawn}/task/{nspawn}/children") as file:
+        for pid in file.read().split():
+            with open(f"/proc/{pid}/comm") as name:
+                if name.read() == "systemd\n":
+                    return pid
+    return None
 
 
 class Image:

@@ -451,6 +451,7 @@ static void processor_text(struct buf *out, const json_t *processor, bool alone,
         blocked_lines(out, version);
     }
     snapshots_line(out, processor);
+    problem(out, "snapshot", json_object_get(processor, "snapshot_trouble"));
     problem(out, "last swap", json_object_get(processor, "last_swap_error"));
     if (barred) {
         buf_append_text(out, "  * rolled back: serves again only by `kappa swap`\n");

@@ -576,31 +576,32 @@ static int open_core(struct server *server, const struct controller_options *giv
     int64_t cores = sysconf(_SC_NPROCESSORS_ONLN);
     int64_t shards = env_number("KAPPA_SHARDS", cores);
     int64_t cache = env_number("KAPPA_CACHE_BYTES", CORE_CACHE_BYTES);
-    const struct core_options options = {.ops = {.ctx = server,
-                                                 .clock = clock_real(),
-                                                 .worker_start = op_worker_start,
-                                                 .worker_send = op_worker_send,
-                                                 .worker_stop = op_worker_stop,
-                                                 .remove_files = op_remove_files,
-                                                 .reply = op_reply,
-                                                 .run_job = op_run_job,
-                                                 .version_digest = op_version_digest,
-                                                 .canary_reads = op_canary_reads,
-                                                 .diff = &diff_ops,
-                                                 .event = op_event,
-                                                 .in_doubt = op_in_doubt},
-                                         .catalog = server->catalog,
-                                         .log = server->log,
-                                         .log_config = server->log_config,
-                                         .data_dir = datadir_path(server->datadir),
-                                         .shards =
-                                             (uint32_t)i64_max(1, i64_min(shards, LIMIT_SHARDS)),
-                                         .cache_bytes = i64_max(1, cache),
-                                         .disk_budget = given->disk_budget,
-                                         .replay_nice = given->replay_nice,
-                                         .access = server->people != NULL,
-                                         .standby_ms = env_number("KAPPA_STANDBY_MS", -1),
-                                         .standby_forced = getenv("KAPPA_STANDBY_MS") != NULL};
+    const struct core_options options = {
+        .ops = {.ctx = server,
+                .clock = clock_real(),
+                .worker_start = op_worker_start,
+                .worker_send = op_worker_send,
+                .worker_stop = op_worker_stop,
+                .remove_files = op_remove_files,
+                .reply = op_reply,
+                .run_job = op_run_job,
+                .version_digest = op_version_digest,
+                .canary_reads = op_canary_reads,
+                .diff = &diff_ops,
+                .event = op_event,
+                .in_doubt = op_in_doubt},
+        .catalog = server->catalog,
+        .log = server->log,
+        .log_config = server->log_config,
+        .data_dir = datadir_path(server->datadir),
+        .shards = (uint32_t)i64_max(1, i64_min(shards, LIMIT_SHARDS)),
+        .cache_bytes = i64_max(1, cache),
+        .disk_budget = given->disk_budget,
+        .replay_nice = given->replay_nice,
+        .access = server->people != NULL,
+        .standby_ms = env_number("KAPPA_STANDBY_MS", -1),
+        .snapshot_silent_ms = env_number("KAPPA_SNAPSHOT_SILENT_MS", 0),
+        .standby_forced = getenv("KAPPA_STANDBY_MS") != NULL};
     return core_open(&options, &server->core, err);
 }
 

@@ -34,6 +34,7 @@ struct controller_options {
 /* 0 after a signal; else a negative code with its sentence: BUSY (another server on this data, or
  * the port is taken), REFUSED (the data belongs to another log), what the catalog or log says.
  * To be called once, from main. Environment: KAPPA_STANDBY_MS, KAPPA_SHARDS, KAPPA_CACHE_BYTES,
+ * KAPPA_SNAPSHOT_SILENT_MS,
  * KAPPA_ARCHIVE_FLUSH_MS and KAPPA_ARCHIVE_SEGMENT_BYTES replace the defaults (tests). */
 int controller_main(const struct controller_options *options, struct err *err) must_check;
 

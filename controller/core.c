@@ -347,6 +347,8 @@ int core_open(const struct core_options *options, struct core **out, struct err 
     core->standby_ms = options->standby_ms >= 0 ? options->standby_ms : CORE_STANDBY_MS;
     core->access = options->access;
     core->standby_forced = options->standby_forced;
+    core->snapshot_silent_us =
+        options->snapshot_silent_ms > 0 ? 1000 * options->snapshot_silent_ms : SNAPSHOT_SILENT_US;
     pace_open(&core->pace);
     int rc = change_load(core, err);
     if (rc == 0) {

@@ -93,7 +93,9 @@ struct core_options {
     int64_t replay_nice;      /* added to the nice value of workers while they replay */
     bool access;              /* who asks is who he says he is (kappa up --access) */
     int64_t standby_ms;       /* of a new processor; < 0: default, one hour */
-    bool standby_forced;      /* standby_ms counts for known processors too (tests) */
+    int64_t
+        snapshot_silent_ms; /* a snapshot's copy that stands still so long is killed; <= 0: default */
+    bool standby_forced;    /* standby_ms counts for known processors too (tests) */
 };
 
 #define CORE_CACHE_BYTES INT64_C(268435456)

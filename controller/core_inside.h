@@ -37,6 +37,7 @@
 #define HEALTHY_US           INT64_C(30000000) /* running for so long: the backoff starts anew */
 #define SILENT_US            INT64_C(5000000)  /* of a worker that speaks every second: it hangs */
 #define OPENING_US           INT64_C(10000000) /* it opens for so long: it hangs */
+#define SNAPSHOT_SILENT_US   INT64_C(300000000) /* nothing more of a snapshot for so long: the same */
 #define VERIFY_SILENT_US     INT64_C(60000000) /* so long silent while it verifies: it is given up */
 #define STOP_US_MAX          INT64_C(10000000) /* to drain; then it is killed */
 #define OUTPUTS_TELL_US      INT64_C(1000000)  /* between tellings of what is sent */
@@ -193,11 +194,11 @@ struct core_processor {
     uint32_t version_count;
     struct core_swap swap;
     struct core_later later;
-    int64_t sent_us;          /* versions are told what is sent not before */
-    bool snapshots_known;     /* since kappa up: what follows is true */
-    int64_t snapshot_made_ms; /* the newest of the version that served; 0: none */
-    int64_t snapshot_us;      /* none is made by itself before */
-    bool snapshot_failed;     /* that was told */
+    int64_t sent_us;           /* versions are told what is sent not before */
+    bool snapshots_known;      /* since kappa up: what follows is true */
+    int64_t snapshot_made_ms;  /* the newest of the version that served; 0: none */
+    int64_t snapshot_us;       /* none is made by itself before */
+    struct err snapshot_error; /* why none was made by itself; told once, until one is made */
 };
 
 struct change;         /* change.c */
@@ -223,6 +224,7 @@ struct core {
     struct core_verify *verifies;    /* under way; chain */
     struct core_snapshot *snapshots; /* the same */
     int64_t snapshot_us;             /* what is due is looked at not before */
+    int64_t snapshot_silent_us;      /* SNAPSHOT_SILENT_US; a test makes it less */
     struct core_diff *diffs;         /* the same */
     struct deploy *deploys;          /* the same */
     struct journal journal;
@@ -617,6 +619,8 @@ json_t *snapshots_needed(const struct core_processor *processor);
 struct child *snapshot_child(struct core *core, uint64_t worker, struct core_snapshot **out);
 void snapshot_event(struct core *core, struct core_snapshot *snapshot, const json_t *event);
 void snapshot_exited(struct core *core, struct core_snapshot *snapshot, const struct err *cause);
+/* What is wrong with making them: a copy that stands still, or why the last one by itself failed; or null. */
+json_t *snapshot_trouble(const struct core *core, const struct core_processor *processor);
 uint32_t snapshot_workers_left(const struct core *core);
 void snapshot_tick(struct core *core);
 void snapshot_shutdown(struct core *core);

@@ -12,7 +12,8 @@
  *  3. snapshot.max_bytes is never passed: the oldest without a name go first, before the new one is made;
  *     when that would not be enough, nothing goes, and it is not made. Nor is it when the disk has less
  *     room than it takes.
- *  4. What a version that is not sealed yet began with stays, named or not. */
+ *  4. The process tells that it copies; one that tells nothing for SNAPSHOT_SILENT_US is killed.
+ *  5. What a version that is not sealed yet began with stays, named or not. */
 #include "controller/core_inside.h"
 
 #include "base/file.h"
@@ -26,7 +27,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOOK_US INT64_C(1000000) /* between looks at what is due */
+#define LOOK_US  INT64_C(1000000)  /* between looks at what is due */
+#define SHOWN_US INT64_C(10000000) /* silent for so long: status says it */
 
 struct core_snapshot {
     struct core_job job;
@@ -47,6 +49,7 @@ struct core_snapshot {
     struct child child;
     bool asked; /* the job is done */
     bool made;
+    bool given_up; /* it was killed, and that is told */
 };
 
 static void snapshot_free(struct core_snapshot *snapshot)
@@ -83,10 +86,10 @@ static void snapshot_failed(struct core *core, struct core_snapshot *snapshot,
         snapshot->request = NULL;
         return;
     }
-    if (processor == NULL || processor->snapshot_failed || core->stopping) {
+    if (processor == NULL || processor->snapshot_error.code != 0 || core->stopping) {
         return;
     }
-    processor->snapshot_failed = true;
+    processor->snapshot_error = *err;
     trace(TRACE_WARN, "%s v%u: no snapshot: %s", snapshot->processor, snapshot->version, err->text);
     journal_note(core, "snapshot_failed", snapshot->processor, snapshot->version,
                  json_pack("{s:o}", "error", error_to_json(err)), "%s v%u: no snapshot: %s",
@@ -387,7 +390,7 @@ static void snapshot_made(struct core *core, struct core_snapshot *snapshot, jso
         settings_read(version->object, &policy);
     }
     processor->snapshot_made_ms = json_int(note, "made_ms", 0);
-    processor->snapshot_failed = false;
+    processor->snapshot_error.code = 0;
     int rc = json_array_append(snapshot->list, note);
     ASSERT(rc == 0);
     trim(core, processor, snapshot->list, policy.snapshot_keep, policy.snapshot_max_bytes, 0, true);
@@ -396,6 +399,7 @@ static void snapshot_made(struct core *core, struct core_snapshot *snapshot, jso
 void snapshot_event(struct core *core, struct core_snapshot *snapshot, const json_t *event)
 {
     const char *word = json_text(event, "is", "");
+    snapshot->child.heard_us = core_now_us(core);
     json_t *note = json_object_get(event, "snapshot");
     if (strcmp(word, "copied") == 0 && !snapshot->made) {
         snapshot_made(core, snapshot, note);
@@ -410,12 +414,56 @@ void snapshot_exited(struct core *core, struct core_snapshot *snapshot, const st
         struct err err = *cause;
         struct err trouble = {0};
         err_prefix(&err, "the process that copies");
-        snapshot_failed(core, snapshot, &err);
+        if (!snapshot->given_up) {
+            snapshot_failed(core, snapshot, &err);
+        }
         if (core->ops.remove_files(core->ops.ctx, snapshot->making, &trouble) != 0) {
             trace(TRACE_WARN, "%s is not removed: %s", snapshot->making, trouble.text);
         }
     }
     snapshot_remove(core, snapshot);
+}
+
+/* For how long nothing more has come of it. */
+static int64_t silence_us(const struct core *core, const struct core_snapshot *snapshot)
+{
+    const struct child *child = &snapshot->child;
+    bool copies = child->phase != CHILD_OFF && !snapshot->made;
+    return copies ? core_now_us(core) - i64_max(child->started_us, child->heard_us) : 0;
+}
+
+/* Stopped, or waiting for a disk: as long as it is there no other one is made. */
+static void watch_silence(struct core *core, struct core_snapshot *snapshot)
+{
+    int64_t silent_us = silence_us(core, snapshot);
+    if (silent_us >= core->snapshot_silent_us && !snapshot->given_up) {
+        struct err err = {0};
+        snapshot->given_up = true;
+        (void)err_set(&err, KE_TIMEOUT,
+                      "the process that copies has copied nothing for %lld s: it is killed",
+                      (long long)(silent_us / 1000000));
+        snapshot_failed(core, snapshot, &err);
+        child_stop(core, &snapshot->child, true);
+    }
+}
+
+json_t *snapshot_trouble(const struct core *core, const struct core_processor *processor)
+{
+    for (const struct core_snapshot *at = core->snapshots; at != NULL; at = at->next) {
+        int64_t silent_us = silence_us(core, at);
+        if (silent_us >= SHOWN_US && strcmp(at->processor, processor->name) == 0) {
+            struct err err = {0};
+            (void)err_set(&err, KE_TIMEOUT,
+                          "the process that copies v%u has copied nothing for %lld s; after "
+                          "%lld s it is killed",
+                          at->version, (long long)(silent_us / 1000000),
+                          (long long)(core->snapshot_silent_us / 1000000));
+            err_hint(&err, "it may be stopped, or wait for a disk: look at process %d",
+                     at->child.pid);
+            return error_to_json(&err);
+        }
+    }
+    return error_to_json(&processor->snapshot_error);
 }
 
 uint32_t snapshot_workers_left(const struct core *core)
@@ -555,6 +603,7 @@ void snapshot_tick(struct core *core)
 {
     for (struct core_snapshot *at = core->snapshots; at != NULL; at = at->next) {
         child_watch(core, &at->child);
+        watch_silence(core, at);
     }
     int64_t now = core_now_us(core);
     if (core->stopping || now < core->snapshot_us) {

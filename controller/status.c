@@ -243,6 +243,7 @@ json_t *status_processor(const struct core *core, const struct core_processor *p
     object_set(body, "group", group_status(core, processor));
     object_set(body, "canary", canary_status(core, processor));
     object_set(body, "snapshots", snapshot_sizes_of(core, processor->name, 0));
+    object_set(body, "snapshot_trouble", snapshot_trouble(core, processor));
     return body;
 }
 

@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/cond.h"
+#include "base/file.h"
 #include "base/limits.h"
 #include "base/trace.h"
 #include "replayer/fail_point.h"
@@ -23,6 +25,7 @@
 #define READ_BYTES         65536
 #define OUT_BYTES_MAX      (4 << 20) /* unread answers: no more commands are taken beyond */
 #define LAST_WORDS_WAIT_MS 2000
+#define COPY_TELL_MS       1000
 
 /* ---- Ends */
 
@@ -165,13 +168,63 @@ static int do_open(struct worker *w, json_t *message, struct err *err)
     return rc;
 }
 
+/* Says every second that there is more of a copy: where nothing is said, nothing moves. */
+struct copy_teller {
+    struct worker *w;
+    const char *making; /* the directory */
+    pthread_mutex_t lock;
+    pthread_cond_t moved;
+    bool over; /* lock */
+};
+
+static void *copy_tell(void *ctx)
+{
+    struct copy_teller *teller = ctx;
+    uint64_t told = 0;
+    (void)pthread_mutex_lock(&teller->lock);
+    while (!teller->over) {
+        struct timespec until = cond_until(COPY_TELL_MS);
+        while (!teller->over &&
+               pthread_cond_timedwait(&teller->moved, &teller->lock, &until) == 0) {
+        }
+        uint64_t bytes = teller->over ? told : file_tree_bytes(teller->making);
+        if (bytes > told) {
+            told = bytes;
+            worker_say(teller->w, "copying");
+        }
+    }
+    (void)pthread_mutex_unlock(&teller->lock);
+    return NULL;
+}
+
+static int copy_telling(struct worker *w, const json_t *message, json_t **note, struct err *err)
+{
+    struct copy_teller teller = {.w = w, .making = json_text(message, "making", "")};
+    pthread_t thread;
+    ASSERT(pthread_mutex_init(&teller.lock, NULL) == 0);
+    cond_init(&teller.moved);
+    int failed = pthread_create(&thread, NULL, copy_tell, &teller);
+    if (failed != 0) {
+        return err_errno(err, failed, "cannot start a thread");
+    }
+    int rc = snapshot_make(message, fail_point_here, note, err);
+    (void)pthread_mutex_lock(&teller.lock);
+    teller.over = true;
+    (void)pthread_cond_signal(&teller.moved);
+    (void)pthread_mutex_unlock(&teller.lock);
+    (void)pthread_join(thread, NULL);
+    (void)pthread_cond_destroy(&teller.moved);
+    (void)pthread_mutex_destroy(&teller.lock);
+    return rc;
+}
+
 /* Makes a snapshot, and that is all that this process is for. Who wants it to stop kills it. */
 static int do_copy(struct worker *w, const json_t *message, struct err *err)
 {
     json_t *note = NULL;
     fail_point_setup();
     snapshot_lower_priority();
-    int rc = snapshot_make(message, fail_point_here, &note, err);
+    int rc = copy_telling(w, message, &note, err);
     if (rc == 0) {
         worker_say_copied(w, note);
         stop(w);

@@ -104,6 +104,31 @@ def test_a_crash_leaves_none_half(tmp_path):
             platform.run("snapshot", "counts", "--drop", ids(platform)[0])
 
 
+def test_a_copy_that_stands_still_is_given_up(tmp_path):
+    """Its process is stopped in the middle: who asked is told, status says it of those made by themselves, and the next is made."""
+    with support.Platform(str(tmp_path)) as platform:
+        platform.up()
+        platform.topic("t", 3)
+        platform.produce("t", events(0, 100), "--key", "k")
+        platform.deploy("counts", SQL, "--shards", 2, "--wait")
+        support.applied_everything(platform, "counts", 1, "t", "committed")
+        platform.down()
+        platform.up(extra_env={"KAPPA_FAIL": "copied:1", "KAPPA_FAIL_STOPS": "1", "KAPPA_SNAPSHOT_SILENT_MS": "2000"})
+        platform.wait("counts", 1)
+        failed = platform.run("snapshot", "counts", code=None)
+        assert failed.returncode != 0 and "has copied nothing for" in failed.stderr, failed.stderr
+        support.eventually(lambda: leftovers(platform) == [], 20, "what is left of it is gone")
+        assert platform.status("counts")["snapshot_trouble"] is None
+        platform.deploy("counts", "SET snapshot.every = '1 h';\n" + SQL)
+        support.eventually(lambda: platform.status("counts")["snapshot_trouble"], 60, "one was tried")
+        assert "has copied nothing for" in platform.run("status", "counts").stdout
+        assert "snapshot_failed" in platform.run("events").stdout
+        platform.down()
+        platform.up()
+        support.eventually(lambda: len(ids(platform)) == 1, 60, "it is made")
+        assert platform.status("counts")["snapshot_trouble"] is None and leftovers(platform) == []
+
+
 def test_by_itself_and_limits(embedded):
     """SET snapshot.every makes them while records come; the newest `keep` stay, and those with a name."""
     embedded.topic("t", 2)

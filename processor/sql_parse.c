@@ -10,6 +10,9 @@
 #include <pg_query.h>
 #include <string.h>
 
+#define NAME_BYTES  63  /* PostgreSQL cuts what is longer, without a word */
+#define TOKEN_IDENT 258 /* a name, quoted or not: Token.IDENT of pg_query.proto */
+
 static int check_text(struct sql *sql)
 {
     if (sql->len > (size_t)LIMIT_SQL_LEN) {
@@ -103,6 +106,78 @@ static void repair_integers(const struct sql *sql, json_t *node)
     }
 }
 
+/* A number in protobuf's wire format; *at moves behind it. */
+static uint64_t varint(const uint8_t *bytes, size_t len, size_t *at)
+{
+    uint64_t value = 0;
+    for (unsigned shift = 0; *at < len && shift < 64; shift += 7) {
+        uint8_t byte = bytes[(*at)++];
+        value |= (uint64_t)(byte & 0x7F) << shift;
+        if (byte < 0x80) {
+            break;
+        }
+    }
+    return value;
+}
+
+/* Bytes of the name from `start` to `end`, without its quotes. */
+static size_t name_bytes(const struct sql *sql, size_t start, size_t end)
+{
+    size_t len = end - start;
+    if (sql->text[start] != '"') {
+        return len;
+    }
+    len -= 2;
+    for (size_t at = start + 1; at + 2 < end; at++) {
+        if (sql->text[at] == '"') { /* one of two */
+            len--;
+            at++;
+        }
+    }
+    return len;
+}
+
+/* token: a ScanToken of pg_query.proto, all of whose fields are numbers. */
+static int check_name(struct sql *sql, const uint8_t *token, size_t len)
+{
+    uint64_t fields[6] = {0}; /* 1: where it starts, 2: ends, 4: what it is */
+    for (size_t at = 0; at < len;) {
+        uint64_t field = varint(token, len, &at) >> 3;
+        uint64_t value = varint(token, len, &at);
+        fields[field < array_len(fields) ? field : 0] = value;
+    }
+    if (fields[4] != TOKEN_IDENT || fields[1] >= fields[2] || fields[2] > sql->len) {
+        return 0;
+    }
+    size_t bytes = name_bytes(sql, fields[1], fields[2]);
+    if (bytes <= NAME_BYTES) {
+        return 0;
+    }
+    int rc = sql_error(sql, (int)fields[1], "this name has %zu bytes; PostgreSQL's have at most %d",
+                       bytes, NAME_BYTES);
+    err_hint(sql->err, "a field of such a name can be read from a column of type jsonb");
+    return rc;
+}
+
+/* Of a text that parses. */
+static int check_names(struct sql *sql)
+{
+    PgQueryScanResult result = pg_query_scan(sql->text);
+    const uint8_t *bytes = (const uint8_t *)result.pbuf.data;
+    size_t len = result.error == NULL ? result.pbuf.len : 0;
+    int rc = 0;
+    for (size_t at = 0; at < len && rc == 0;) {
+        uint64_t key = varint(bytes, len, &at);
+        uint64_t value = varint(bytes, len, &at);
+        if (key == (2 << 3 | 2) && value <= len - at) { /* ScanResult.tokens, of a length */
+            rc = check_name(sql, bytes + at, value);
+            at += value;
+        }
+    }
+    pg_query_free_scan_result(result);
+    return rc;
+}
+
 json_t *sql_parse(struct sql *sql)
 {
     if (check_text(sql) != 0) {
@@ -112,7 +187,7 @@ json_t *sql_parse(struct sql *sql)
     json_t *tree = NULL;
     if (result.error != NULL) {
         parse_failed(sql, result.error);
-    } else {
+    } else if (check_names(sql) == 0) {
         json_error_t error;
         tree = json_loads(result.parse_tree, 0, &error);
         if (tree == NULL) {

@@ -39,13 +39,10 @@ const struct cmd_entry cmd_sql = {
         "what\n"
         "SQLite lacks, spellings of PostgreSQL are understood: x::type, t + interval '1 hour', "
         "ILIKE,\n"
-        "extract(), date_trunc(), percentile_cont() WITHIN GROUP. A numeric that is only selected "
-        "has "
-        "all its digits,\n"
-        "without the zeros at the end of its fraction (get and scan give those, too); expressions "
-        "see "
-        "a double, which\n"
-        "keeps about 15 digits; sum and avg of short ones are exact. Only SELECT is allowed.",
+        "extract(), date_trunc(), percentile_cont() WITHIN GROUP. Numerics are exact where they "
+        "are\n"
+        "selected, compared, sorted, grouped, summed and rounded; + - * / and avg see doubles\n"
+        "(docs/CONCEPTS.md). Only SELECT is allowed.",
     .examples = "kappa sql -c \"SELECT * FROM user_features WHERE user_id = 'alice'\"\n"
                 "kappa sql 'SELECT k, rank() OVER (ORDER BY clicks DESC) FROM totals LIMIT 10'\n"
                 "kappa sql -o csv -f report.sql > report.csv\n"

@@ -102,17 +102,13 @@ static int setup(struct query *query)
                                          NULL);
     }
     if (rc == SQLITE_OK) {
-        rc = sqlite3_create_collation_v2(db, QUERY_NUMBERS, SQLITE_UTF8, NULL, query_number_collate,
-                                         NULL);
-    }
-    if (rc == SQLITE_OK) {
         rc = query_functions_add(query);
     }
     if (rc == SQLITE_OK) {
         rc = query_aggregates_add(db);
     }
     if (rc == SQLITE_OK) {
-        rc = query_sums_add(db);
+        rc = query_sums_add(query);
     }
     if (rc == SQLITE_OK) {
         rc = sqlite3_set_authorizer(db, authorize, query);
@@ -330,10 +326,10 @@ static int rows_give(struct query *query, sqlite3_stmt *statement, const struct 
 {
     int count = sqlite3_column_count(statement);
     struct query_value *values = xcalloc((size_t)count, sizeof *values);
-    const char **types = xcalloc((size_t)count, sizeof *types);
+    struct query_given *given = xcalloc((size_t)count, sizeof *given);
     int rc = sqlite3_step(statement);
     for (int i = 0; i < count; i++) {
-        types[i] = sqlite3_column_decltype(statement, i);
+        query_given_read(query, statement, i, &given[i]);
     }
     if (rc == SQLITE_ROW || rc == SQLITE_DONE) {
         columns_tell(statement, rc == SQLITE_ROW, sink);
@@ -344,7 +340,7 @@ static int rows_give(struct query *query, sqlite3_stmt *statement, const struct 
             break;
         }
         for (int i = 0; i < count; i++) {
-            query_value_take(query, statement, i, types[i], &values[i]);
+            query_value_take(query, statement, i, &given[i], &values[i]);
         }
         result->rows++;
         if (!sink->row(sink->ctx, values, (uint32_t)count)) {
@@ -352,7 +348,7 @@ static int rows_give(struct query *query, sqlite3_stmt *statement, const struct 
         }
         rc = sqlite3_step(statement);
     }
-    free(types);
+    free(given);
     free(values);
     return rc == SQLITE_ROW || rc == SQLITE_DONE ? 0 : failed(query, rc, text, err);
 }
@@ -424,7 +420,7 @@ static int run_pinned(struct query *query, const struct query_text *text,
         result->stamps = stamps(query);
     }
     query_names_drop(query);
-    query_exact_forget(query);
+    query_numerics_forget(query);
     return rc;
 }
 

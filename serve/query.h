@@ -10,8 +10,7 @@
  *
  * Values: whole numbers, doubles, text; booleans are 0 and 1; a time is text of one width,
  * 2026-01-31T12:00:00.000000Z, so that texts compare as times do; columns that hold times also
- * compare with a time written in any other form of RFC 3339. A numeric is a whole number or a double,
- * above 10^18 the text of its digits; where it is only selected all its digits are told.
+ * compare with a time written in any other form of RFC 3339. Numerics: docs/CONCEPTS.md, query_numeric.c.
  *
  * Safety: one SELECT, nothing else (an authorizer refuses the rest); a time limit, a bound on rows
  * and on memory. */
@@ -35,7 +34,7 @@ enum query_value_kind {
     QUERY_BOOLEAN, /* a column of a table; expressions are whole numbers */
     QUERY_INTEGER,
     QUERY_DOUBLE,
-    QUERY_NUMBER, /* a numeric that no double is: its digits in `bytes`, a JSON number */
+    QUERY_NUMBER, /* a numeric: its digits in `bytes`, a JSON number */
     QUERY_TEXT,   /* UTF-8 unless the statement made it otherwise; may hold zero bytes */
     QUERY_BLOB
 };

@@ -84,11 +84,101 @@ static void to_double(sqlite3_context *context, int argc, sqlite3_value **argv)
     }
 }
 
+/* A number by its digits: of the double that SQLite has, it would write 15, and 7.0 for 7. */
+static void append_value(sqlite3_context *context, struct buf *out, sqlite3_value *value)
+{
+    struct kappa_numeric number;
+    double d = sqlite3_value_double(value);
+    if (sqlite3_value_type(value) != SQLITE_FLOAT || !isfinite(d)) {
+        struct kappa_text text = text_of(value);
+        buf_append(out, text.bytes, text.len);
+    } else if (query_numeric_of(sqlite3_user_data(context), d, &number)) {
+        char digits[NUMERIC_TEXT];
+        buf_append(out, digits, numeric_format(number, digits));
+    } else {
+        json_write_real(out, d);
+    }
+}
+
+static void result_buf(sqlite3_context *context, struct buf *text)
+{
+    sqlite3_result_text64(context, buf_text(text), text->len, SQLITE_TRANSIENT, SQLITE_UTF8);
+    buf_free(text);
+}
+
 static void to_text(sqlite3_context *context, int argc, sqlite3_value **argv)
 {
     if (!any_null(argv, argc)) {
-        struct kappa_text text = text_of(argv[0]);
-        sqlite3_result_text64(context, text.bytes, text.len, SQLITE_TRANSIENT, SQLITE_UTF8);
+        struct buf text = {0};
+        append_value(context, &text, argv[0]);
+        result_buf(context, &text);
+    }
+}
+
+/* Any number or text as a decimal, of a double that is none its first 15 digits, as PostgreSQL casts. */
+static bool decimal_of(sqlite3_context *context, sqlite3_value *value, struct kappa_numeric *out)
+{
+    if (sqlite3_value_type(value) == SQLITE_TEXT && numeric_parse(text_of(value), out) == EXPR_OK) {
+        return true;
+    }
+    int type = sqlite3_value_numeric_type(value);
+    double d = sqlite3_value_double(value);
+    if (type == SQLITE_INTEGER) {
+        *out = numeric_from_int(sqlite3_value_int64(value));
+        return true;
+    }
+    return type == SQLITE_FLOAT &&
+           (query_numeric_of(sqlite3_user_data(context), d, out) || query_numeric_near(d, out));
+}
+
+static void bad_numeric(sqlite3_context *context, sqlite3_value *value)
+{
+    bad(context, "not a numeric of up to 38 digits", value);
+}
+
+/* to_numeric(x [, precision, scale]) */
+static void to_numeric(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    struct kappa_numeric value;
+    if (any_null(argv, argc)) {
+        return;
+    }
+    if (!decimal_of(context, argv[0], &value)) {
+        bad_numeric(context, argv[0]);
+        return;
+    }
+    if (argc == 3) {
+        int64_t precision = sqlite3_value_int64(argv[1]);
+        bool fits =
+            numeric_round(value, sqlite3_value_int64(argv[2]), NUMERIC_NEAREST, &value) == EXPR_OK;
+        int128 coefficient = numeric_coefficient(value);
+        uint128 size = (uint128)(coefficient < 0 ? -coefficient : coefficient);
+        if (!fits || (size != 0 && numeric_digits(size) > precision)) {
+            bad(context, "too large for the precision of this numeric", argv[0]);
+            return;
+        }
+    }
+    query_result_numeric(sqlite3_user_data(context), context, value);
+}
+
+/* round(x [, digits]): SQLite's own rounds the double, and knows no negative digits. */
+static void round_decimal(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+    struct kappa_numeric value;
+    if (any_null(argv, argc)) {
+        return;
+    }
+    int64_t digits = argc == 2 ? sqlite3_value_int64(argv[1]) : 0;
+    bool large = sqlite3_value_type(argv[0]) == SQLITE_FLOAT &&
+                 !(fabs(sqlite3_value_double(argv[0])) < 1e38); /* it has no fraction */
+    if (large) {
+        sqlite3_result_value(context, argv[0]);
+    } else if (!decimal_of(context, argv[0], &value) ||
+               (digits < value.scale &&
+                numeric_round(value, digits, NUMERIC_NEAREST, &value) != EXPR_OK)) {
+        bad_numeric(context, argv[0]);
+    } else {
+        query_result_numeric(sqlite3_user_data(context), context, value);
     }
 }
 
@@ -388,14 +478,12 @@ static void concat_ws(sqlite3_context *context, struct kappa_text separator, int
     bool first = true;
     for (int i = 0; i < argc; i++) {
         if (sqlite3_value_type(argv[i]) != SQLITE_NULL) {
-            struct kappa_text text = text_of(argv[i]);
             buf_append(&out, separator.bytes, first ? 0 : separator.len);
-            buf_append(&out, text.bytes, text.len);
+            append_value(context, &out, argv[i]);
             first = false;
         }
     }
-    result_slice(context, buf_text(&out), out.len);
-    buf_free(&out);
+    result_buf(context, &out);
 }
 
 static void concat(sqlite3_context *context, int argc, sqlite3_value **argv)
@@ -528,6 +616,10 @@ int query_functions_add(struct query *query)
         {"to_date", 1, to_date},
         {"to_integer", 1, to_integer},
         {"to_double", 1, to_double},
+        {"to_numeric", 1, to_numeric},
+        {"to_numeric", 3, to_numeric},
+        {"round", 1, round_decimal},
+        {"round", 2, round_decimal},
         {"to_text", 1, to_text},
         {"to_boolean", 1, to_boolean},
         {"match", 2, ilike},

@@ -406,9 +406,13 @@ static void result_key(const struct query_cursor *cursor, sqlite3_context *conte
 static int cursor_column(sqlite3_vtab_cursor *base, sqlite3_context *context, int column)
 {
     const struct query_cursor *cursor = (const struct query_cursor *)base;
-    const struct query_table *table = table_of(base->pVtab);
+    struct query_table *table = table_of(base->pVtab);
     if ((uint32_t)column < table->view->output_count) {
-        query_result_value(table->query, context, &cursor->values[column]);
+        const struct kappa_value *value = &cursor->values[column];
+        if (value->type == KAPPA_TYPE_NUMERIC && !value->is_null) {
+            query_scale_note(&table->scales[column], value->n);
+        }
+        query_result_value(table->query, context, value);
     } else {
         result_key(cursor, context);
     }
@@ -541,8 +545,23 @@ int query_table_bind(struct query *query, const char *name, uint32_t pin, const 
         table->table = table_index;
         table->view = view;
         roles_read(table);
+        memset(table->scales, QUERY_SCALE_UNSEEN, sizeof table->scales);
     }
     return rc;
+}
+
+const uint8_t *query_table_scale(const struct query *query, const char *table, const char *column)
+{
+    const struct query_table *found = table == NULL ? NULL : table_find(query, table);
+    if (found == NULL || !found->bound || column == NULL) {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < found->view->output_count; i++) {
+        if (strcmp(found->view->outputs[i].name, column) == 0) {
+            return &found->scales[i];
+        }
+    }
+    return NULL;
 }
 
 void query_tables_unbind(struct query *query)

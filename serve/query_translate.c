@@ -2,6 +2,7 @@
  * stand behind their operand go back to where the operand begins. Own header: query_translate.h. */
 #include "serve/query_translate.h"
 
+#include "processor/numeric.h"
 #include "serve/reader.h"
 
 #include <stdlib.h>
@@ -23,6 +24,7 @@ struct pass {
     struct query_token token;
     struct level levels[DEPTH_MAX];
     uint32_t depth;
+    const char *sizes[2]; /* behind the type that was taken: precision, scale; or NULL */
     struct err *err;
 };
 
@@ -202,7 +204,7 @@ static const char *cast_function(const struct query_token *type)
         {"smallint", "to_integer"},   {"int2", "to_integer"},    {"int4", "to_integer"},
         {"int8", "to_integer"},       {"double", "to_double"},   {"real", "to_double"},
         {"float", "to_double"},       {"float4", "to_double"},   {"float8", "to_double"},
-        {"numeric", "to_double"},     {"decimal", "to_double"},  {"text", "to_text"},
+        {"numeric", "to_numeric"},    {"decimal", "to_numeric"}, {"text", "to_text"},
         {"varchar", "to_text"},       {"char", "to_text"},       {"character", "to_text"},
         {"uuid", "to_text"},          {"jsonb", "to_text"},      {"boolean", "to_boolean"},
         {"bool", "to_boolean"},       {"date", "to_date"},       {"timestamptz", "timestamptz"},
@@ -221,6 +223,7 @@ static const char *cast_function(const struct query_token *type)
 static const char *take_type(struct pass *pass)
 {
     pass->token = query_token_next(pass->query->text, pass->query->len, &pass->at);
+    memset(pass->sizes, 0, sizeof pass->sizes);
     const char *function =
         query_token_is(&pass->token, "interval") ? "interval" : cast_function(&pass->token);
     if (function == NULL) {
@@ -240,11 +243,26 @@ static const char *take_type(struct pass *pass)
     }
     if (take(pass, "(")) { /* varchar(20), numeric(10, 2) */
         struct query_token token;
+        uint32_t count = 0;
         do {
             token = query_token_next(pass->query->text, pass->query->len, &pass->at);
+            if (token.kind == QUERY_TOKEN_NUMBER && count < array_len(pass->sizes)) {
+                pass->sizes[count++] = keep(pass->query, xstrndup(token.text, token.len));
+            }
         } while (token.kind == QUERY_TOKEN_NUMBER || query_token_is(&token, ","));
     }
     return function;
+}
+
+/* The precision and scale of the type that was taken, as arguments of its function. */
+static void put_sizes(struct pass *pass, const char *function)
+{
+    if (strcmp(function, "to_numeric") == 0 && pass->sizes[0] != NULL) {
+        put(pass, QUERY_TOKEN_SIGN, ",");
+        put(pass, QUERY_TOKEN_NUMBER, pass->sizes[0]);
+        put(pass, QUERY_TOKEN_SIGN, ",");
+        put(pass, QUERY_TOKEN_NUMBER, pass->sizes[1] == NULL ? "0" : pass->sizes[1]);
+    }
 }
 
 /* ---- spellings */
@@ -284,6 +302,7 @@ static int cast_behind(struct pass *pass)
         return -KE_SQL;
     }
     if (strcmp(function, "interval") != 0) {
+        put_sizes(pass, function);
         wrap(pass, first, function);
         return 0;
     }
@@ -311,6 +330,7 @@ static int cast_as(struct pass *pass)
     struct query_piece *name = &pass->query->pieces[open - 1];
     name->text = function;
     name->len = u32_from(strlen(function));
+    put_sizes(pass, function);
     return 0;
 }
 
@@ -459,6 +479,30 @@ static int word(struct pass *pass)
     return typed_literal(pass);
 }
 
+/* A literal of more digits than a double or a whole number keeps, which SQLite would round; 1 done, 0 it is
+ * none. */
+static int long_number(struct pass *pass)
+{
+    const struct query_token *token = &pass->token;
+    uint32_t digits = 0; /* from the first that is not 0 */
+    uint32_t count = 0;
+    while (count < token->len && strchr("0123456789.", token->text[count]) != NULL) {
+        char c = token->text[count++];
+        digits += c != '.' && (digits > 0 || c != '0');
+    }
+    bool whole = memchr(token->text, '.', token->len) == NULL;
+    if (count < token->len || digits <= (whole ? 18 : 15) || digits > NUMERIC_DIGITS ||
+        count > NUMERIC_DIGITS) {
+        return 0;
+    }
+    put(pass, QUERY_TOKEN_WORD, "to_numeric");
+    put(pass, QUERY_TOKEN_SIGN, "(");
+    put(pass, QUERY_TOKEN_STRING,
+        keep(pass->query, xasprintf("'%.*s'", int_from(token->len), token->text)));
+    put(pass, QUERY_TOKEN_SIGN, ")");
+    return 1;
+}
+
 /* name@3, name@candidate: 1 done, 0 it is none. */
 static int named_version(struct pass *pass)
 {
@@ -544,6 +588,8 @@ int query_translate(struct query_text *query, const char *text, size_t len,
             rc = sign(&pass);
         } else if (pass.token.kind == QUERY_TOKEN_PARAM) {
             rc = named_version(&pass);
+        } else if (pass.token.kind == QUERY_TOKEN_NUMBER) {
+            rc = long_number(&pass);
         }
         if (rc < 0) {
             return rc;

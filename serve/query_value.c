@@ -10,10 +10,6 @@
 #define DIGITS_MAX                                                                                 \
     15 /* of a time in ms: until the year 33658; and of what a double keeps exactly */
 
-#define WHOLE_MAX   18 /* digits in front of the point, of what is a number to SQLite */
-#define EXACT_SLOTS 16384
-#define EXACT_MAX   (EXACT_SLOTS / 2) /* of a statement: later ones are told as doubles */
-
 /* ---- times */
 
 void query_time_text(int64_t us, char *text)
@@ -89,7 +85,7 @@ const char *query_type_declared(enum kappa_type type)
     case KAPPA_TYPE_BIGINT:
         return "BIGINT";
     case KAPPA_TYPE_NUMERIC:
-        return "NUMERIC COLLATE " QUERY_NUMBERS;
+        return "NUMERIC";
     case KAPPA_TYPE_REAL:
         return "REAL";
     case KAPPA_TYPE_DOUBLE:
@@ -131,7 +127,7 @@ void query_type_shown(const char *declared, char *text)
     text[c] = '\0';
 }
 
-/* Exactly a whole number, a double to 15 digits, or the digits. */
+/* For a file of SQLite: exactly a whole number, a double to 15 digits, or the digits. */
 static void digits_plain(const char *text, size_t len, struct query_value *out)
 {
     size_t digits = 0;
@@ -201,99 +197,16 @@ void query_value_plain(const struct kappa_value *value, struct buf *text, struct
     }
 }
 
-/* ---- numerics of many digits
- *
- * SQLite compares and sorts them as doubles, beside those of few digits; what is only selected is told
- * with all digits, which are remembered for each double. Where several have one double, that is told.
- * Those above 10^18 stay texts: these sort behind all numbers, and by QUERY_NUMBERS among themselves. */
-
-static uint32_t exact_slot(const struct query *query, uint64_t bits)
-{
-    uint32_t slot = (uint32_t)((bits * UINT64_C(0x9E3779B97F4A7C15)) >> 32) % EXACT_SLOTS;
-    while (query->exact[slot].digits != NULL && query->exact[slot].bits != bits) {
-        slot = (slot + 1) % EXACT_SLOTS;
-    }
-    return slot;
-}
-
-static uint64_t bits_of(double d)
-{
-    uint64_t bits;
-    memcpy(&bits, &d, sizeof bits);
-    return bits;
-}
-
-static void exact_keep(struct query *query, double d, const char *digits)
-{
-    if (query->exact == NULL) {
-        query->exact = xcalloc(EXACT_SLOTS, sizeof *query->exact);
-        arena_init(&query->exact_memory);
-    }
-    struct query_exact *at = &query->exact[exact_slot(query, bits_of(d))];
-    if (at->digits != NULL) {
-        at->digits = strcmp(at->digits, digits) == 0 ? at->digits : "";
-    } else if (query->exact_count < EXACT_MAX) {
-        query->exact_count++;
-        *at = (struct query_exact){bits_of(d), arena_strdup(&query->exact_memory, digits)};
-    }
-}
-
-static const char *exact_find(const struct query *query, double d)
-{
-    const char *digits =
-        query->exact == NULL ? NULL : query->exact[exact_slot(query, bits_of(d))].digits;
-    return digits == NULL || digits[0] == '\0' ? NULL : digits;
-}
-
-void query_exact_forget(struct query *query)
-{
-    if (query->exact != NULL) {
-        free(query->exact);
-        arena_free(&query->exact_memory);
-        query->exact = NULL;
-        query->exact_count = 0;
-    }
-}
-
-/* Bytes of the whole part of digits, without leading zeros. */
-static size_t whole_digits(const char *text, size_t len)
-{
-    const char *point = memchr(text, '.', len);
-    return point == NULL ? len : (size_t)(point - text);
-}
-
-int query_number_collate(void *ctx, int a_len, const void *a, int b_len, const void *b)
-{
-    (void)ctx;
-    size_t len[2] = {(size_t)a_len, (size_t)b_len};
-    const char *text[2] = {a, b};
-    bool plain = true;
-    for (int i = 0; i < 2; i++) {
-        plain = plain && query_is_number(text[i], len[i]) && text[i][0] != '-';
-        while (plain && memchr(text[i], '.', len[i]) != NULL && text[i][len[i] - 1] == '0') {
-            len[i]--;
-        }
-        len[i] -= plain && text[i][len[i] - 1] == '.' ? 1 : 0;
-    }
-    size_t whole[2] = {whole_digits(text[0], len[0]), whole_digits(text[1], len[1])};
-    if (plain && whole[0] != whole[1]) {
-        return whole[0] < whole[1] ? -1 : 1;
-    }
-    return bytes_order(text[0], len[0], text[1], len[1]);
-}
-
 void query_result_value(struct query *query, sqlite3_context *context,
                         const struct kappa_value *value)
 {
     struct buf text = {0};
     struct query_value plain;
-    query_value_plain(value, &text, &plain);
-    if (value->type == KAPPA_TYPE_NUMERIC && plain.kind == QUERY_TEXT &&
-        query_is_number(plain.bytes, plain.len) &&
-        (plain.bytes[0] == '-' || whole_digits(plain.bytes, plain.len) <= WHOLE_MAX)) {
-        plain = (struct query_value){.kind = QUERY_DOUBLE, .d = strtod(buf_text(&text), NULL)};
-        exact_keep(query, plain.d, buf_text(&text));
+    if (value->type == KAPPA_TYPE_NUMERIC && !value->is_null) {
+        query_result_numeric(query, context, value->n);
+        return;
     }
+    query_value_plain(value, &text, &plain);
     if (plain.kind == QUERY_INTEGER) {
         sqlite3_result_int64(context, plain.i);
     } else if (plain.kind == QUERY_DOUBLE) {
@@ -397,50 +310,60 @@ enum query_match query_key_value(enum kappa_type type, sqlite3_value *value,
 
 /* ---- out of SQLite */
 
-bool query_is_number(const char *text, size_t len)
+void query_given_read(const struct query *query, sqlite3_stmt *statement, int column,
+                      struct query_given *given)
 {
-    size_t at = len > 0 && text[0] == '-' ? 1 : 0;
-    size_t start = at;
-    while (at < len && text[at] >= '0' && text[at] <= '9') {
-        at++;
+    *given = (struct query_given){.type = sqlite3_column_decltype(statement, column)};
+    if (given->type != NULL && strcmp(given->type, "NUMERIC") == 0) {
+        given->scale = query_table_scale(query, sqlite3_column_table_name(statement, column),
+                                         sqlite3_column_origin_name(statement, column));
     }
-    bool whole = at > start && (text[start] != '0' || at == start + 1);
-    if (at < len && text[at] == '.') {
-        size_t point = at++;
-        while (at < len && text[at] >= '0' && text[at] <= '9') {
-            at++;
-        }
-        whole = whole && at > point + 1;
+}
+
+/* Of a numeric column its digits; of an expression, which may be of decimals or of doubles, the digits
+ * of what the number stands for, and whole ones without a fraction. */
+static void number_take(const struct query *query, double d, struct query_given *given,
+                        struct query_value *out)
+{
+    struct kappa_numeric value;
+    *out = (struct query_value){.kind = QUERY_DOUBLE, .d = d};
+    bool decimal = given->type == NULL || strcmp(given->type, "NUMERIC") == 0;
+    if (decimal && (given->type != NULL || d == rint(d) || query->long_count > 0) &&
+        query_numeric_of(query, d, &value)) {
+        uint8_t scale = given->scale == NULL ? QUERY_SCALE_UNSEEN : *given->scale;
+        out->len = query_numeric_text(value, scale, given->digits);
+        out->bytes = given->digits;
+        out->kind = QUERY_NUMBER;
     }
-    return whole && at == len;
+}
+
+static void whole_take(int64_t whole, struct query_given *given, struct query_value *out)
+{
+    *out = (struct query_value){.kind = QUERY_INTEGER, .i = whole};
+    if (given->scale != NULL && *given->scale > 0 && *given->scale <= NUMERIC_SCALE_MAX) {
+        out->len = query_numeric_text(numeric_from_int(whole), *given->scale, given->digits);
+        out->bytes = given->digits;
+        out->kind = QUERY_NUMBER;
+    } else if (given->type != NULL && strcmp(given->type, "BOOLEAN") == 0) {
+        out->kind = QUERY_BOOLEAN;
+    }
 }
 
 void query_value_take(const struct query *query, sqlite3_stmt *statement, int column,
-                      const char *type, struct query_value *out)
+                      struct query_given *given, struct query_value *out)
 {
-    const char *digits = NULL;
     *out = (struct query_value){.kind = QUERY_NULL};
     switch (sqlite3_column_type(statement, column)) {
     case SQLITE_INTEGER:
-        out->i = sqlite3_column_int64(statement, column);
-        out->kind = type != NULL && strcmp(type, "BOOLEAN") == 0 ? QUERY_BOOLEAN : QUERY_INTEGER;
+        whole_take(sqlite3_column_int64(statement, column), given, out);
         break;
     case SQLITE_FLOAT:
-        out->kind = QUERY_DOUBLE;
-        out->d = sqlite3_column_double(statement, column);
-        digits = type != NULL && strcmp(type, "NUMERIC") == 0 ? exact_find(query, out->d) : NULL;
-        if (digits != NULL) {
-            *out =
-                (struct query_value){.kind = QUERY_NUMBER, .bytes = digits, .len = strlen(digits)};
-        }
+        number_take(query, sqlite3_column_double(statement, column), given, out);
         break;
     case SQLITE_TEXT:
         out->kind = QUERY_TEXT;
         out->bytes = (const char *)sqlite3_column_text(statement, column);
         out->len = (size_t)sqlite3_column_bytes(statement, column);
-        if (type != NULL && strcmp(type, "NUMERIC") == 0 && query_is_number(out->bytes, out->len)) {
-            out->kind = QUERY_NUMBER; /* a UNION may have other texts in this column */
-        }
         break;
     case SQLITE_BLOB:
         out->kind = QUERY_BLOB;

@@ -393,8 +393,9 @@ def test_numerics_of_many_digits(embedded, topic):
 
     def column(statement):
         return embedded.run("sql", "-o", "csv", statement).stdout.splitlines()[1:]
-    assert column("SELECT n FROM t ORDER BY k") == numbers
-    assert column("SELECT n FROM t ORDER BY n, k") == numbers
+    trimmed = [n.rstrip("0") for n in numbers]  # their scales differ
+    assert column("SELECT n FROM t ORDER BY k") == trimmed
+    assert column("SELECT n FROM t ORDER BY n, k") == trimmed
     assert column("SELECT max(n) FROM t") == numbers[-1:] and column("SELECT k FROM t WHERE n < 0") == ["k0"]
     assert column("SELECT k FROM t ORDER BY n LIMIT 3") == ["k0", "k1", "k2"]
     assert column("SELECT k FROM t WHERE n > 5.5 AND n < 1e18 ORDER BY k") == ["k3", "k4"]

@@ -67,7 +67,7 @@ def test_every_type(platform, topic):
         assert "12345678901234567890.10" in answer and '"12345678901234567890.10"' not in answer
         assert json.loads(answer)["rows"][0][2] == "12", answer
         assert "12345678901234567890.10" in platform.run("sql", query, *place).stdout
-        assert platform.run("sql", query, "-o", "csv", *place).stdout.splitlines()[1] == "12345678901234567890.10,0.3,12"
+        assert platform.run("sql", query, "-o", "csv", *place).stdout.splitlines()[1] == "12345678901234567890.10,0.30,12"
     answer = platform.http("POST", "/v1/sql", {"sql": query})[1]
     assert answer["rows"] == [[12345678901234567890.10, 0.3, "12"]], answer
     either = platform.run("sql", 'SELECT "most" FROM by_day UNION ALL SELECT "tag" FROM by_id', "-o", "json").stdout

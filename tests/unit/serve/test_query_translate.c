@@ -22,7 +22,12 @@ static void test_becomes(void **state)
         {"SELECT t.a::double precision / 3", "SELECT to_double(t.a) / 3"},
         {"SELECT (a + b)::text || 'x'", "SELECT to_text((a + b)) || 'x'"},
         {"SELECT count(*) FILTER (WHERE a)::numeric(10, 2)",
-         "SELECT to_double(count(*) FILTER (WHERE a))"},
+         "SELECT to_numeric(count(*) FILTER (WHERE a),10,2)"},
+        {"SELECT CAST(a AS numeric(5)), b::numeric", "SELECT to_numeric(a ,5,0), to_numeric(b)"},
+        {"SELECT 0.1234567890123456, 0.123456789012345, 1234567890123456789, 12345678901234567890",
+         "SELECT to_numeric('0.1234567890123456'), 0.123456789012345, "
+         "to_numeric('1234567890123456789'),"
+         " to_numeric('12345678901234567890')"},
         {"SELECT a::int::text", "SELECT to_text(to_integer(a))"},
         {"SELECT CASE WHEN a THEN 1 END::bigint", "SELECT to_integer(CASE WHEN a THEN 1 END)"},
         {"SELECT -5::int", "SELECT -to_integer(5)"},

@@ -92,3 +92,16 @@ char *xasprintf(const char *format, ...)
     }
     return text;
 }
+
+bool list_has(const char *list, const char *word)
+{
+    size_t len = strlen(word);
+    for (const char *at = list; *at != '\0';) {
+        size_t item = strcspn(at, ",");
+        if (item == len && memcmp(at, word, len) == 0) {
+            return true;
+        }
+        at += item + (at[item] == ',');
+    }
+    return false;
+}

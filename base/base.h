@@ -47,6 +47,8 @@ void *xrealloc(void *old, size_t size) __attribute__((returns_nonnull));
 char *xstrdup(const char *text) __attribute__((malloc, returns_nonnull, nonnull));
 char *xstrndup(const char *text, size_t len) __attribute__((malloc, returns_nonnull, nonnull));
 char *xasprintf(const char *format, ...) __attribute__((malloc, returns_nonnull)) printf_like(1, 2);
+/* Whether the word stands in the list: words with commas between them, no blanks. */
+bool list_has(const char *list, const char *word);
 
 /* Checked narrowing: assert that the value fits. */
 static inline uint32_t u32_from(size_t value)

@@ -329,6 +329,20 @@ json_t *json_from_err(const struct err *err)
     return outer;
 }
 
+int json_only(const json_t *object, const char *known, struct err *err)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach ((json_t *)(uintptr_t)object, name, value) {
+        if (!list_has(known, name)) {
+            int rc = err_set(err, KE_INVALID, "unknown member \"%.100s\"", name);
+            err_hint(err, known[0] == '\0' ? "there may be none" : "it may be one of: %s", known);
+            return rc;
+        }
+    }
+    return 0;
+}
+
 bool json_to_err(const json_t *value, struct err *err)
 {
     const json_t *body = json_object_get(value, "error");

@@ -17,6 +17,9 @@ const char *json_text(const json_t *object, const char *name, const char *fallba
 int64_t json_int(const json_t *object, const char *name, int64_t fallback);
 bool json_bool(const json_t *object, const char *name, bool fallback);
 double json_number(const json_t *object, const char *name, double fallback);
+/* INVALID when the object (or NULL) has a member that is not in the list (see list_has): who wrote it meant
+ * something by it. */
+int json_only(const json_t *object, const char *known, struct err *err) must_check;
 /* One line, keys in the order they were set. Appended to buf. */
 void json_write(struct buf *buf, const json_t *value);
 /* The shortest digits that read back as the same double (jansson writes 17, as in

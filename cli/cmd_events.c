@@ -84,19 +84,6 @@ static int types_check(const char *list, struct err *err)
     return 0;
 }
 
-static bool list_has(const char *list, const char *word)
-{
-    size_t len = strlen(word);
-    while (*list != '\0') {
-        size_t item = strcspn(list, ",");
-        if (item == len && memcmp(list, word, len) == 0) {
-            return true;
-        }
-        list += item + (list[item] == ',');
-    }
-    return false;
-}
-
 static void event_text(const struct cli *cli, const json_t *event, struct buf *out)
 {
     const char *type = json_text(event, "type", "");

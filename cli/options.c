@@ -282,12 +282,8 @@ static int check_output(struct cli *cli, struct err *err)
         return 0;
     }
     const char *more = cli->entry->formats;
-    for (const char *at = more; at != NULL && *at != '\0';) {
-        size_t len = strcspn(at, ",");
-        if (strlen(output) == len && memcmp(output, at, len) == 0) {
-            return 0;
-        }
-        at += len + (at[len] == ',');
+    if (more != NULL && list_has(more, output)) {
+        return 0;
     }
     return more == NULL ? err_set(err, KE_INVALID, "-o %s: the format is text or json", output)
                         : err_set(err, KE_INVALID, "-o %s: the format is text, json, or one of %s",

@@ -484,33 +484,40 @@ static void ask_snapshot_drop(const struct ask *ask)
 
 enum ask_needs { NEEDS_NOTHING, NEEDS_NAME, NEEDS_PROCESSOR, NEEDS_VERSION };
 
+/* members: of the body; "limit" and others are looked at by who takes them. */
 static const struct ask_row {
     const char *verb;
     enum ask_needs needs;
+    const char *members;
     void (*fn)(const struct ask *ask);
 } ask_rows[] = {
-    {"status", NEEDS_NOTHING, ask_status},
-    {"events", NEEDS_NOTHING, ask_events},
-    {"deploy", NEEDS_NAME, ask_deploy},
-    {"replay", NEEDS_PROCESSOR, ask_replay},
-    {"swap", NEEDS_PROCESSOR, ask_swap},
-    {"rollback", NEEDS_PROCESSOR, ask_rollback},
-    {"abort", NEEDS_VERSION, ask_abort},
-    {"pause", NEEDS_VERSION, ask_pause},
-    {"resume", NEEDS_VERSION, ask_resume},
-    {"drop", NEEDS_VERSION, ask_drop},
-    {"verify", NEEDS_VERSION, ask_verify},
-    {"history", NEEDS_NOTHING, ask_history},
-    {"gc", NEEDS_NOTHING, ask_gc},
-    {"diff", NEEDS_PROCESSOR, ask_diff},
-    {"plots", NEEDS_PROCESSOR, ask_plots},
-    {"limit", NEEDS_VERSION, ask_limit},
-    {"limit_all", NEEDS_NOTHING, ask_limit_all},
-    {"canary", NEEDS_PROCESSOR, ask_canary},
-    {"snapshot", NEEDS_PROCESSOR, ask_snapshot},
-    {"snapshots", NEEDS_PROCESSOR, ask_snapshots},
-    {"snapshot_drop", NEEDS_PROCESSOR, ask_snapshot_drop},
-    {"corrected", NEEDS_PROCESSOR, ask_corrected},
+    {"status", NEEDS_NOTHING, "", ask_status},
+    {"events", NEEDS_NOTHING, "after,limit,processor,wait", ask_events},
+    {"deploy", NEEDS_NAME,
+     "cache_bytes,dry_run,empty_state,file,files,from,in_window,limit,name,outputs,plugins,"
+     "settings,shards,sql,swap,who",
+     ask_deploy},
+    {"replay", NEEDS_PROCESSOR,
+     "cache_bytes,dry_run,empty_state,from,in_window,limit,outputs,settings,shards,swap,who",
+     ask_replay},
+    {"swap", NEEDS_PROCESSOR, "accept_gap,alone,force,reason,version,who", ask_swap},
+    {"rollback", NEEDS_PROCESSOR, "accept_gap,alone,force,reason,who", ask_rollback},
+    {"abort", NEEDS_VERSION, "who", ask_abort},
+    {"pause", NEEDS_VERSION, "who", ask_pause},
+    {"resume", NEEDS_VERSION, "who", ask_resume},
+    {"drop", NEEDS_VERSION, "who", ask_drop},
+    {"verify", NEEDS_VERSION, "who", ask_verify},
+    {"history", NEEDS_NOTHING, "", ask_history},
+    {"gc", NEEDS_NOTHING, "dry_run,keep,older_than_ms,processor,who", ask_gc},
+    {"diff", NEEDS_PROCESSOR, "a,b,exact,limit,records,table,where,who", ask_diff},
+    {"plots", NEEDS_PROCESSOR, "", ask_plots},
+    {"limit", NEEDS_VERSION, "limit,who", ask_limit},
+    {"limit_all", NEEDS_NOTHING, "limit,who", ask_limit_all},
+    {"canary", NEEDS_PROCESSOR, "force,shadow,share,version,who", ask_canary},
+    {"snapshot", NEEDS_PROCESSOR, "name,version,who", ask_snapshot},
+    {"snapshots", NEEDS_PROCESSOR, "", ask_snapshots},
+    {"snapshot_drop", NEEDS_PROCESSOR, "snapshot,who", ask_snapshot_drop},
+    {"corrected", NEEDS_PROCESSOR, "added,epoch,replaced,retracted,version,who", ask_corrected},
 };
 
 static const struct ask_row *find_row(const char *verb)
@@ -538,9 +545,9 @@ static bool is_truth(const json_t *value)
     return json_is_boolean(value);
 }
 
-/* What a member is, in all calls that have it; null is left out. One of another type would count as left
- * out, too, and "dry_run":"true" as an order to do it. */
-static int check_members(const json_t *body, struct err *err)
+/* What a member is, in all calls that have it; null is left out. One of another type, or of another name,
+ * would count as left out, too: "dry_run":"true" and "dryrun":true as an order to do it. */
+static int check_members(const char *known, const json_t *body, struct err *err)
 {
     static const struct {
         const char *name;
@@ -570,6 +577,10 @@ static int check_members(const json_t *body, struct err *err)
                    {"swap", is_text, "text"},
                    {"who", is_text, "text"}};
 
+    int rc = json_only(body, known, err);
+    if (rc < 0) {
+        return rc;
+    }
     for (size_t i = 0; i < array_len(members); i++) {
         const json_t *value = json_object_get(body, members[i].name);
         if (value != NULL && !json_is_null(value) && !members[i].is(value)) {
@@ -612,7 +623,7 @@ void core_request(struct core *core, void *request, const char *verb, const char
         (void)err_set(&err, KE_CLOSED, "the server is shutting down");
     } else if (row == NULL) {
         (void)err_set(&err, KE_INVALID, "there is no call '%s'", verb);
-    } else if (check_members(body, &err) == 0 && resolve(&ask, row, &err) == 0) {
+    } else if (check_members(row->members, body, &err) == 0 && resolve(&ask, row, &err) == 0) {
         row->fn(&ask);
         return;
     }

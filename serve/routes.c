@@ -214,24 +214,11 @@ static bool path_matches(const char *pattern, const struct route_request *reques
     return i == request->segment_count;
 }
 
-bool route_list_has(const char *list, const char *name)
-{
-    size_t len = strlen(name);
-    for (const char *at = list; *at != '\0';) {
-        size_t item = strcspn(at, ",");
-        if (item == len && memcmp(at, name, len) == 0) {
-            return true;
-        }
-        at += item + (at[item] == ',');
-    }
-    return false;
-}
-
 static int query_check(const struct route *route, const struct route_request *request,
                        struct err *err)
 {
     for (uint32_t i = 0; i < request->query_count; i++) {
-        if (route_list_has(route->query, request->query[i].name)) {
+        if (list_has(route->query, request->query[i].name)) {
             continue;
         }
         int rc = err_set(err, KE_INVALID, "unknown parameter \"%s\"", request->query[i].name);

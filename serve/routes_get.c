@@ -13,20 +13,6 @@
 #define SEGMENT_TABLE 2 /* of /v1/tables/T/get */
 #define KEYS_MAX      100000
 
-int route_body_only(const json_t *body, const char *known, struct err *err)
-{
-    const char *name;
-    json_t *value;
-    json_object_foreach ((json_t *)(uintptr_t)body, name, value) {
-        if (!route_list_has(known, name)) {
-            int rc = err_set(err, KE_INVALID, "unknown member \"%.100s\"", name);
-            err_hint(err, "it may be one of: %s", known);
-            return rc;
-        }
-    }
-    return 0;
-}
-
 int route_time_json(const json_t *value, int64_t *us, struct err *err)
 {
     if (json_is_string(value)) {
@@ -94,7 +80,7 @@ struct get_many {
 
 static int get_many_read(const json_t *body, struct get_many *out, struct err *err)
 {
-    int rc = route_body_only(body, "keys,at,version", err);
+    int rc = json_only(body, "keys,at,version", err);
     if (rc < 0) {
         return rc;
     }

@@ -66,10 +66,6 @@ int route_key_read(const json_t *values, struct route_key *out, struct err *err)
 void route_key_free(struct route_key *key);
 /* A time of a body: text as in route_time, or ms. */
 int route_time_json(const json_t *value, int64_t *us, struct err *err) must_check;
-/* Whether the name stands in the list (with commas, no blanks). */
-bool route_list_has(const char *list, const char *name);
-/* INVALID when the object has a member that is not in the list (with commas). */
-int route_body_only(const json_t *body, const char *known, struct err *err) must_check;
 
 /* routes_features.c */
 int route_features(const struct route_context *context, const struct route_request *request,

@@ -32,27 +32,16 @@ static bool take_row(void *ctx, const struct query_value *values, uint32_t count
 static int options_read(const json_t *body, const struct route_context *context,
                         struct query_options *options, struct err *err)
 {
-    static const char *const known[] = {"sql", "params", "limit", "timeout_ms", "version"};
-    const char *name;
-    json_t *value;
-    json_object_foreach ((json_t *)(uintptr_t)body, name, value) {
-        bool found = false;
-        for (size_t i = 0; i < array_len(known); i++) {
-            found = found || strcmp(name, known[i]) == 0;
-        }
-        if (!found) {
-            int rc = err_set(err, KE_INVALID, "unknown member \"%s\"", name);
-            err_hint(err, "it may be one of: sql, params, limit, timeout_ms, version");
-            return rc;
-        }
-    }
     int64_t timeout_ms = QUERY_TIMEOUT_US / 1000;
     *options = (struct query_options){
         .params = json_object_get(body, "params"), .rows_max = ROWS_DEFAULT, .stop = context->stop};
-    if (json_text(body, "sql", NULL) == NULL) {
-        return err_set(err, KE_INVALID, "the body needs \"sql\", a text");
+    int rc = json_only(body, "sql,params,limit,timeout_ms,version", err);
+    if (rc == 0 && json_text(body, "sql", NULL) == NULL) {
+        rc = err_set(err, KE_INVALID, "the body needs \"sql\", a text");
     }
-    int rc = route_body_int(body, "limit", 0, INT64_MAX, &options->rows_max, err);
+    if (rc == 0) {
+        rc = route_body_int(body, "limit", 0, INT64_MAX, &options->rows_max, err);
+    }
     if (rc == 0) {
         rc = route_body_int(body, "timeout_ms", 1, TIMEOUT_MAX_MS, &timeout_ms, err);
     }

@@ -72,7 +72,10 @@ static int topic_options_read(const json_t *body, const char **name,
     if (*name == NULL) {
         return err_set(err, KE_INVALID, "a topic needs a \"name\"");
     }
-    int rc = route_body_int(body, "partitions", 1, UINT32_MAX, &partitions, err);
+    int rc = json_only(body, "name,partitions,retain_ms,retain_bytes,segment_bytes", err);
+    if (rc == 0) {
+        rc = route_body_int(body, "partitions", 1, UINT32_MAX, &partitions, err);
+    }
     if (rc == 0) {
         rc = route_body_int(body, "retain_ms", -1, INT64_MAX, &options->retain_ms, err);
     }

@@ -234,6 +234,9 @@ def test_answers_are_as_described(embedded):
             if isinstance(one.get("type"), str) and one["type"] in wrong:
                 status, answer, _ = embedded.http("POST", address, {**least.get(path, {}), name: wrong[one["type"]]})
                 assert status == 400 and name in answer["error"]["message"], (path, name, answer)
+        if "application/json" in body["content"] and path != "/get-online-features":  # nor one that there is not
+            status, answer, _ = embedded.http("POST", address, {**least.get(path, {}), "dryrun": True})
+            assert status == 400 and '"dryrun"' in answer["error"]["message"], (path, answer)
 
     every = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     assert every - asked == set()

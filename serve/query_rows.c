@@ -9,6 +9,7 @@
  * (rank(), say). The rows come by key, of one key those of the newest window first. */
 #include "processor/event_time.h"
 #include "processor/key_codec.h"
+#include "processor/value_text.h"
 #include "serve/query_private.h"
 
 #include <stdlib.h>
@@ -308,7 +309,10 @@ static int key_value(const struct plan_key *column, const char *text, json_t **o
     struct buf scratch = {0};
     arena_init(&memory);
     int rc = plan_key_value_from_text(column, text, &memory, &value, err);
-    if (rc == 0) {
+    if (rc == 0 && value.type == KAPPA_TYPE_NUMERIC) { /* as text, to its last digit */
+        value_text(&scratch, &value);
+        *out = json_text_lossy(buf_text(&scratch), scratch.len);
+    } else if (rc == 0) {
         query_value_plain(&value, &scratch, &plain);
         *out = plain.kind == QUERY_INTEGER  ? json_integer(plain.i)
                : plain.kind == QUERY_DOUBLE ? json_real(plain.d)
@@ -391,8 +395,10 @@ static void statement_write(const struct query_rows *rows, struct buf *out)
                rows->view);
     for (uint32_t i = 0; i < key->count; i++) {
         bool blob = key->columns[i]->type == KAPPA_TYPE_BYTEA;
-        buf_printf(out, " AND %sv.\"%s\"%s = json_extract(e.value, '$[%u]')", blob ? "hex(" : "",
-                   key->names[i], blob ? ")" : "", i);
+        bool decimal = key->columns[i]->type == KAPPA_TYPE_NUMERIC;
+        buf_printf(out, " AND %sv.\"%s\"%s = %s(json_extract(e.value, '$[%u]'))",
+                   blob ? "hex(" : "", key->names[i], blob ? ")" : "", decimal ? "to_numeric" : "",
+                   i);
     }
     if (rows->timed) {
         buf_printf(out,

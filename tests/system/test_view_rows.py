@@ -56,7 +56,7 @@ def make_events(rng, count):
     users = ["a", "b", "a:b", r"a\b", "it's", "ä", "日本", "", "zz", None]
     return [{"u": rng.choice(users), "n": rng.choice([0, 7, -9007199254740993]), "ok": rng.random() < 0.5,
              "b": rng.choice(["\\x", "\\x00ff", "\\xab"]), "t": support.rfc3339(START_MS + 1000 * rng.randrange(400)),
-             "x": rng.choice(["1.5", "100", "12345678901234567.89"])} for _ in range(count)]
+             "x": rng.choice(["1.5", "100", "12345678901234567.89", "12345678901234567.91"])} for _ in range(count)]
 
 
 def oracle(events):

@@ -560,6 +560,7 @@ static int check_members(const char *known, const json_t *body, struct err *err)
                    {"dry_run", is_truth, "true or false"},
                    {"empty_state", is_truth, "true or false"},
                    {"epoch", is_whole, "a whole number"},
+                   {"exact", is_truth, "true or false"},
                    {"file", is_text, "text"},
                    {"force", is_truth, "true or false"},
                    {"from", is_text, "text"},
@@ -568,6 +569,7 @@ static int check_members(const char *known, const json_t *body, struct err *err)
                    {"outputs", is_text, "text"},
                    {"processor", is_text, "text"},
                    {"reason", is_text, "text"},
+                   {"records", is_truth, "true or false"},
                    {"replaced", is_whole, "a whole number"},
                    {"retracted", is_whole, "a whole number"},
                    {"shadow", is_truth, "true or false"},
@@ -575,6 +577,8 @@ static int check_members(const char *known, const json_t *body, struct err *err)
                    {"snapshot", is_text, "text"},
                    {"sql", is_text, "text"},
                    {"swap", is_text, "text"},
+                   {"table", is_text, "the name of a table"},
+                   {"where", is_text, "the text of a condition"},
                    {"who", is_text, "text"}};
 
     int rc = json_only(body, known, err);

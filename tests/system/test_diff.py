@@ -170,7 +170,7 @@ def refused(platform):
                        ((1, 2, "--table", "nothing"), "has a table nothing")):
         result = platform.run("diff", "features", *args, code=None)
         assert result.returncode != 0 and text in result.stderr, result.stderr
-    for body, text in (({"a": 1}, '"b" must be'), ({"a": 1, "b": 3, "wherever": "x"}, 'no member "wherever"'),
+    for body, text in (({"a": 1}, '"b" must be'), ({"a": 1, "b": 3, "wherever": "x"}, 'unknown member "wherever"'),
                        ({"a": 1, "b": 3, "limit": -1}, '"limit" must be'), ({"a": 1, "b": 3, "where": 1}, '"where" must be')):
         status, answer, _ = platform.http("POST", "/v1/processors/features/diff", body)
         assert status == 400 and text in answer["error"]["message"], answer

@@ -25,7 +25,8 @@
                with --threads 1 and 2 beside each other. On a machine of two cores the client takes most of one, so there
                CPU time a read says more than the rate: it should not grow
     fresh      live at --rate events/s: idle, beside two threads of libkappa that read as much as they can, and beside
-               redis-benchmark doing so; the ratio to idle should stay near 1
+               redis-benchmark doing so; the ratio to idle should stay near 1 (TMPDIR=/dev/shm: without the disk,
+               whose syncs wait for a CPU, too)
     nexmark    scenarios 1, 5, 10, 11 (features, engagement, sessions, latency) and every Nexmark query, or those of
                --queries, from the embedded log; per second of the worker's CPU time too, which other programs on the
                machine disturb less

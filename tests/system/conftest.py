@@ -15,6 +15,7 @@ sys.path.insert(0, os.path.dirname(__file__))
 
 import kafka_broker  # noqa: E402
 import support  # noqa: E402
+from postgres import Postgres, PostgresUnavailable  # noqa: E402
 
 broker = None
 
@@ -87,6 +88,16 @@ def need_kafka():
     if not address:
         pytest.skip("no Kafka: " + os.environ.get("KAPPA_KAFKA_ABSENT", "left out by --no-kafka"))
     return address
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    """A PostgreSQL to compare with."""
+    try:
+        with Postgres() as server:
+            yield server
+    except PostgresUnavailable as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture

@@ -11,20 +11,9 @@ import re
 import struct
 import subprocess
 
-import pytest
-from postgres import Postgres, PostgresUnavailable
 from support import ROOT, seed_for
 
 TOOLS = os.environ.get("KAPPA_TOOLS", os.path.join(ROOT, "build/release/tests/tool"))
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    try:
-        with Postgres() as server:
-            yield server
-    except PostgresUnavailable as error:
-        pytest.skip(str(error))
 
 
 def tool(*args, lines=()):

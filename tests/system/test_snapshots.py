@@ -76,14 +76,18 @@ def test_made_listed_and_dropped(embedded):
     support.eventually(lambda: taken(embedded) == (0, 0), 30, "they take nothing")
 
 
+def start_counts(platform):
+    platform.up()
+    platform.topic("t", 3)
+    platform.produce("t", events(0, 100), "--key", "k")
+    platform.deploy("counts", SQL, "--shards", 2, "--wait")
+    support.applied_everything(platform, "counts", 1, "t", "committed")
+
+
 def test_a_crash_leaves_none_half(tmp_path):
     """kill -9 of who copies, at each step: there is a whole snapshot or none, and no rest after the next start."""
     with support.Platform(str(tmp_path)) as platform:
-        platform.up()
-        platform.topic("t", 3)
-        platform.produce("t", events(0, 100), "--key", "k")
-        platform.deploy("counts", SQL, "--shards", 2, "--wait")
-        support.applied_everything(platform, "counts", 1, "t", "committed")
+        start_counts(platform)
         for step, there in (("copied:1", 0), ("copied:2", 0), ("whole:1", 0), ("there:1", 1)):
             platform.down()
             platform.up(extra_env={"KAPPA_FAIL": step})
@@ -107,11 +111,7 @@ def test_a_crash_leaves_none_half(tmp_path):
 def test_a_copy_that_stands_still_is_given_up(tmp_path):
     """Its process is stopped in the middle: who asked is told, status says it of those made by themselves, and the next is made."""
     with support.Platform(str(tmp_path)) as platform:
-        platform.up()
-        platform.topic("t", 3)
-        platform.produce("t", events(0, 100), "--key", "k")
-        platform.deploy("counts", SQL, "--shards", 2, "--wait")
-        support.applied_everything(platform, "counts", 1, "t", "committed")
+        start_counts(platform)
         platform.down()
         platform.up(extra_env={"KAPPA_FAIL": "copied:1", "KAPPA_FAIL_STOPS": "1", "KAPPA_SNAPSHOT_SILENT_MS": "2000"})
         platform.wait("counts", 1)

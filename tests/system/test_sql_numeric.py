@@ -9,7 +9,6 @@ import urllib.request
 from decimal import Decimal, InvalidOperation
 
 import pytest
-from postgres import Postgres, PostgresUnavailable
 from support import seed_for
 
 KNOWN = ["0.3", "0.30000000000000000001", "0.29999999999999999999", "0.30000000000000000002", "1.5", "-1.5", "0", "7",
@@ -86,15 +85,6 @@ def value(cell):
         return Decimal(cell)
     except InvalidOperation:
         return {"t": Decimal(1), "f": Decimal(0)}.get(cell, cell)
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    try:
-        with Postgres() as server:
-            yield server
-    except PostgresUnavailable as error:
-        pytest.skip(str(error))
 
 
 def test_numerics_equal_postgres(embedded, topic, postgres):

@@ -386,6 +386,21 @@ static bool child_worked(pid_t child)
     return true;
 }
 
+/* Runs it in a process of its own, on a new directory; skips the test where it may not do what it needs. */
+static void run_child(int (*run)(const char *dir))
+{
+    char *dir = temp_dir();
+    pid_t child = fork();
+    if (child == 0) {
+        _exit(run(dir));
+    }
+    bool worked = child_worked(child);
+    remove_dir(dir);
+    if (!worked) {
+        skip();
+    }
+}
+
 /* Writes until the disk is full. */
 static int fill_disk(struct env *env, uint64_t *written)
 {
@@ -437,16 +452,7 @@ static int read_only_child(const char *dir)
 static void test_mounted_read_only(void **state)
 {
     (void)state;
-    char *dir = temp_dir();
-    pid_t child = fork();
-    if (child == 0) {
-        _exit(read_only_child(dir));
-    }
-    bool worked = child_worked(child);
-    remove_dir(dir);
-    if (!worked) {
-        skip();
-    }
+    run_child(read_only_child);
 }
 
 static int disk_full_child(const char *dir)
@@ -477,16 +483,7 @@ static int disk_full_child(const char *dir)
 static void test_disk_full(void **state)
 {
     (void)state;
-    char *dir = temp_dir();
-    pid_t child = fork();
-    if (child == 0) {
-        _exit(disk_full_child(dir));
-    }
-    bool worked = child_worked(child);
-    remove_dir(dir);
-    if (!worked) {
-        skip();
-    }
+    run_child(disk_full_child);
 }
 
 /* Pid 1 of a namespace of its own: takes a read transaction and holds it until the pipe closes. */
